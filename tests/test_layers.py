@@ -57,7 +57,7 @@ def imports(path: Path) -> list[str]:
 
 
 def level(module: str) -> int:
-    top = module.split(".")[0]
+    top = module.split(".", maxsplit=1)[0]
     return next(i for i, layer in enumerate(LAYERS) if top in layer)
 
 
