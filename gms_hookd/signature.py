@@ -1,0 +1,130 @@
+"""Signatures and tokens: made, and compared in constant time; nothing is decided here.
+
+A signature is compared as the exact bytes that a sender must have written, so
+upper-case digits, blanks, junk inside base64 and a missing prefix are simply wrong.
+Every secret is tried and no comparison is skipped, not even when there is no signature
+at all: the time taken tells nothing about what was wrong.
+"""
+
+import base64
+import hmac
+from collections.abc import Callable, Iterable, Sequence
+
+Encoder = Callable[[bytes], str]
+
+
+def base64_text(digest: bytes) -> str:
+    """Return the standard base64 of a digest, padded."""
+    return base64.b64encode(digest).decode("ascii")
+
+
+class Keys:
+    """The active secrets of one hook, each prepared once for one hash algorithm."""
+
+    def __init__(
+        self,
+        secrets: Iterable[str | bytes],
+        algorithm: str = "sha256",
+        *,
+        prefix: str = "",
+        encode: Encoder = bytes.hex,
+    ) -> None:
+        keys = [s.encode() if isinstance(s, str) else s for s in secrets]
+        self._macs = [hmac.new(key, digestmod=algorithm) for key in keys if key]
+        self._prefix = prefix
+        self._encode = encode
+
+    def sign(self, body: bytes) -> list[str]:
+        """Return what a sender would write for this body, one text per secret."""
+        return [self._text(mac, body) for mac in self._macs]
+
+    def verify(self, given: str | None, body: bytes) -> bool:
+        """Tell whether `given` is the signature of the body by any of the secrets."""
+        return matches(given, self.sign(body))
+
+    def _text(self, mac: hmac.HMAC, body: bytes) -> str:
+        mac = mac.copy()
+        mac.update(body)
+        return self._prefix + self._encode(mac.digest())
+
+
+def hub_keys(secrets: Iterable[str]) -> Keys:
+    """Prepare secrets for the header `X-Hub-Signature-256`."""
+    return Keys(secrets, prefix="sha256=")
+
+
+def sign(secret: str, body: bytes) -> str:
+    """Return the value of `X-Hub-Signature-256` for this body.
+
+    Raises IndexError for an empty secret: there is no such signature.
+    """
+    return hub_keys([secret]).sign(body)[0]
+
+
+def verify_sha256(header: str | None, body: bytes, secrets: Sequence[str]) -> bool:
+    """Tell whether the header is `sha256=` and 64 lower-case digits, and right."""
+    return hub_keys(secrets).verify(header, body)
+
+
+def matches(given: str | None, wanted: Iterable[str]) -> bool:
+    """Compare a header's value with every wanted text, as bytes, in constant time.
+
+    Nothing given, and nothing wanted, is no match: forges send the header with an
+    empty value when they have no secret.
+    """
+    raw = header_bytes(given)
+    same = [hmac.compare_digest(raw, text.encode()) for text in wanted if text]
+    return raw != b"" and any(same)
+
+
+def header_bytes(value: str | None) -> bytes:
+    """Return the bytes of a header as they came: HTTP is read as latin-1."""
+    try:
+        return (value or "").encode("latin-1")
+    except UnicodeEncodeError:
+        return b""
+
+
+def basic_credentials(header: str | None) -> str | None:
+    """Return `user:password` of a Basic `Authorization`, or None; bytes as latin-1."""
+    text = after_scheme(header, "basic")
+    if text is None:
+        return None
+    try:
+        return base64.b64decode(text, validate=True).decode("latin-1")
+    except ValueError:
+        return None
+
+
+def bearer_token(header: str | None) -> str | None:
+    """Return the token of a Bearer `Authorization`, or None."""
+    return after_scheme(header, "bearer")
+
+
+def after_scheme(header: str | None, scheme: str) -> str | None:
+    """Return what follows the scheme's name, in any case, and one or more blanks."""
+    name, _, rest = (header or "").partition(" ")
+    return rest.strip(" ") if name.lower() == scheme else None
+
+
+def standard_webhooks_key(secret: str) -> bytes:
+    """Return the key behind a Standard Webhooks secret (`whsec_` and base64).
+
+    The prefix and the padding may be missing. Raises ValueError for anything else.
+    """
+    text = secret.removeprefix("whsec_").rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        raise ValueError("the secret is not whsec_ and base64") from None
+
+
+def standard_webhooks(
+    keys: Keys, message_id: str, timestamp: str, given: str, body: bytes
+) -> bool:
+    """Verify a list of `v1,<base64>`; the header texts are signed as they came."""
+    signed = header_bytes(f"{message_id}.{timestamp}.") + body
+    wanted = keys.sign(signed)
+    pairs = [entry.partition(",") for entry in given.split(" ")]
+    found = [matches(text, wanted) for version, _, text in pairs if version == "v1"]
+    return any(found)
