@@ -1,0 +1,142 @@
+"""How the log looks: one event a line, whatever the event's text holds.
+
+Under the journal a line begins with its priority and has no time, which the journal
+adds; elsewhere it begins with local time and level. Line breaks, escape sequences and
+tracebacks are written escaped on the event's own line, so that nobody whose text is
+logged can begin a record of his own or choose its priority.
+"""
+
+import logging
+import os
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import TextIO
+
+FIELD_LIMIT = 200
+EXCEPTION_LIMIT = 600
+FRAMES = 12
+CAUSES = ("exception", "cause", "root")
+# The journal splits a line at 48 KiB, and its second half would choose its priority.
+LINE_LIMIT = 8000
+PRIORITIES = (
+    (logging.CRITICAL, 2),
+    (logging.ERROR, 3),
+    (logging.WARNING, 4),
+    (logging.INFO, 6),
+    (logging.NOTSET, 7),
+)
+TIME = "%Y-%m-%d %H:%M:%S"
+
+_BARE = re.compile(r"[\w./:@+,%~^*#>-]+")
+
+
+def setup(
+    stream: TextIO,
+    environ: Mapping[str, str],
+    level: int | str = logging.INFO,
+    redact: Callable[[str], str] = str,
+) -> logging.Handler:
+    """Send every log record to `stream`, redacted, instead of where it went before."""
+    handler = _Handler(stream)
+    handler.setFormatter(_Line(under_journal(stream, environ), redact))
+    root = logging.getLogger()
+    for earlier in [h for h in root.handlers if isinstance(h, _Handler)]:
+        root.removeHandler(earlier)
+    root.addHandler(handler)
+    root.setLevel(level)
+    logging.captureWarnings(True)
+    return handler
+
+
+def under_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Tell whether `stream` is the connection to the journal that systemd made."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def quoted(value: object, limit: int = FIELD_LIMIT) -> str:
+    """Write an untrusted value for `key=value`, in at most `limit` characters."""
+    text = str(value)
+    if len(text) <= limit and text.isprintable() and _BARE.fullmatch(text):
+        return text
+    escaped = text[:limit].replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_cut(_flat(escaped), limit - 2, len(text) > limit)}"'
+
+
+def _flat(text: str) -> str:
+    """Escape what is not printable: controls, line separators, lone surrogates."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def _cut(text: str, limit: int, more: bool) -> str:
+    if len(text) <= limit and not more:
+        return text
+    return text[: limit - 3].rstrip("\\") + "..."
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say in one line where an event was lost, which a traceback would not."""
+        where = f"log event lost at={record.module}:{record.lineno}"
+        lost = logging.makeLogRecord({"levelno": logging.ERROR, "msg": where})
+        with suppress(OSError, ValueError):
+            self.stream.write(self.format(lost) + self.terminator)
+
+
+class _Line(logging.Formatter):
+    def __init__(self, journal: bool, redact: Callable[[str], str]) -> None:
+        super().__init__(datefmt=TIME)
+        self.journal = journal
+        self.redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one record as one line without its end."""
+        text = _flat(self.redact(record.getMessage()))
+        if record.exc_info and record.exc_info[1]:
+            text += "".join(self._causes(record.exc_info[1]))
+        return self._head(record) + _middle_out(text)
+
+    def _head(self, record: logging.LogRecord) -> str:
+        if self.journal:
+            return f"<{next(p for n, p in PRIORITIES if record.levelno >= n)}>"
+        level = logging.getLevelName(record.levelno)
+        return f"{self.formatTime(record, TIME)} {level} "
+
+    def _causes(self, error: BaseException) -> Iterator[str]:
+        summary = traceback.TracebackException.from_exception(error, limit=-FRAMES)
+        for name, cause in zip(CAUSES, _chain(summary), strict=False):
+            what = "".join(cause.format_exception_only()).strip()
+            yield f" {name}={quoted(self.redact(what), EXCEPTION_LIMIT)}"
+            yield f" trace={quoted(_frames(cause), EXCEPTION_LIMIT)}"
+
+
+def _chain(
+    error: traceback.TracebackException | None,
+) -> Iterator[traceback.TracebackException]:
+    while error:
+        yield error
+        hidden = error.__suppress_context__
+        error = error.__cause__ or (None if hidden else error.__context__)
+
+
+def _frames(error: traceback.TracebackException) -> str:
+    frames = error.stack or ()
+    names = (f"{os.path.basename(f.filename)}:{f.lineno}:{f.name}" for f in frames)
+    return ">".join(names)
+
+
+def _middle_out(text: str) -> str:
+    if len(text) <= LINE_LIMIT:
+        return text
+    return f"{text[: LINE_LIMIT // 2]} ... {text[-LINE_LIMIT // 2 :]}"

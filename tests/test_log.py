@@ -1,0 +1,246 @@
+"""The log as its reader gets it: from a stream, and from a process's stderr."""
+
+import io
+import logging
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from gms_hookd import log
+
+HEAD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
+events = logging.getLogger("events")
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def logging_as_before():
+    root, show = logging.getLogger(), warnings.showwarning
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], warnings.showwarning = handlers, show
+    root.setLevel(level)
+    logging.captureWarnings(False)
+
+
+@pytest.fixture
+def read(logging_as_before):
+    """Log to a stream; returns what it holds, as text or as lines without the time."""
+    stream = io.StringIO()
+    log.setup(stream, {}, redact=lambda text: text.replace("hunter2", "***"))
+    return lambda: [HEAD.sub("", line) for line in stream.getvalue().split("\n")[:-1]]
+
+
+@pytest.fixture
+def journal(tmp_path, logging_as_before):
+    """Log to a file that passes for the journal; returns its lines."""
+    with (tmp_path / "journal").open("w") as stream:
+        status = os.fstat(stream.fileno())
+        log.setup(stream, {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+
+        def lines():
+            stream.flush()
+            return (tmp_path / "journal").read_text().split("\n")[:-1]
+
+        yield lines
+
+
+def fail(error):
+    raise error
+
+
+def test_an_event_is_a_line_with_time_and_level(read):
+    logging.getLogger("any").info("sync done run=%d task=%d", 7, 1)
+    assert read() == ["INFO sync done run=7 task=1"]
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"),
+    [
+        (logging.DEBUG, 7),
+        (logging.INFO, 6),
+        (logging.INFO + 5, 6),
+        (logging.WARNING, 4),
+        (logging.ERROR, 3),
+        (logging.CRITICAL, 2),
+        (logging.CRITICAL + 50, 2),
+    ],
+)
+def test_under_the_journal_a_line_begins_with_its_priority(journal, level, priority):
+    logging.getLogger().setLevel(logging.DEBUG)
+    events.log(level, "ready")
+    assert journal() == [f"<{priority}>ready"]
+
+
+def test_another_stream_than_the_journals_gets_no_priority(tmp_path):
+    with (tmp_path / "stderr").open("w") as stream:
+        assert not log.under_journal(stream, {"JOURNAL_STREAM": "1:2"})
+        assert not log.under_journal(stream, {})
+        assert not log.under_journal(io.StringIO(), {"JOURNAL_STREAM": "1:2"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a\n<0>fake", "a\r\n<0>b", "a\x0b\x0cb", "a\x1c\x85b", "a\u2028\u2029b", "a\0b"],
+)
+def test_no_text_begins_a_record_of_its_own(journal, text):
+    events.warning("refused path=%s", text)
+    events.warning("%s", text)
+    assert len(journal()) == 2
+    assert all(line.startswith("<4>") and line.isprintable() for line in journal())
+
+
+def test_terminal_escapes_and_surrogates_are_written_escaped(journal):
+    events.info("ref=%s %s", "\x1b[2Jx", "\udcff")
+    assert journal() == ["<6>ref=\\x1b[2Jx \\udcff"]
+
+
+def test_other_scripts_stay_readable(journal):
+    events.info("task=%s", log.quoted("同步"))
+    assert journal() == ["<6>task=同步"]
+
+
+def test_a_line_that_the_journal_would_split_keeps_its_two_ends(journal):
+    events.info("begin %s end", "<0>" * 100_000)
+    (line,) = journal()
+    assert len(line.encode()) < 48 * 1024
+    assert line.startswith("<6>begin <0>")
+    assert line.endswith("<0> end")
+
+
+def test_an_exception_is_on_the_line_of_its_event(read):
+    try:
+        fail(ValueError("first\n<0>second"))
+    except ValueError:
+        events.exception("run failed run=%d", 7)
+    (line,) = read()
+    assert line.startswith('ERROR run failed run=7 exception="ValueError: first\\n<0>')
+    assert re.search(r" trace=\S*test_log.py:\d+:fail$", line)
+
+
+def test_an_exception_names_its_cause(read):
+    try:
+        try:
+            fail(KeyError("inner"))
+        except KeyError as error:
+            raise RuntimeError("outer") from error
+    except RuntimeError:
+        events.exception("run failed")
+    (line,) = read()
+    assert re.search(r'exception="RuntimeError: outer" .* cause="KeyError: ', line)
+
+
+def test_a_cause_that_was_hidden_stays_hidden(read):
+    try:
+        try:
+            fail(KeyError("inner"))
+        except KeyError:
+            raise RuntimeError("outer") from None
+    except RuntimeError:
+        events.exception("run failed")
+    assert "KeyError" not in read()[0]
+
+
+def test_deep_recursion_and_long_texts_stay_one_short_line(read):
+    def deeper():
+        deeper()
+
+    try:
+        deeper()
+    except RecursionError:
+        events.exception("run failed")
+    (line,) = read()
+    assert len(line) < 2000
+
+
+def test_secrets_are_redacted_in_message_exception_and_cause(read):
+    try:
+        try:
+            fail(ValueError("inner hunter2"))
+        except ValueError as error:
+            raise RuntimeError("outer hunter2") from error
+    except RuntimeError:
+        events.exception("fetch failed url=%s", "https://u:hunter2@host/")
+    assert "hunter2" not in read()[0]
+    assert read()[0].count("***") == 3
+
+
+def test_a_warning_of_python_is_an_event_too(read):
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        logging.captureWarnings(True)
+        warnings.warn("old\nthing", stacklevel=1)
+    (line,) = read()
+    assert line.startswith("WARNING ")
+    assert "old\\nthing" in line
+
+
+def test_an_event_that_cannot_be_written_is_named_not_dumped(logging_as_before):
+    stream = io.StringIO()
+    broken = logging.LogRecord("events", 20, "/x/worker.py", 32, "%d %d", (1,), None)
+    log.setup(stream, {}).handle(broken)
+    assert HEAD.sub("", stream.getvalue()) == "ERROR log event lost at=worker:32\n"
+
+
+def test_a_broken_stream_breaks_nothing(logging_as_before):
+    stream = io.StringIO()
+    log.setup(stream, {})
+    stream.close()
+    events.info("nobody reads this")
+
+
+def test_a_second_setup_takes_the_place_of_the_first(logging_as_before):
+    first, second = io.StringIO(), io.StringIO()
+    log.setup(first, {})
+    log.setup(second, {}, level=logging.WARNING)
+    events.info("not this")
+    events.warning("but this")
+    assert first.getvalue() == ""
+    assert second.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("refs/heads/main", "refs/heads/main"),
+        (7, "7"),
+        ("", '""'),
+        ("two words", '"two words"'),
+        ("a=b", '"a=b"'),
+        ('say "x"', '"say \\"x\\""'),
+        ("back\\slash", '"back\\\\slash"'),
+        ("a\nb", '"a\\nb"'),
+        ("a\xa0b", '"a\\xa0b"'),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, '"' + "x" * 195 + '..."'),
+        ("\x1b" * 300, None),
+        ("\\" * 300, None),
+        ('"' * 300, None),
+    ],
+)
+def test_a_field_is_one_word_or_quoted_and_never_long(value, written):
+    out = log.quoted(value)
+    assert written is None or out == written
+    assert len(out) <= 200
+    assert re.fullmatch(r'[^\s="\\]+|"([^"\\]|\\.)*"', out)
+
+
+def test_the_format_holds_on_a_real_stderr_in_the_c_locale():
+    code = (
+        "import logging, os, sys; from gms_hookd import log;"
+        "log.setup(sys.stderr, os.environ); logging.info('caf\\xe9 \\udcff\\n<0>x')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stderr.count(b"\n") == 1
+    assert done.stderr.endswith(b" INFO caf\\xe9 \\udcff\\n<0>x\n")
