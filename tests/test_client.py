@@ -1,0 +1,225 @@
+"""The thin client against real sockets, and against an application in this process."""
+
+import json
+import socket
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from gms_hookd.client import (
+    Call,
+    ClientError,
+    InProcess,
+    OverSocket,
+    RefusedError,
+    UnreachableError,
+    get,
+    post,
+    post_signed,
+)
+from gms_hookd.message import Response
+
+
+class Recorder(BaseHTTPRequestHandler):
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        seen = (self.command, self.path, dict(self.headers), body)
+        self.server.seen.append(seen)
+        status, headers, answer = self.server.answer
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(answer))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST = answer  # noqa: N815
+
+    def log_message(self, *args):
+        pass
+
+    def address_string(self):
+        return "test"
+
+
+class UnixServer(HTTPServer):
+    address_family = socket.AF_UNIX
+
+    def server_bind(self):
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = "localhost", 0
+
+
+@contextmanager
+def serving(kind, address, answer):
+    with kind(address, Recorder) as server:
+        server.seen, server.answer = [], answer
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def envelope(data=None, code=0, **more):
+    return json.dumps({"code": code, "msg": "success", "data": data, **more}).encode()
+
+
+@pytest.fixture
+def control(tmp_path):
+    with serving(UnixServer, str(tmp_path / "c.sock"), (200, {}, envelope(7))) as it:
+        yield it
+
+
+@pytest.fixture
+def web():
+    answer = (200, {"Location": "/api/webhooks/runs/3"}, b'{"task_id": 1}')
+    with serving(HTTPServer, ("127.0.0.1", 0), answer) as it:
+        it.url = f"http://127.0.0.1:{it.server_port}/api/webhooks/task-sync"
+        yield it
+
+
+def api(server):
+    return OverSocket(server.server_address)
+
+
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def test_a_call_over_the_socket_is_path_query_and_json(control):
+    assert get(api(control), "history", task_id=1, status="a b") == 7
+    assert post(api(control), "run", {"task_id": 1}) == 7
+    (_, first, _, _), (method, second, headers, body) = control.seen
+    assert first == "/api/v1/sync/history?task_id=1&status=a+b"
+    assert (method, second) == ("POST", "/api/v1/sync/run")
+    assert json.loads(body) == {"task_id": 1}
+    assert headers["content-type"] == "application/json"
+
+
+def test_a_call_in_process_is_the_same_request_from_the_control_socket():
+    seen = []
+
+    def handle(request):
+        seen.append(request)
+        done = Future()
+        done.set_result(Response(200, envelope([1])))
+        return done
+
+    assert get(InProcess(handle), "tasks", id=5) == [1]
+    assert post(InProcess(handle), "run", {"task_id": 2}) == [1]
+    assert (seen[0].path, seen[0].query) == ("/api/v1/sync/tasks", "id=5")
+    assert seen[0].control
+    assert (seen[1].method, json.loads(seen[1].body)) == ("POST", {"task_id": 2})
+
+
+def test_a_refusal_carries_status_and_reason(control):
+    control.answer = (404, {}, envelope(None, 404, error="no such task"))
+    with pytest.raises(RefusedError, match=r"^no such task$") as caught:
+        get(api(control), "task", id=9)
+    assert caught.value.status == 404
+
+
+@pytest.mark.parametrize("raw", [b"<html>", b"[1]", b"[" * 100_000, b"\xff"])
+def test_an_answer_of_something_else_is_one_line(control, raw):
+    control.answer = (200, {}, raw)
+    with pytest.raises(ClientError, match="is not gms-hookd"):
+        get(api(control), "tasks")
+
+
+def test_no_socket_and_a_dead_socket_are_unreachable(tmp_path):
+    path = tmp_path / "c.sock"
+    with pytest.raises(UnreachableError, match="No such file"):
+        get(OverSocket(path), "tasks")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with pytest.raises(UnreachableError, match="Connection refused"):
+        get(OverSocket(path), "tasks")
+
+
+def test_a_silent_daemon_is_given_up_after_the_patience(tmp_path):
+    path = tmp_path / "c.sock"
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        with pytest.raises(ClientError, match=r"no answer within 0\.05 s"):
+            OverSocket(path).ask(Call("GET", "tasks", patience=0.05))
+
+
+def test_a_silent_application_is_given_up_after_the_patience():
+    with pytest.raises(ClientError, match=r"no answer within 0\.01 s"):
+        InProcess(lambda _: Future()).ask(Call("GET", "tasks", patience=0.01))
+
+
+def test_a_signed_post_sends_exactly_body_and_signature(web, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    posted = post_signed(web.url + "?wait=1", b'{"task_id": 1}', "sha256=00", 5)
+    assert (posted.status, posted.body) == (200, {"task_id": 1})
+    assert posted.location == "/api/webhooks/runs/3"
+    ((_, path, headers, body),) = web.seen
+    assert (path, body) == ("/api/webhooks/task-sync?wait=1", b'{"task_id": 1}')
+    assert headers["x-hub-signature-256"] == "sha256=00"
+    assert headers["content-type"] == "application/json"
+
+
+def test_a_signed_post_goes_to_a_unix_socket_as_well(control):
+    url = f"unix:{control.server_address}:/api/webhooks/task-sync?wait=2"
+    assert post_signed(url, b"{}", "sha256=00", 5).status == 200
+    assert control.seen[0][1] == "/api/webhooks/task-sync?wait=2"
+
+
+def test_an_answer_that_is_not_json_is_kept_as_text(web):
+    web.answer = (502, {}, b"<h1>Bad Gateway</h1>")
+    posted = post_signed(web.url, b"{}", "sha256=00", 5)
+    assert (posted.status, posted.body) == (502, None)
+    assert posted.text == "<h1>Bad Gateway</h1>"
+
+
+def test_a_redirect_is_not_followed(web):
+    web.answer = (302, {"Location": web.url}, b"")
+    assert post_signed(web.url, b"{}", "sha256=00", 5).status == 302
+    assert len(web.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "example.org", "ftp://h/", "http://", "http://[::1/", "http://h/a b", "unix:",
+     "http://h/\n", "http://h/é", "http://h:0x1/", "http://h:99999/", "file:/x"],
+)  # fmt: skip
+def test_what_is_no_url_is_refused_before_anything_is_sent(url):
+    with pytest.raises(ClientError, match="URL"):
+        post_signed(url, b"{}", "sha256=00", 1)
+
+
+def test_errors_of_the_network_are_one_line_without_the_password():
+    url = f"http://user:hunter2@127.0.0.1:{closed_port()}/"
+    with pytest.raises(UnreachableError, match=r"^127.*: Connection refused$"):
+        post_signed(url, b"{}", "sha256=00", 1)
+    with pytest.raises(UnreachableError, match=r"^no\.invalid: "):
+        post_signed("http://no.invalid/", b"{}", "sha256=00", 1)
+
+
+def test_plain_http_where_tls_was_asked_is_one_line(web):
+    with pytest.raises(ClientError) as caught:
+        post_signed(web.url.replace("http:", "https:"), b"{}", "sha256=00", 5)
+    assert "\n" not in str(caught.value)
+
+
+def hang_up(listener):
+    listener.accept()[0].close()
+
+
+def test_a_server_that_hangs_up_is_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with ThreadPoolExecutor() as pool:
+            pool.submit(hang_up, listener)
+            with pytest.raises(ClientError) as caught:
+                post_signed(url, b"{}", "sha256=00", 5)
+    assert "\n" not in str(caught.value)
