@@ -1,0 +1,304 @@
+"""Text for people out of the API's objects: tables, single records, times, colours.
+
+Names, reasons and logs come from strangers: `safe` shows their control characters and
+reordering marks as escapes, so that nothing read in a terminal can steer it.
+"""
+
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any, TextIO
+
+Record = Mapping[str, Any]
+COLOURS = {
+    "success": "32", "conflict": "33", "failed": "31", "running": "36", "queued": "2",
+    "cancelled": "2", "off": "2", "created": "32", "updated": "32", "forced": "33",
+    "deleted": "33", "rejected": "31", "unchanged": "2", "ok": "32", "warning": "33",
+    "error": "31",
+}  # fmt: skip
+PAINTED = ("STATUS", "STATE", "LAST RUN", "RESULT")
+STATUS_CLASSES = {"2": "32", "4": "33", "5": "31"}
+STEPS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+UNSEEN = ("C", "Zl", "Zp")
+OID = re.compile(r"\b([0-9a-f]{10})[0-9a-f]{30}(?:[0-9a-f]{24})?\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How to write: with colours or not, lines cut at `width` or not, what is now."""
+
+    now: float
+    colour: bool = False
+    width: int | None = None
+
+
+def look_of(stream: TextIO, environ: Mapping[str, str], now: float) -> Look:
+    """Return how to write to `stream`: plainly unless it is a terminal."""
+    if not stream.isatty():
+        return Look(now)
+    plain = environ.get("NO_COLOR") or environ.get("TERM", "dumb") == "dumb"
+    return Look(now, not plain, os.get_terminal_size(stream.fileno()).columns or None)
+
+
+def as_json(value: object) -> str:
+    """Return the API's objects as they are; all ASCII, thus harmless on a terminal."""
+    return json.dumps(value, indent=2)
+
+
+def safe(text: str, keep: str = "") -> str:
+    """Return `text` with everything that is not plainly visible written as escape."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in keep or _seen(c) else _escape(c) for c in text)
+
+
+def _seen(character: str) -> bool:
+    return not unicodedata.category(character).startswith(UNSEEN)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def safe_lines(text: str) -> str:
+    """Return a text of several lines made safe, its line breaks and tabs kept."""
+    return safe(text.replace("\r\n", "\n"), keep="\n\t")
+
+
+def paint(text: str, word: str, look: Look) -> str:
+    """Return `text` in the colour of a status word or an HTTP status."""
+    code = COLOURS.get(word) or STATUS_CLASSES.get(word[:1] if word.isdigit() else "")
+    return f"\x1b[{code}m{text}\x1b[0m" if code and look.colour else text
+
+
+def columns(text: str) -> int:
+    """Return how many columns of a terminal `text` takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(character) for character in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def cut(text: str, width: int) -> str:
+    """Return `text`, or its beginning and an ellipsis where it is wider than that."""
+    if columns(text) <= width:
+        return text
+    while text and columns(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], look: Look) -> str:
+    """Return aligned columns under their heads; only the last one is ever cut."""
+    cells = [[safe("-" if v in (None, "") else str(v)) for v in row] for row in rows]
+    widths = [max(map(columns, c)) for c in zip_longest(head, *cells, fillvalue="")]
+    top = "  ".join(_pad(head, widths, look)).rstrip()
+    return "\n".join([top, *(_line(head, row, widths, look) for row in cells)])
+
+
+def _line(
+    head: Sequence[str], row: Sequence[str], widths: Sequence[int], look: Look
+) -> str:
+    padded = zip(head, row, _pad(row, widths, look), strict=True)
+    cells = (paint(c, word if h in PAINTED else "", look) for h, word, c in padded)
+    return "  ".join(cells).rstrip()
+
+
+def _pad(row: Sequence[str], widths: Sequence[int], look: Look) -> list[str]:
+    used = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    last = cut(row[-1], max(look.width - used, 10)) if look.width else row[-1]
+    before = zip(row[:-1], widths[:-1], strict=True)
+    return [*(cell + " " * (w - columns(cell)) for cell, w in before), last]
+
+
+def record(pairs: Iterable[tuple[str, object]]) -> str:
+    """Return one line per pair, the values aligned; a value of None is left out."""
+    lines = [(label, safe(str(value))) for label, value in pairs if value is not None]
+    return "\n".join(f"{label + ':':<11} {value}" for label, value in lines)
+
+
+def moment(text: str | None) -> datetime | None:
+    """Return the time which an RFC 3339 text of the API stands for."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def when(text: str | None) -> str:
+    """Return an API time as local time."""
+    at = moment(text)
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}" if at else "-"
+
+
+def ago(text: str | None, look: Look) -> str | None:
+    """Return an API time as local time and how long ago that is; None for none."""
+    at = moment(text)
+    if not at:
+        return None
+    past = f"{duration(max(look.now - at.timestamp(), 0))} ago"
+    return f"{when(text)} {at.astimezone():%z} ({past})"
+
+
+def took(run: Record, look: Look) -> str | None:
+    """Return how long a run took, or has been running."""
+    start, end = moment(run["start_time"]), moment(run["end_time"])
+    if not start:
+        return None
+    seconds = (end.timestamp() if end else look.now) - start.timestamp()
+    return duration(max(seconds, 0))
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say it, in at most two units."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole, parts = round(seconds), []
+    for size, unit in STEPS:
+        count, whole = divmod(whole, size)
+        parts.append(f"{count} {unit}" if count else "")
+    first = next(i for i, part in enumerate(parts) if part)
+    return " ".join(part for part in parts[first : first + 2] if part)
+
+
+def short(text: str | None) -> str:
+    """Return `text` with its object ids cut to ten digits."""
+    return OID.sub(r"\1", text or "")
+
+
+def tasks(found: Sequence[Record], look: Look) -> str:
+    """Return the list of tasks."""
+    head = ("ID", "NAME", "STATE", "LAST RUN", "ENDED", "SOURCE -> TARGET")
+    return table(head, map(_task_row, found), look) if found else "no tasks"
+
+
+def _task_row(task: Record) -> tuple[object, ...]:
+    last = task["last_run"] or {}
+    state = "on" if task["enabled"] else "off"
+    way = f"{task['source']} -> {task['target']}"
+    ended = when(last.get("end_time"))
+    return task["id"], task["name"], state, last.get("status"), ended, way
+
+
+def task(one: Record, look: Look) -> str:
+    """Return one task in full."""
+    last = one["last_run"]
+    timeout = one["timeout"]
+    return record(
+        [
+            ("task", f"{one['id']} {one['name']}{'' if one['enabled'] else ' (off)'}"),
+            ("key", one["key"]),
+            ("source", one["source"]),
+            ("target", one["target"]),
+            ("refs", " ".join(one["refspecs"]) or "refs/heads/* refs/tags/*"),
+            ("policy", _policy(one)),
+            ("timeout", "default" if timeout is None else duration(timeout)),
+            ("created", ago(one["created_at"], look)),
+            ("changed", ago(one["updated_at"], look)),
+            ("last run", f"{last['id']} {_outcome(last, look)}" if last else "none"),
+        ]
+    )
+
+
+def _policy(one: Record) -> str:
+    force = "overwrites what has diverged" if one["force"] else "fast-forward only"
+    return f"{force}, {'deletes' if one['prune'] else 'never deletes'}"
+
+
+def _outcome(run: Record, look: Look) -> str:
+    end = ago(run["end_time"], look)
+    why = run["error_message"]
+    return f"{run['status']}{' ' + end if end else ''}{': ' + why if why else ''}"
+
+
+def runs(found: Sequence[Record], look: Look) -> str:
+    """Return the list of runs."""
+    head = ("ID", "TASK", "STATUS", "TRY", "TRIGGER", "QUEUED", "TOOK", "RESULT")
+    rows = (_run_row(run, look) for run in found)
+    return table(head, rows, look) if found else "no runs"
+
+
+def _run_row(run: Record, look: Look) -> tuple[object, ...]:
+    result = run["error_message"] or short(run["commit_range"])
+    queued, time = when(run["created_at"]), took(run, look)
+    named = run["id"], run["task_name"], run["status"], run["attempt"], run["trigger"]
+    return *named, queued, time, result
+
+
+def run(one: Record, look: Look) -> str:
+    """Return one run in full, with what became of each ref."""
+    shown = record(
+        [
+            ("run", f"{one['id']} {one['status']}, attempt {one['attempt']}"),
+            ("task", f"{one['task_id']} {one['task_name']}"),
+            ("trigger", one["trigger"]),
+            ("deliveries", _ids(one["deliveries"])),
+            ("queued", ago(one["created_at"], look)),
+            ("started", ago(one["start_time"], look)),
+            ("ended", ago(one["end_time"], look)),
+            ("took", took(one, look)),
+            ("commits", one["commit_range"] or None),
+            ("error", one["error_message"] or None),
+        ]
+    )
+    return f"{shown}\n\n{refs(one['refs'], look)}" if one.get("refs") else shown
+
+
+def _ids(numbers: Sequence[int]) -> str | None:
+    return ", ".join(map(str, numbers)) or None
+
+
+def refs(found: Sequence[Record], look: Look) -> str:
+    """Return what a run did to each ref."""
+    head = ("REF", "RESULT", "OLD", "NEW", "REASON")
+    return table(head, map(_ref_row, found), look)
+
+
+def _ref_row(ref: Record) -> tuple[object, ...]:
+    old, new = short(ref["old"]), short(ref["new"])
+    return ref["ref"], ref["result"], old, new, ref["reason"]
+
+
+def result(one: Record, look: Look) -> str:
+    """Return a finished run as one line."""
+    said = one["error_message"] or short(one["commit_range"]) or "nothing to do"
+    status = paint(one["status"], one["status"], look)
+    time = took(one, look)
+    return f"run {one['id']}: {status}{f' in {time}' if time else ''}: {safe(said)}"
+
+
+def deliveries(found: Sequence[Record], look: Look) -> str:
+    """Return the list of deliveries."""
+    head = ("ID", "RECEIVED", "HOOK", "EVENT", "CLIENT", "STATUS", "RUNS", "REASON")
+    return table(head, map(_delivery_row, found), look) if found else "no deliveries"
+
+
+def _delivery_row(delivery: Record) -> tuple[object, ...]:
+    came = delivery["id"], when(delivery["received_at"]), delivery["hook"]
+    sender = delivery["event"], delivery["client"], delivery["status"]
+    return *came, *sender, _ids(delivery["run_ids"]), delivery["reason"]
+
+
+def delivery(one: Record, look: Look) -> str:
+    """Return one delivery in full."""
+    return record(
+        [
+            ("delivery", one["id"]),
+            ("hook", f"{one['hook']} ({one['provider']})"),
+            ("event", one["event"]),
+            ("key", one["delivery_key"]),
+            ("received", ago(one["received_at"], look)),
+            ("client", one["client"] or None),
+            ("status", one["status"]),
+            ("reason", one["reason"] or None),
+            ("tasks", _ids(one["task_ids"])),
+            ("runs", _ids(one["run_ids"])),
+        ]
+    )
