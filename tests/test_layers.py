@@ -10,12 +10,12 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gms_hookd"
 
 LAYERS = (
+    {"__init__", "model", "message"},
     {
-        "__init__", "model", "message", "signature", "ratelimit", "whitelist",
-        "retry", "redact", "quantity", "miniyaml", "refspec", "giturl", "http1",
-        "systemd", "log",
+        "signature", "ratelimit", "whitelist", "retry", "redact", "quantity",
+        "miniyaml", "refspec", "giturl", "http1", "systemd", "log",
     },
-    {"state"},
+    {"state", "listener"},
     {"config", "store", "git", "runlog", "forges"},
     {"sync", "hooks", "api"},
     {"web", "worker"},

@@ -1,0 +1,438 @@
+"""HTTP/1.1 and 1.0 as values: bytes in, whole messages or a Fault out; no sockets.
+
+Stricter than RFC 9112 allows a server to be lenient: whatever two parsers could read in
+two ways is refused, and after a refusal nothing more of that stream is read.
+What comes out depends on the bytes alone, never on how they were cut into pieces.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from enum import Enum
+from http import HTTPStatus
+from typing import NamedTuple
+
+from gms_hookd.message import Fault, Response
+
+MAX_LINE = 8 * 1024
+MAX_HEAD = 32 * 1024
+MAX_FIELDS = 100
+MAX_CHUNK_LINE = 256
+MAX_CHUNKS = 65_536
+MAX_TRAILER = 8 * 1024
+
+_LINE = re.compile(r"([A-Z]{1,16}) ([!-~]+) HTTP/1\.([01])\r\n")
+_OTHER_VERSION = re.compile(r"[A-Z]{1,16} [!-~]+ HTTP/[0-9](\.[0-9])?\r\n")
+# A field is a whole line: with as many matches as line feeds nothing was skipped.
+_FIELD = re.compile(
+    r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t -~\x80-\xff]*)\r\n", re.MULTILINE
+)
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_ABSOLUTE = re.compile(r"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_LENGTH = re.compile(r"[0-9]{1,10}", re.ASCII)
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t -~\x80-\xff]*)?\r\n")
+_ONCE = frozenset({"content-length", "host", "transfer-encoding"})
+_NEEDS_LENGTH = frozenset({"POST", "PUT", "PATCH"})
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_NO_BODY = frozenset({204, 304})
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Head(NamedTuple):
+    """What stands before the body; header names are lower case.
+
+    A repeated header is joined with ", "; one with an underscore in its name is left
+    out, since gateways that turn "-" into "_" cannot tell the two apart.
+    """
+
+    method: str = ""
+    path: str = ""
+    query: str = ""
+    headers: Mapping[str, str] = {}
+    minor: int = 1
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the peer wants to send another request after this one."""
+        connection = self.headers.get("connection")
+        if connection is None:
+            return self.minor == 1
+        options = {option.strip() for option in connection.lower().split(",")}
+        return "close" not in options and (self.minor == 1 or "keep-alive" in options)
+
+
+class Message(NamedTuple):
+    """One request off the wire; with a fault the head may be empty, the body is."""
+
+    head: Head
+    body: bytes = b""
+    fault: Fault | None = None
+
+
+class Phase(Enum):
+    """What a reader is waiting for."""
+
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"
+    DEAD = "dead"
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.fault = Fault(status, message)
+
+
+class Reader:
+    """The requests of one connection, in order.
+
+    `feed` it what arrived, then ask for the `next` message until there is none.
+    """
+
+    def __init__(self, max_body: int) -> None:
+        self._max_body = max_body
+        self._buffer = bytearray()
+        self._head: Head | None = None
+        self._body: _Sized | _Chunked | None = None
+        self._scanned = 0
+        self._promise = False
+        self._dead = False
+
+    @property
+    def phase(self) -> Phase:
+        """What the next byte would belong to."""
+        if self._dead:
+            return Phase.DEAD
+        if self._body is not None:
+            return Phase.BODY
+        return Phase.HEAD if self._buffer else Phase.IDLE
+
+    @property
+    def held(self) -> int:
+        """Bytes kept in memory for the message that is not whole yet."""
+        return len(self._buffer) + (len(self._body.data) if self._body else 0)
+
+    def feed(self, data: bytes) -> None:
+        """Add what arrived."""
+        if not self._dead:
+            self._buffer += data
+
+    def next(self) -> Message | None:
+        """Return the next whole message, or None until more has arrived."""
+        if self._dead or not (self._buffer or self._body):
+            return None
+        try:
+            return self._message()
+        except _RefusedError as refused:
+            return self.refuse(refused.fault)
+
+    def refuse(self, fault: Fault) -> Message:
+        """End the stream here with `fault`; the head is as far as it was understood."""
+        head, self._head = self._head or Head(), None
+        self._dead = True
+        self._body = None
+        self._buffer.clear()
+        return Message(head, fault=fault)
+
+    def eof(self) -> Message | None:
+        """Say that nothing more comes: only an unfinished body is a fault."""
+        if self.phase is not Phase.BODY:
+            return None
+        return self.refuse(Fault(400, "body ended early"))
+
+    def owes_continue(self) -> bool:
+        """Say once per message whether the peer waits for `CONTINUE`."""
+        owed, self._promise = self._promise, False
+        return owed
+
+    def _message(self) -> Message | None:
+        if self._body is None and not self._read_head():
+            return None
+        assert self._head is not None  # noqa: S101  # for mypy
+        assert self._body is not None  # noqa: S101
+        body = self._body.take(self._buffer)
+        if body is None:
+            return None
+        message = Message(self._head, body)
+        self._head = self._body = None
+        self._promise = False
+        return message
+
+    def _read_head(self) -> bool:
+        buffer = self._buffer
+        if buffer[:1] == b"\r":  # RFC 9112 2.2: empty lines may come first
+            del buffer[: _end_of_empty_lines(buffer)]
+        end = buffer.find(b"\r\n\r\n", self._scanned, MAX_HEAD)
+        if end < 0:
+            _check_unfinished(buffer, self._scanned)
+            self._scanned = max(0, len(buffer) - 3)
+            return False
+        self._scanned = 0
+        raw = bytes(buffer[: end + 2])
+        del buffer[: end + 4]
+        self._parse(raw)
+        return True
+
+    def _parse(self, raw: bytes) -> None:
+        text = raw.decode("latin-1")
+        line = _LINE.match(text)
+        if line is None or line.end() > MAX_LINE + 2:
+            _check_unfinished(raw, 0)
+            raise _RefusedError(400, "malformed request line")
+        method, target, minor = line.groups()
+        path, _, query = target.partition("?")
+        self._head = Head(method, path, query, {}, int(minor))
+        fields = _FIELD.findall(text, line.end())
+        if len(fields) != text.count("\n", line.end()):
+            _check_unfinished(raw, 0)
+            raise _RefusedError(400, "malformed header field")
+        headers = _headers(fields)
+        if not target.startswith("/") or "#" in target:
+            path, query = _odd_target(method, target, headers)
+        self._head = Head(method, path, query, headers, int(minor))
+        self._body = self._framing(self._head)
+
+    def _framing(self, head: Head) -> "_Sized | _Chunked":
+        headers = head.headers
+        _check_host(headers.get("host"), head.minor)
+        body: _Sized | _Chunked
+        if "transfer-encoding" in headers:
+            _check_transfer_encoding(headers, head.minor)
+            body = _Chunked(self._max_body)
+        else:
+            body = _Sized(_content_length(head, self._max_body))
+        if "expect" in headers:
+            self._promise = _expects_continue(headers["expect"], head.minor)
+        return body
+
+
+class _Sized:
+    """A body of a length known beforehand."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self.data = b""
+
+    def take(self, buffer: bytearray) -> bytes | None:
+        """Take the body out of `buffer`, or return None while it is not whole."""
+        if len(buffer) < self._length:
+            return None
+        body = bytes(memoryview(buffer)[: self._length])
+        del buffer[: self._length]
+        return body
+
+
+class _Chunked:
+    """A chunked body (RFC 9112 7.1); extensions and trailers are dropped."""
+
+    def __init__(self, limit: int) -> None:
+        self.data = bytearray()
+        self._limit = limit
+        self._chunks = 0
+        self._trailer = 0
+        self._step: Callable[[_Chunked, bytearray, int], int | None] = _Chunked._size
+        self._left = 0
+
+    def take(self, buffer: bytearray) -> bytes | None:
+        """Take the body out of `buffer`, or return None while it is not whole."""
+        position = 0
+        step: int | None = 0
+        while step is not None:
+            position += step
+            step = self._step(self, buffer, position)
+        del buffer[:position]
+        return bytes(self.data) if self._left < 0 else None
+
+    def _size(self, buffer: bytearray, start: int) -> int | None:
+        line = _whole_line(buffer, start, MAX_CHUNK_LINE)
+        if line is None:
+            return None
+        size = _CHUNK.fullmatch(line)
+        if size is None:
+            raise _RefusedError(400, "malformed chunk")
+        self._left = int(size[1], 16)
+        self._chunks += 1
+        if len(self.data) + self._left > self._limit or self._chunks > MAX_CHUNKS:
+            raise _RefusedError(413, "body too large")
+        self._step = _Chunked._data if self._left else _Chunked._trailers
+        return len(line)
+
+    def _data(self, buffer: bytearray, start: int) -> int | None:
+        piece = buffer[start : start + self._left]
+        if not piece:
+            return None
+        self.data += piece
+        self._left -= len(piece)
+        if not self._left:
+            self._step = _Chunked._data_end
+        return len(piece)
+
+    def _data_end(self, buffer: bytearray, start: int) -> int | None:
+        if len(buffer) < start + 2:
+            return None
+        if not buffer.startswith(b"\r\n", start):
+            raise _RefusedError(400, "malformed chunk")
+        self._step = _Chunked._size
+        return 2
+
+    def _trailers(self, buffer: bytearray, start: int) -> int | None:
+        line = _whole_line(buffer, start, MAX_TRAILER)
+        if line is None:
+            return None
+        self._trailer += len(line)
+        if self._trailer > MAX_TRAILER:
+            raise _RefusedError(431, "trailer too large")
+        if line == b"\r\n":
+            self._left = -1
+            self._step = _Chunked._nothing
+        elif not _FIELD.fullmatch(line.decode("latin-1")):
+            raise _RefusedError(400, "malformed trailer")
+        return len(line)
+
+    def _nothing(self, buffer: bytearray, start: int) -> int | None:
+        return None
+
+
+def _whole_line(buffer: bytearray, start: int, limit: int) -> bytes | None:
+    """Return the line with its end, or None while there is none.
+
+    Raises _RefusedError: no end within `limit`.
+    """
+    end = buffer.find(b"\n", start, start + limit)
+    if end >= 0:
+        return bytes(buffer[start : end + 1])
+    if len(buffer) - start >= limit:
+        raise _RefusedError(400, "line too long")
+    return None
+
+
+def _end_of_empty_lines(buffer: bytearray) -> int:
+    end = 0
+    while buffer.startswith(b"\r\n", end):
+        end += 2
+    return end
+
+
+def _check_unfinished(raw: bytes | bytearray, start: int) -> None:
+    """Refuse what cannot become a head; the part before `start` is known to be fine.
+
+    Faults are found in the order of their place in the stream, so that it does not
+    matter how much of it is there already.
+    """
+    if not raw or raw == b"\r":
+        return
+    if not 0x41 <= raw[0] <= 0x5A:  # A-Z; a TLS hello on a plain port ends here
+        raise _RefusedError(400, "malformed request line")
+    bare = _BARE_LF.search(raw, start)
+    bare_at = bare.start() if bare else MAX_HEAD
+    end = raw.find(b"\r\n", 0, MAX_LINE + 2)
+    if end < 0:
+        end = MAX_LINE
+        if len(raw) > end + 1 and bare_at > end:
+            raise _RefusedError(414, "request line too long")
+    elif end + 2 > start and bare_at > end:
+        _check_line(raw[: end + 2].decode("latin-1"))
+    if bare_at < MAX_HEAD:
+        raise _RefusedError(400, "line feed without carriage return")
+    if len(raw) >= MAX_HEAD:
+        raise _RefusedError(431, "headers too large")
+
+
+def _check_line(line: str) -> None:
+    if _LINE.fullmatch(line):
+        return
+    if _OTHER_VERSION.fullmatch(line):
+        raise _RefusedError(505, "only HTTP/1.1 and HTTP/1.0")
+    raise _RefusedError(400, "malformed request line")
+
+
+def _headers(fields: list[tuple[str, str]]) -> dict[str, str]:
+    if len(fields) > MAX_FIELDS:
+        raise _RefusedError(431, "too many header fields")
+    headers: dict[str, str] = {}
+    for field, text in fields:
+        name, value = field.lower(), text.rstrip(" \t")
+        if name in headers:
+            if name in _ONCE:
+                raise _RefusedError(400, f"{name} given twice")
+            headers[name] += f", {value}"
+        elif "_" not in name:
+            headers[name] = value
+    return headers
+
+
+def _odd_target(
+    method: str, target: str, headers: Mapping[str, str]
+) -> tuple[str, str]:
+    """Return path and query of a target that is not simply a path.
+
+    The absolute form must name the same host as the Host field (RFC 9112 3.2.2).
+    """
+    if target == "*" and method == "OPTIONS":
+        return target, ""
+    absolute = _ABSOLUTE.fullmatch(target)
+    if not absolute or absolute[1].lower() != headers.get("host", "").lower():
+        raise _RefusedError(400, "malformed request target")
+    path, _, query = absolute[2].partition("?")
+    return path or "/", query
+
+
+def _check_host(host: str | None, minor: int) -> None:
+    if host is None and minor == 0:
+        return
+    if host is None or not _HOST.fullmatch(host):
+        raise _RefusedError(400, "missing or malformed host")
+
+
+def _check_transfer_encoding(headers: Mapping[str, str], minor: int) -> None:
+    codings = [c.strip() for c in headers["transfer-encoding"].lower().split(",")]
+    if "content-length" in headers or minor == 0 or codings[-1] != "chunked":
+        raise _RefusedError(400, "malformed body length")
+    if len(codings) > 1:
+        raise _RefusedError(501, "transfer coding not supported")
+
+
+def _content_length(head: Head, limit: int) -> int:
+    text = head.headers.get("content-length")
+    if text is None and head.method in _NEEDS_LENGTH:
+        raise _RefusedError(411, "length required")
+    if text is None:
+        return 0
+    if not _LENGTH.fullmatch(text):
+        raise _RefusedError(400, "malformed content-length")
+    if int(text) > limit:
+        raise _RefusedError(413, "body too large")
+    return int(text)
+
+
+def _expects_continue(expect: str, minor: int) -> bool:
+    if minor == 0:
+        return False
+    if expect.lower() != "100-continue":
+        raise _RefusedError(417, "expectation not supported")
+    return True
+
+
+def serialise(
+    response: Response, *, date: str, connection: str = "", body: bool = True
+) -> bytes:
+    """Return the bytes of `response`; without `body` those for a HEAD request.
+
+    Raises ValueError: a header is not one line of Latin-1 text.
+    """
+    reason = _REASONS.get(response.status, "Unknown")
+    lines = [f"HTTP/1.1 {response.status} {reason}", f"Date: {date}"]
+    lines.append("Server: gms-hookd")
+    if response.status not in _NO_BODY:
+        lines.append(f"Content-Length: {len(response.body)}")
+    lines += [f"{name}: {value}" for name, value in response.headers]
+    if connection:
+        lines.append(f"Connection: {connection}")
+    head = "\r\n".join(lines)
+    if head.count("\n") != len(lines) - 1 or "\r" in head.replace("\r\n", ""):
+        raise ValueError("line break in a response header")
+    sent = response.body if body and response.status not in _NO_BODY else b""
+    return f"{head}\r\n\r\n".encode("latin-1") + sent

@@ -1,0 +1,106 @@
+"""Sockets that accept: TCP of both families, unix sockets, those lent by systemd."""
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One accepting socket.
+
+    `control`: file permissions stand in for a token. `lent`: the service manager keeps
+    the socket and hands it to our successor, so it is never shut.
+    """
+
+    socket: socket.socket
+    name: str
+    control: bool = False
+    lent: bool = False
+
+    def close(self) -> None:
+        """Stop listening; the file of a unix socket goes too."""
+        if self.socket.fileno() >= 0 and not self.lent:
+            _remove_own_file(self.socket)
+        self.socket.close()
+
+
+def listen(spec: str, *, control: bool = False) -> Listener:
+    """Listen on "HOST:PORT", "[V6]:PORT", ":PORT" (every address) or "unix:PATH".
+
+    Raises ValueError: `spec` has another form. OSError: not possible here and now.
+    """
+    if spec.startswith("unix:"):
+        return Listener(_unix(spec.removeprefix("unix:"), control), spec, control)
+    host, colon, port = spec.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{spec!r} is neither HOST:PORT nor unix:PATH")
+    return adopt(_tcp(host.removeprefix("[").removesuffix("]"), int(port)), lent=False)
+
+
+def adopt(sock: socket.socket, *, lent: bool = True) -> Listener:
+    """Make a listener of a socket that listens already."""
+    sock.setblocking(False)
+    if sock.family == socket.AF_UNIX:
+        return Listener(sock, f"unix:{sock.getsockname()}", lent=lent)
+    # Accepted sockets inherit it; a small answer must not wait for an ACK.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    host, port = sock.getsockname()[:2]
+    name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return Listener(sock, name, lent=lent)
+
+
+def _tcp(host: str, port: int) -> socket.socket:
+    if host in ("", "*", "::"):
+        return _every_address(port)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, _, _, _, address = found[0]
+    return socket.create_server(address, family=family, backlog=BACKLOG)
+
+
+def _every_address(port: int) -> socket.socket:
+    if not socket.has_dualstack_ipv6():
+        return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104
+    return socket.create_server(
+        ("::", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+    )
+
+
+def _unix(path: str, control: bool) -> socket.socket:
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        sock.bind(path)
+        Path(path).chmod(0o600 if control else 0o660)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(before)
+    sock.setblocking(False)
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket file of a dead process; a live one is left for bind to find."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            refused = probe.connect_ex(path) == errno.ECONNREFUSED
+        if refused:
+            Path(path).unlink()
+
+
+def _remove_own_file(sock: socket.socket) -> None:
+    if sock.family == socket.AF_UNIX:
+        with suppress(OSError):
+            Path(sock.getsockname()).unlink()
