@@ -31,6 +31,7 @@ _ABSOLUTE = re.compile(r"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _LENGTH = re.compile(r"[0-9]{1,10}", re.ASCII)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t -~\x80-\xff]*)?\r\n")
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _ONCE = frozenset({"content-length", "host", "transfer-encoding"})
 _NEEDS_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 
@@ -131,7 +132,7 @@ class Reader:
 
     def refuse(self, fault: Fault) -> Message:
         """End the stream here with `fault`; the head is as far as it was understood."""
-        head, self._head = self._head or Head(), None
+        head, self._head = self._head or _begun(self._buffer), None
         self._dead = True
         self._body = None
         self._buffer.clear()
@@ -171,9 +172,8 @@ class Reader:
             self._scanned = max(0, len(buffer) - 3)
             return False
         self._scanned = 0
-        raw = bytes(buffer[: end + 2])
+        self._parse(bytes(buffer[: end + 2]))
         del buffer[: end + 4]
-        self._parse(raw)
         return True
 
     def _parse(self, raw: bytes) -> None:
@@ -183,14 +183,14 @@ class Reader:
             _check_unfinished(raw, 0)
             raise _RefusedError(400, "malformed request line")
         method, target, minor = line.groups()
-        path, _, query = target.partition("?")
-        self._head = Head(method, path, query, {}, int(minor))
         fields = _FIELD.findall(text, line.end())
         if len(fields) != text.count("\n", line.end()):
             _check_unfinished(raw, 0)
             raise _RefusedError(400, "malformed header field")
         headers = _headers(fields)
-        if not target.startswith("/") or "#" in target:
+        if target[0] == "/" and "#" not in target:
+            path, _, query = target.partition("?")
+        else:
             path, query = _odd_target(method, target, headers)
         self._head = Head(method, path, query, headers, int(minor))
         self._body = self._framing(self._head)
@@ -307,6 +307,15 @@ def _whole_line(buffer: bytearray, start: int, limit: int) -> bytes | None:
     if len(buffer) - start >= limit:
         raise _RefusedError(400, "line too long")
     return None
+
+
+def _begun(buffer: bytearray) -> Head:
+    """Return what the request line says of a head that is not whole or not right."""
+    line = _LINE.match(buffer[: MAX_LINE + 2].decode("latin-1"))
+    if line is None or line[2][0] != "/":
+        return Head()
+    path, _, query = line[2].partition("?")
+    return Head(line[1], path, query, {}, int(line[3]))
 
 
 def _end_of_empty_lines(buffer: bytearray) -> int:
@@ -432,7 +441,7 @@ def serialise(
     if connection:
         lines.append(f"Connection: {connection}")
     head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) - 1 or "\r" in head.replace("\r\n", ""):
-        raise ValueError("line break in a response header")
+    if len(_CONTROL.findall(head)) != 2 * len(lines) - 2:
+        raise ValueError("control character in a response header")
     sent = response.body if body and response.status not in _NO_BODY else b""
     return f"{head}\r\n\r\n".encode("latin-1") + sent
