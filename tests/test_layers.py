@@ -14,10 +14,12 @@ LAYERS = (
     {
         "signature", "ratelimit", "whitelist", "retry", "redact", "quantity",
         "miniyaml", "refspec", "giturl", "http1", "systemd", "log",
+        "flock", "futures", "jsontext",
     },
-    {"state", "listener"},
+    {"state", "listener", "live"},
     {"config", "store", "git", "runlog", "forges"},
-    {"sync", "hooks", "api"},
+    {"desk", "sync", "views"},
+    {"hooks", "api"},
     {"web", "worker"},
     {"server", "client"},
     {"daemon", "render", "check", "demo"},
@@ -34,7 +36,7 @@ OWNERS = {
     "ssl": {"server", "client"},
     "tomllib": {"config"},
     "argparse": {"cli"},
-    "fcntl": {"state"},
+    "fcntl": {"flock"},
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

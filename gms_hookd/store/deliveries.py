@@ -1,0 +1,86 @@
+"""Deliveries in the store: one row for each request to a hook, with its outcome."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from gms_hookd.model import Delivery
+from gms_hookd.store.lane import Connection, Row
+from gms_hookd.store.problem import Missing
+
+_COLUMNS = (
+    "id,hook,provider,event,delivery_key,received_ms,client,status,reason,task_ids"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A delivery before its outcome is known."""
+
+    hook: str
+    provider: str
+    client: str
+    received_at: int
+    event: str | None = None
+    delivery_key: str | None = None
+    digest: bytes | None = None
+
+
+def record(
+    db: Connection,
+    arrival: Arrival,
+    status: int,
+    reason: str,
+    task_ids: Iterable[int] = (),
+) -> int:
+    """Keep a delivery with the HTTP status it was answered with; gives its id."""
+    cursor = db.execute(
+        "INSERT INTO deliveries(hook,provider,event,delivery_key,digest,received_ms,"
+        "client,status,reason,task_ids) VALUES(?,?,?,?,?,?,?,?,?,?)",
+        (
+            arrival.hook,
+            arrival.provider,
+            arrival.event,
+            arrival.delivery_key,
+            arrival.digest,
+            arrival.received_at,
+            arrival.client,
+            status,
+            reason,
+            json.dumps(list(task_ids)),
+        ),
+    )
+    return cursor.lastrowid or 0
+
+
+def link(db: Connection, delivery_id: int, run_id: int) -> None:
+    """Note that `run_id` serves the delivery."""
+    db.execute(
+        "INSERT OR IGNORE INTO links(delivery_id,run_id) VALUES(?,?)",
+        (delivery_id, run_id),
+    )
+
+
+def get(db: Connection, delivery_id: int) -> Delivery:
+    """Find a delivery; Missing if there is none."""
+    query = f"SELECT {_COLUMNS} FROM deliveries WHERE id=?"
+    row = db.execute(query, (delivery_id,)).fetchone()
+    if row is None:
+        raise Missing(f"no delivery {delivery_id}")
+    return _delivery(db, row)
+
+
+def latest(db: Connection, hook: str | None, limit: int) -> list[Delivery]:
+    """List the newest deliveries first, of one hook or of all."""
+    which = "" if hook is None else "WHERE hook=:hook"
+    query = f"SELECT {_COLUMNS} FROM deliveries {which} ORDER BY id DESC LIMIT :limit"
+    rows = db.execute(query, {"hook": hook, "limit": limit}).fetchall()
+    return [_delivery(db, row) for row in rows]
+
+
+def _delivery(db: Connection, row: Row) -> Delivery:
+    query = "SELECT run_id FROM links WHERE delivery_id=? ORDER BY run_id"
+    runs = tuple(r[0] for r in db.execute(query, (row[0],)).fetchall())
+    values: list[Any] = [*row[:-1], tuple(json.loads(row[-1])), runs]
+    return Delivery(*values)

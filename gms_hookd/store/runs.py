@@ -1,0 +1,398 @@
+"""Runs in the store: the queue, as leases that a crash gives back.
+
+                trigger                      claim
+    (nothing) ----------> queued ----------------------------> running
+                          |  ^ ^                               |  |
+      another trigger  ---+  | +-- transient failure, back-off-+  |
+      joins it               +---- shutdown, crash (next start) --+
+                          |                                       |
+               cancel     v        success, conflict, failed      v
+    cancelled <-----------+        cancelled <--------------------+
+
+Each task has at most one queued and one running run; each cache at most one running
+one. The schema's partial unique indexes hold that, whatever the code does. A trigger
+that comes while its task is running makes the one queued run, since what is running
+may have missed it. Should the running one come back to the queue then, the younger
+joins it: its id goes on as a pointer (`merged`), its deliveries move over.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gms_hookd.model import FINAL, Ref, RefResult, Run, RunStatus, Task
+from gms_hookd.store import deliveries, tasks
+from gms_hookd.store.deliveries import Arrival
+from gms_hookd.store.lane import Connection, Row
+from gms_hookd.store.problem import Clash, Missing
+
+CRASHES = 3
+LOG = 1024 * 1024  # characters of a run's log kept over all its attempts
+
+_COLUMNS = (
+    "id,task_id,task_key,task_name,status,attempt,trigger,created_ms,started_ms,"
+    "ended_ms,commit_range,error_message,refs"
+)
+_FINAL = "status IN ('success','conflict','failed','cancelled')"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A wanted run: who asked, are the guards released, which sha was named."""
+
+    trigger: str
+    confirmed: bool = False
+    hint: str | None = None
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that is ours to carry out now."""
+
+    run: Run
+    task: Task
+    tips: Mapping[str, str]
+    confirmed: bool
+    hint: str | None
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an attempt ended; `tips` is what the target's refs are now, by our push."""
+
+    status: RunStatus
+    commit_range: str = ""
+    error_message: str = ""
+    refs: tuple[Ref, ...] = ()
+    details: str = ""
+    tips: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a delivery: the HTTP status, why, and the runs that serve it."""
+
+    status: int
+    reason: str
+    delivery_id: int
+    run_ids: tuple[int, ...] = ()
+
+
+def accept(
+    db: Connection, arrival: Arrival, task_id: int, wish: Wish, now: int
+) -> Answer:
+    """Take a verified delivery for one task: 200 with its run, 404 or 409."""
+    status, reason = _acceptance(db, task_id)
+    wanted = [task_id] if status == 200 else []
+    delivery = deliveries.record(db, arrival, status, reason, wanted)
+    if status != 200:
+        return Answer(status, reason, delivery)
+    run_id = _enqueue(db, tasks.get(db, task_id), wish, now)
+    deliveries.link(db, delivery, run_id)
+    return Answer(status, reason, delivery, (run_id,))
+
+
+def _acceptance(db: Connection, task_id: int) -> tuple[int, str]:
+    row = db.execute("SELECT enabled FROM tasks WHERE id=?", (task_id,)).fetchone()
+    if row is None:
+        return 404, f"no task {task_id}"
+    if not row[0]:
+        return 409, f"task {task_id} is disabled"
+    return 200, "accepted"
+
+
+def order(db: Connection, task_id: int, wish: Wish, now: int) -> Run:
+    """Queue a run by hand, or join the queued one; Clash if the task is disabled."""
+    task = tasks.get(db, task_id)
+    if not task.enabled:
+        raise Clash(f"task {task.name!r} is disabled: enable it first")
+    return get(db, _enqueue(db, task, wish, now))
+
+
+def _enqueue(db: Connection, task: Task, wish: Wish, now: int) -> int:
+    query = "SELECT id FROM runs WHERE status='queued' AND task_id=?"
+    row = db.execute(query, (task.id,)).fetchone()
+    if row is None:
+        return _insert(db, task, wish, now)
+    db.execute(
+        # The newest trigger names the sha to expect; only a person's hurry
+        # overrides the back-off of a run that waits for its next attempt.
+        "UPDATE runs SET hint=?, confirmed=max(confirmed,?),"
+        " due_ms=CASE WHEN ? THEN min(due_ms,?) ELSE due_ms END WHERE id=?",
+        (wish.hint, wish.confirmed, wish.urgent, now, row[0]),
+    )
+    return int(row[0])
+
+
+def _insert(db: Connection, task: Task, wish: Wish, now: int) -> int:
+    cursor = db.execute(
+        "INSERT INTO runs(task_id,task_key,task_name,status,trigger,confirmed,hint,"
+        "due_ms,created_ms) VALUES(?,?,?,'queued',?,?,?,?,?)",
+        (
+            task.id,
+            task.key,
+            task.name,
+            wish.trigger,
+            wish.confirmed,
+            wish.hint,
+            now,
+            now,
+        ),
+    )
+    return cursor.lastrowid or 0
+
+
+def claim(db: Connection, now: int, only: int | None = None) -> Claim | None:
+    """Lease the oldest due run whose task and cache are free; None if there is none."""
+    row = db.execute(
+        "SELECT r.id, t.cache FROM runs r JOIN tasks t ON t.id=r.task_id"
+        " WHERE r.status='queued' AND r.due_ms<=:now AND (:only IS NULL OR r.id=:only)"
+        " AND NOT EXISTS(SELECT 1 FROM runs b"
+        "  WHERE b.status='running' AND b.task_id=r.task_id)"
+        " AND NOT EXISTS(SELECT 1 FROM runs b"
+        "  WHERE b.status='running' AND b.cache=t.cache)"
+        " ORDER BY r.id LIMIT 1",
+        {"now": now, "only": only},
+    ).fetchone()
+    if row is None:
+        return None
+    run_id, cache = row
+    db.execute(
+        "UPDATE runs SET status='running',attempt=attempt+1,cache=?,"
+        "started_ms=coalesce(started_ms,?) WHERE id=?",
+        (cache, now, run_id),
+    )
+    return _claim(db, run_id)
+
+
+def _claim(db: Connection, run_id: int) -> Claim:
+    run = get(db, run_id)
+    query = "SELECT confirmed,hint,failures FROM runs WHERE id=?"
+    confirmed, hint, failures = db.execute(query, (run_id,)).fetchone()
+    query = "SELECT ref,oid FROM tips WHERE task_id=?"
+    tips = dict(db.execute(query, (run.task_id,)).fetchall())
+    task = tasks.get(db, run.task_id)
+    return Claim(run, task, tips, bool(confirmed), hint, failures)
+
+
+def next_due(db: Connection) -> int | None:
+    """Tell when the earliest queued run may start (ms), None if none is queued."""
+    query = "SELECT min(due_ms) FROM runs WHERE status='queued'"
+    due: int | None = db.execute(query).fetchone()[0]
+    return due
+
+
+def finish(db: Connection, run_id: int, result: Result, now: int) -> tuple[int, ...]:
+    """End a running run; gives its id and the ids of the runs that joined it."""
+    db.execute(
+        "UPDATE runs SET status=?,commit_range=?,error_message=?,refs=?,details=?,"
+        "cache=NULL,ended_ms=? WHERE id=? AND status='running'",
+        (
+            result.status,
+            result.commit_range,
+            result.error_message,
+            _packed_refs(result.refs),
+            _log_so_far(db, run_id, result.details),
+            now,
+            run_id,
+        ),
+    )
+    if result.tips is not None:
+        _remember(db, run_id, result.tips)
+    return (run_id, *_joined(db, run_id))
+
+
+def _remember(db: Connection, run_id: int, tips: Mapping[str, str]) -> None:
+    query = "SELECT id FROM tasks WHERE id=(SELECT task_id FROM runs WHERE id=?)"
+    row = db.execute(query, (run_id,)).fetchone()
+    if row is None:
+        return
+    task_id = row[0]
+    query = "SELECT ref,oid FROM tips WHERE task_id=?"
+    old = dict(db.execute(query, (task_id,)).fetchall())
+    gone = [(task_id, ref) for ref in old.keys() - tips.keys()]
+    db.executemany("DELETE FROM tips WHERE task_id=? AND ref=?", gone)
+    changed = [(task_id, ref, oid) for ref, oid in tips.items() if old.get(ref) != oid]
+    db.executemany(
+        "INSERT OR REPLACE INTO tips(task_id,ref,oid) VALUES(?,?,?)", changed
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Why a running run goes back: when due (ms), counted as a failure or not."""
+
+    due: int
+    error: str
+    details: str = ""
+    failed: bool = True
+
+
+def requeue(db: Connection, run_id: int, back: Return) -> None:
+    """Give a running run back; a younger run of its task that waits joins it."""
+    _absorb(db, run_id)
+    db.execute(
+        "UPDATE runs SET status='queued',cache=NULL,error_message=?,details=?,"
+        "failures=failures+?,due_ms=? WHERE id=? AND status='running'",
+        (
+            back.error,
+            _log_so_far(db, run_id, back.details),
+            back.failed,
+            back.due,
+            run_id,
+        ),
+    )
+
+
+def _log_so_far(db: Connection, run_id: int, more: str) -> bytes:
+    row = db.execute("SELECT details FROM runs WHERE id=?", (run_id,)).fetchone()
+    return _packed((_unpacked(row[0] if row else None) + more)[-LOG:])
+
+
+def _absorb(db: Connection, run_id: int) -> None:
+    """Let the younger queued run of the same task join `run_id`."""
+    query = (
+        "SELECT id,confirmed,hint FROM runs WHERE status='queued'"
+        " AND task_id=(SELECT task_id FROM runs WHERE id=?)"
+    )
+    row = db.execute(query, (run_id,)).fetchone()
+    if row is None:
+        return
+    younger, confirmed, hint = row
+    db.execute(
+        "UPDATE runs SET confirmed=max(confirmed,?),hint=? WHERE id=?",
+        (confirmed, hint, run_id),
+    )
+    db.execute("UPDATE OR IGNORE links SET run_id=? WHERE run_id=?", (run_id, younger))
+    db.execute("DELETE FROM links WHERE run_id=?", (younger,))
+    db.execute("UPDATE merged SET run_id=? WHERE run_id=?", (run_id, younger))
+    db.execute("INSERT INTO merged(id,run_id) VALUES(?,?)", (younger, run_id))
+    db.execute("DELETE FROM runs WHERE id=?", (younger,))
+
+
+def recover(db: Connection, now: int) -> tuple[list[int], list[int]]:
+    """Give the running runs of a dead process back; gives (queued again, failed).
+
+    A run that took the process down `CRASHES` times is failed: it would do it again.
+    """
+    query = "SELECT id,crashes FROM runs WHERE status='running' ORDER BY id"
+    again, failed = [], []
+    for run_id, crashes in db.execute(query).fetchall():
+        db.execute("UPDATE runs SET crashes=crashes+1 WHERE id=?", (run_id,))
+        if crashes + 1 >= CRASHES:
+            why = f"the daemon died {CRASHES} times while it ran this"
+            finish(db, run_id, Result(RunStatus.FAILED, error_message=why), now)
+            failed.append(run_id)
+        else:
+            why = "the daemon died while it ran this"
+            requeue(db, run_id, Return(now, why, failed=False))
+            again.append(run_id)
+    return again, failed
+
+
+def cancel(db: Connection, run_id: int, now: int) -> Run:
+    """Cancel a queued run; a running one is the worker's to stop; Clash if it ended."""
+    run = get(db, run_id)
+    if run.status in FINAL:
+        raise Clash(f"run {run.id} has ended already: {run.status}")
+    db.execute(
+        "UPDATE runs SET status='cancelled',error_message='cancelled',ended_ms=?"
+        " WHERE id=? AND status='queued'",
+        (now, run.id),
+    )
+    return get(db, run.id)
+
+
+def retry(db: Connection, run_id: int, now: int) -> Run:
+    """Queue a new run for the task of an ended one."""
+    run = get(db, run_id)
+    if run.status not in FINAL:
+        raise Clash(f"run {run.id} has not ended yet: {run.status}")
+    return order(db, run.task_id, Wish("retry", urgent=True), now)
+
+
+def delete(db: Connection, run_id: int) -> Run:
+    """Delete an ended run from the history."""
+    run = get(db, run_id)
+    if run.status not in FINAL:
+        raise Clash(f"run {run.id} has not ended yet: {run.status}")
+    forget(db, [run.id])
+    return run
+
+
+def forget(db: Connection, run_ids: list[int]) -> None:
+    """Delete runs and what points to them."""
+    keys = [(run_id,) for run_id in run_ids]
+    db.executemany("DELETE FROM links WHERE run_id=?", keys)
+    db.executemany("DELETE FROM merged WHERE run_id=?", keys)
+    db.executemany("DELETE FROM runs WHERE id=?", keys)
+
+
+def get(db: Connection, run_id: int, details: bool = False) -> Run:
+    """Find a run, with its log if `details`; Missing if there is none."""
+    query = f"SELECT {_COLUMNS},details FROM runs WHERE id=?"
+    row = (
+        db.execute(query, (run_id,)).fetchone()
+        or db.execute(
+            f"{query[:-2]}=(SELECT run_id FROM merged WHERE id=?)", (run_id,)
+        ).fetchone()
+    )
+    if row is None:
+        raise Missing(f"no run {run_id}")
+    return _run(db, row, details)
+
+
+def history(
+    db: Connection, task_id: int | None, status: RunStatus | None, limit: int
+) -> list[Run]:
+    """List the newest runs first, of one task or all, of one status or all."""
+    wanted = {"task_id": task_id, "status": status}
+    terms = [f"{column}=:{column}" for column, value in wanted.items() if value]
+    where = "WHERE " + " AND ".join(terms) if terms else ""
+    query = f"SELECT {_COLUMNS},NULL FROM runs {where} ORDER BY id DESC LIMIT :limit"
+    rows = db.execute(query, {**wanted, "limit": limit}).fetchall()
+    return [_run(db, row, False) for row in rows]
+
+
+def last(db: Connection, task_id: int) -> Run | None:
+    """Find the newest run of a task."""
+    found = history(db, task_id, None, 1)
+    return found[0] if found else None
+
+
+def _joined(db: Connection, run_id: int) -> tuple[int, ...]:
+    query = "SELECT id FROM merged WHERE run_id=?"
+    return tuple(row[0] for row in db.execute(query, (run_id,)).fetchall())
+
+
+def _run(db: Connection, row: Row, details: bool) -> Run:
+    query = "SELECT delivery_id FROM links WHERE run_id=? ORDER BY delivery_id"
+    linked = tuple(r[0] for r in db.execute(query, (row[0],)).fetchall())
+    log = _unpacked(row[-1]) if details else None
+    values: list[Any] = [*row[:7], linked, *row[7:-2], _unpacked_refs(row[-2]), log]
+    values[4] = RunStatus(values[4])
+    return Run(*values)
+
+
+def _packed(text: str) -> bytes:
+    return zlib.compress(text.encode("utf-8", "backslashreplace"))
+
+
+def _unpacked(blob: bytes | None) -> str:
+    return zlib.decompress(blob).decode() if blob else ""
+
+
+def _packed_refs(refs: tuple[Ref, ...]) -> bytes | None:
+    return _packed(json.dumps([list(asdict(ref).values()) for ref in refs]))
+
+
+def _unpacked_refs(blob: bytes | None) -> tuple[Ref, ...]:
+    rows = json.loads(_unpacked(blob) or "[]")
+    return tuple(
+        Ref(ref, RefResult(result), old, new, reason)
+        for ref, result, old, new, reason in rows
+    )

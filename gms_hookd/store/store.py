@@ -1,0 +1,93 @@
+"""The face of the store: `write` and `read` an operation, each answered by a future."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar, cast
+
+from gms_hookd.store import schema
+from gms_hookd.store.lane import Connection, Error, Lane, connect
+from gms_hookd.store.problem import StoreError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Store:
+    """One file, one writing lane, one reading lane."""
+
+    def __init__(self, writer: Lane, reader: Lane, path: Path) -> None:
+        self._writer = writer
+        self._reader = reader
+        self.path = path
+
+    @classmethod
+    def open(cls, path: Path) -> "Store":
+        """Open or create the store at `path`, checked and at today's schema.
+
+        StoreError with one line when the file is foreign, newer or damaged; such a
+        file is left as it is.
+        """
+        schema.inspect(path)
+        try:
+            db = connect(path, writes=True)
+            try:
+                schema.prepare(db, path)
+            finally:
+                db.close()
+        except Error as error:
+            raise StoreError(f"{path}: {error}") from None
+        writer = Lane("store-writer", path, writes=True)
+        # The reading connection opens a file whose WAL the writer holds open.
+        writer.submit(lambda db: db.execute("SELECT 1").fetchone()).result()
+        return cls(writer, Lane("store-reader", path, writes=False), path)
+
+    def write(
+        self,
+        operation: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Future[T]:
+        """Do `operation(db, ...)` in a transaction; done means synced to disk."""
+        bound = partial(_call, operation, args, kwargs)
+        return cast(Future[T], self._writer.submit(bound))
+
+    def alone(
+        self,
+        operation: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Future[T]:
+        """Do `operation(db, ...)` on the writing connection without a transaction."""
+        bound = partial(_call, operation, args, kwargs)
+        return cast(Future[T], self._writer.submit(bound, bare=True))
+
+    def read(
+        self,
+        operation: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Future[T]:
+        """Do `operation(db, ...)` on the connection that cannot write."""
+        bound = partial(_call, operation, args, kwargs)
+        return cast(Future[T], self._reader.submit(bound))
+
+    @property
+    def waiting(self) -> int:
+        """Count the writes that wait to be committed."""
+        return self._writer.waiting
+
+    def close(self) -> None:
+        """Commit what waits, checkpoint, close."""
+        self._reader.close()
+        self._writer.close()
+
+
+def _call(
+    operation: Callable[..., T],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+    db: Connection,
+) -> T:
+    return operation(db, *args, **kwargs)

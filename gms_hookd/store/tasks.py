@@ -1,0 +1,147 @@
+"""Tasks in the store: add, find, list, change, remove."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from gms_hookd.model import Task
+from gms_hookd.store.lane import Connection, Row
+from gms_hookd.store.problem import Clash, Invalid, Missing
+
+_COLUMNS = (
+    "id,key,name,source,target,refspecs,force,prune,enabled,timeout,"
+    "created_ms,updated_ms"
+)
+_NAME = re.compile(r"\w[\w.-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a user asks a task to be; `cache` is the key of the source's cache."""
+
+    name: str
+    source: str
+    target: str
+    cache: str
+    refspecs: tuple[str, ...] = ()
+    force: bool = False
+    prune: bool = False
+    enabled: bool = True
+    timeout: float | None = None
+
+
+def checked_name(name: str) -> str:
+    """Give back `name` if it can name a task; an id must stay told from a name."""
+    if not _NAME.fullmatch(name) or name.isdigit():
+        raise Invalid(
+            "name: 1 to 100 letters, digits, '.', '_' or '-', not starting with"
+            " '.' or '-', and not digits alone"
+        )
+    return name
+
+
+def add(db: Connection, draft: Draft, now: int) -> Task:
+    """Add a task; Clash if the name is taken."""
+    _refuse_taken_name(db, draft.name, 0)
+    cursor = db.execute(
+        "INSERT INTO tasks(key,name,source,target,cache,refspecs,force,prune,enabled,"
+        "timeout,created_ms,updated_ms) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+        (str(uuid4()), *_fields(draft), now, now),
+    )
+    return get(db, cursor.lastrowid or 0)
+
+
+def _fields(draft: Draft) -> tuple[object, ...]:
+    return (
+        draft.name,
+        draft.source,
+        draft.target,
+        draft.cache,
+        json.dumps(draft.refspecs),
+        draft.force,
+        draft.prune,
+        draft.enabled,
+        draft.timeout,
+    )
+
+
+def _refuse_taken_name(db: Connection, name: str, task_id: int) -> None:
+    query = "SELECT 1 FROM tasks WHERE name=? AND id<>?"
+    if db.execute(query, (name, task_id)).fetchone():
+        raise Clash(f"name: there is a task {name!r} already")
+
+
+def get(db: Connection, task_id: int) -> Task:
+    """Find a task by its id; Missing if there is none."""
+    return _one(db, "id", task_id)
+
+
+def find(db: Connection, by: Mapping[str, object]) -> Task:
+    """Find a task by the one of `id`, `key`, `name` that is given."""
+    column, value = next(iter(by.items()))
+    if column not in {"id", "key", "name"}:
+        raise Invalid(f"{column}: a task is found by id, key or name")
+    return _one(db, column, value)
+
+
+def _one(db: Connection, column: str, value: object) -> Task:
+    query = f"SELECT {_COLUMNS} FROM tasks WHERE {column}=?"
+    row = db.execute(query, (value,)).fetchone()
+    if row is None:
+        raise Missing(f"no task with {column} {value!r}"[:200])
+    return _task(row)
+
+
+def every(db: Connection) -> list[Task]:
+    """List all tasks, oldest first."""
+    rows = db.execute(f"SELECT {_COLUMNS} FROM tasks ORDER BY id").fetchall()
+    return [_task(row) for row in rows]
+
+
+def _task(row: Row) -> Task:
+    values: list[Any] = list(row)
+    values[5] = tuple(json.loads(values[5]))
+    values[6:9] = map(bool, values[6:9])
+    return Task(*values)
+
+
+def change(db: Connection, task_id: int, draft: Draft, now: int) -> Task:
+    """Make the task what `draft` says; a disabled task loses its queued run."""
+    before = get(db, task_id)
+    _refuse_taken_name(db, draft.name, task_id)
+    db.execute(
+        "UPDATE tasks SET name=?,source=?,target=?,cache=?,refspecs=?,force=?,prune=?,"
+        "enabled=?,timeout=?,updated_ms=? WHERE id=?",
+        (*_fields(draft), now, task_id),
+    )
+    if (before.source, before.target) != (draft.source, draft.target):
+        db.execute("DELETE FROM tips WHERE task_id=?", (task_id,))
+    if not draft.enabled:
+        _drop_queued(db, task_id, "the task was disabled", now)
+    return get(db, task_id)
+
+
+def remove(db: Connection, task_id: int, now: int) -> tuple[Task, bool]:
+    """Remove a task; its runs stay, a queued one is cancelled.
+
+    Also tells whether its cache serves no other task.
+    """
+    task = get(db, task_id)
+    _drop_queued(db, task_id, "the task was removed", now)
+    query = (
+        "SELECT count(*) FROM tasks WHERE cache=(SELECT cache FROM tasks WHERE id=?)"
+    )
+    alone: bool = db.execute(query, (task_id,)).fetchone()[0] == 1
+    db.execute("DELETE FROM tasks WHERE id=?", (task_id,))
+    return task, alone
+
+
+def _drop_queued(db: Connection, task_id: int, why: str, now: int) -> None:
+    db.execute(
+        "UPDATE runs SET status='cancelled',error_message=?,ended_ms=?"
+        " WHERE status='queued' AND task_id=?",
+        (why, now, task_id),
+    )

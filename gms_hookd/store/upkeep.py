@@ -1,0 +1,100 @@
+"""Upkeep of the store: retention, disk space, the copy for safe keeping."""
+
+import os
+from pathlib import Path
+
+from gms_hookd.store import runs
+from gms_hookd.store.lane import Connection, Error, connect
+from gms_hookd.store.problem import Invalid, Unavailable
+
+BATCH = 500
+REFUSED = 20_000  # refused deliveries kept at most: strangers must not fill the disk
+
+
+def prune(db: Connection, runs_before: int, deliveries_before: int) -> int:
+    """Delete one batch of what is older (ms) than the limits; gives how many rows."""
+    query = (
+        "SELECT id FROM runs WHERE status IN ('success','conflict','failed',"
+        "'cancelled') AND ended_ms<? LIMIT ?"
+    )
+    old = [r[0] for r in db.execute(query, (runs_before, BATCH)).fetchall()]
+    runs.forget(db, old)
+    # A delivery stays as long as a run that it is linked to.
+    gone = db.execute(
+        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries d"
+        " WHERE received_ms<? AND NOT EXISTS(SELECT 1 FROM links l"
+        " JOIN runs r ON r.id=l.run_id AND r.status IN ('queued','running')"
+        " WHERE l.delivery_id=d.id) LIMIT ?)",
+        (deliveries_before, BATCH),
+    ).rowcount
+    return len(old) + gone + _prune_refused(db)
+
+
+def _prune_refused(db: Connection) -> int:
+    query = (
+        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries"
+        " WHERE status>=400 ORDER BY id DESC LIMIT ? OFFSET ?)"
+    )
+    return db.execute(query, (BATCH, REFUSED)).rowcount
+
+
+def shrink(db: Connection) -> None:
+    """Give free pages back to the disk and empty the WAL; not in a transaction."""
+    # execute() frees one page a call, executescript() as many as named.
+    db.executescript("PRAGMA incremental_vacuum(1024)")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def ping(db: Connection) -> None:
+    """Do nothing; that it is answered says that the lane is alive."""
+    db.execute("SELECT 1").fetchone()
+
+
+def backup(store: Path, copy: Path) -> None:
+    """Write a consistent, checked copy of the store, whole or not at all.
+
+    Works beside the writing lane: a reader's snapshot, nobody waits for it.
+    """
+    if not copy.is_absolute():
+        raise Invalid("path: an absolute path is needed")
+    if copy.resolve().name.startswith(store.name) and (
+        copy.resolve().parent == store.resolve().parent
+    ):
+        raise Invalid("path: that is the store itself")
+    partial = copy.with_name(f".{copy.name}.{os.getpid()}.partial")
+    try:
+        _copy(store, partial)
+        os.replace(partial, copy)
+        _sync_folder(copy.parent)
+    except (OSError, Error) as error:
+        raise Unavailable(f"cannot write {copy}: {error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _copy(store: Path, partial: Path) -> None:
+    partial.unlink(missing_ok=True)
+    # Made first and empty, so that nobody else can read what goes in.
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    db = connect(store, writes=False)
+    try:
+        db.execute("VACUUM INTO ?", (str(partial),))
+    finally:
+        db.close()
+    copy = connect(partial, writes=False)
+    try:
+        verdict = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+    finally:
+        copy.close()
+    if verdict != "ok":
+        raise Unavailable(f"the copy is damaged: {verdict}")
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

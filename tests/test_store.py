@@ -1,0 +1,456 @@
+"""The queue in the store: what is accepted is there, once, until it has ended."""
+
+import contextlib
+import sqlite3
+import threading
+
+import pytest
+
+from gms_hookd.model import Ref, RefResult, RunStatus
+from gms_hookd.store import (
+    Clash,
+    Missing,
+    Store,
+    StoreError,
+    Unavailable,
+    deliveries,
+    runs,
+    schema,
+    tasks,
+    upkeep,
+)
+from gms_hookd.store.deliveries import Arrival
+from gms_hookd.store.runs import Result, Return, Wish
+
+NOW = 1_700_000_000_000
+HOOK = Wish("webhook:task-sync")
+
+
+def draft(name="one", cache="c1", **more):
+    source, target = f"/src/{cache}", f"/dst/{name}"
+    return tasks.Draft(name=name, source=source, target=target, cache=cache, **more)
+
+
+def arrival(at=NOW):
+    return Arrival("task-sync", "gms", "192.0.2.1", at)
+
+
+def add(store, name="one", cache="c1", **more):
+    return store.write(tasks.add, draft(name, cache, **more), NOW).result()
+
+
+def trigger(store, task_id=1, now=NOW):
+    return store.write(runs.accept, arrival(now), task_id, HOOK, now).result()
+
+
+def claim(store, now=NOW, only=None):
+    return store.write(runs.claim, now, only).result()
+
+
+def finish(store, run_id, status=RunStatus.SUCCESS, **more):
+    result = Result(status, **more)
+    return store.write(runs.finish, run_id, result, NOW + 5).result()
+
+
+def get(store, run_id):
+    return store.read(runs.get, run_id, details=True).result()
+
+
+def test_a_task_is_found_by_id_key_and_name(store):
+    task = add(store, refspecs=("refs/heads/a:refs/heads/b",), timeout=5.0)
+    for by in ({"id": 1}, {"key": task.key}, {"name": "one"}):
+        assert store.read(tasks.find, by).result() == task
+    with pytest.raises(Missing):
+        store.read(tasks.find, {"name": "two"}).result()
+
+
+def test_a_name_is_taken_once(store):
+    add(store)
+    with pytest.raises(Clash):
+        add(store)
+    add(store, "two")
+    with pytest.raises(Clash):
+        store.write(tasks.change, 2, draft("one"), NOW).result()
+
+
+def test_ids_of_removed_tasks_are_not_used_again(store):
+    add(store)
+    store.write(tasks.remove, 1, NOW).result()
+    assert add(store, "two").id == 2
+
+
+def test_three_triggers_make_one_run_that_serves_all_three(store):
+    add(store)
+    answers = [trigger(store) for _ in range(3)]
+    assert {a.run_ids for a in answers} == {(1,)}
+    assert get(store, 1).deliveries == tuple(a.delivery_id for a in answers)
+
+
+def test_a_trigger_for_no_task_is_404_and_kept(store):
+    answer = trigger(store, 7)
+    kept = store.read(deliveries.get, answer.delivery_id).result()
+    assert (answer.status, kept.status, kept.run_ids) == (404, 404, ())
+    assert kept.reason == "no task 7"
+
+
+def test_a_trigger_for_a_disabled_task_is_409(store):
+    add(store, enabled=False)
+    assert trigger(store).status == 409
+    with pytest.raises(Clash):
+        store.write(runs.order, 1, HOOK, NOW).result()
+
+
+def test_a_trigger_while_running_makes_the_one_queued_run(store):
+    add(store)
+    trigger(store)
+    assert claim(store).run.id == 1
+    assert trigger(store).run_ids == (2,)
+    assert trigger(store).run_ids == (2,)
+    assert claim(store) is None
+    finish(store, 1)
+    assert claim(store).run.id == 2
+
+
+def test_the_oldest_run_is_claimed_first_and_is_attempt_one(store):
+    add(store, "one", "c1")
+    add(store, "two", "c2")
+    trigger(store, 2)
+    trigger(store, 1)
+    claimed = claim(store)
+    assert (claimed.run.task_id, claimed.run.attempt) == (2, 1)
+    assert claimed.run.status is RunStatus.RUNNING
+
+
+def test_two_runs_never_use_one_cache_at_the_same_time(store):
+    add(store, "one", "same")
+    add(store, "two", "same")
+    add(store, "three", "other")
+    for task_id in (1, 2, 3):
+        trigger(store, task_id)
+    assert [claim(store).run.task_id, claim(store).run.task_id] == [1, 3]
+    assert claim(store) is None
+    finish(store, 1)
+    assert claim(store).run.task_id == 2
+
+
+def test_what_a_run_did_is_kept(store):
+    add(store)
+    trigger(store)
+    claim(store)
+    ref = Ref("refs/heads/a", RefResult.UPDATED, "1" * 40, "2" * 40, None)
+    done = {"refs": (ref,), "details": "log\n", "commit_range": "1..2"}
+    assert finish(store, 1, tips={"refs/heads/a": "2" * 40}, **done) == (1,)
+    run = get(store, 1)
+    assert (run.status, run.refs, run.details) == (RunStatus.SUCCESS, (ref,), "log\n")
+    assert (run.start_time, run.end_time, run.commit_range) == (NOW, NOW + 5, "1..2")
+    trigger(store)
+    assert claim(store).tips == {"refs/heads/a": "2" * 40}
+
+
+def test_tips_are_replaced_whole_and_forgotten_with_the_target(store):
+    add(store)
+    for tips in ({"a": "1", "b": "1"}, {"b": "2", "c": "1"}):
+        trigger(store)
+        finish(store, claim(store).run.id, tips=tips)
+    trigger(store)
+    claimed = claim(store)
+    assert claimed.tips == {"b": "2", "c": "1"}
+    finish(store, claimed.run.id)
+    moved = tasks.Draft("one", "/src/c1", "/elsewhere", "c1")
+    store.write(tasks.change, 1, moved, NOW).result()
+    trigger(store)
+    assert claim(store).tips == {}
+
+
+def test_a_run_given_back_waits_until_it_is_due(store):
+    add(store)
+    trigger(store)
+    claim(store)
+    back = Return(NOW + 10_000, "no network", "first\n")
+    store.write(runs.requeue, 1, back).result()
+    assert store.read(runs.next_due).result() == NOW + 10_000
+    assert claim(store, NOW + 9_999) is None
+    claimed = claim(store, NOW + 10_000)
+    assert (claimed.run.attempt, claimed.failures) == (2, 1)
+    finish(store, 1, details="second\n")
+    assert get(store, 1).details == "first\nsecond\n"
+
+
+def test_a_webhook_does_not_cut_a_back_off_short_but_a_person_does(store):
+    add(store)
+    trigger(store)
+    claim(store)
+    store.write(runs.requeue, 1, Return(NOW + 10_000, "no network")).result()
+    trigger(store)
+    assert claim(store) is None
+    store.write(runs.order, 1, Wish("manual", urgent=True), NOW).result()
+    assert claim(store).run.id == 1
+
+
+def test_a_younger_run_joins_the_one_that_comes_back(store):
+    add(store)
+    first = trigger(store)
+    claim(store)
+    second = trigger(store)
+    store.write(runs.requeue, 1, Return(NOW, "no network")).result()
+    assert get(store, 1).deliveries == (first.delivery_id, second.delivery_id)
+    assert get(store, 2).id == 1
+    kept = store.read(deliveries.get, second.delivery_id).result()
+    assert kept.run_ids == (1,)
+    claim(store)
+    assert finish(store, 1) == (1, 2)
+
+
+def test_recovery_gives_running_runs_back_as_the_next_attempt(tmp_path):
+    path = tmp_path / "gms-hookd.db"
+    with contextlib.closing(Store.open(path)) as store:
+        add(store)
+        trigger(store)
+        claim(store)
+        trigger(store)
+    with contextlib.closing(Store.open(path)) as store:
+        assert store.write(runs.recover, NOW).result() == ([1], [])
+        assert get(store, 2).id == 1
+        assert claim(store).run.attempt == 2
+
+
+def test_a_run_that_took_the_process_down_three_times_is_failed(store):
+    add(store)
+    trigger(store)
+    for _ in range(2):
+        claim(store)
+        assert store.write(runs.recover, NOW).result() == ([1], [])
+    claim(store)
+    assert store.write(runs.recover, NOW).result() == ([], [1])
+    assert get(store, 1).status is RunStatus.FAILED
+
+
+def test_a_queued_run_is_cancelled_at_once_and_an_ended_one_not(store):
+    add(store)
+    trigger(store)
+    cancelled = store.write(runs.cancel, 1, NOW).result()
+    assert cancelled.status is RunStatus.CANCELLED
+    with pytest.raises(Clash):
+        store.write(runs.cancel, 1, NOW).result()
+
+
+def test_retry_queues_a_new_run_of_an_ended_one(store):
+    add(store)
+    trigger(store)
+    with pytest.raises(Clash):
+        store.write(runs.retry, 1, NOW).result()
+    finish(store, claim(store).run.id, RunStatus.FAILED)
+    again = store.write(runs.retry, 1, NOW).result()
+    assert (again.id, again.trigger, again.status) == (2, "retry", RunStatus.QUEUED)
+
+
+def test_the_history_outlives_the_task(store):
+    add(store)
+    trigger(store)
+    finish(store, claim(store).run.id)
+    trigger(store)
+    store.write(tasks.remove, 1, NOW).result()
+    listed = store.read(runs.history, 1, None, 10).result()
+    assert [run.status for run in listed] == [RunStatus.CANCELLED, RunStatus.SUCCESS]
+    assert listed[0].task_name == "one"
+
+
+def test_disabling_a_task_cancels_its_queued_run(store):
+    add(store)
+    trigger(store)
+    store.write(tasks.change, 1, draft(enabled=False), NOW).result()
+    assert get(store, 1).error_message == "the task was disabled"
+
+
+def test_an_ended_run_can_be_deleted_and_a_queued_one_not(store):
+    add(store)
+    trigger(store)
+    with pytest.raises(Clash):
+        store.write(runs.delete, 1).result()
+    finish(store, claim(store).run.id)
+    store.write(runs.delete, 1).result()
+    with pytest.raises(Missing):
+        get(store, 1)
+
+
+def test_a_refused_operation_undoes_only_itself(store):
+    add(store)
+    gate, release = threading.Event(), threading.Event()
+
+    def hold(_db):
+        gate.set()
+        release.wait(10)
+
+    def half_done(db):
+        tasks.add(db, draft("half"), NOW)
+        raise Clash("no")
+
+    held = store.write(hold)
+    gate.wait(10)
+    batch = [store.write(half_done), store.write(tasks.add, draft("two"), NOW)]
+    release.set()
+    held.result()
+    with pytest.raises(Clash):
+        batch[0].result()
+    assert batch[1].result().name == "two"
+    names = [task.name for task in store.read(tasks.every).result()]
+    assert names == ["one", "two"]
+
+
+def test_everything_that_waits_is_committed_before_the_store_closes(tmp_path):
+    path = tmp_path / "gms-hookd.db"
+    store = Store.open(path)
+    add(store)
+    written = [store.write(runs.accept, arrival(), 1, HOOK, NOW) for _ in range(500)]
+    store.close()
+    assert all(each.result().status == 200 for each in written)
+    with contextlib.closing(Store.open(path)) as store:
+        assert len(get(store, 1).deliveries) == 500
+    refused = store.write(upkeep.ping)
+    assert isinstance(refused.exception(), Unavailable)
+
+
+def test_a_locked_file_is_unavailable_and_recovers(tmp_path, monkeypatch):
+    monkeypatch.setattr("gms_hookd.store.lane.BUSY_MS", 50)
+    path = tmp_path / "gms-hookd.db"
+    with contextlib.closing(Store.open(path)) as store:
+        add(store)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable):
+            trigger(store)
+        other.execute("ROLLBACK")
+        other.close()
+        assert trigger(store).status == 200
+
+
+def test_the_reading_connection_cannot_write(store):
+    with pytest.raises(StoreError):
+        store.read(tasks.add, draft(), NOW).result()
+
+
+def test_every_commit_is_synced(store):
+    pragmas = ("journal_mode", "synchronous", "auto_vacuum")
+    found = store.write(
+        lambda db: [db.execute(f"PRAGMA {p}").fetchone()[0] for p in pragmas]
+    ).result()
+    assert found == ["wal", 2, 2]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"not a database", b"SQLite format 3\0" + bytes(2000), b"\xff" * 4096],
+    ids=["text", "no-application", "garbage"],
+)
+def test_a_foreign_file_is_refused_untouched(tmp_path, content):
+    path = tmp_path / "gms-hookd.db"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="move it away"):
+        Store.open(path)
+    assert path.read_bytes() == content
+    assert [p.name for p in tmp_path.iterdir()] == ["gms-hookd.db"]
+
+
+def test_another_programs_database_is_refused_untouched(tmp_path):
+    path = tmp_path / "gms-hookd.db"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE theirs(x)")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="not a store of gms-hookd"):
+        Store.open(path)
+    assert path.read_bytes() == before
+
+
+def test_a_newer_store_is_refused_untouched(tmp_path):
+    path = tmp_path / "gms-hookd.db"
+    Store.open(path).close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(f"PRAGMA user_version={len(schema.STEPS) + 1}")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="newer gms-hookd"):
+        Store.open(path)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_store_is_refused_with_the_remedy(tmp_path):
+    path = tmp_path / "gms-hookd.db"
+    with contextlib.closing(Store.open(path)) as store:
+        for number in range(50):
+            add(store, f"t{number}", f"c{number}")
+    content = bytearray(path.read_bytes())
+    content[8192:20000] = b"\xee" * (20000 - 8192)
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"damaged|malformed"):
+        Store.open(path)
+
+
+def test_old_rows_go_and_what_waits_stays(store):
+    add(store)
+    trigger(store)
+    finish(store, claim(store).run.id)
+    waiting = trigger(store)
+    later = NOW + 1_000_000
+    assert store.write(upkeep.prune, later, later).result() == 2
+    assert store.write(upkeep.prune, later, later).result() == 0
+    kept = store.read(deliveries.latest, None, 10).result()
+    assert [d.id for d in kept] == [waiting.delivery_id]
+
+
+def test_refused_deliveries_are_bounded(store, monkeypatch):
+    monkeypatch.setattr(upkeep, "REFUSED", 3)
+    for _ in range(5):
+        store.write(deliveries.record, arrival(), 401, "wrong").result()
+    store.write(upkeep.prune, 0, 0).result()
+    kept = store.read(deliveries.latest, "task-sync", 10).result()
+    assert [d.id for d in kept] == [5, 4, 3]
+
+
+def test_shrinking_gives_the_space_back(store):
+    add(store)
+    for _ in range(300):
+        trigger(store)
+        finish(store, claim(store).run.id, details="".join(map(str, range(2000))))
+    while store.write(upkeep.prune, NOW * 2, NOW * 2).result():
+        pass
+    before = store.path.stat().st_size
+    store.alone(upkeep.shrink).result()
+    assert store.path.stat().st_size < before / 2
+    assert store.path.with_name(store.path.name + "-wal").stat().st_size == 0
+
+
+def test_a_backup_is_consistent_while_writing_and_for_us_alone(store, tmp_path):
+    add(store)
+    written = [store.write(runs.accept, arrival(), 1, HOOK, NOW) for _ in range(300)]
+    copy = tmp_path / "copy.db"
+    upkeep.backup(store.path, copy)
+    [each.result() for each in written]
+    assert copy.stat().st_mode & 0o777 == 0o600
+    with contextlib.closing(Store.open(copy)) as restored:
+        assert restored.read(tasks.get, 1).result().name == "one"
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["gms-hookd.db", "gms-hookd.db-wal"])
+def test_a_backup_never_overwrites_the_store(store, name):
+    with pytest.raises(StoreError, match="the store itself"):
+        upkeep.backup(store.path, store.path.with_name(name))
+
+
+def test_a_backup_that_cannot_be_written_leaves_nothing(store, tmp_path):
+    with pytest.raises(Unavailable):
+        upkeep.backup(store.path, tmp_path / "missing" / "copy.db")
+
+
+def test_the_queue_is_read_through_indexes(store):
+    plan = store.read(
+        lambda db: db.execute(
+            "EXPLAIN QUERY PLAN SELECT r.id FROM runs r WHERE r.status='queued'"
+            " AND r.due_ms<=5 AND NOT EXISTS(SELECT 1 FROM runs b"
+            " WHERE b.status='running' AND b.task_id=r.task_id) ORDER BY r.id LIMIT 1"
+        ).fetchall()
+    ).result()
+    text = " ".join(row[-1] for row in plan)
+    assert "runs_by_status" in text
+    assert "runs_one_running" in text
+    assert "TEMP B-TREE" not in text
