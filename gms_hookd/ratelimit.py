@@ -1,0 +1,44 @@
+"""Token buckets, one for each address: no address can use up another's share."""
+
+from collections import OrderedDict
+
+
+class Buckets:
+    """`per_minute` tokens a minute for each address, as many at once; 0 = no limit.
+
+    At most `size` addresses are remembered; the one unseen for longest goes first.
+    """
+
+    def __init__(self, per_minute: int, size: int = 65_536) -> None:
+        self.per_minute = per_minute
+        self._size = size
+        self._seen: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, address: str, now: float) -> float:
+        """Take a token; 0.0, or the seconds to wait when there is none."""
+        wait = self.wait(address, now)
+        if wait == 0.0:
+            self.charge(address, now)
+        return wait
+
+    def wait(self, address: str, now: float) -> float:
+        """Tell the seconds until the address has a token; takes none."""
+        if not self.per_minute:
+            return 0.0
+        missing = 1.0 - self._tokens(address, now)
+        return missing * 60.0 / self.per_minute if missing > 0.0 else 0.0
+
+    def charge(self, address: str, now: float) -> None:
+        """Take a token from the address, as far as it has one."""
+        if not self.per_minute:
+            return
+        self._seen[address] = (max(self._tokens(address, now) - 1.0, 0.0), now)
+        self._seen.move_to_end(address)
+        if len(self._seen) > self._size:
+            self._seen.popitem(last=False)
+
+    def _tokens(self, address: str, now: float) -> float:
+        tokens, at = self._seen.get(address, (float(self.per_minute), now))
+        gained = max(now - at, 0.0) * self.per_minute / 60.0
+        # A sum of small floats must not hide the last token for ever.
+        return min(tokens + gained + 1e-9, float(self.per_minute))

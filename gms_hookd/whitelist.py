@@ -1,0 +1,99 @@
+"""Who may knock: networks in CIDR notation, and the client's address behind proxies."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+HOPS = 16
+
+
+@lru_cache(maxsize=4096)
+def address(text: str) -> Address:
+    """Read an address; a v4-mapped v6 one is the v4 one, a scope is dropped.
+
+    ValueError for anything else. RFC 4291, 2.5.5.2: `::ffff:192.0.2.1`.
+    """
+    found = ip_address(text.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return mapped or found
+
+
+def network(text: str) -> Network:
+    """Read an address or a CIDR block, v4, v6 or v4-mapped; ValueError otherwise."""
+    found = ip_network(text, strict=False)
+    mapped = (
+        found.network_address.ipv4_mapped if isinstance(found, IPv6Network) else None
+    )
+    if mapped is not None and found.prefixlen >= 96:
+        return IPv4Network((mapped, found.prefixlen - 96))
+    return found
+
+
+class Whitelist:
+    """A list of networks; who is asked again and again is remembered."""
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        self._networks = tuple(network(entry) for entry in entries)
+        self._covers = lru_cache(maxsize=4096)(self._look)
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any entry."""
+        return bool(self._networks)
+
+    def covers(self, text: str) -> bool:
+        """Tell whether the address lies in one of the networks."""
+        return self._covers(text)
+
+    def admits(self, text: str) -> bool:
+        """Tell whether the address may knock; a list without entries admits all."""
+        return not self._networks or self.covers(text)
+
+    def _look(self, text: str) -> bool:
+        try:
+            wanted = address(text)
+        except ValueError:
+            return False
+        return any(wanted in block for block in self._networks)
+
+
+def client(peer: str, forwarded: str | None, proxies: Whitelist) -> str:
+    """Tell whose request it is: the peer, or whom our own proxies name.
+
+    Only when the peer is one of `proxies` is X-Forwarded-For read, from the right,
+    past our own proxies to the first other address; what cannot be read ends the walk.
+    """
+    best = _plain(peer) or peer
+    if not forwarded or not proxies.covers(peer):
+        return best
+    for hop in reversed(forwarded.split(",")[-HOPS:]):
+        found = _plain(_without_port(hop.strip()))
+        if found is None:
+            return best
+        best = found
+        if not proxies.covers(best):
+            return best
+    return best
+
+
+def _plain(text: str) -> str | None:
+    try:
+        return str(address(text))
+    except ValueError:
+        return None
+
+
+def _without_port(hop: str) -> str:
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    host, colon, port = hop.rpartition(":")
+    return host if colon and port.isdecimal() and ":" not in host else hop

@@ -1,0 +1,69 @@
+"""Addresses and networks: v4, v6, v4-mapped, and who stands behind our proxies."""
+
+import pytest
+
+from gms_hookd.whitelist import Whitelist, client, network
+
+
+@pytest.mark.parametrize(
+    ("entries", "address", "admitted"),
+    [
+        ([], "192.0.2.1", True),
+        (["192.0.2.1"], "192.0.2.1", True),
+        (["192.0.2.1"], "192.0.2.2", False),
+        (["192.168.1.0/24"], "192.168.1.7", True),
+        (["192.168.1.0/24"], "::ffff:192.168.1.7", True),
+        (["192.168.1.0/24"], "192.168.2.7", False),
+        (["192.168.1.9/24"], "192.168.1.7", True),
+        (["::ffff:192.168.1.0/120"], "192.168.1.7", True),
+        (["::ffff:192.168.1.0/120"], "192.168.2.7", False),
+        (["2001:db8::/32"], "2001:db8::1", True),
+        (["2001:db8::/32"], "2001:db9::1", False),
+        (["fe80::/10"], "fe80::1%eth0", True),
+        (["::1"], "127.0.0.1", False),
+        (["0.0.0.0/0"], "2001:db8::1", False),
+        (["0.0.0.0/0"], "not an address", False),
+    ],
+)
+def test_who_is_admitted(entries, address, admitted):
+    assert Whitelist(entries).admits(address) is admitted
+
+
+@pytest.mark.parametrize(
+    "entry", ["", "localhost", "192.168.1.0/33", "1.2.3", "::/129"]
+)
+def test_what_is_no_network_is_refused(entry):
+    with pytest.raises(ValueError, match=r".+"):
+        network(entry)
+
+
+PROXIES = Whitelist(["10.0.0.0/8", "::1"])
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "wanted"),
+    [
+        ("192.0.2.1", None, "192.0.2.1"),
+        ("::ffff:192.0.2.1", None, "192.0.2.1"),
+        ("192.0.2.1", "198.51.100.7", "192.0.2.1"),
+        ("10.0.0.1", "198.51.100.7", "198.51.100.7"),
+        ("::ffff:10.0.0.1", "198.51.100.7", "198.51.100.7"),
+        ("10.0.0.1", "203.0.113.9, 198.51.100.7", "198.51.100.7"),
+        ("10.0.0.1", "198.51.100.7, 10.0.0.2", "198.51.100.7"),
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("10.0.0.1", "198.51.100.7, junk, 10.0.0.2", "10.0.0.2"),
+        ("10.0.0.1", "junk", "10.0.0.1"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "198.51.100.7:4711", "198.51.100.7"),
+        ("10.0.0.1", "[2001:db8::1]:4711", "2001:db8::1"),
+        ("10.0.0.1", "2001:db8::1", "2001:db8::1"),
+        ("10.0.0.1", "::ffff:198.51.100.7", "198.51.100.7"),
+        ("10.0.0.1", ",".join(["10.0.0.2"] * 40 + ["10.0.0.3"]), "10.0.0.2"),
+    ],
+)
+def test_whose_request_it_is(peer, forwarded, wanted):
+    assert client(peer, forwarded, PROXIES) == wanted
+
+
+def test_without_trusted_proxies_nobody_is_believed():
+    assert client("10.0.0.1", "198.51.100.7", Whitelist([])) == "10.0.0.1"
