@@ -1,0 +1,198 @@
+"""What is known of runs beyond the store: who waits for one, which are under way.
+
+Ends with the process; everything that must not be lost is in the store.
+"""
+
+import heapq
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import count
+from typing import Protocol
+
+KEPT = 64  # logs of ended runs, for those who still watch
+
+
+class Log(Protocol):
+    """What a watcher reads of a run's log."""
+
+    def follow(self, offset: int, timeout: float) -> tuple[str, int, bool]:
+        """Give the text since `offset`, the next offset, and whether that is all."""
+
+
+class Stop(Protocol):
+    """What ends a run early."""
+
+    def set(self, reason: str) -> None:
+        """Stop the run: `cancelled` for good, `shutdown` to go on later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Somebody waits until the run ends (True), or for so long (False)."""
+
+    run_id: int
+    future: Future[bool]
+
+
+class Live:
+    """The board between the web side and the workers."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._bell = threading.Condition(self._lock)
+        self._timer = threading.Condition(self._lock)
+        self._rings = 0
+        self._stops: dict[int, Stop] = {}
+        self._doomed: dict[int, str] = {}
+        self._logs: OrderedDict[int, tuple[int, Log]] = OrderedDict()
+        self._watches: dict[int, list[Watch]] = {}
+        self._deadlines: list[tuple[float, int, Watch]] = []
+        self._numbers = count()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def rings(self) -> int:
+        """Count how often there was new work."""
+        return self._rings
+
+    def ring(self) -> None:
+        """Tell the workers that there is work, or that they should stop."""
+        with self._lock:
+            self._rings += 1
+            self._bell.notify_all()
+
+    def await_ring(self, since: int, timeout: float) -> None:
+        """Wait until there was a ring after `since`, or `timeout` seconds."""
+        with self._lock:
+            self._bell.wait_for(lambda: self._rings != since, timeout)
+
+    def began(self, run_id: int, attempt: int, log: Log, stop: Stop) -> None:
+        """Note that an attempt of a run is under way."""
+        with self._lock:
+            self._stops[run_id] = stop
+            self._logs[run_id] = attempt, log
+            self._logs.move_to_end(run_id)
+            reason = self._doomed.pop(run_id, None)
+            while len(self._logs) > len(self._stops) + KEPT:
+                ended = next(key for key in self._logs if key not in self._stops)
+                del self._logs[ended]
+        if reason is not None:
+            stop.set(reason)
+
+    def paused(self, run_id: int) -> None:
+        """Note that a run is no longer under way, though it has not ended."""
+        with self._lock:
+            self._stops.pop(run_id, None)
+
+    def ended(self, run_ids: Iterable[int]) -> None:
+        """Note that runs have ended: whoever waits for them is told."""
+        with self._lock:
+            found = [w for run_id in run_ids for w in self._end(run_id)]
+        for watch in found:
+            watch.future.set_result(True)
+
+    def _end(self, run_id: int) -> list[Watch]:
+        self._stops.pop(run_id, None)
+        self._doomed.pop(run_id, None)
+        return self._watches.pop(run_id, [])
+
+    def log(self, run_id: int) -> tuple[int, Log] | None:
+        """Find the latest attempt of a run under way, or just ended, and its log."""
+        with self._lock:
+            return self._logs.get(run_id)
+
+    def stop(self, run_id: int, reason: str) -> None:
+        """Stop a running run, at once or, not yet under way, as soon as it is."""
+        with self._lock:
+            stop = self._stops.get(run_id)
+            if stop is None:
+                self._doomed[run_id] = reason
+        if stop is not None:
+            stop.set(reason)
+
+    def stop_all(self, reason: str) -> int:
+        """Stop every run under way; gives how many."""
+        with self._lock:
+            stops = list(self._stops.values())
+        for stop in stops:
+            stop.set(reason)
+        return len(stops)
+
+    @property
+    def under_way(self) -> int:
+        """Count the runs under way."""
+        with self._lock:
+            return len(self._stops)
+
+    def watch(self, run_id: int, seconds: float) -> Watch:
+        """Wait for the end of a run, at most so long; costs no thread."""
+        watch = Watch(run_id, Future())
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._watches.setdefault(run_id, []).append(watch)
+                due = self._clock() + seconds
+                heapq.heappush(self._deadlines, (due, next(self._numbers), watch))
+                self._keep_time()
+        if closed:
+            watch.future.set_result(False)
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        """Give up waiting: the future is done with False if it was not yet."""
+        with self._lock:
+            mine = self._drop(watch)
+        if mine:
+            watch.future.set_result(False)
+
+    def _drop(self, watch: Watch) -> bool:
+        waiting = self._watches.get(watch.run_id, [])
+        if watch not in waiting:
+            return False
+        waiting.remove(watch)
+        if not waiting:
+            del self._watches[watch.run_id]
+        return True
+
+    def _keep_time(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._expire, name="watch-timer", daemon=True
+            )
+            self._thread.start()
+        self._timer.notify()
+
+    def _expire(self) -> None:
+        while True:
+            with self._lock:
+                while not self._closed and not self._overdue():
+                    self._timer.wait(self._until_next())
+                if self._closed:
+                    return
+                _, _, watch = heapq.heappop(self._deadlines)
+            self.unwatch(watch)
+
+    def _overdue(self) -> bool:
+        return bool(self._deadlines) and self._deadlines[0][0] <= self._clock()
+
+    def _until_next(self) -> float | None:
+        if not self._deadlines:
+            return None
+        return max(self._deadlines[0][0] - self._clock(), 0.001)
+
+    def close(self) -> None:
+        """Answer everybody who waits, now; nobody may wait from here on."""
+        with self._lock:
+            self._closed = True
+            waiting = [w for watches in self._watches.values() for w in watches]
+            self._timer.notify()
+        for watch in waiting:
+            self.unwatch(watch)
+        if self._thread is not None:
+            self._thread.join()
