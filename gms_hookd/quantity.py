@@ -1,0 +1,45 @@
+"""Durations and sizes as people write them: "10m", "1h30m", "25MiB"."""
+
+import re
+
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_BYTES = {
+    "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9,
+    "kib": 2**10, "mib": 2**20, "gib": 2**30,
+}  # fmt: skip
+_NUMBER = "[0-9]{1,12}(?:[.][0-9]{1,9})?"
+_PART = re.compile(f"({_NUMBER})({'|'.join(_SECONDS)})")
+_DURATION = re.compile(f"(?:{_PART.pattern})+")
+_SIZE = re.compile(f"({_NUMBER}) ?([A-Za-z]*)")
+_LONGEST = 36500 * 86400
+_LARGEST = 2**50
+
+
+def duration(text: str) -> float:
+    """Return the seconds that `text` means, a bare number as well; or ValueError."""
+    if re.fullmatch(_NUMBER, text):
+        seconds = float(text)
+    elif _DURATION.fullmatch(text):
+        parts = _PART.findall(text)
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    else:
+        raise ValueError(
+            'not a duration: use a number with ms, s, m, h, d or w, as in "10m"'
+        )
+    if seconds > _LONGEST:
+        raise ValueError("longer than a hundred years: use a shorter duration")
+    return seconds
+
+
+def size(text: str) -> int:
+    """Return the bytes that `text` means, a bare number as well; or ValueError."""
+    found = _SIZE.fullmatch(text)
+    if found is None or found[2].lower() not in _BYTES:
+        raise ValueError(
+            "not a size: use a number with B, KB, MB, GB, KiB, MiB or GiB,"
+            ' as in "25MiB"'
+        )
+    number = float(found[1]) * _BYTES[found[2].lower()]
+    if number > _LARGEST or not number.is_integer():
+        raise ValueError("not a whole number of bytes up to 1024 TiB")
+    return int(number)
