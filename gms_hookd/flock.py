@@ -1,0 +1,23 @@
+"""Advisory locks on files: taken at once or not at all, gone with the last holder."""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+def lock_file(path: Path) -> int | None:
+    """Lock the file, making it if needed; None if another holds it.
+
+    The descriptor is the lock: children that inherit it hold it too, and closing
+    the last one lets go. Raises OSError where the file cannot be made.
+    """
+    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        return None
+    except BaseException:
+        os.close(held)
+        raise
+    return held

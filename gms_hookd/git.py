@@ -1,0 +1,389 @@
+"""Runs git, and whatever else must be a process; the only user of subprocess.
+
+A command gets an environment of its own, no terminal, a session of its own which is
+killed as a whole, and a cap on what it may print.
+"""
+
+import contextlib
+import errno
+import os
+import resource
+import select
+import shlex
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from gms_hookd.giterror import GitError, Kind, classify, telling_line
+from gms_hookd.redact import one_line
+from gms_hookd.runlog import RunLog
+
+GRACE = 5.0  # seconds between TERM and KILL
+SLICE = 0.2  # seconds at most until a stop is seen
+OUT_CAP = 64 * 1024 * 1024  # bytes of stdout: a million refs
+ERR_CAP = 64 * 1024  # bytes of stderr kept to tell why
+SHOWN = 1500  # characters of a command in the log
+
+Sink = Callable[[bytes], None]
+
+PASSED_ON = (
+    "PATH", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
+    "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "TZ",
+)  # fmt: skip
+
+ISOLATED = {
+    "LC_ALL": "C",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_SYSTEM": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "/bin/false",
+    "SSH_ASKPASS": "/bin/false",
+    "SSH_ASKPASS_REQUIRE": "never",
+    "GCM_INTERACTIVE": "never",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ADVICE": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_PROTOCOL_FROM_USER": "0",
+    "GIT_CEILING_DIRECTORIES": "/",
+    "GIT_DEFAULT_REF_FORMAT": "files",
+    "GIT_LFS_SKIP_SMUDGE": "1",
+}
+
+# Given by environment, which a local receive-pack does not inherit: the hooks of a
+# target are its owner's, those of a cache nobody's.
+SETTINGS = (
+    ("core.hooksPath", "/dev/null"),
+    ("core.fsmonitor", "false"),
+    ("core.useReplaceRefs", "false"),
+    ("core.alternateRefsCommand", "exit 0 #"),
+    ("core.fsync", "objects,derived-metadata,reference"),
+    ("core.bigFileThreshold", "32m"),
+    ("credential.helper", ""),
+    ("fetch.fsck.badTimezone", "ignore"),
+    ("fetch.fsck.missingSpaceBeforeDate", "ignore"),
+    ("fetch.fsck.zeroPaddedFilemode", "ignore"),
+    ("fetch.recurseSubmodules", "no"),
+    ("fetch.unpackLimit", "1"),
+    ("fetch.writeCommitGraph", "false"),
+    ("gc.auto", "0"),
+    ("http.followRedirects", "false"),
+    ("http.lowSpeedLimit", "1000"),
+    ("http.lowSpeedTime", "60"),
+    ("init.templateDir", ""),
+    ("maintenance.auto", "false"),
+    ("pack.threads", "1"),
+    ("pack.windowMemory", "128m"),
+    ("protocol.version", "2"),
+    ("safe.bareRepository", "explicit"),
+    ("transfer.bundleURI", "false"),
+    ("transfer.credentialsInUrl", "die"),
+    ("transfer.fsckObjects", "true"),
+)
+
+
+class Stop:
+    """A request, from another thread, to end a run now; reason says who asked."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._reason = ""
+
+    def set(self, reason: str) -> None:
+        """Ask; the first reason given stays."""
+        self._reason = self._reason or reason
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether someone asked."""
+        return self._event.is_set()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to timeout seconds for it."""
+        return self._event.wait(timeout)
+
+    @property
+    def reason(self) -> str:
+        """Give "cancelled" or "shutdown", "" as long as nobody asked."""
+        return self._reason
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run is given: until when (time.monotonic), and who may stop it."""
+
+    deadline: float
+    stop: Stop
+    log: RunLog
+    grace: float = GRACE
+    file_size: int | None = None  # bytes of the largest file it may write
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended: status is negative for a signal."""
+
+    status: int
+    out: bytes
+    err: str
+    ended: Kind | None = None  # TIMEOUT, STOPPED or SIZE where we ended it
+
+    def failure(self, what: str) -> GitError:
+        """Say as an error why it failed."""
+        kind = self._kind()
+        said = telling_line(self.err) or f"exit status {self.status}"
+        if kind is self.ended:
+            said = f"ended: {kind}"
+        return GitError(kind, one_line(f"git {what}: {said}"), self.err)
+
+    def _kind(self) -> Kind:
+        if self.ended:
+            return self.ended
+        if self.status < 0:
+            return Kind.SIZE if self.status == -signal.SIGXFSZ else Kind.SIGNAL
+        return classify(self.err)
+
+
+@dataclass(slots=True)
+class _Output:
+    """Collects what a running command prints."""
+
+    log: RunLog
+    quiet: bool
+    out: bytearray = field(default_factory=bytearray)
+    err: str = ""
+    line: bytes = b""
+
+    def stdout(self, chunk: bytes) -> None:
+        self.out += chunk
+
+    def stderr(self, chunk: bytes) -> None:
+        *lines, self.line = (self.line + chunk).split(b"\n")
+        for line in lines:
+            self._full(line)
+        *passing, self.line = self.line.split(b"\r")
+        if passing and not self.quiet:
+            self.log.progress(passing[-1].decode("utf-8", "replace"))
+        if len(self.line) > ERR_CAP:
+            self._full(self.line)
+            self.line = b""
+
+    def end(self) -> None:
+        if self.line.strip():
+            self._full(self.line)
+        self.line = b""
+
+    def _full(self, line: bytes) -> None:
+        kept = (
+            line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace").rstrip()
+        )
+        self.err = (self.err + kept + "\n")[-ERR_CAP:]
+        if kept and not self.quiet:
+            self.log.line("  " + kept)
+
+
+class _Child:
+    """One process group from its start to its last breath."""
+
+    def __init__(self, process: subprocess.Popen[bytes], limits: Limits) -> None:
+        self._process = process
+        self._limits = limits
+        self._kill_at = 0.0
+        self.ended: Kind | None = None
+
+    def watch(self, output: _Output) -> None:
+        """Read until it is over, or until it had to be ended."""
+        poll = select.poll()
+        sinks = self._sinks(output)
+        for fd in sinks:
+            poll.register(fd, select.POLLIN)
+        over = False
+        while not over:
+            ready = poll.poll(SLICE * 1000 if sinks else 1)
+            for fd, _ in ready:
+                _take(fd, sinks, poll)
+            self._turn(time.monotonic(), len(output.out))
+            # a pipe still open after the exit is held by something outside the group
+            over = not (ready and sinks) and self._exited()
+        output.end()
+
+    def cap(self) -> None:
+        """Limit the size of the files it may write."""
+        size = self._limits.file_size
+        if size is not None:
+            with contextlib.suppress(OSError):  # it ended at once
+                resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, size))
+
+    def finish(self) -> int:
+        """Kill what is left of the group, then let the leader go."""
+        self._signal(signal.SIGKILL)  # while it is a zombie its number is not reused
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe:
+                pipe.close()
+        return self._process.wait()
+
+    def _sinks(self, output: _Output) -> dict[int, Sink]:
+        process = self._process
+        pipes = ((process.stdout, output.stdout), (process.stderr, output.stderr))
+        return {pipe.fileno(): sink for pipe, sink in pipes if pipe}
+
+    def _turn(self, now: float, size: int) -> None:
+        if self.ended is None:
+            self.ended = self._reason(now, size)
+            self._kill_at = now + self._limits.grace
+            if self.ended:
+                self._signal(signal.SIGTERM)
+        elif now >= self._kill_at:
+            self._signal(signal.SIGKILL)
+
+    def _reason(self, now: float, size: int) -> Kind | None:
+        if self._limits.stop.is_set():
+            return Kind.STOPPED
+        if now >= self._limits.deadline:
+            return Kind.TIMEOUT
+        return Kind.SIZE if size > OUT_CAP else None
+
+    def _exited(self) -> bool:
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._process.pid, how) is not None
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+def _take(fd: int, sinks: dict[int, Sink], poll: select.poll) -> None:
+    chunk = os.read(fd, 65536)
+    if chunk:
+        sinks[fd](chunk)
+    else:
+        poll.unregister(fd)
+        del sinks[fd]
+
+
+def execute(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    limits: Limits,
+    *,
+    stdin: bytes | None = None,
+    keep: Sequence[int] = (),
+    quiet: bool = False,
+) -> Done:
+    """Run a command to its end, or end it; keep names descriptors it inherits.
+
+    Raises GitError only where it cannot be started.
+    """
+    with _standard_input(stdin) as given:
+        child = _Child(_spawn(argv, environ, given, keep), limits)
+        child.cap()
+    output = _Output(limits.log, quiet)
+    try:
+        child.watch(output)
+    finally:
+        status = child.finish()
+    return Done(status, bytes(output.out), output.err, child.ended)
+
+
+def _spawn(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    given: IO[bytes] | int,
+    keep: Sequence[int],
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            argv,
+            env=environ,
+            cwd="/",
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=keep,
+        )
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        kind = Kind.DISK if full else Kind.GIT
+        raise GitError(kind, f"{argv[0]} cannot be run: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _standard_input(data: bytes | None) -> Iterator[IO[bytes] | int]:
+    if data is None:
+        yield subprocess.DEVNULL
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        yield file
+
+
+def environment(
+    inherited: Mapping[str, str], home: Path, protocols: Sequence[str]
+) -> dict[str, str]:
+    """Make the environment of a git command: nothing of the user, no prompt."""
+    kept = {name: inherited[name] for name in PASSED_ON if name in inherited}
+    own = {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
+        "GIT_ALLOW_PROTOCOL": ":".join(protocols),
+    }
+    return {"PATH": os.defpath, **kept, **ISOLATED, **own}
+
+
+def configured(
+    environ: Mapping[str, str], settings: Sequence[tuple[str, str]]
+) -> dict[str, str]:
+    """Add git settings to an environment: not in argv, not in a file."""
+    given = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings):
+        given[f"GIT_CONFIG_KEY_{number}"] = key
+        given[f"GIT_CONFIG_VALUE_{number}"] = value
+    return {**environ, **given}
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """git on one repository, for one run; commands hold the run's lock."""
+
+    gitdir: Path
+    environ: Mapping[str, str] = field(repr=False)
+    limits: Limits
+    lock: int
+    binary: str = "git"
+
+    def run(
+        self,
+        *args: str,
+        settings: Sequence[tuple[str, str]] = (),
+        extra: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        quiet: bool = False,
+    ) -> Done:
+        """Run one command, whatever its exit status.
+
+        settings and extra are configuration and environment of this command alone;
+        a quiet one is not in the log.
+        """
+        environ = configured({**self.environ, **(extra or {})}, (*SETTINGS, *settings))
+        argv = (self.binary, f"--git-dir={self.gitdir}", *args)
+        if not quiet:
+            self.limits.log.line("$ " + one_line(shlex.join(("git", *args)), SHOWN))
+        keep = (self.lock,)
+        return execute(argv, environ, self.limits, stdin=stdin, keep=keep, quiet=quiet)
+
+    def ask(self, *args: str, stdin: bytes | None = None, quiet: bool = True) -> bytes:
+        """Run one local command that must succeed, and give what it printed."""
+        done = self.run(*args, stdin=stdin, quiet=quiet)
+        if done.status or done.ended:
+            raise done.failure(args[0])
+        return done.out

@@ -1,0 +1,183 @@
+"""What git's failures mean: a class, whether trying again can help, one line."""
+
+import re
+from enum import StrEnum
+
+from gms_hookd.redact import one_line
+
+
+class Kind(StrEnum):
+    """Why git did not do it."""
+
+    AUTH = "authentication"
+    TRUST = "host key or certificate"
+    MISSING = "missing"
+    NETWORK = "network"
+    POLICY = "refused"
+    DISK = "disk full"
+    LOCK = "locked"
+    CORRUPT = "corrupt"
+    UNSAFE = "unsafe objects"
+    TIMEOUT = "timeout"
+    STOPPED = "stopped"
+    SIGNAL = "signal"
+    SIZE = "too large"
+    GIT = "git missing"
+    CONFIG = "configuration"
+    OTHER = "other"
+
+
+TRANSIENT = frozenset(
+    {Kind.NETWORK, Kind.DISK, Kind.LOCK, Kind.TIMEOUT, Kind.SIGNAL, Kind.CORRUPT}
+    | {Kind.GIT, Kind.STOPPED}
+)
+
+_SAYINGS = {
+    Kind.DISK: """
+        no space left on device
+        disk quota exceeded
+    """,
+    Kind.SIZE: """
+        file too large
+        pack exceeds maximum
+    """,
+    Kind.TRUST: """
+        host key verification failed
+        remote host identification has changed
+        no .{1,40} host key is known
+        certificate (problem|verif|subject|has expired)
+        self.signed certificate
+        ssl certificate
+    """,
+    Kind.AUTH: """
+        authentication failed
+        could not read (username|password)
+        http basic: access denied
+        permission denied [(]
+        terminal prompts disabled
+        returned error: 40[13]
+        too many authentication failures
+        unprotected private key
+        load key
+    """,
+    Kind.NETWORK: """
+        could(n't| not) (resolve|connect)
+        name or service not known
+        temporary failure in name resolution
+        connection (timed out|refused|reset|closed|was reset|aborted)
+        failed to connect
+        operation (too slow|timed out)
+        timeout, server
+        early eof
+        rpc failed
+        unexpected disconnect
+        the remote end hung up
+        returned error: (5[0-9][0-9]|429|408)
+        network is unreachable
+        no route to host
+        broken pipe
+        empty reply
+        transfer closed
+        (recv|send) failure
+        proxy connect aborted
+        gnutls
+        ssl_error_syscall
+        ssl connect error
+        curl [0-9]+
+        failed to report status
+        kex_exchange
+        mux_client
+    """,
+    Kind.MISSING: """
+        couldn't find remote ref
+        repository .*not found
+        returned error: 404
+        does not appear to be a git repository
+        does not exist
+        project you were looking for
+    """,
+    Kind.CONFIG: """
+        returned error: 3[0-9][0-9]
+        transport '.*' not allowed
+        hash algorithm
+        mismatched algorithms
+        dubious ownership
+        strange (pathname|hostname)
+        not found in path
+        shallow update
+    """,
+    Kind.POLICY: """
+        remote rejected
+        hook declined
+        protected branch
+        gh[0-9]{3}:
+    """,
+    Kind.UNSAFE: """
+        fsck error
+        unpacker error
+        error in object
+        error: object [0-9a-f]+: [a-z0-9]+:
+    """,
+    Kind.LOCK: """
+        cannot lock ref
+        unable to create .*[.]lock
+        file exists
+    """,
+    Kind.CORRUPT: """
+        bad object
+        corrupt
+        loose object
+        unable to read
+        (invalid|bad) index-pack output
+        missing (blob|tree|commit)
+        invalid sha1 pointer
+        unresolved deltas
+        not a git repository
+        (bad|broken) (ref|pack|signature|config)
+        inflate
+        does not match index
+        did not send all necessary objects
+        unknown repository extension
+        could not parse
+    """,
+}  # the first that matches names the class: a full disk before what it breaks
+
+_SIGNS = tuple(
+    (kind, re.compile("|".join(re.findall(r"\S.*", sayings)), re.IGNORECASE))
+    for kind, sayings in _SAYINGS.items()
+)
+
+_TELLING = re.compile(r"^(?:fatal|error|remote: ?(?:fatal|error)|ERROR|! )", re.I)
+_NOISE = re.compile(
+    r"please make sure you have the correct access|and the repository exists"
+    r"|could not read from remote repository|^hint:|^warning:",
+    re.IGNORECASE,
+)
+
+
+class GitError(Exception):
+    """A git command did not do what was asked; str() is one line, redacted."""
+
+    def __init__(self, kind: Kind, message: str, stderr: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.stderr = stderr
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same again, later, can work."""
+        return self.kind in TRANSIENT
+
+
+def classify(stderr: str) -> Kind:
+    """Tell the class of a failure from what git said, in the C locale."""
+    return next((k for k, sign in _SIGNS if sign.search(stderr)), Kind.OTHER)
+
+
+def telling_line(stderr: str) -> str:
+    """Pick the line that says most about a failure."""
+    lines = [one_line(text) for text in stderr.split("\n") if text.strip()]
+    useful = [text for text in lines if not _NOISE.search(text)]
+    errors = [text for text in useful if _TELLING.match(text)]
+    ranked = errors or useful or lines
+    return ranked[0] if ranked else ""

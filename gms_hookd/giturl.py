@@ -1,0 +1,141 @@
+"""The URLs of sources and targets: read strictly, compared loosely."""
+
+import posixpath
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+PORTS = {"https": 443, "http": 80, "ssh": 22}
+
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
+_FULL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)(/.*)?", re.DOTALL)
+_AUTHORITY = re.compile(r"(?:(.*)@)?(\[[^\]]*\]|[^:@]*)(?::(.*))?", re.DOTALL)
+_SCP = re.compile(r"(?:([^@:/]*)@)?(\[[^\]]*\]|[^:/@]+):(?!:)(.+)", re.DOTALL)
+_CODED = re.compile(r"%(?![0-9A-Fa-f]{2})|%0[0-9A-Fa-f]|%1[0-9A-Fa-f]|%7[Ff]")
+
+
+@dataclass(frozen=True, slots=True)
+class GitUrl:
+    """Where a repository is; text is what git is given."""
+
+    text: str
+    scheme: str
+    host: str
+    port: int | None
+    path: str
+    user: str | None
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a path on this machine."""
+        return self.scheme == "file"
+
+    @property
+    def canonical(self) -> str:
+        """Spell it in the one way that all equal URLs share."""
+        if self.local:
+            return posixpath.normpath(self.path)
+        user = f"{self.user}@" if self.user else ""
+        port = self.port or PORTS[self.scheme]
+        return f"{self.scheme}://{user}{self.host}:{port}/{self.path.strip('/')}"
+
+
+def parse(text: str, allow_protocols: Collection[str]) -> GitUrl:
+    """Read a URL, scp-like address or absolute path; ValueError says what to do."""
+    url = _read(text)
+    if url.scheme not in allow_protocols:
+        raise ValueError(
+            f"{url.scheme} is not in sync.allow_protocols: add it there or use"
+            f" {' or '.join(sorted(allow_protocols)) or 'another protocol'}"
+        )
+    return url
+
+
+def normalised(text: str) -> tuple[str, str]:
+    """Reduce a URL to (host, path) for comparison, whatever its scheme and user.
+
+    Lower case, no ".git", no outer slashes; ("", path) for a local path, whose case
+    counts. Raises ValueError where it is no URL.
+    """
+    url = _read(_without_user(text.strip()))
+    path = unquote(url.path).rstrip("/").removesuffix(".git").rstrip("/")
+    if url.local:
+        return "", posixpath.normpath(path or "/")
+    return url.host.lower(), path.strip("/").lower()
+
+
+def _without_user(text: str) -> str:
+    return re.sub(r"^(?i:(https?://))[^/@]*@", r"\1", text)
+
+
+def _read(text: str) -> GitUrl:
+    if not text or text != text.strip() or not text.isprintable():
+        raise ValueError("a URL is one line without spaces around it or control bytes")
+    if text.startswith("-"):
+        raise ValueError("a URL does not start with '-'")
+    if text.startswith("/"):
+        return _local(text, text)
+    if full := _FULL.fullmatch(text):
+        return _full(text, *full.groups())
+    if scp := _SCP.fullmatch(text):
+        return _scp(text, *scp.groups())
+    raise ValueError(
+        "not a git URL: use https://host/path, ssh://user@host/path,"
+        " user@host:path or an absolute local path"
+    )
+
+
+def _local(text: str, path: str) -> GitUrl:
+    return GitUrl(text, "file", "", None, path, None)
+
+
+def _full(text: str, scheme: str, authority: str, path: str | None) -> GitUrl:
+    scheme = scheme.lower()
+    if scheme == "file":
+        return _file(authority, path or "")
+    if scheme not in PORTS:
+        raise ValueError(f"{scheme}:// is not spoken here: use https, ssh or a path")
+    user, host, port = _AUTHORITY.fullmatch(authority).groups()  # type: ignore[union-attr]
+    if scheme != "ssh" and user is not None:
+        raise ValueError(
+            "a URL holds no user or password: put them under"
+            f' [credentials."{scheme}://{host}"] in the configuration'
+        )
+    _check(host, user, path or "")
+    return GitUrl(text, scheme, host.lower(), _port(port), path or "", user)
+
+
+def _file(authority: str, path: str) -> GitUrl:
+    if authority not in ("", "localhost") or not path:
+        raise ValueError("a file URL is file:///absolute/path")
+    if _CODED.search(path):
+        raise ValueError("the path has a broken or forbidden %-code")
+    return _local(unquote(path), unquote(path))
+
+
+def _scp(text: str, user: str | None, host: str, path: str) -> GitUrl:
+    _check(host, user, path)
+    if path.startswith("-"):
+        raise ValueError("a path does not start with '-'")
+    return GitUrl(text, "ssh", host.lower(), None, path, user)
+
+
+def _check(host: str, user: str | None, path: str) -> None:
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{host[:80]!r} is not a host name or address")
+    if user is not None and not _USER.fullmatch(user):
+        raise ValueError("a URL holds a plain user name at most, never a password")
+    if not path.strip("/"):
+        raise ValueError("the URL names no repository on its host")
+    if _CODED.search(path):
+        raise ValueError("the path has a broken or forbidden %-code")
+
+
+def _port(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536):
+        raise ValueError(f"{text[:20]!r} is not a port")
+    return int(text)

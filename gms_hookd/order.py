@@ -1,0 +1,110 @@
+"""What a sync is asked to do, and what it answers: the values of the engine."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gms_hookd.model import Ref, RefResult, RunStatus, Task
+from gms_hookd.plan import Move
+
+DOUBT = "?"  # before a known id: the target was seen to differ, so read it first
+UNCHANGED_LISTED = 100  # refs; of a larger mirror only what changed is listed
+RANGES = 20  # changed refs that a commit range names
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a run is to do: known is what we last pushed, target ref -> object id.
+
+    hint is the object id that the trigger named. With verify the target is read even
+    where nothing seems to have changed.
+    """
+
+    task: Task
+    known: Mapping[str, str] = field(default_factory=dict)
+    confirmed: bool = False
+    hint: str | None = None
+    verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a run; known is what to hand to the next one.
+
+    pinned lists the tips that were overwritten or deleted at the target: the ref, its
+    old object id, the ref of the cache that keeps it, the command that restores it.
+    """
+
+    status: RunStatus
+    refs: tuple[Ref, ...] = ()
+    commit_range: str = ""
+    error_message: str = ""
+    transient: bool = False
+    known: Mapping[str, str] = field(default_factory=dict)
+    retry_after: float | None = None
+    pinned: tuple[tuple[str, str, str, str], ...] = ()
+
+
+def summarised(order: Order, moves: Sequence[Move], guard: str) -> Outcome:
+    """Draw the sum of a run from what became of each ref."""
+    status = _status(moves, guard)
+    return Outcome(
+        status,
+        refs=_listed(moves),
+        commit_range="" if guard else commit_range(moves),
+        error_message="" if status is RunStatus.SUCCESS else _message(moves, guard),
+        transient=status is RunStatus.FAILED and any(m.transient for m in moves),
+        known=order.known if guard else remembered(order.known, moves),
+    )
+
+
+def commit_range(moves: Sequence[Move]) -> str:
+    """Name what changed: OLD..NEW, NEW for a new ref, OLD.. for a deleted one."""
+    ranges = [_range(m) for m in moves if m.acts]
+    more = len(ranges) - RANGES
+    tail = [f"... {more} more"] if more > 0 else []
+    return " ".join(ranges[:RANGES] + tail)
+
+
+def remembered(known: Mapping[str, str], moves: Sequence[Move]) -> dict[str, str]:
+    """Bring what we last pushed up to date."""
+    after = dict(known)
+    for move in moves:
+        if move.conflict:
+            after[move.ref] = DOUBT + after.get(move.ref, "").removeprefix(DOUBT)
+        elif move.result is RefResult.REJECTED:
+            continue
+        elif move.new:
+            after[move.ref] = move.new
+        else:
+            after.pop(move.ref, None)
+    return after
+
+
+def _status(moves: Sequence[Move], guard: str) -> RunStatus:
+    if guard or any(m.conflict for m in moves):
+        return RunStatus.CONFLICT
+    rejected = any(m.result is RefResult.REJECTED for m in moves)
+    return RunStatus.FAILED if rejected else RunStatus.SUCCESS
+
+
+def _message(moves: Sequence[Move], guard: str) -> str:
+    if guard:
+        return f"held back: {guard}; `task sync TASK --yes` does it all the same"
+    bad = [m for m in moves if m.result is RefResult.REJECTED]
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    return f"{bad[0].ref}: {bad[0].reason}{more}"
+
+
+def _listed(moves: Sequence[Move]) -> tuple[Ref, ...]:
+    every = len(moves) <= UNCHANGED_LISTED
+    return tuple(
+        Ref(m.ref, m.result, m.old, m.new, m.reason)
+        for m in moves
+        if every or m.result is not RefResult.UNCHANGED
+    )
+
+
+def _range(move: Move) -> str:
+    if move.old and move.new:
+        return f"{move.old}..{move.new}"
+    return move.new or f"{move.old}.."

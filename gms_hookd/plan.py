@@ -1,0 +1,172 @@
+"""What to do to each ref of a target: a pure decision over three views of it.
+
+The views are what the source has now, what the target has (read, or remembered from
+our last push), and what we last pushed. Nothing is overwritten or deleted but under a
+rule that says so; what the target alone has is a conflict.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from gms_hookd.model import RefResult
+from gms_hookd.porcelain import Pushed
+from gms_hookd.refspec import Selection, Wanted
+
+HELD_DELETIONS = 5  # a run that deletes more, and more than half, waits for a human
+
+
+class Kin(Enum):
+    """How an object at the target relates to the one that should replace it."""
+
+    AHEAD = "fast-forward"
+    BEHIND = "behind"
+    DIVERGED = "diverged"
+    UNSEEN = "unseen"
+
+
+_KEPT = re.compile(r"deletion of the current branch|delete the current branch")
+_RACE = re.compile(
+    r"lock ref|failed to lock|failed to update ref|old value|already exists"
+    r"|fetch first|failed to report"
+)
+_WORDS = {
+    Kin.AHEAD: "git wants force for this kind of ref",
+    Kin.BEHIND: "the source is behind the target",
+    Kin.DIVERGED: "source and target have diverged",
+    Kin.UNSEEN: "the target has commits that the source has not",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What is to be done, or was done, to one ref of the target."""
+
+    ref: str
+    result: RefResult
+    old: str | None
+    new: str | None
+    reason: str | None = None
+    conflict: bool = False
+    transient: bool = False
+
+    @property
+    def acts(self) -> bool:
+        """Whether it changes the target."""
+        return self.result not in (RefResult.UNCHANGED, RefResult.REJECTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What is known when the decision is taken; target ref -> object id."""
+
+    wanted: Mapping[str, Wanted]
+    target: Mapping[str, str]
+    known: Mapping[str, str]
+    prune: bool
+    selection: Selection
+
+    @property
+    def selected(self) -> dict[str, str]:
+        """The refs of the target that the task may touch."""
+        return {
+            ref: oid
+            for ref, oid in self.target.items()
+            if ref in self.wanted or self.selection.origin(ref) is not None
+        }
+
+
+def pairs(views: Views) -> list[tuple[str, str]]:
+    """Name the (old, new) objects whose kinship the decision needs."""
+    found = {
+        (views.target[ref], want.oid): None
+        for ref, want in views.wanted.items()
+        if views.target.get(ref, want.oid) != want.oid and not _immutable(ref, want)
+    }
+    return list(found)
+
+
+def decide(views: Views, kin: Mapping[tuple[str, str], Kin]) -> tuple[Move, ...]:
+    """Class every selected ref."""
+    moves = [_move(ref, want, views, kin) for ref, want in sorted(views.wanted.items())]
+    if views.prune:
+        moves += [_deletion(ref, old, views) for ref, old in _gone(views)]
+    return tuple(moves)
+
+
+def held(moves: Iterable[Move], views: Views) -> str:
+    """Say why a human should look at the plan first, "" if none need."""
+    if not views.wanted:
+        return "the source has none of the selected refs"
+    deleted = sum(m.result is RefResult.DELETED for m in moves)
+    selected = len(views.selected) if deleted > HELD_DELETIONS else 0
+    if deleted > HELD_DELETIONS and 2 * deleted > selected:
+        return f"{deleted} of the {selected} selected refs would be deleted"
+    return ""
+
+
+def judged(move: Move, line: Pushed | None) -> Move | None:
+    """Read what became of a move; None where the target must be looked at again."""
+    if line is None:
+        return None
+    if line.flag in " +*-":
+        return move
+    if line.flag == "=":
+        return replace(move, result=RefResult.UNCHANGED, old=move.new)
+    if _KEPT.search(line.reason):
+        reason = "the target's default branch is kept"
+        return Move(move.ref, RefResult.UNCHANGED, move.old, move.old, reason)
+    if "[remote rejected]" not in line.summary or _RACE.search(line.reason):
+        return None
+    return replace(move, result=RefResult.REJECTED, reason=line.reason)
+
+
+def _immutable(ref: str, want: Wanted) -> bool:
+    return ref.startswith("refs/tags/") and not want.force
+
+
+def _move(
+    ref: str, want: Wanted, views: Views, kin: Mapping[tuple[str, str], Kin]
+) -> Move:
+    old = views.target.get(ref)
+    if old == want.oid:
+        return Move(ref, RefResult.UNCHANGED, old, old)
+    if old is None:
+        return Move(ref, RefResult.CREATED, None, want.oid)
+    if _immutable(ref, want):
+        return _refusal(ref, old, want, "the tag is another one at the source")
+    relation = kin[old, want.oid]
+    if relation is Kin.AHEAD and not ref.startswith("refs/tags/"):
+        return Move(ref, RefResult.UPDATED, old, want.oid)
+    if want.force:
+        return Move(ref, RefResult.FORCED, old, want.oid)
+    return _refusal(ref, old, want, _why(relation, old, views.known.get(ref)))
+
+
+def _refusal(ref: str, old: str, want: Wanted, reason: str) -> Move:
+    return Move(ref, RefResult.REJECTED, old, want.oid, reason, conflict=True)
+
+
+def _why(relation: Kin, old: str, known: str | None) -> str:
+    since = ""
+    if known:
+        who = "the source was rewound" if old == known else "someone moved the target"
+        since = f" ({who} since our last push)"
+    return _WORDS[relation] + since
+
+
+def _gone(views: Views) -> list[tuple[str, str]]:
+    return sorted(
+        (ref, oid)
+        for ref, oid in views.target.items()
+        if ref not in views.wanted and views.selection.origin(ref) is not None
+    )
+
+
+def _deletion(ref: str, old: str, views: Views) -> Move:
+    known = views.known.get(ref, old)
+    if old != known and not views.selection.force:
+        reason = "gone at the source, but moved at the target by someone else"
+        return Move(ref, RefResult.REJECTED, old, None, reason, conflict=True)
+    return Move(ref, RefResult.DELETED, old, None)

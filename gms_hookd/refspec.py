@@ -1,0 +1,178 @@
+"""Which refs a task selects, under which names: git's own notation, read strictly."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+CACHED = "refs/src/"  # where a cache keeps what its source serves
+MIRROR = ("refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*")
+FORGES_OWN = (
+    "pull", "pull-requests", "merge-requests", "keep-around", "environments",
+    "pipelines", "changes",
+)  # fmt: skip
+
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?\[\\]|\.\.|@\{|//")
+
+
+@dataclass(frozen=True, slots=True)
+class Refspec:
+    """One rule: refs like src go to dst; a negative one takes refs like src out."""
+
+    src: str
+    dst: str
+    force: bool = False
+    negative: bool = False
+
+    @property
+    def glob(self) -> bool:
+        """Whether it stands for any number of refs."""
+        return "*" in self.src
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a ref of the target should be: which object, and whether by force."""
+
+    oid: str
+    force: bool
+    source: str
+
+
+def valid_ref(name: str) -> bool:
+    """Whether git takes it as a ref name; none of its parts may look like an option."""
+    if _FORBIDDEN.search(name) or name.endswith(("/", ".")) or name == "@":
+        return False
+    parts = name.split("/")
+    return all(p and p[0] not in ".-" and not p.endswith(".lock") for p in parts)
+
+
+def parse(text: str) -> Refspec:
+    """Read [+]SRC[:DST] or ^SRC; ValueError says what is wrong with it."""
+    if text.startswith("^"):
+        return Refspec(_side(text, text[1:]), "", negative=True)
+    src, colon, dst = text.removeprefix("+").partition(":")
+    if not src or (colon and not dst):
+        raise ValueError(f"refspec {text[:200]!r} has an empty side")
+    if src == "HEAD" and not colon:
+        raise ValueError("refspec 'HEAD' needs a name at the target: HEAD:refs/heads/x")
+    spec = Refspec(_side(text, src), _side(text, dst or src), text.startswith("+"))
+    if spec.src.count("*") != spec.dst.count("*"):
+        raise ValueError(f"refspec {text[:200]!r} has '*' on one side only")
+    return spec
+
+
+def branch(text: str) -> str:
+    """Turn SRC[:DST], two branch names, into a refspec."""
+    src, _, dst = text.removeprefix("+").partition(":")
+    plus = "+" if text.startswith("+") else ""
+    names = [n.removeprefix("refs/heads/") for n in (src, dst or src)]
+    spec = "{}refs/heads/{}:refs/heads/{}".format(plus, *names)
+    if "*" in spec or not all(names):
+        raise ValueError(f"{text[:200]!r} is not one branch: --refspec takes patterns")
+    parse(spec)
+    return spec
+
+
+def _side(text: str, name: str) -> str:
+    full = name if name == "HEAD" or name.startswith("refs/") else _qualified(name)
+    if full.count("*") > 1:
+        raise ValueError(f"refspec {text[:200]!r} has more than one '*' on a side")
+    if full != "HEAD" and not (full.count("/") > 1 or full == "refs/*"):
+        raise ValueError(f"refspec {text[:200]!r} names no ref below refs/")
+    if not valid_ref(full.replace("*", "x")):
+        raise ValueError(f"refspec {text[:200]!r} has a name that git does not take")
+    return full
+
+
+def _qualified(name: str) -> str:
+    kind = "refs/" if name.startswith(("heads/", "tags/")) else "refs/heads/"
+    return kind + name
+
+
+def _match(pattern: str, ref: str) -> str | None:
+    """Give what '*' stands for, "" for an exact match, None for no match."""
+    head, star, tail = pattern.partition("*")
+    if not star:
+        return "" if ref == pattern else None
+    long_enough = len(ref) >= len(head) + len(tail)
+    if long_enough and ref.startswith(head) and ref.endswith(tail):
+        return ref[len(head) : len(ref) - len(tail)]
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The refspecs of one task, taken together."""
+
+    specs: tuple[Refspec, ...]
+    negatives: tuple[str, ...]
+    force: bool
+
+    @property
+    def single(self) -> Refspec | None:
+        """The one exact refspec, where that is all there is."""
+        one = len(self.specs) == 1 and not self.specs[0].glob
+        return self.specs[0] if one else None
+
+    def wanted(self, source: Iterable[tuple[str, str]]) -> dict[str, Wanted]:
+        """Map what the source has, (ref, oid), to what the target should have.
+
+        Raises ValueError where two refs of the source claim one of the target.
+        """
+        found: dict[str, Wanted] = {}
+        for ref, oid in source:
+            self._add(found, ref, oid)
+        return found
+
+    def origin(self, target: str) -> str | None:
+        """Name the ref of the source that would go to this one of the target."""
+        for spec in self.specs:
+            part = _match(spec.dst, target)
+            if part is not None and not self._spared(spec.src.replace("*", part)):
+                return spec.src.replace("*", part)
+        return None
+
+    def fetched(self) -> tuple[str, ...]:
+        """Write the refspecs that bring the source's refs into a cache."""
+        names = dict.fromkeys(s.src for s in self.specs)
+        own = tuple(f"+{n}:{CACHED}{n.removeprefix('refs/')}" for n in names)
+        globs = any(s.glob for s in self.specs)
+        return own + tuple(f"^{n}" for n in self.negatives if globs)
+
+    def _add(self, found: dict[str, Wanted], ref: str, oid: str) -> None:
+        if self._spared(ref):
+            return
+        for spec in self.specs:
+            part = _match(spec.src, ref)
+            if part is not None:
+                _claim(found, spec.dst.replace("*", part), ref, oid, self._forces(spec))
+
+    def _forces(self, spec: Refspec) -> bool:
+        return self.force or spec.force
+
+    def _spared(self, ref: str) -> bool:
+        return any(_match(n, ref) is not None for n in self.negatives)
+
+
+def _claim(
+    found: dict[str, Wanted], target: str, ref: str, oid: str, force: bool
+) -> None:
+    before = found.get(target)
+    if before and before.source != ref:
+        raise ValueError(f"{before.source} and {ref} would both go to {target}")
+    forced = force or bool(before and before.force)
+    found[target] = Wanted(oid, forced, ref)
+
+
+def select(refspecs: Iterable[str], *, force: bool) -> Selection:
+    """Read a task's refspecs; none, or only negative ones, mirror heads and tags.
+
+    Raises ValueError.
+    """
+    read = [parse(text) for text in refspecs]
+    specs = tuple(s for s in read if not s.negative) or tuple(map(parse, MIRROR))
+    negatives = [s.src for s in read if s.negative]
+    if any(s.src == "refs/*" for s in specs):
+        named = {s.src.split("/")[1] for s in specs}
+        negatives += [f"refs/{n}/*" for n in FORGES_OWN if n not in named]
+    return Selection(specs, tuple(negatives), force)

@@ -1,0 +1,132 @@
+"""Real repositories for tests, made by fast-import: one process a change."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from gms_hookd.model import Task
+from gms_hookd.order import Order
+from gms_hookd.runlog import RunLog
+from gms_hookd.sync import Engine, Settings, Stop
+
+ENVIRON = {
+    "PATH": os.environ["PATH"],
+    "HOME": "/nonexistent",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "LC_ALL": "C",
+}
+
+
+class Repo:
+    """A bare repository with the shorthands that tests need."""
+
+    def __init__(self, path: Path, *options: str) -> None:
+        self.path = path
+        if not path.exists():
+            self.git("init", "-q", "--bare", "-b", "main", *options, str(path), at=None)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def git(self, *args: str, stdin: bytes | None = None, at: str | None = "") -> str:
+        where = () if at is None else (f"--git-dir={self.path}",)
+        done = subprocess.run(
+            ("git", *where, *args),
+            input=stdin,
+            capture_output=True,
+            check=False,
+            env=ENVIRON,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode("utf-8", "surrogateescape")
+
+    def commit(
+        self, *refs: str, on: str | None = None, files: dict | None = None
+    ) -> str:
+        """Add a commit to each ref (on top of it, or of another); give the last id."""
+        text = b"".join(self._commit(ref, on, files or {}) for ref in refs or ("main",))
+        self.git("fast-import", "--quiet", "--force", stdin=text)
+        return self.tip(full((refs or ("main",))[-1]))
+
+    def _commit(self, ref: str, on: str, files: dict) -> bytes:
+        self.serial = getattr(self, "serial", 0) + 1
+        base = on or self.refs().get(full(ref))
+        files = files or {"file": f"{self.path} {self.serial} {os.urandom(4).hex()}"}
+        words = f"commit {self.serial}\n".encode()
+        parts = [
+            f"commit {full(ref)}\ncommitter t <t@example.org> {self.serial} +0000\n",
+            f"data {len(words)}\n{words.decode()}",
+            f"from {base}\n" if base else "",
+            *(f"M 644 inline {n}\ndata {len(t)}\n{t}\n" for n, t in files.items()),
+        ]
+        return "".join(parts).encode()
+
+    def set(self, **refs: str | None) -> None:
+        self.put({full(name): oid for name, oid in refs.items()})
+
+    def put(self, refs: dict[str, str | None]) -> None:
+        """Set refs to ids, or delete them; deletions come first."""
+        gone = [f"delete {r}\n" for r, oid in refs.items() if oid is None]
+        here = [f"update {r} {oid}\n" for r, oid in refs.items() if oid]
+        for lines in (gone, here):
+            if lines:
+                self.git("update-ref", "--stdin", stdin="".join(lines).encode())
+
+    def refs(self) -> dict[str, str]:
+        out = self.git("for-each-ref", "--format=%(refname) %(objectname)")
+        return dict(line.split(" ") for line in out.split("\n") if line)
+
+    def tip(self, ref: str = "main") -> str:
+        return self.git("rev-parse", "--verify", full(ref)).strip()
+
+    def head(self) -> str:
+        return self.git("symbolic-ref", "HEAD").strip()
+
+    def fsck(self) -> None:
+        self.git("fsck", "--full", "--strict")
+
+    def hook(self, name: str, script: str) -> None:
+        path = self.path / "hooks" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("#!/bin/sh\n" + script)
+        path.chmod(0o755)
+
+
+def full(name: str) -> str:
+    return name if name.startswith("refs/") else "refs/heads/" + name
+
+
+def task(source, target, *refspecs: str, **changes) -> Task:
+    values = {
+        "id": 1, "key": "k", "name": "n", "source": str(source), "target": str(target),
+        "refspecs": refspecs, "force": False, "prune": False, "enabled": True,
+        "timeout": None, "created_at": 0, "updated_at": 0,
+    }  # fmt: skip
+    return Task(**values | changes)
+
+
+class Bench:
+    """An engine, and what its last run left to be remembered."""
+
+    def __init__(self, root: Path, environ=None, **settings) -> None:
+        self.caches = root / "caches"
+        self.caches.mkdir(exist_ok=True)
+        (root / "home").mkdir(exist_ok=True)
+        environ = {"PATH": os.environ["PATH"]} | (environ or {})
+        self.engine = Engine(self.caches, Settings(root / "home", **settings), environ)
+        self.known: dict[str, str] = {}
+        self.log = RunLog()
+        self.stop = Stop()
+
+    def sync(self, it: Task, **order):
+        self.log = RunLog()
+        given = {"known": self.known} | order
+        outcome = self.engine.sync(Order(it, **given), self.log, self.stop)
+        self.known = dict(outcome.known)
+        return outcome
+
+    def commands(self) -> list[str]:
+        """Name the git commands of the last run that are in its log."""
+        lines = self.log.text().split("\n")
+        return [line.split()[2] for line in lines if line.startswith("$ git ")]

@@ -1,0 +1,96 @@
+"""The engine against real repositories: one branch to one branch."""
+
+import pytest
+from gitkit import Bench, Repo, task
+
+from gms_hookd.model import RefResult, RunStatus
+
+
+@pytest.fixture
+def source(tmp_path):
+    repo = Repo(tmp_path / "source.git")
+    repo.commit()
+    return repo
+
+
+@pytest.fixture
+def target(tmp_path):
+    return Repo(tmp_path / "target.git")
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def test_one_branch_is_created_under_its_new_name(source, target, bench):
+    outcome = bench.sync(task(source, target, "main:release"))
+    assert outcome.status is RunStatus.SUCCESS
+    assert target.refs() == {"refs/heads/release": source.tip()}
+    assert outcome.commit_range == source.tip()
+    assert [r.result for r in outcome.refs] == [RefResult.CREATED]
+
+
+def test_a_new_commit_costs_one_fetch_and_one_push(source, target, bench):
+    it = task(source, target, "main:main")
+    before = source.tip()
+    bench.sync(it)
+    new = source.commit()
+    outcome = bench.sync(it)
+    assert outcome.commit_range == f"{before}..{new}"
+    assert target.tip() == new
+    assert bench.commands() == ["fetch", "push"]
+
+
+def test_no_change_is_success_with_an_empty_range_after_one_fetch(
+    source, target, bench
+):
+    it = task(source, target, "main:main")
+    bench.sync(it)
+    outcome = bench.sync(it)
+    assert (outcome.status, outcome.commit_range) == (RunStatus.SUCCESS, "")
+    assert [r.result for r in outcome.refs] == [RefResult.UNCHANGED]
+    assert bench.commands() == ["fetch"]
+
+
+def test_diverged_target_is_a_conflict_and_stays_as_it_is(source, target, bench):
+    it = task(source, target, "main:main")
+    bench.sync(it)
+    foreign = target.commit()
+    source.commit()
+    outcome = bench.sync(it)
+    assert outcome.status is RunStatus.CONFLICT
+    assert "the target has commits that the source has not" in outcome.error_message
+    assert target.tip() == foreign
+
+
+def test_source_behind_the_target_is_a_conflict(source, target, bench):
+    it = task(source, target, "main:main")
+    first = source.tip()
+    second = source.commit()
+    bench.sync(it)
+    source.set(main=first)
+    outcome = bench.sync(it)
+    assert outcome.status is RunStatus.CONFLICT
+    assert "the source is behind the target" in outcome.error_message
+    assert target.tip() == second
+
+
+def test_force_overwrites_what_diverged(source, target, bench):
+    it = task(source, target, "main:main", force=True)
+    bench.sync(it)
+    target.commit()
+    new = source.commit()
+    outcome = bench.sync(it)
+    assert outcome.status is RunStatus.SUCCESS
+    assert [r.result for r in outcome.refs] == [RefResult.FORCED]
+    assert target.tip() == new
+
+
+def test_a_conflict_is_still_one_in_the_next_run(source, target, bench):
+    it = task(source, target, "main:main")
+    bench.sync(it)
+    target.commit()
+    source.commit()
+    bench.sync(it)
+    assert bench.sync(it).status is RunStatus.CONFLICT
