@@ -13,6 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 Encoder = Callable[[bytes], str]
 
 
+def base64_bytes(text: str) -> bytes:
+    """Return the bytes of strict, padded base64; raises ValueError."""
+    return base64.b64decode(text, validate=True)
+
+
 def base64_text(digest: bytes) -> str:
     """Return the standard base64 of a digest, padded."""
     return base64.b64encode(digest).decode("ascii")
@@ -66,13 +71,14 @@ def verify_sha256(header: str | None, body: bytes, secrets: Sequence[str]) -> bo
     return hub_keys(secrets).verify(header, body)
 
 
-def matches(given: str | None, wanted: Iterable[str]) -> bool:
-    """Compare a header's value with every wanted text, as bytes, in constant time.
+def matches(given: str | bytes | None, wanted: Iterable[str]) -> bool:
+    """Compare what was given with every wanted text, as bytes, in constant time.
 
-    Nothing given, and nothing wanted, is no match: forges send the header with an
-    empty value when they have no secret.
+    A header's value is given as text, in which HTTP reads bytes as latin-1. Nothing
+    given, and nothing wanted, is no match: forges send the header with an empty value
+    when they have no secret.
     """
-    raw = header_bytes(given)
+    raw = given if isinstance(given, bytes) else header_bytes(given)
     same = [hmac.compare_digest(raw, text.encode()) for text in wanted if text]
     return raw != b"" and any(same)
 
@@ -85,13 +91,10 @@ def header_bytes(value: str | None) -> bytes:
         return b""
 
 
-def basic_credentials(header: str | None) -> str | None:
-    """Return `user:password` of a Basic `Authorization`, or None; bytes as latin-1."""
-    text = after_scheme(header, "basic")
-    if text is None:
-        return None
+def basic_credentials(header: str | None) -> bytes | None:
+    """Return `user:password` of a Basic `Authorization`, or None."""
     try:
-        return base64.b64decode(text, validate=True).decode("latin-1")
+        return base64_bytes(after_scheme(header, "basic") or "")
     except ValueError:
         return None
 
@@ -114,9 +117,12 @@ def standard_webhooks_key(secret: str) -> bytes:
     """
     text = secret.removeprefix("whsec_").rstrip("=")
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        key = base64_bytes(text + "=" * (-len(text) % 4))
     except ValueError:
-        raise ValueError("the secret is not whsec_ and base64") from None
+        key = b""
+    if not key:
+        raise ValueError("the secret is not `whsec_` and base64")
+    return key
 
 
 def standard_webhooks(

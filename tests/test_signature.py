@@ -92,13 +92,14 @@ def test_tokens_outside_ascii_are_compared_as_their_utf8_bytes():
     token = "pässwörd"
     as_read_from_http = token.encode().decode("latin-1")
     assert matches(as_read_from_http, [token])
+    assert matches(token.encode(), [token])
     assert not matches(token, [token])
 
 
 def test_authorization_is_parsed_strictly():
     encoded = base64.b64encode(b"us:er:pw").decode()
-    assert basic_credentials(f"Basic {encoded}") == "us:er:pw"
-    assert basic_credentials(f"bAsIc  {encoded}") == "us:er:pw"
+    assert basic_credentials(f"Basic {encoded}") == b"us:er:pw"
+    assert basic_credentials(f"bAsIc  {encoded}") == b"us:er:pw"
     assert bearer_token("Bearer abc") == "abc"
     for bad in (None, "", "Basic", "Basic %%%", "Bearer abc", "Basic a", "Basic é"):
         assert not basic_credentials(bad)

@@ -1,0 +1,58 @@
+"""Argo Events and CloudEvents: an envelope around a forge's body, or around any."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gms_hookd.forges import generic, sniff
+from gms_hookd.forges.base import Event
+from gms_hookd.forges.payload import PayloadError, load_json
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.push import key
+from gms_hookd.forges.schemes import Basic, Bearer
+from gms_hookd.forges.values import at, text, usable
+from gms_hookd.signature import base64_bytes
+
+NAME = "argo-events"
+EVENTS = "(whatever the sensor's trigger sends)"
+SCHEMES: Mapping[str, Scheme] = {
+    "bearer": Bearer(place="secureHeaders: `Authorization: Bearer SECRET`"),
+    "basic": Basic(place="basicAuth of the trigger"),
+}
+sample = generic.sample
+
+
+def parse(headers: Mapping[str, str], payload: object) -> Event:
+    """Return what the body inside the envelope says, or the payload without one."""
+    context = at(payload, "context")
+    context = context if isinstance(context, dict) else payload
+    data = opened(at(payload, "data"))
+    body = at(data, "body")
+    inner = opened(body) if body is not None else data
+    event = sniff.parse(sent_headers(data), inner if inner is not None else payload)
+    delivery = (text(context, "id") or "")[:200] or key(headers, "ce-id")
+    name = event.name or text(context, "subject") or text(context, "type") or ""
+    return replace(event, name=name[:100], delivery_key=delivery)
+
+
+def opened(value: object) -> object:
+    """Return what lies in a text of JSON, plain or base64; else the value itself."""
+    if not isinstance(value, str):
+        return value
+    for read in (str.encode, base64_bytes):
+        try:
+            return load_json(read(value))
+        except (PayloadError, ValueError):
+            continue
+    return value
+
+
+def sent_headers(data: object) -> dict[str, str]:
+    """Return the carried headers, lower case, the first value of each."""
+    carried = at(data, "header") or at(data, "headers")
+    pairs = carried.items() if isinstance(carried, dict) else ()
+    firsts = ((name, at(v, 0) if isinstance(v, list) else v) for name, v in pairs)
+    return {
+        name.lower(): value
+        for name, value in firsts
+        if isinstance(value, str) and usable(value)
+    }

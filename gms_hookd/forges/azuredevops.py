@@ -1,0 +1,76 @@
+"""Azure DevOps service hooks: several refs in one push, no signature."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gms_hookd.forges.base import Change, Event, Sample
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.push import MERGE, NO_CHANGE, Reader, idle, moved, several
+from gms_hookd.forges.samples import NEW, OLD
+from gms_hookd.forges.schemes import Basic, Bearer
+from gms_hookd.forges.values import at, text, texts
+
+NAME = "azuredevops"
+EVENTS = "Code pushed; resource details to send: All"
+SCHEMES: Mapping[str, Scheme] = {
+    "basic": Basic(place="Basic authentication username and password"),
+    "bearer": Bearer(place="HTTP headers: `Authorization: Bearer SECRET`"),
+}
+URLS = ("remoteUrl", "sshUrl", "webUrl")
+
+_SERVICES = re.compile(r"https://(?:[^/@]*@)?dev\.azure\.com/([^/]+)/(.+)")
+_STUDIO = re.compile(r"https://([^/.]+)\.visualstudio\.com/(?:DefaultCollection/)?(.+)")
+
+
+def parse(headers: Mapping[str, str], payload: object) -> Event:
+    """Return what the delivery says."""
+    name = text(payload, "eventType") or ""
+    delivery = (text(payload, "id") or "")[:200] or None
+    found = texts(at(payload, "resource", "repository"), *URLS)
+    urls = [other for url in found for other in (url, *aliases(url))]
+    event = Event(name[:100], delivery, tuple(dict.fromkeys(urls)))
+    return READERS.get(name, idle(NO_CHANGE))(event, payload)
+
+
+def aliases(url: str) -> tuple[str, ...]:
+    """Return the other addresses of a repository of Azure DevOps Services."""
+    match = _SERVICES.fullmatch(url) or _STUDIO.fullmatch(url)
+    project, git, name = match[2].rpartition("_git/") if match else ("", "", "")
+    if match is None or not git:
+        return ()
+    organisation, path = match[1], f"{project or name + '/'}{name}"
+    return (
+        f"https://dev.azure.com/{organisation}/{match[2]}",
+        f"https://{organisation}.visualstudio.com/{match[2]}",
+        f"git@ssh.dev.azure.com:v3/{organisation}/{path}",
+        f"{organisation}@vs-ssh.visualstudio.com:v3/{organisation}/{path}",
+    )
+
+
+def push(event: Event, payload: object) -> Event:
+    """Read every changed ref of a push."""
+    if at(payload, "resource", "repository") is None:
+        return replace(event, idle="no repository: let the hook send all details")
+    return several(event, at(payload, "resource", "refUpdates"), _change)
+
+
+def _change(value: object) -> Change | None:
+    ref = text(value, "name")
+    if ref is None or not ref.startswith("refs/"):
+        return None
+    return moved(ref, at(value, "oldObjectId"), at(value, "newObjectId"))
+
+
+def sample(url: str, ref: str) -> Sample:
+    """Return a push to `ref` of the repository at `url`."""
+    update = {"name": ref, "oldObjectId": OLD, "newObjectId": NEW}
+    resource = {"refUpdates": [update], "repository": {"remoteUrl": url}}
+    return Sample({}, {"eventType": "git.push", "resource": resource})
+
+
+READERS: Mapping[str, Reader] = {
+    "git.push": push,
+    "git.pullrequest.merged": idle(MERGE),
+    "git.pullrequest.updated": idle(MERGE),
+}

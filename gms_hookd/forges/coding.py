@@ -1,0 +1,60 @@
+"""CODING: the webhooks v1 and v2, and the service hooks that came after them."""
+
+from collections.abc import Mapping
+
+from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.push import (
+    GITHUB_URLS,
+    MERGE,
+    NO_CHANGE,
+    Reader,
+    header,
+    idle,
+    key,
+    push,
+)
+from gms_hookd.forges.samples import github_like
+from gms_hookd.forges.schemes import BodyToken, Hmac, UrlKey
+from gms_hookd.forges.values import at, full_ref, text, texts
+
+NAME = "coding"
+EVENTS = "Push"
+SCHEMES: Mapping[str, Scheme] = {
+    # SHA-1 is all that CODING has; as a keyed digest it is not broken.
+    "v2": Hmac(header="x-coding-signature", algorithm="sha1", prefix="sha1="),
+    "v1": BodyToken(place="Token"),
+    "key": UrlKey(),
+}
+URLS = (*GITHUB_URLS, "https_url", "web_url")
+
+
+def parse(headers: Mapping[str, str], payload: object) -> Event:
+    """Return what the delivery says."""
+    given = header(headers, "x-coding-event", "x-coding-service-hook-event")
+    name = given or text(payload, "event") or ""
+    urls = texts(at(payload, "repository"), *URLS)
+    event = Event(name, key(headers, "x-coding-delivery"), urls)
+    return READERS.get(name.replace(" ", "_"), idle(NO_CHANGE))(event, payload)
+
+
+def pushed(event: Event, payload: object) -> Event:
+    """Read a push; v1 gives the short name of a branch."""
+    ref = text(payload, "ref")
+    if ref and isinstance(payload, dict) and not ref.startswith("refs/"):
+        return push(event, {**payload, "ref": full_ref(ref, None)})
+    return push(event, payload)
+
+
+def sample(url: str, ref: str) -> Sample:
+    """Return a push to `ref` of the repository at `url`."""
+    return Sample({"x-coding-event": "push"}, github_like(url, ref))
+
+
+READERS: Mapping[str, Reader] = {
+    "push": pushed,
+    "GIT_PUSHED": pushed,
+    "ping": idle("a ping"),
+    "merge_request": idle(MERGE),
+    "GIT_MR_MERGED": idle(MERGE),
+}

@@ -1,0 +1,29 @@
+"""Convoy."""
+
+from collections.abc import Mapping
+
+from gms_hookd.forges import generic
+from gms_hookd.forges.base import Event
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.push import key
+from gms_hookd.forges.schemes import HMAC_OPTIONS, Hmac
+from gms_hookd.forges.timed import ConvoyAdvanced
+from gms_hookd.forges.values import texts
+
+NAME = "convoy"
+EVENTS = generic.EVENTS
+SCHEMES: Mapping[str, Scheme] = {
+    "advanced": ConvoyAdvanced(),
+    "simple": Hmac(header="x-convoy-signature", settable=HMAC_OPTIONS - {"prefix"}),
+}
+sample = generic.sample
+KEYS = ("x-convoy-idempotency-key", "x-convoy-event-id")
+
+
+def parse(headers: Mapping[str, str], payload: object) -> Event:
+    """Return what the delivery says."""
+    name = next(iter(texts(payload, "type", "event_type", "event")), "")
+    return generic.read(
+        Event(name[:100], key(headers, *KEYS)),
+        payload,
+    )

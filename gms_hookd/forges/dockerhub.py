@@ -1,0 +1,30 @@
+"""Docker Hub: an image was pushed; which tasks that concerns the hook says."""
+
+from collections.abc import Mapping
+
+from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.samples import path_of
+from gms_hookd.forges.schemes import UrlKey
+from gms_hookd.forges.values import at, text
+
+NAME = "dockerhub"
+EVENTS = "(every push of an image; there is nothing to choose)"
+SCHEMES: Mapping[str, Scheme] = {"key": UrlKey()}
+
+
+def parse(headers: Mapping[str, str], payload: object) -> Event:
+    """Return what the delivery says."""
+    if not isinstance(at(payload, "push_data"), dict):
+        return Event("unknown", idle="not the push of an image")
+    image = text(payload, "repository", "repo_name") or "?"
+    tag = text(payload, "push_data", "tag")
+    name = f"push {image}:{tag}" if tag else f"push {image}"
+    callback = text(payload, "callback_url")
+    return Event(name[:200], everything=True, callback=callback)
+
+
+def sample(url: str, ref: str) -> Sample:
+    """Return the push of an image that is named like the repository."""
+    repository = {"repo_name": path_of(url)}
+    return Sample({}, {"push_data": {"tag": "latest"}, "repository": repository})

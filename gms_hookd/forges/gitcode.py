@@ -1,0 +1,29 @@
+"""GitCode: a signature or a token, and GitLab's bodies."""
+
+from collections.abc import Mapping
+
+from gms_hookd.forges import gitlab_like
+from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.push import header, key
+from gms_hookd.forges.samples import gitlab_like as sample_body
+from gms_hookd.forges.schemes import Hmac, Token
+
+NAME = "gitcode"
+EVENTS = gitlab_like.EVENTS
+SCHEMES: Mapping[str, Scheme] = {
+    "signature": Hmac(header="x-gitcode-signature-256", prefix="sha256="),
+    "token": Token(place="password", header="x-gitcode-token"),
+}
+
+
+def parse(headers: Mapping[str, str], payload: object) -> Event:
+    """Return what the delivery says."""
+    name = header(headers, "x-gitcode-event")
+    return gitlab_like.read(Event(name, key(headers, "x-gitcode-delivery")), payload)
+
+
+def sample(url: str, ref: str) -> Sample:
+    """Return a push to `ref` of the repository at `url`."""
+    name = "Tag Push Hook" if ref.startswith("refs/tags/") else "Push Hook"
+    return Sample({"x-gitcode-event": name}, sample_body(url, ref))

@@ -1,0 +1,23 @@
+"""Gitea."""
+
+from collections.abc import Mapping
+
+from gms_hookd.forges import gitea_like
+from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.push import header, key
+from gms_hookd.forges.samples import github_like
+
+NAME = "gitea"
+EVENTS = gitea_like.EVENTS
+SCHEMES = gitea_like.schemes("x-gitea-signature")
+
+
+def parse(headers: Mapping[str, str], payload: object) -> Event:
+    """Return what the delivery says."""
+    name = header(headers, "x-gitea-event")
+    return gitea_like.read(Event(name, key(headers, "x-gitea-delivery")), payload)
+
+
+def sample(url: str, ref: str) -> Sample:
+    """Return a push to `ref` of the repository at `url`."""
+    return Sample({"x-gitea-event": "push"}, github_like(url, ref))

@@ -1,0 +1,45 @@
+"""What Gitea, Forgejo and Gogs share: the signature, and what they tell apart."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gms_hookd.forges.base import Event, Kind
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.push import (
+    GITHUB_URLS,
+    MERGE,
+    NO_CHANGE,
+    Reader,
+    idle,
+    push,
+    short,
+)
+from gms_hookd.forges.schemes import Basic, Bearer, Hmac
+from gms_hookd.forges.values import at, texts
+
+EVENTS = "Push, Create and Delete; content type application/json"
+
+
+def schemes(header: str) -> Mapping[str, Scheme]:
+    """Return the signature in this header; the JSON inside a form is what is signed."""
+    place = "the header `Authorization` of the hook"
+    return {
+        "signature": Hmac(header=header, form_json=True),
+        "bearer": Bearer(place=place),
+        "basic": Basic(place=place),
+    }
+
+
+def read(event: Event, payload: object) -> Event:
+    """Read a payload of the event's name."""
+    urls = texts(at(payload, "repository"), *GITHUB_URLS)
+    reader = READERS.get(event.name, idle(NO_CHANGE))
+    return reader(replace(event, urls=urls), payload)
+
+
+READERS: Mapping[str, Reader] = {
+    "push": push,
+    "create": idle("a creation: the push that comes with it counts"),
+    "delete": short(Kind.DELETED),
+    "pull_request": idle(MERGE),
+}

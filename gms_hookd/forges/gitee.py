@@ -1,0 +1,58 @@
+"""Gitee: a signature over time and secret, or a password; the body is not covered."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.push import (
+    GITHUB_URLS,
+    MERGE,
+    NO_CHANGE,
+    Reader,
+    header,
+    idle,
+    key,
+    push,
+    words,
+)
+from gms_hookd.forges.samples import github_like
+from gms_hookd.forges.schemes import Token
+from gms_hookd.forges.timed import GiteeSignature
+from gms_hookd.forges.values import at, text, texts
+
+NAME = "gitee"
+EVENTS = "Push and Tag Push"
+SCHEMES: Mapping[str, Scheme] = {
+    "signature": GiteeSignature(place="WebHook password/signature: signature"),
+    "password": Token(
+        place="WebHook password/signature: password", header="x-gitee-token"
+    ),
+}
+URLS = (*GITHUB_URLS, "git_http_url", "git_ssh_url", "homepage", "url")
+
+
+def parse(headers: Mapping[str, str], payload: object) -> Event:
+    """Return what the delivery says."""
+    given = header(headers, "x-gitee-event", "x-git-oschina-event")
+    name = given or text(payload, "hook_name") or ""
+    urls = [u for b in ("repository", "project") for u in texts(at(payload, b), *URLS)]
+    # The time is the one signed thing that differs between two deliveries.
+    delivery = key(headers, "x-gitee-timestamp", "x-request-id")
+    event = Event(name, delivery, tuple(dict.fromkeys(urls)))
+    if headers.get("x-gitee-ping", "").lower() == "true":
+        return replace(event, idle="a test delivery")
+    return READERS.get(words(name), idle(NO_CHANGE))(event, payload)
+
+
+def sample(url: str, ref: str) -> Sample:
+    """Return a push to `ref` of the repository at `url`."""
+    name = "Tag Push Hook" if ref.startswith("refs/tags/") else "Push Hook"
+    return Sample({"x-gitee-event": name}, github_like(url, ref))
+
+
+READERS: Mapping[str, Reader] = {
+    "push": push,
+    "tag push": push,
+    "merge request": idle(MERGE),
+}

@@ -1,0 +1,65 @@
+"""GitHub: github.com and Enterprise Server."""
+
+from collections.abc import Mapping
+
+from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.push import (
+    GITHUB_URLS,
+    MERGE,
+    NO_CHANGE,
+    Reader,
+    header,
+    idle,
+    key,
+    push,
+)
+from gms_hookd.forges.rename import joined, new_default, renamed
+from gms_hookd.forges.samples import github_like
+from gms_hookd.forges.schemes import Hmac
+from gms_hookd.forges.values import at, text, texts
+
+NAME = "github"
+EVENTS = "Just the push event"
+SCHEMES: Mapping[str, Scheme] = {"signature": Hmac(prefix="sha256=")}
+
+
+def parse(headers: Mapping[str, str], payload: object) -> Event:
+    """Return what the delivery says."""
+    name = header(headers, "x-github-event")
+    urls = texts(at(payload, "repository"), *GITHUB_URLS)
+    event = Event(name, key(headers, "x-github-delivery"), urls)
+    return READERS.get(name, idle(NO_CHANGE))(event, payload)
+
+
+def settings(event: Event, payload: object) -> Event:
+    """Read a rename, a transfer or another default branch."""
+    name = text(payload, "repository", "name")
+    full = text(payload, "repository", "full_name")
+    changes = at(payload, "changes")
+    match text(payload, "action"):
+        case "renamed":
+            old = text(changes, "repository", "name", "from")
+            owner = (full or "").rpartition("/")[0]
+            return renamed(event, joined(owner, old), full)
+        case "transferred":
+            source = at(changes, "owner", "from")
+            owners = at(source, "user") or at(source, "organization")
+            return renamed(event, joined(text(owners, "login"), name), full)
+    new = text(payload, "repository", "default_branch")
+    return new_default(event, text(changes, "default_branch", "from"), new)
+
+
+def sample(url: str, ref: str) -> Sample:
+    """Return a push to `ref` of the repository at `url`."""
+    return Sample({"x-github-event": "push"}, github_like(url, ref))
+
+
+READERS: Mapping[str, Reader] = {
+    "push": push,
+    "repository": settings,
+    "ping": idle("a ping"),
+    "create": idle("a creation: the push that comes with it counts"),
+    "delete": idle("a deletion: the push that comes with it counts"),
+    "pull_request": idle(MERGE),
+}

@@ -1,0 +1,80 @@
+"""GitLab: project, group and system hooks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from gms_hookd.forges import gitlab_like
+from gms_hookd.forges.base import ANY_HOST, Change, Event, Sample
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.push import (
+    NO_CHANGE,
+    Reader,
+    header,
+    idle,
+    key,
+    moved,
+    several,
+    words,
+)
+from gms_hookd.forges.rename import left
+from gms_hookd.forges.samples import gitlab_like as sample_body
+from gms_hookd.forges.schemes import Token
+from gms_hookd.forges.timed import StandardWebhooks
+from gms_hookd.forges.values import at, text
+
+NAME = "gitlab"
+EVENTS = gitlab_like.EVENTS
+SCHEMES: Mapping[str, Scheme] = {
+    "token": Token(place="Secret token", header="x-gitlab-token"),
+    "signing": StandardWebhooks(place="Signing token"),
+}
+
+
+def default_scheme(secrets: Sequence[str]) -> str:
+    """Return the scheme of the newest secret: a signing token shows by its prefix."""
+    return "signing" if secrets[:1] and secrets[0].startswith("whsec_") else "token"
+
+
+def parse(headers: Mapping[str, str], payload: object) -> Event:
+    """Return what the delivery says."""
+    name = header(headers, "x-gitlab-event")
+    delivery = key(headers, "webhook-id", "idempotency-key", "x-gitlab-event-uuid")
+    if words(name) != "system":
+        return gitlab_like.read(Event(name, delivery), payload)
+    kind = text(payload, "event_name") or text(payload, "object_kind") or name
+    event = gitlab_like.located(Event(kind, delivery), payload)
+    if kind in MOVES:
+        return moved_project(event, headers.get("x-gitlab-instance", ""), payload)
+    return SYSTEM.get(words(kind), idle(NO_CHANGE))(event, payload)
+
+
+def update(event: Event, payload: object) -> Event:
+    """Read a repository's update: several refs in one delivery."""
+    return several(event, at(payload, "changes"), _change)
+
+
+def _change(value: object) -> Change | None:
+    ref = text(value, "ref")
+    if ref is None or not ref.startswith("refs/"):
+        return None
+    return moved(ref, at(value, "before"), at(value, "after"))
+
+
+def moved_project(event: Event, instance: str, payload: object) -> Event:
+    """Read a project's rename or transfer, which tells paths only."""
+    old = text(payload, "old_path_with_namespace")
+    new = text(payload, "path_with_namespace")
+    if old is None or new is None:
+        return replace(event, idle=NO_CHANGE)
+    former = f"{instance}/{old}" if "://" in instance else f"{ANY_HOST}{old}"
+    return left(event, old, new, [former])
+
+
+def sample(url: str, ref: str) -> Sample:
+    """Return a push to `ref` of the repository at `url`."""
+    name = "Tag Push Hook" if ref.startswith("refs/tags/") else "Push Hook"
+    return Sample({"x-gitlab-event": name}, sample_body(url, ref))
+
+
+MOVES = frozenset({"project_rename", "project_transfer"})
+SYSTEM: Mapping[str, Reader] = {**gitlab_like.READERS, "repository update": update}

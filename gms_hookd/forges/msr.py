@@ -1,0 +1,31 @@
+"""Mirantis Secure Registry, once Docker Trusted Registry: an image was pushed."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.samples import path_of
+from gms_hookd.forges.schemes import UrlKey
+from gms_hookd.forges.values import text
+
+NAME = "msr"
+EVENTS = "Tag pushed to repository"
+SCHEMES: Mapping[str, Scheme] = {"key": UrlKey()}
+
+
+def parse(headers: Mapping[str, str], payload: object) -> Event:
+    """Return what the delivery says."""
+    kind = text(payload, "type") or "unknown"
+    event = Event(
+        f"{kind} {text(payload, 'contents', 'imageName') or ''}"[:200].strip()
+    )
+    if kind in {"TAG_PUSH", "MANIFEST_PUSH"}:
+        return replace(event, everything=True)
+    return replace(event, idle="not the push of an image")
+
+
+def sample(url: str, ref: str) -> Sample:
+    """Return the push of an image that is named like the repository."""
+    contents = {"imageName": f"{path_of(url)}:latest", "tag": "latest"}
+    return Sample({}, {"type": "TAG_PUSH", "contents": contents})

@@ -1,0 +1,51 @@
+"""The body of a delivery: which bytes are the JSON, and the JSON of these bytes."""
+
+import json
+from collections.abc import Mapping
+from typing import NoReturn
+from urllib.parse import unquote_to_bytes
+
+FORM = "application/x-www-form-urlencoded"
+
+
+class PayloadError(ValueError):
+    """The body is not the JSON that it should be; the text says why in one line."""
+
+
+def decode(headers: Mapping[str, str], body: bytes) -> object:
+    """Return the JSON value of a JSON or form body.
+
+    Duplicate keys are tolerated, the last one wins. Raises PayloadError.
+    """
+    return load_json(form_payload(body) if is_form(headers) else body)
+
+
+def is_form(headers: Mapping[str, str]) -> bool:
+    """Tell whether the headers call the body a form."""
+    kind = headers.get("content-type", "").partition(";")[0]
+    return kind.strip().lower() == FORM
+
+
+def form_payload(body: bytes) -> bytes:
+    """Return the JSON text of a form whose one field is `payload`.
+
+    Anything beside that field is refused: otherwise a signed JSON body that contains
+    `&payload=` somewhere could be sent again as a form. Raises PayloadError.
+    """
+    if not body.startswith(b"payload=") or b"&" in body:
+        raise PayloadError("the form is not one field `payload`")
+    return unquote_to_bytes(body.removeprefix(b"payload=").replace(b"+", b" "))
+
+
+def load_json(body: bytes) -> object:
+    """Return the JSON value of strict UTF-8 bytes; raises PayloadError."""
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse)
+    except RecursionError:
+        raise PayloadError("the JSON is nested too deeply") from None
+    except ValueError:
+        raise PayloadError("the body is not JSON in UTF-8") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)

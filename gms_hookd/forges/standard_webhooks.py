@@ -1,0 +1,21 @@
+"""Standard Webhooks: whoever signs by that specification."""
+
+from collections.abc import Mapping
+
+from gms_hookd.forges import generic
+from gms_hookd.forges.base import Event
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.push import key
+from gms_hookd.forges.timed import StandardWebhooks
+from gms_hookd.forges.values import texts
+
+NAME = "standard-webhooks"
+EVENTS = generic.EVENTS
+SCHEMES: Mapping[str, Scheme] = {"signature": StandardWebhooks()}
+sample = generic.sample
+
+
+def parse(headers: Mapping[str, str], payload: object) -> Event:
+    """Return what the delivery says."""
+    name = next(iter(texts(payload, "type", "event_type", "event")), "")
+    return generic.read(Event(name[:100], key(headers, "webhook-id")), payload)

@@ -1,0 +1,23 @@
+"""Svix: Standard Webhooks under headers of its own."""
+
+from collections.abc import Mapping
+
+from gms_hookd.forges import generic
+from gms_hookd.forges.base import Event
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.push import key
+from gms_hookd.forges.timed import StandardWebhooks
+from gms_hookd.forges.values import texts
+
+NAME = "svix"
+EVENTS = generic.EVENTS
+SCHEMES: Mapping[str, Scheme] = {
+    "signature": StandardWebhooks(place="Signing secret", family="svix")
+}
+sample = generic.sample
+
+
+def parse(headers: Mapping[str, str], payload: object) -> Event:
+    """Return what the delivery says."""
+    name = next(iter(texts(payload, "type", "event_type", "event")), "")
+    return generic.read(Event(name[:100], key(headers, "svix-id")), payload)
