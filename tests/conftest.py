@@ -1,8 +1,17 @@
 """Fixtures: a clock of our own, a real store, real repositories."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from gms_hookd.desk import Desk
+from gms_hookd.hooks import Gate, GmsHook
+from gms_hookd.live import Live
+from gms_hookd.ratelimit import Buckets
+from gms_hookd.signature import hub_keys
 from gms_hookd.store import Store
+from gms_hookd.web import App, Policy
+from gms_hookd.whitelist import Whitelist
 
 
 class Clock:
@@ -28,3 +37,42 @@ def store(tmp_path):
     opened = Store.open(tmp_path / "gms-hookd.db")
     yield opened
     opened.close()
+
+
+SECRET = "correct horse battery staple"
+
+
+def gate(**more):
+    settings = {
+        "hook": "task-sync",
+        "provider": "gms",
+        "keys": hub_keys([SECRET]),
+        "whitelist": Whitelist([]),
+        "proxies": Whitelist([]),
+        "buckets": Buckets(0),
+    }
+    return Gate(**{**settings, **more})
+
+
+@pytest.fixture
+def desk(store, clock):
+    live = Live()
+    with ThreadPoolExecutor(2) as pool:
+        yield Desk(store, live, pool, clock=clock, monotonic=clock)
+        live.close()
+
+
+@pytest.fixture
+def make_app(desk):
+    """Make an application whose gate, token or readiness a test chooses."""
+
+    def make(token="t0ken", ready=list, **gate_settings):
+        hook = GmsHook(gate(**gate_settings), desk)
+        return App(desk, Policy({"task-sync": hook}, token, ready))
+
+    return make
+
+
+@pytest.fixture
+def app(make_app):
+    return make_app()

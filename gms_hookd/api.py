@@ -1,0 +1,409 @@
+"""The calls of the API, GMS's names where GMS has them: parameters in, data out.
+
+Each call takes the desk and the parameters (a JSON object, or the query's strings) and
+gives a future of what stands under `data`. A refusal is an HttpError or a StoreError.
+"""
+
+from collections.abc import Callable, Container, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gms_hookd import giturl, refspec, views
+from gms_hookd.desk import Desk
+from gms_hookd.futures import apply, done, then
+from gms_hookd.live import Log
+from gms_hookd.message import HttpError
+from gms_hookd.model import FINAL, Run, RunStatus, Task
+from gms_hookd.quantity import duration
+from gms_hookd.store import Connection, deliveries, runs, tasks, upkeep
+from gms_hookd.sync import cache_key
+
+Params = Mapping[str, Any]
+Data = Future[Any]
+
+LIMIT = 50
+LARGEST_LIMIT = 1000
+LARGEST_ID = 2**63 - 1
+LONGEST_TIMEOUT = 7 * 24 * 3600.0
+LONGEST_TEXT = 4096
+_ATTEMPT = 1 << 32  # an offset holds the attempt above, the position below
+
+_DRAFT = frozenset({"name", "source", "target", "force", "prune", "enabled", "timeout"})
+_BRANCHES = frozenset({"source_branch", "target_branch"})
+_TASK_KEYS = _DRAFT | _BRANCHES | {"refspecs", "push_options"}
+_WHICH = {"id": "id", "key": "key", "task_id": "id", "task_key": "key"}
+
+
+def list_tasks(desk: Desk, params: Params) -> Data:
+    """List the tasks, each with its last run."""
+    _only(params, ())
+    return desk.store.read(_list_tasks)
+
+
+def _list_tasks(db: Connection) -> list[views.Json]:
+    return [views.task(task, runs.last(db, task.id)) for task in tasks.every(db)]
+
+
+def show_task(desk: Desk, params: Params) -> Data:
+    """Show the task with this id, key or name."""
+    _only(params, ("id", "key", "name"))
+    return desk.store.read(_show_task, _which(params, ("id", "key", "name")))
+
+
+def _show_task(db: Connection, by: Mapping[str, object]) -> views.Json:
+    task = tasks.find(db, by)
+    return views.task(task, runs.last(db, task.id))
+
+
+def create_task(desk: Desk, params: Params) -> Data:
+    """Add a task."""
+    _only(params, _TASK_KEYS)
+    for key in ("name", "source", "target"):
+        if key not in params:
+            raise HttpError(400, f"{key}: is missing")
+    empty = tasks.Draft(name="", source="", target="", cache="")
+    draft = _draft(desk, empty, params)
+    added = desk.store.write(tasks.add, draft, desk.now())
+    return apply(added, lambda task: views.task(task, None))
+
+
+def update_task(desk: Desk, params: Params) -> Data:
+    """Change what is given of the task with this id or key (or, alone, name)."""
+    _only(params, _TASK_KEYS | set(_WHICH))
+    by = _which(params, ("id", "key", "task_id", "task_key", "name"))
+    changes = {k: v for k, v in params.items() if k in _TASK_KEYS and k not in by}
+    updated = desk.store.write(_update, by, desk, changes)
+    return apply(updated, _ring(desk))
+
+
+def _update(
+    db: Connection, by: Mapping[str, object], desk: Desk, changes: Params
+) -> views.Json:
+    task = tasks.find(db, by)
+    draft = _draft(desk, _as_draft(task), changes)
+    return views.task(
+        tasks.change(db, task.id, draft, desk.now()), runs.last(db, task.id)
+    )
+
+
+def _as_draft(task: Task) -> tasks.Draft:
+    return tasks.Draft(
+        name=task.name,
+        source=task.source,
+        target=task.target,
+        cache=cache_key(task.source),
+        refspecs=task.refspecs,
+        force=task.force,
+        prune=task.prune,
+        enabled=task.enabled,
+        timeout=task.timeout,
+    )
+
+
+def delete_task(desk: Desk, params: Params) -> Data:
+    """Remove a task; what it is doing is stopped, its history stays."""
+    _only(params, (*_WHICH, "name"))
+    by = _which(params, (*_WHICH, "name"))
+    return apply(desk.store.write(_delete, by, desk.now()), _stop_removed(desk))
+
+
+def _delete(
+    db: Connection, by: Mapping[str, object], now: int
+) -> tuple[views.Json, list[Run]]:
+    task = tasks.find(db, by)
+    shown = views.task(task, runs.last(db, task.id))
+    tasks.remove(db, task.id, now)
+    return shown, runs.history(db, task.id, RunStatus.RUNNING, 1)
+
+
+def _stop_removed(desk: Desk) -> Callable[[tuple[views.Json, list[Run]]], views.Json]:
+    def stop(removed: tuple[views.Json, list[Run]]) -> views.Json:
+        shown, under_way = removed
+        for run in under_way:
+            desk.live.stop(run.id, "cancelled")
+        return shown
+
+    return stop
+
+
+def run_task(desk: Desk, params: Params) -> Data:
+    """Queue a run of a task; `confirmed` releases it from the guards."""
+    _only(params, ("task_id", "task_key", "confirmed"))
+    by = _which(params, ("task_id", "task_key"))
+    confirmed = _boolean(params, "confirmed", False)
+    wish = runs.Wish("manual", confirmed=confirmed, urgent=True)
+    return apply(desk.store.write(_order, by, wish, desk.now()), _shown_run(desk))
+
+
+def _order(db: Connection, by: Mapping[str, object], wish: runs.Wish, now: int) -> Run:
+    return runs.order(db, tasks.find(db, by).id, wish, now)
+
+
+def history(desk: Desk, params: Params) -> Data:
+    """List the newest runs first."""
+    _only(params, ("task_id", "status", "limit"))
+    task_id = _number(params, "task_id") if "task_id" in params else None
+    found = desk.store.read(runs.history, task_id, _status(params), _limit(params))
+    return apply(found, lambda listed: [views.run(run) for run in listed])
+
+
+def show_run(desk: Desk, params: Params) -> Data:
+    """Show a run with its log."""
+    _only(params, ("id",))
+    found = desk.store.read(runs.get, _number(params, "id"), details=True)
+    return apply(found, views.run)
+
+
+def run_output(desk: Desk, params: Params) -> Data:
+    """Give what a run under way has said since `offset`, progress included.
+
+    With `wait` (seconds, at most 2) the answer waits for something to be said. An
+    offset is what the last answer gave, opaque to the client.
+    """
+    _only(params, ("id", "offset", "wait"))
+    run_id = _number(params, "id")
+    offset = _number(params, "offset", least=0) if "offset" in params else 0
+    wait = _number(params, "wait", least=0) if "wait" in params else 0
+    logged = desk.live.log(run_id)
+    if logged is None:
+        return _silence(desk, run_id, "", offset)
+    said = desk.pool.submit(_said, logged, offset, min(wait, 2))
+    return then(said, lambda found: _output(desk, run_id, *found))
+
+
+def _said(logged: tuple[int, Log], offset: int, wait: int) -> tuple[str, int, bool]:
+    """Follow the latest attempt: from its beginning if the offset is an older one's."""
+    attempt, log = logged
+    seen, position = divmod(offset, _ATTEMPT)
+    text, position, closed = log.follow(position if seen == attempt else 0, wait)
+    return text, attempt * _ATTEMPT + position, closed
+
+
+def _output(desk: Desk, run_id: int, text: str, offset: int, closed: bool) -> Data:
+    if not closed:
+        return done({"text": text, "offset": offset, "done": False})
+    return _silence(desk, run_id, text, offset)
+
+
+def _silence(desk: Desk, run_id: int, text: str, offset: int) -> Data:
+    """Nobody speaks now: that is all if the run has ended, else another try follows."""
+    found = desk.store.read(runs.get, run_id)
+    return apply(
+        found,
+        lambda run: {"text": text, "offset": offset, "done": run.status in FINAL},
+    )
+
+
+def retry_run(desk: Desk, params: Params) -> Data:
+    """Queue a new run of the task of an ended run."""
+    _only(params, ("id",))
+    queued = desk.store.write(runs.retry, _number(params, "id"), desk.now())
+    return apply(queued, _shown_run(desk))
+
+
+def cancel_run(desk: Desk, params: Params) -> Data:
+    """Cancel a run; one under way is stopped, and shown when it has ended."""
+    _only(params, ("id",))
+    cancelled = desk.store.write(runs.cancel, _number(params, "id"), desk.now())
+    return then(cancelled, lambda run: _stop(desk, run))
+
+
+def _stop(desk: Desk, run: Run) -> Data:
+    watch = desk.live.watch(run.id, 30.0)
+    if run.status in FINAL:
+        desk.live.ended([run.id])
+    else:
+        desk.live.stop(run.id, "cancelled")
+    found = then(watch.future, lambda _: desk.store.read(runs.get, run.id))
+    return apply(found, views.run)
+
+
+def delete_run(desk: Desk, params: Params) -> Data:
+    """Delete an ended run from the history."""
+    _only(params, ("id",))
+    return apply(desk.store.write(runs.delete, _number(params, "id")), views.run)
+
+
+def list_deliveries(desk: Desk, params: Params) -> Data:
+    """List the newest deliveries first."""
+    _only(params, ("hook", "limit"))
+    hook = _text(params, "hook") if "hook" in params else None
+    # The refused ones are written without anybody waiting: let them in first.
+    written = desk.store.write(upkeep.ping)
+    limit = _limit(params)
+    found = then(written, lambda _: desk.store.read(deliveries.latest, hook, limit))
+    return apply(found, lambda listed: [views.delivery(each) for each in listed])
+
+
+def show_delivery(desk: Desk, params: Params) -> Data:
+    """Show a delivery."""
+    _only(params, ("id",))
+    number = _number(params, "id")
+    written = desk.store.write(upkeep.ping)
+    found = then(written, lambda _: desk.store.read(deliveries.get, number))
+    return apply(found, views.delivery)
+
+
+def backup(desk: Desk, params: Params) -> Data:
+    """Write a consistent copy of the store to a path of this machine."""
+    _only(params, ("path",))
+    path = _text(params, "path")
+    copied = desk.pool.submit(upkeep.backup, desk.store.path, Path(path))
+    return apply(copied, lambda _: {"path": path})
+
+
+def _ring(desk: Desk) -> Callable[[views.Json], views.Json]:
+    def ring(shown: views.Json) -> views.Json:
+        desk.live.ring()
+        return shown
+
+    return ring
+
+
+def _shown_run(desk: Desk) -> Callable[[Run], views.Json]:
+    return lambda run: _ring(desk)(views.run(run))
+
+
+@dataclass(frozen=True, slots=True)
+class _PushOptions:
+    """GMS's `push_options`, as far as they mean something to a sync."""
+
+    force: bool = False
+    prune: bool = False
+
+
+def _draft(desk: Desk, before: tasks.Draft, params: Params) -> tasks.Draft:
+    """Give `before` with what is given changed, all of it checked."""
+    options = _push_options(params)
+    draft = replace(
+        before,
+        name=tasks.checked_name(_text(params, "name", before.name)),
+        source=_url(desk, params, "source", before.source),
+        target=_url(desk, params, "target", before.target),
+        refspecs=_refspecs(params, before.refspecs),
+        force=_boolean(params, "force", before.force or options.force),
+        prune=_boolean(params, "prune", before.prune or options.prune),
+        enabled=_boolean(params, "enabled", before.enabled),
+        timeout=_timeout(params, before.timeout),
+    )
+    if cache_key(draft.source) == cache_key(draft.target):
+        raise HttpError(400, "target: is the source itself")
+    return replace(draft, cache=cache_key(draft.source))
+
+
+def _url(desk: Desk, params: Params, key: str, before: str) -> str:
+    text = _text(params, key, before)
+    try:
+        giturl.parse(text, desk.protocols)
+    except ValueError as error:
+        raise HttpError(400, f"{key}: {error}") from None
+    return text
+
+
+def _refspecs(params: Params, before: tuple[str, ...]) -> tuple[str, ...]:
+    branch = _branch(params)
+    given = params.get("refspecs", list(before) if branch is None else [])
+    if branch is not None and given:
+        raise HttpError(400, "refspecs: not together with source_branch")
+    if not isinstance(given, list) or not all(isinstance(s, str) for s in given):
+        raise HttpError(400, "refspecs: a list of strings is needed")
+    try:
+        specs = (refspec.branch(branch),) if branch else tuple(given)
+        refspec.select(specs, force=False)
+    except ValueError as error:
+        raise HttpError(400, f"refspecs: {error}") from None
+    return specs
+
+
+def _branch(params: Params) -> str | None:
+    source = _text(params, "source_branch", "")
+    target = _text(params, "target_branch", "")
+    if not source and target:
+        raise HttpError(400, "target_branch: source_branch is missing")
+    return f"{source}:{target or source}" if source else None
+
+
+def _push_options(params: Params) -> _PushOptions:
+    given = params.get("push_options") or []
+    words = given.split() if isinstance(given, str) else given
+    if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
+        raise HttpError(400, "push_options: a list of strings is needed")
+    for word in words:
+        if word not in {"--force", "-f", "--prune", "--no-verify"}:
+            raise HttpError(400, f"push_options: {word[:100]!r} is not possible here")
+    force = "--force" in words or "-f" in words
+    return _PushOptions(force=force, prune="--prune" in words)
+
+
+def _timeout(params: Params, before: float | None) -> float | None:
+    given = params.get("timeout", before)
+    if isinstance(given, str):
+        try:
+            given = duration(given)
+        except ValueError as error:
+            raise HttpError(400, f"timeout: {error}") from None
+    if given is None:
+        return None
+    if type(given) not in {int, float} or not 0 < given <= LONGEST_TIMEOUT:
+        raise HttpError(400, "timeout: seconds are needed, more than 0, at most a week")
+    return float(given)
+
+
+def _only(params: Params, known: Container[str]) -> None:
+    for key in params:
+        if key not in known:
+            raise HttpError(400, f"{key[:100]}: unknown parameter")
+
+
+def _which(params: Params, keys: tuple[str, ...]) -> dict[str, object]:
+    """Find out which of the keys names the task: the first that is given."""
+    for key in keys:
+        if key in params:
+            column = _WHICH.get(key, key)
+            number = column == "id"
+            return {column: _number(params, key) if number else _text(params, key)}
+    raise HttpError(400, f"{keys[0]}: is missing")
+
+
+def _number(params: Params, key: str, least: int = 1) -> int:
+    given = params.get(key)
+    if isinstance(given, str) and given.isascii() and given.isdecimal():
+        given = int(given[:20])
+    if type(given) is not int or not least <= given <= LARGEST_ID:
+        kind = "a positive integer" if least else "an integer from 0"
+        raise HttpError(400, f"{key}: {kind} is needed")
+    return given
+
+
+def _text(params: Params, key: str, default: str | None = None) -> str:
+    given = params.get(key, default)
+    if not isinstance(given, str):
+        raise HttpError(400, f"{key}: a string is needed")
+    if len(given) > LONGEST_TEXT or not given.isprintable():
+        raise HttpError(400, f"{key}: printable text is needed, at most 4096 long")
+    return given
+
+
+def _boolean(params: Params, key: str, default: bool) -> bool:
+    given = params.get(key, default)
+    if not isinstance(given, bool):
+        raise HttpError(400, f"{key}: true or false is needed")
+    return given
+
+
+def _status(params: Params) -> RunStatus | None:
+    if "status" not in params:
+        return None
+    try:
+        return RunStatus(_text(params, "status"))
+    except ValueError:
+        words = ", ".join(RunStatus)
+        raise HttpError(400, f"status: one of {words} is needed") from None
+
+
+def _limit(params: Params) -> int:
+    if "limit" not in params:
+        return LIMIT
+    return min(_number(params, "limit"), LARGEST_LIMIT)

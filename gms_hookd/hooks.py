@@ -1,0 +1,206 @@
+"""Deliveries: the checks each passes in the contract's order, and what it starts.
+
+413 411 431 400 (the front) -> 403 address -> 429 rate -> 401 signature
+-> 400 body -> committed -> 200, or 404 409 503
+"""
+
+import re
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+from gms_hookd import jsontext, signature, views, whitelist
+from gms_hookd.desk import Desk
+from gms_hookd.futures import apply, done, then
+from gms_hookd.message import HttpError, Request, Response
+from gms_hookd.model import FINAL, Run, RunStatus
+from gms_hookd.ratelimit import Buckets
+from gms_hookd.store import deliveries, runs
+from gms_hookd.whitelist import Whitelist
+
+PREFIX = "/api/webhooks/"
+LONGEST_WAIT = 300.0
+LARGEST_ID = 2**63 - 1
+UNDER_LOAD = 2_000  # writes that wait; refused deliveries are not recorded beyond
+
+_WAIT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
+_ENDINGS = {
+    RunStatus.SUCCESS: (200, "Sync finished successfully"),
+    RunStatus.CONFLICT: (409, "Sync ended in a conflict"),
+    RunStatus.FAILED: (502, "Sync failed"),
+    RunStatus.CANCELLED: (502, "Sync was cancelled"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Who may knock at one hook, and how often."""
+
+    hook: str
+    provider: str
+    keys: signature.Keys
+    whitelist: Whitelist
+    proxies: Whitelist
+    buckets: Buckets
+
+    def client(self, request: Request) -> str:
+        """Tell the client's address; a unix socket's peer has none."""
+        if not request.peer:
+            return "unix"
+        forwarded = request.headers.get("x-forwarded-for")
+        return whitelist.client(request.peer, forwarded, self.proxies)
+
+    def check_address(self, request: Request, client: str) -> None:
+        """Refuse with 403 who is not on the list; file permissions guard a socket."""
+        if request.peer and not self.whitelist.admits(client):
+            raise HttpError(403, "this address is not allowed")
+
+    def check_rate(self, client: str, now: float) -> None:
+        """Refuse with 429 who has no token left."""
+        wait = self.buckets.take(client, now)
+        if wait:
+            after = ("Retry-After", str(int(wait) + 1))
+            raise HttpError(429, "too many requests", (after,))
+
+    def check_failures(self, request: Request, now: float) -> None:
+        """Refuse with 429 an address that has failed too often, without counting."""
+        wait = self.buckets.wait(self.client(request), now)
+        if wait:
+            after = ("Retry-After", str(int(wait) + 1))
+            raise HttpError(429, "too many requests", (after,))
+
+    def count_failure(self, request: Request, now: float) -> None:
+        """Count a failure against the address."""
+        self.buckets.charge(self.client(request), now)
+
+    def check_signature(self, request: Request) -> None:
+        """Refuse with 401 what no active secret has signed."""
+        header = request.headers.get("x-hub-signature-256")
+        if not self.keys.verify(header, request.body):
+            raise HttpError(401, "missing or wrong signature")
+
+
+class GmsHook:
+    """GMS's own webhook: `{"task_id": 1}`, signed, starts the sync of one task."""
+
+    def __init__(self, gate: Gate, desk: Desk) -> None:
+        self.gate = gate
+        self._desk = desk
+
+    def deliver(self, request: Request) -> Future[Response]:
+        """Take a delivery; the answer comes when it is committed, or the run ended."""
+        client = self._admit(request)
+        task_id = _task_id(request)
+        seconds = _wait(request.query)
+        accepted = self._desk.store.write(
+            runs.accept,
+            self._arrival(client),
+            task_id,
+            runs.Wish(f"webhook:{self.gate.hook}"),
+            self._desk.now(),
+        )
+        return then(accepted, lambda answer: self._answer(answer, task_id, seconds))
+
+    def show(self, request: Request, run_id: int) -> Future[Response]:
+        """Show a run to whoever can sign the empty body."""
+        self._admit(request)
+        found = self._desk.store.read(runs.get, run_id, details=True)
+        return apply(found, lambda run: Response(200, jsontext.dumps(views.run(run))))
+
+    def refuse(self, request: Request, status: int, reason: str) -> None:
+        """Record a refused delivery; nobody waits for it, a flood is not recorded."""
+        if self._desk.store.waiting < UNDER_LOAD:
+            arrival = self._arrival(self.gate.client(request))
+            self._desk.store.write(deliveries.record, arrival, status, reason)
+
+    def _admit(self, request: Request) -> str:
+        client = self.gate.client(request)
+        self.gate.check_address(request, client)
+        self.gate.check_rate(client, self._desk.monotonic())
+        self.gate.check_signature(request)
+        return client
+
+    def _arrival(self, client: str) -> deliveries.Arrival:
+        gate = self.gate
+        now = self._desk.now()
+        return deliveries.Arrival(gate.hook, gate.provider, client, now, "task-sync")
+
+    def _answer(
+        self, answer: runs.Answer, task_id: int, seconds: float | None
+    ) -> Future[Response]:
+        if answer.status != 200:
+            body = jsontext.dumps({"error": answer.reason})
+            return done(Response(answer.status, body))
+        self._desk.live.ring()
+        run_id = answer.run_ids[0]
+        location = ("Location", f"{PREFIX}runs/{run_id}")
+        if seconds is None:
+            body = _body("Sync triggered successfully", task_id)
+            return done(Response(200, body, (location,)))
+        ended = await_end(self._desk, run_id, seconds)
+        return apply(ended, lambda run: _ending(run, task_id, location))
+
+
+def await_end(desk: Desk, run_id: int, seconds: float) -> Future[Run]:
+    """Give the run when it has ended, or as it is after so many seconds."""
+    watch = desk.live.watch(run_id, seconds)
+
+    def read(_: object = None) -> Future[Run]:
+        return desk.store.read(runs.get, run_id, details=True)
+
+    def look(run: Run) -> Future[Run]:
+        # It may have ended before the watch began.
+        if run.status in FINAL:
+            desk.live.unwatch(watch)
+            return done(run)
+        return then(watch.future, read)
+
+    return then(read(), look)
+
+
+def _ending(run: Run, task_id: int, location: tuple[str, str]) -> Response:
+    status, message = _ENDINGS.get(run.status, (202, "Sync has not finished yet"))
+    return Response(status, _body(message, task_id, views.run(run)), (location,))
+
+
+def _body(message: str, task_id: int, run: views.Json | None = None) -> bytes:
+    told: dict[str, object] = {"message": message, "task_id": task_id}
+    if run is not None:
+        told["run"] = run
+    return jsontext.dumps(told)
+
+
+def _task_id(request: Request) -> int:
+    payload = _json_object(request)
+    task_id = payload.get("task_id")
+    if type(task_id) is not int or not 0 < task_id <= LARGEST_ID:
+        raise HttpError(400, "task_id: a positive integer is needed")
+    return task_id
+
+
+def _json_object(request: Request) -> Mapping[str, object]:
+    content_type = request.headers.get("content-type", "").partition(";")[0]
+    if content_type.strip().lower() != "application/json":
+        raise HttpError(400, "Content-Type: application/json is needed")
+    try:
+        payload = jsontext.loads(request.body)
+    except ValueError:
+        raise HttpError(400, "the body is not JSON") from None
+    if not isinstance(payload, dict):
+        raise HttpError(400, "the body is not a JSON object")
+    return payload
+
+
+def _wait(query: str) -> float | None:
+    if not query:
+        return None
+    given = parse_qs(query, keep_blank_values=True).get("wait")
+    if given is None:
+        return None
+    if len(given) > 1 or not _WAIT.fullmatch(given[0]):
+        raise HttpError(400, "wait: a number of seconds is needed, at most 300")
+    seconds = float(given[0])
+    if seconds > LONGEST_WAIT:
+        raise HttpError(400, "wait: at most 300 seconds")
+    return seconds

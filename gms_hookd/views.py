@@ -1,0 +1,101 @@
+"""Records as JSON objects: the keys that scripts are written against."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from gms_hookd import refspec
+from gms_hookd.model import Delivery, Ref, Run, Task
+
+Json = dict[str, Any]
+
+
+def moment(milliseconds: int | None) -> str | None:
+    """Write a time as RFC 3339 in UTC, with milliseconds."""
+    if milliseconds is None:
+        return None
+    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def task(record: Task, last_run: Run | None) -> Json:
+    """Show a task; `source_branch` and `target_branch` where it is one branch."""
+    last = run(last_run) if last_run else None
+    if last:
+        del last["details"]
+    shown: Json = {
+        "id": record.id,
+        "key": record.key,
+        "name": record.name,
+        "source": record.source,
+        "target": record.target,
+        "refspecs": list(record.refspecs),
+        "force": record.force,
+        "prune": record.prune,
+        "enabled": record.enabled,
+        "timeout": record.timeout,
+        "created_at": moment(record.created_at),
+        "updated_at": moment(record.updated_at),
+        "last_run": last,
+    }
+    branches = _one_branch(record.refspecs)
+    shown["source_branch"], shown["target_branch"] = branches
+    return shown
+
+
+def _one_branch(refspecs: tuple[str, ...]) -> tuple[str | None, str | None]:
+    if len(refspecs) != 1:
+        return None, None
+    spec = refspec.parse(refspecs[0])
+    if spec.glob or (spec.src + spec.dst).count("refs/heads/") != 2:
+        return None, None
+    heads = "refs/heads/"
+    return spec.src.removeprefix(heads), spec.dst.removeprefix(heads)
+
+
+def run(record: Run) -> Json:
+    """Show a run; `details`, the log, is null where it was not asked for."""
+    return {
+        "id": record.id,
+        "task_id": record.task_id,
+        "task_key": record.task_key,
+        "task_name": record.task_name,
+        "status": record.status.value,
+        "attempt": record.attempt,
+        "trigger": record.trigger,
+        "deliveries": list(record.deliveries),
+        "created_at": moment(record.created_at),
+        "start_time": moment(record.start_time),
+        "end_time": moment(record.end_time),
+        "commit_range": record.commit_range,
+        "error_message": record.error_message or None,
+        "details": record.details,
+        "refs": [ref(each) for each in record.refs],
+    }
+
+
+def ref(record: Ref) -> Json:
+    """Show what a run did to one ref."""
+    return {
+        "ref": record.ref,
+        "result": record.result.value,
+        "old": record.old,
+        "new": record.new,
+        "reason": record.reason,
+    }
+
+
+def delivery(record: Delivery) -> Json:
+    """Show a delivery and its outcome."""
+    return {
+        "id": record.id,
+        "hook": record.hook,
+        "provider": record.provider,
+        "event": record.event,
+        "delivery_key": record.delivery_key,
+        "received_at": moment(record.received_at),
+        "client": record.client,
+        "status": record.status,
+        "reason": record.reason,
+        "task_ids": list(record.task_ids),
+        "run_ids": list(record.run_ids),
+    }

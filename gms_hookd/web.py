@@ -1,0 +1,234 @@
+"""The one route table: a request in, a response out, no socket in sight.
+
+`App.handle` never blocks and never raises: its future is done at once, or when the
+store has committed, or when the run that a client waits for has ended.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qsl
+
+from gms_hookd import api, hooks, jsontext, signature
+from gms_hookd.desk import Desk
+from gms_hookd.futures import apply, done
+from gms_hookd.log import quoted
+from gms_hookd.message import HttpError, Request, Response
+from gms_hookd.store import StoreError
+
+log = logging.getLogger(__name__)
+
+API = "/api/v1/sync/"
+RETRY_AFTER = ("Retry-After", "10")
+
+Call = Callable[[Desk, api.Params], api.Data]
+
+CALLS: Mapping[tuple[str, str], Call] = {
+    ("GET", "tasks"): api.list_tasks,
+    ("GET", "task"): api.show_task,
+    ("POST", "task/create"): api.create_task,
+    ("POST", "task/update"): api.update_task,
+    ("POST", "task/delete"): api.delete_task,
+    ("POST", "run"): api.run_task,
+    ("GET", "run"): api.show_run,
+    ("GET", "run/output"): api.run_output,
+    ("POST", "run/retry"): api.retry_run,
+    ("POST", "run/cancel"): api.cancel_run,
+    ("GET", "history"): api.history,
+    ("POST", "history/delete"): api.delete_run,
+    ("GET", "deliveries"): api.list_deliveries,
+    ("GET", "delivery"): api.show_delivery,
+    ("POST", "backup"): api.backup,
+}
+_PATHS = {path for _, path in CALLS}
+_ON_SOCKET_ONLY = frozenset({"backup"})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the configuration says about requests; replaced whole at a reload."""
+
+    hooks: Mapping[str, hooks.GmsHook]
+    token: str | None
+    ready: Callable[[], list[str]]
+
+
+class App:
+    """Everything that answers requests."""
+
+    def __init__(self, desk: Desk, policy: Policy) -> None:
+        self._desk = desk
+        self._policy = policy
+
+    def adopt(self, desk: Desk, policy: Policy) -> None:
+        """Use another desk and policy from the next request on."""
+        self._desk, self._policy = desk, policy
+
+    def handle(self, request: Request) -> Future[Response]:
+        """Answer a request."""
+        reply: Future[Response] = Future()
+        close = partial(self._close, request, reply, self._desk.monotonic())
+        try:
+            self._route(request).add_done_callback(close)
+        except Exception as error:  # noqa: BLE001 - every error is answered, in one place
+            failure: Future[Response] = Future()
+            failure.set_exception(error)
+            close(failure)
+        return reply
+
+    def _route(self, request: Request) -> Future[Response]:
+        if request.fault is not None:
+            raise HttpError(request.fault.status, request.fault.message)
+        path = request.path
+        if path.startswith(hooks.PREFIX):
+            return self._hook(request, path.removeprefix(hooks.PREFIX))
+        if path.startswith(API):
+            return self._call(request, path.removeprefix(API))
+        return self._health(request)
+
+    def _hook(self, request: Request, name: str) -> Future[Response]:
+        kind, _, number = name.partition("/")
+        if kind == "runs" and number:
+            _allow(request, "GET")
+            return self._policy.hooks["task-sync"].show(request, _run_id(number))
+        hook = self._policy.hooks.get(name)
+        if hook is None:
+            raise HttpError(404, "no such hook")
+        _allow(request, "POST")
+        return hook.deliver(request)
+
+    def _call(self, request: Request, path: str) -> Future[Response]:
+        if path not in _PATHS:
+            raise HttpError(404, "no such path")
+        self._authorize(request, path)
+        _allow(request, *(method for method, known in CALLS if known == path))
+        found = CALLS[request.method, path](self._desk, _params(request))
+        return apply(found, _envelope)
+
+    def _authorize(self, request: Request, path: str) -> None:
+        """Let in the control socket, whose file permissions stand for a token."""
+        if request.control:
+            return
+        if self._policy.token is None or path in _ON_SOCKET_ONLY:
+            raise HttpError(403, "this is open on the control socket only")
+        hook = self._policy.hooks["task-sync"]
+        hook.gate.check_failures(request, self._desk.monotonic())
+        given = signature.bearer_token(request.headers.get("authorization"))
+        if not signature.matches(given, [self._policy.token]):
+            hook.gate.count_failure(request, self._desk.monotonic())
+            bearer = ("WWW-Authenticate", "Bearer")
+            raise HttpError(401, "a valid bearer token is needed", (bearer,))
+
+    def _health(self, request: Request) -> Future[Response]:
+        if request.path == "/healthz":
+            _allow(request, "GET", "HEAD")
+            return done(Response(200, b'{"status": "ok"}'))
+        if request.path == "/readyz":
+            _allow(request, "GET", "HEAD")
+            return self._desk.pool.submit(self._readiness)
+        raise HttpError(404, "no such path")
+
+    def _readiness(self) -> Response:
+        reasons = self._policy.ready()
+        if reasons:
+            told = {"status": "not ready", "reasons": reasons}
+            return Response(503, jsontext.dumps(told), (RETRY_AFTER,))
+        return Response(200, b'{"status": "ready"}')
+
+    def _close(
+        self,
+        request: Request,
+        reply: Future[Response],
+        since: float,
+        answered: Future[Response],
+    ) -> None:
+        """Give the answer its form and its id, and say in the log what it was."""
+        error = answered.exception()
+        try:
+            response = (
+                answered.result() if error is None else self._refuse(request, error)
+            )
+        except Exception:
+            log.exception("request failed id=%s", request.id)
+            response = Response(500, b'{"error": "internal error"}')
+        headers = (*response.headers, ("X-Request-Id", request.id))
+        if response.body:
+            headers = (("Content-Type", "application/json"), *headers)
+        took = (self._desk.monotonic() - since) * 1000
+        log.info(
+            "request id=%s peer=%s method=%s path=%s status=%d ms=%.1f",
+            request.id,
+            request.peer or "unix",
+            quoted(request.method, 16),
+            quoted(_loggable(request.path)),
+            response.status,
+            took,
+        )
+        reply.set_result(Response(response.status, response.body, headers))
+
+    def _refuse(self, request: Request, error: BaseException) -> Response:
+        status, message, headers = _problem(request, error)
+        path = request.path
+        hook = self._policy.hooks.get(path.removeprefix(hooks.PREFIX))
+        if hook and path.startswith(hooks.PREFIX) and status != 503:
+            hook.refuse(request, status, message)
+        told: dict[str, object] = {"error": message}
+        if path.startswith(API):
+            told = {"code": status, "msg": message, "error": message}
+        return Response(status, jsontext.dumps(told), headers)
+
+
+def _problem(
+    request: Request, error: BaseException
+) -> tuple[int, str, tuple[tuple[str, str], ...]]:
+    if isinstance(error, HttpError):
+        return error.status, error.message, error.headers
+    if isinstance(error, StoreError):
+        headers = (RETRY_AFTER,) if error.status == 503 else ()
+        return error.status, str(error), headers
+    log.error("request failed id=%s", request.id, exc_info=error)
+    return 500, "internal error", ()
+
+
+def _allow(request: Request, *methods: str) -> None:
+    if request.method not in methods:
+        allow = ("Allow", ", ".join(methods))
+        raise HttpError(405, "this method is not allowed here", (allow,))
+
+
+def _run_id(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise HttpError(404, "no such run")
+    return int(text)
+
+
+def _params(request: Request) -> Mapping[str, Any]:
+    if request.method == "GET":
+        pairs = parse_qsl(request.query, keep_blank_values=True, max_num_fields=20)
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise HttpError(400, "a parameter is given twice")
+        return found
+    try:
+        params = jsontext.loads(request.body or b"{}")
+    except ValueError as error:
+        raise HttpError(400, f"the body is not JSON: {error}"[:200]) from None
+    if not isinstance(params, dict):
+        raise HttpError(400, "the body is not a JSON object")
+    return params
+
+
+def _envelope(data: object) -> Response:
+    told = {"code": 0, "msg": "success", "data": data}
+    return Response(200, jsontext.dumps(told))
+
+
+def _loggable(path: str) -> str:
+    """Cut what may hold a secret: the last part of a hook's path."""
+    if not path.startswith(hooks.PREFIX) or path.startswith(hooks.PREFIX + "runs/"):
+        return path
+    hook, slash, _ = path.removeprefix(hooks.PREFIX).partition("/")
+    return f"{hooks.PREFIX}{hook}{slash and '/...'}"

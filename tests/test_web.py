@@ -1,0 +1,471 @@
+"""Requests in, responses out: the statuses of the contract, in its order."""
+
+import json
+
+import pytest
+
+from gms_hookd.message import Fault, Request
+from gms_hookd.model import RunStatus
+from gms_hookd.ratelimit import Buckets
+from gms_hookd.signature import hub_keys, sign
+from gms_hookd.store import runs
+from gms_hookd.whitelist import Whitelist
+from tests.conftest import SECRET
+
+TRIGGER = "/api/webhooks/task-sync"
+API = "/api/v1/sync/"
+
+
+def ask(app, method, path, body=b"", **more):
+    path, _, query = path.partition("?")
+    request = Request(method, path, query, body=body, id="0123", **more)
+    response = app.handle(request).result(timeout=10)
+    shown = json.loads(response.body) if response.body else None
+    return response.status, shown, dict(response.headers)
+
+
+def signed(body, secret=SECRET, **more):
+    return {
+        "content-type": "application/json",
+        "x-hub-signature-256": sign(secret, body),
+        **more,
+    }
+
+
+def trigger(app, body=b'{"task_id": 1}', path=TRIGGER, peer="192.0.2.1", **headers):
+    changed = {key.replace("_", "-"): value for key, value in headers.items()}
+    given = {**signed(body), **changed}
+    wanted = {key: value for key, value in given.items() if value is not None}
+    return ask(app, "POST", path, body, headers=wanted, peer=peer)
+
+
+def call(app, method, path, params=None):
+    body = b"" if params is None else json.dumps(params).encode()
+    status, shown, _ = ask(app, method, API + path, body, control=True)
+    return status, shown
+
+
+@pytest.fixture
+def task(app):
+    wanted = {"name": "one", "source": "/srv/a", "target": "/srv/b"}
+    wanted["source_branch"], wanted["target_branch"] = "main", "release"
+    status, shown = call(app, "POST", "task/create", wanted)
+    assert status == 200, shown
+    return shown["data"]
+
+
+def delivery(app, number=1):
+    return call(app, "GET", f"delivery?id={number}")[1]["data"]
+
+
+def end(desk, run_id, status=RunStatus.SUCCESS):
+    desk.store.write(runs.claim, desk.now(), run_id).result()
+    result = runs.Result(status, "1..2", details="log\n")
+    desk.live.ended(desk.store.write(runs.finish, run_id, result, desk.now()).result())
+
+
+def test_a_signed_trigger_gets_exactly_the_answer_of_gms(app, task):
+    status, shown, headers = trigger(app)
+    assert (status, shown) == (
+        200,
+        {"message": "Sync triggered successfully", "task_id": 1},
+    )
+    assert headers["Location"] == "/api/webhooks/runs/1"
+    assert headers["Content-Type"] == "application/json"
+    assert headers["X-Request-Id"] == "0123"
+
+
+def test_an_accepted_delivery_keeps_its_run(app, task):
+    trigger(app)
+    kept = delivery(app)
+    assert (kept["status"], kept["task_ids"], kept["run_ids"]) == (200, [1], [1])
+    assert (kept["hook"], kept["client"]) == ("task-sync", "192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "sha256=",
+        "sha256=" + "0" * 64,
+        "sha1=" + "0" * 40,
+        sign(SECRET, b'{"task_id": 1}').upper(),
+        sign(SECRET, b'{"task_id": 1}')[:-1],
+        sign(SECRET, b'{"task_id": 1}') + ", " + sign(SECRET, b'{"task_id": 1}'),
+        sign("another", b'{"task_id": 1}'),
+        sign(SECRET, b'{"task_id": 2}'),
+        "sha256=\xe9\xff",
+        "\u20ac",
+        "sha256=" + "0" * 10_000,
+    ],
+)
+def test_a_missing_or_wrong_signature_is_401_and_says_no_more(app, task, header):
+    status, shown, _ = trigger(app, x_hub_signature_256=header)
+    assert (status, shown) == (401, {"error": "missing or wrong signature"})
+    assert delivery(app)["status"] == 401
+
+
+def test_every_active_secret_is_good(make_app, task):
+    app = make_app(keys=hub_keys(["newest", SECRET]))
+    assert trigger(app)[0] == 200
+    body = b'{"task_id": 1}'
+    assert trigger(app, x_hub_signature_256=sign("newest", body))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"junk",
+        b"[]",
+        b'"task_id"',
+        b"null",
+        b"{}",
+        b'{"task_id": true}',
+        b'{"task_id": 1.0}',
+        b'{"task_id": "1"}',
+        b'{"task_id": null}',
+        b'{"task_id": 0}',
+        b'{"task_id": -1}',
+        b'{"task_id": 9223372036854775808}',
+        b'{"task_id": ' + b"9" * 5000 + b"}",
+        b'{"task_id": 1, "task_id": 2}',
+        b'{"task_id": 1, "x": NaN}',
+        b'{"task_id": 1, "x": Infinity}',
+        b'\xef\xbb\xbf{"task_id": 1}',
+        '{"task_id": 1}'.encode("utf-16"),
+        b'{"task_id": 1, "x": "\xff"}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"task_id": 1}\x00',
+        b"task_id=1",
+    ],
+)
+def test_a_body_that_is_not_a_task_id_is_400(app, task, body):
+    assert trigger(app, body)[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 200),
+        ("Application/JSON; charset=utf-8", 200),
+        (None, 400),
+        ("", 400),
+        ("text/plain", 400),
+        ("application/x-www-form-urlencoded", 400),
+        ("application/jsonx", 400),
+    ],
+)
+def test_the_body_must_be_said_to_be_json(app, task, content_type, status):
+    assert trigger(app, content_type=content_type)[0] == status
+
+
+def test_a_stranger_learns_nothing_but_401(app):
+    assert trigger(app, b"junk", x_hub_signature_256=None)[0] == 401
+    assert trigger(app, b'{"task_id": 99}', x_hub_signature_256=None)[0] == 401
+
+
+def test_no_such_task_is_404_and_a_disabled_one_409(app, task):
+    assert trigger(app, b'{"task_id": 2}')[0] == 404
+    call(app, "POST", "task/update", {"id": 1, "enabled": False})
+    assert trigger(app)[0] == 409
+    assert [delivery(app, n)["status"] for n in (1, 2)] == [404, 409]
+
+
+def test_an_address_that_is_not_listed_is_403_before_all_else(make_app, task):
+    app = make_app(whitelist=Whitelist(["192.0.2.0/24"]), buckets=Buckets(1))
+    assert trigger(app, peer="198.51.100.1", x_hub_signature_256=None)[0] == 403
+    assert trigger(app, peer="::ffff:192.0.2.9")[0] == 200
+    assert delivery(app, 1)["reason"] == "this address is not allowed"
+
+
+def test_a_trusted_proxy_names_the_client(make_app, task):
+    app = make_app(
+        whitelist=Whitelist(["192.0.2.0/24"]), proxies=Whitelist(["10.0.0.0/8"])
+    )
+    assert trigger(app, peer="10.0.0.1", x_forwarded_for="192.0.2.7")[0] == 200
+    assert trigger(app, peer="10.0.0.1", x_forwarded_for="198.51.100.1")[0] == 403
+    assert trigger(app, peer="198.51.100.1", x_forwarded_for="192.0.2.7")[0] == 403
+    assert delivery(app, 1)["client"] == "192.0.2.7"
+
+
+def test_over_the_rate_is_429_before_the_signature_is_looked_at(make_app, task, clock):
+    app = make_app(buckets=Buckets(2))
+    assert [trigger(app)[0] for _ in range(2)] == [200, 200]
+    status, _, headers = trigger(app, x_hub_signature_256=None)
+    assert (status, headers["Retry-After"]) == (429, "30")
+    assert trigger(app, peer="192.0.2.2")[0] == 200
+    clock.forward(30)
+    assert trigger(app)[0] == 200
+
+
+def test_what_the_front_refused_is_answered_and_kept(app, task):
+    status, shown, _ = ask(app, "POST", TRIGGER, fault=Fault(413, "too large"))
+    assert (status, shown) == (413, {"error": "too large"})
+    assert delivery(app)["reason"] == "too large"
+
+
+def test_a_store_that_cannot_commit_is_503_with_retry_after(app, task, desk):
+    desk.store.close()
+    status, shown, headers = trigger(app)
+    assert (status, headers["Retry-After"]) == (503, "10")
+    assert "error" in shown
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        (RunStatus.SUCCESS, 200),
+        (RunStatus.CONFLICT, 409),
+        (RunStatus.FAILED, 502),
+        (RunStatus.CANCELLED, 502),
+    ],
+)
+def test_waiting_holds_the_answer_until_the_run_ends(app, task, desk, ending, status):
+    body = b'{"task_id": 1}'
+    request = Request("POST", TRIGGER, "wait=60", signed(body), body, "192.0.2.1")
+    answer = app.handle(request)
+    while not desk.store.read(runs.history, 1, None, 1).result():
+        pass
+    assert not answer.done()
+    end(desk, 1, ending)
+    response = answer.result(timeout=10)
+    shown = json.loads(response.body)
+    assert response.status == status
+    assert shown.keys() == {"message", "task_id", "run"}
+    assert shown["run"]["status"] == ending
+
+
+def test_waiting_ends_with_202_when_the_time_is_up(app, task):
+    status, shown, headers = trigger(app, path=TRIGGER + "?wait=0")
+    assert (status, shown["run"]["status"]) == (202, "queued")
+    assert headers["Location"] == "/api/webhooks/runs/1"
+
+
+@pytest.mark.parametrize("wait", ["", "x", "-1", "301", "1e2", "1&wait=2", "nan"])
+def test_a_wait_that_is_no_number_up_to_300_is_400(app, task, wait):
+    assert trigger(app, path=f"{TRIGGER}?wait={wait}")[0] == 400
+
+
+def test_a_run_is_shown_to_whoever_signs_the_empty_body(app, task, desk):
+    trigger(app)
+    end(desk, 1)
+    good = {"x-hub-signature-256": sign(SECRET, b"")}
+    status, shown, _ = ask(app, "GET", "/api/webhooks/runs/1", headers=good)
+    assert (status, shown["status"], shown["details"]) == (200, "success", "log\n")
+    bad = {"x-hub-signature-256": sign(SECRET, b"x")}
+    assert ask(app, "GET", "/api/webhooks/runs/1", headers=bad)[0] == 401
+    for number in ("2", "x", "-1", "1/2", "9" * 30, "%31"):
+        path = f"/api/webhooks/runs/{number}"
+        assert ask(app, "GET", path, headers=good)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("GET", TRIGGER, 405, "POST"),
+        ("PUT", TRIGGER, 405, "POST"),
+        ("POST", "/api/webhooks/runs/1", 405, "GET"),
+        ("DELETE", "/healthz", 405, "GET, HEAD"),
+        ("POST", "/api/webhooks/other", 404, None),
+        ("POST", "/api/webhooks/", 404, None),
+        ("POST", "/api/webhooks/task-sync/", 404, None),
+        ("GET", "/", 404, None),
+        ("POST", "//api/webhooks/task-sync", 404, None),
+        ("POST", "/api/../api/webhooks/task-sync", 404, None),
+        ("POST", "/api/webhooks/%74ask-sync", 404, None),
+    ],
+)
+def test_unknown_paths_are_404_and_other_methods_405(app, method, path, status, allow):
+    found, _, headers = ask(app, method, path)
+    assert (found, headers.get("Allow")) == (status, allow)
+
+
+def test_health_needs_no_signature(app):
+    assert ask(app, "GET", "/healthz")[:2] == (200, {"status": "ok"})
+    assert ask(app, "GET", "/readyz")[0] == 200
+
+
+def test_readiness_gives_its_reasons(make_app):
+    status, shown, _ = ask(make_app(ready=lambda: ["disk: full"]), "GET", "/readyz")
+    assert (status, shown["reasons"]) == (503, ["disk: full"])
+
+
+def test_the_api_needs_the_token_on_the_network(app):
+    def tasks(**headers):
+        return ask(app, "GET", API + "tasks", headers=headers, peer="192.0.2.1")[0]
+
+    assert tasks() == 401
+    assert tasks(authorization="Bearer wrong") == 401
+    assert tasks(authorization="Basic t0ken") == 401
+    assert tasks(authorization="Bearer ") == 401
+    assert tasks(authorization="Bearer t0ken") == 200
+    assert tasks(authorization="bearer t0ken") == 200
+
+
+def test_without_a_token_the_api_is_on_the_control_socket_only(make_app):
+    app = make_app(token=None)
+    headers = {"authorization": "Bearer "}
+    assert ask(app, "GET", API + "tasks", headers=headers, peer="192.0.2.1")[0] == 403
+    assert call(app, "GET", "tasks")[0] == 200
+
+
+def test_wrong_tokens_count_against_the_address(make_app):
+    app = make_app(buckets=Buckets(2))
+
+    def tasks(token, peer="192.0.2.1"):
+        headers = {"authorization": f"Bearer {token}"}
+        return ask(app, "GET", API + "tasks", headers=headers, peer=peer)[0]
+
+    assert [tasks("wrong") for _ in range(3)] == [401, 401, 429]
+    assert tasks("t0ken") == 429
+    assert [tasks("t0ken", "192.0.2.2") for _ in range(9)] == [200] * 9
+
+
+def test_a_backup_is_ordered_on_the_control_socket_only(app, tmp_path):
+    path = str(tmp_path / "copy.db")
+    headers = {"authorization": "Bearer t0ken"}
+    body = json.dumps({"path": path}).encode()
+    status = ask(app, "POST", API + "backup", body, headers=headers, peer="192.0.2.1")[
+        0
+    ]
+    assert status == 403
+    assert call(app, "POST", "backup", {"path": path})[0] == 200
+    assert call(app, "POST", "backup", {"path": "relative"})[0] == 400
+
+
+def test_a_task_has_every_key_of_the_contract(task):
+    assert task.keys() == {
+        *("id", "key", "name", "source", "target", "refspecs", "force", "prune"),
+        *("enabled", "timeout", "created_at", "updated_at", "last_run"),
+        *("source_branch", "target_branch"),
+    }
+    assert (task["source_branch"], task["target_branch"]) == ("main", "release")
+    assert task["refspecs"] == ["refs/heads/main:refs/heads/release"]
+    assert task["created_at"].endswith("Z")
+
+
+def test_a_run_has_every_key_of_the_contract(app, task):
+    run = call(app, "POST", "run", {"task_id": 1})[1]["data"]
+    assert run.keys() == {
+        *("id", "task_id", "task_key", "task_name", "status", "attempt", "trigger"),
+        *("deliveries", "created_at", "start_time", "end_time", "commit_range"),
+        *("error_message", "details", "refs"),
+    }
+    assert (run["trigger"], run["status"], run["attempt"]) == ("manual", "queued", 0)
+    last = call(app, "GET", "task?id=1")[1]["data"]["last_run"]
+    assert last.keys() == run.keys() - {"details"}
+
+
+def test_tasks_are_listed_found_changed_and_removed(app, task):
+    assert [t["id"] for t in call(app, "GET", "tasks")[1]["data"]] == [1]
+    for by in ("id=1", f"key={task['key']}", "name=one"):
+        assert call(app, "GET", f"task?{by}")[1]["data"]["id"] == 1
+    changes = {"id": 1, "name": "two", "force": True, "timeout": "90s"}
+    changed = call(app, "POST", "task/update", changes)[1]["data"]
+    assert (changed["name"], changed["force"], changed["timeout"]) == ("two", True, 90)
+    assert changed["refspecs"] == task["refspecs"]
+    assert call(app, "POST", "task/delete", {"key": task["key"]})[0] == 200
+    assert call(app, "GET", "task?id=1")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "12"}, "name"),
+        ({"name": "../x"}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"name": 5}, "name"),
+        ({"source": "--upload-pack=touch x"}, "source"),
+        ({"source": "ext::sh -c id"}, "source"),
+        ({"source": "https://user:pw@example.com/a.git"}, "source"),
+        ({"source": "http://example.com/a.git"}, "source"),
+        ({"source": "relative/path"}, "source"),
+        ({"target": "/srv/a"}, "target"),
+        ({"refspecs": ["refs/heads/*:x"]}, "refspecs"),
+        ({"refspecs": "refs/heads/*"}, "refspecs"),
+        ({"source_branch": "a..b"}, "refspecs"),
+        ({"source_branch": "-x"}, "refspecs"),
+        ({"target_branch": "x"}, "source_branch"),
+        ({"source_branch": "a", "refspecs": ["refs/heads/a"]}, "refspecs"),
+        ({"force": 1}, "force"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": True}, "timeout"),
+        ({"timeout": "soon"}, "timeout"),
+        ({"push_options": ["--mirror"]}, "push_options"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_task_that_makes_no_sense_is_400_and_names_the_thing(app, change, part):
+    wanted = {"name": "one", "source": "/srv/a", "target": "/srv/b", **change}
+    status, shown = call(app, "POST", "task/create", wanted)
+    assert (status, shown["code"]) == (400, 400)
+    assert part in shown["error"]
+    assert "\n" not in shown["error"]
+
+
+def test_push_options_of_gms_are_understood(app):
+    wanted = {"name": "one", "source": "/srv/a", "target": "/srv/b"}
+    wanted["push_options"] = "--force --prune --no-verify"
+    made = call(app, "POST", "task/create", wanted)[1]["data"]
+    assert (made["force"], made["prune"]) == (True, True)
+
+
+def test_runs_are_listed_shown_cancelled_retried_and_deleted(app, task, desk):
+    run = call(app, "POST", "run", {"task_key": task["key"]})[1]["data"]
+    cancelled = call(app, "POST", "run/cancel", {"id": run["id"]})[1]["data"]
+    assert cancelled["status"] == "cancelled"
+    again = call(app, "POST", "run/retry", {"id": run["id"]})[1]["data"]
+    assert (again["id"], again["trigger"]) == (2, "retry")
+    end(desk, 2)
+    listed = call(app, "GET", "history?task_id=1&limit=5")[1]["data"]
+    assert [(r["id"], r["status"]) for r in listed] == [
+        (2, "success"),
+        (1, "cancelled"),
+    ]
+    assert listed[0]["details"] is None
+    only = call(app, "GET", "history?status=cancelled")[1]["data"]
+    assert [r["id"] for r in only] == [1]
+    assert call(app, "GET", "run?id=2")[1]["data"]["details"] == "log\n"
+    assert call(app, "POST", "history/delete", {"id": 1})[0] == 200
+    assert call(app, "GET", "run?id=1")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "params", "status"),
+    [
+        ("GET", "task", None, 400),
+        ("GET", "task?id=x", None, 400),
+        ("GET", "task?id=1&id=2", None, 400),
+        ("GET", "task?colour=red", None, 400),
+        ("GET", "history?status=done", None, 400),
+        ("GET", "history?limit=0", None, 400),
+        ("GET", "run?id=7", None, 404),
+        ("POST", "run", {"task_id": 7}, 404),
+        ("POST", "run", {"task_id": True}, 400),
+        ("POST", "run", [1], 400),
+        ("POST", "run/cancel", {"id": 7}, 404),
+        ("GET", "nothing", None, 404),
+        ("DELETE", "task", None, 405),
+    ],
+)
+def test_api_calls_that_make_no_sense(app, method, path, params, status):
+    found, shown = call(app, method, path, params)
+    assert (found, shown["code"]) == (status, status)
+    assert shown["error"] == shown["msg"]
+
+
+def test_deliveries_are_listed_newest_first(app, task):
+    trigger(app)
+    trigger(app, x_hub_signature_256=None)
+    listed = call(app, "GET", "deliveries?hook=task-sync")[1]["data"]
+    assert [d["status"] for d in listed] == [401, 200]
+    assert listed[0].keys() == {
+        *("id", "hook", "provider", "event", "delivery_key", "received_at", "client"),
+        *("status", "reason", "task_ids", "run_ids"),
+    }
+    assert call(app, "GET", "deliveries?hook=other")[1]["data"] == []
+    assert len(call(app, "GET", "deliveries?limit=1")[1]["data"]) == 1
