@@ -56,6 +56,11 @@ class State:
         """Name the folder of the caches."""
         return self.path / "caches"
 
+    @property
+    def home(self) -> Path:
+        """Name the folder that git's processes take for their home."""
+        return self.path / "home"
+
     def close(self) -> None:
         """Let go of the lock."""
         os.close(self.held)
@@ -74,7 +79,8 @@ def _prepare(path: Path) -> None:
     details = path.stat()
     if details.st_uid == os.geteuid() and details.st_mode & 0o077:
         path.chmod(0o700)
-    (path / "caches").mkdir(mode=0o700, exist_ok=True)
+    for folder in ("caches", "home"):
+        (path / folder).mkdir(mode=0o700, exist_ok=True)
 
 
 def _file_system(path: Path) -> str:

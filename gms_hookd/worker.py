@@ -1,0 +1,195 @@
+"""Workers: threads that claim a run, carry it out, record how it ended.
+
+A worker never drops an outcome: it offers it to the store until the store takes it, or
+the daemon ends; then the run is still `running` there and comes back at the next start.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from gms_hookd.desk import Desk
+from gms_hookd.model import RunStatus
+from gms_hookd.retry import RetryPolicy
+from gms_hookd.runlog import RunLog
+from gms_hookd.store import StoreError, runs
+from gms_hookd.sync import Engine, Order, Outcome, Stop
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+IDLE = 5.0  # seconds between looks at the queue when nobody rings
+OFFER_AGAIN = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How runs are carried out; replaced whole at a reload."""
+
+    engine: Engine
+    retry: RetryPolicy
+
+
+class Worker:
+    """One thread's work: one run after the other."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        rules: Callable[[], Rules],
+        stopping: threading.Event,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._desk = desk
+        self._rules = rules
+        self._stopping = stopping
+        self._chance = chance
+        self.beat = time.monotonic()
+        self.busy = False
+
+    def run_forever(self) -> None:
+        """Work until the daemon stops."""
+        while not self._stopping.is_set():
+            rings = self._desk.live.rings
+            self.beat = time.monotonic()
+            try:
+                worked = self.run_one() is not None
+            except StoreError as error:
+                log.error("cannot claim error=%s", error)
+                worked = False
+            if not worked and not self._stopping.is_set():
+                self._desk.live.await_ring(rings, self._patience())
+
+    def _patience(self) -> float:
+        """Tell how long to wait for a ring: until the next run is due, at most 5 s."""
+        try:
+            due = self._desk.store.read(runs.next_due).result()
+        except StoreError:
+            return IDLE
+        if due is None:
+            return IDLE
+        # What is due but held up by a busy cache is rung for when the cache is free.
+        wait = (due - self._desk.now()) / 1000
+        return min(wait, IDLE) if wait > 0 else IDLE
+
+    def run_one(self, only: int | None = None) -> int | None:
+        """Carry out the oldest run that is due (or `only` that one); gives its id."""
+        now = self._desk.now()
+        claim = self._desk.store.write(runs.claim, now, only).result()
+        if claim is None:
+            return None
+        self.busy = True
+        try:
+            self._carry_out(claim)
+        finally:
+            self.busy = False
+        return claim.run.id
+
+    def _carry_out(self, claim: runs.Claim) -> None:
+        run = claim.run
+        rules = self._rules()
+        record, stop = RunLog(), Stop()
+        self._desk.live.began(run.id, run.attempt, record, stop)
+        log.info(
+            "run started run=%d task=%d attempt=%d", run.id, run.task_id, run.attempt
+        )
+        if self._stopping.is_set():
+            stop.set("shutdown")
+        order = Order(claim.task, claim.tips, claim.confirmed, claim.hint)
+        outcome = _sync(rules.engine, order, record, stop)
+        record.close()
+        if stop.reason == "shutdown" and outcome.status is RunStatus.CANCELLED:
+            back = runs.Return(self._desk.now(), "the daemon was stopped", failed=False)
+            self._give_back(claim, replace(back, details=record.text()))
+            return
+        delay = self._delay(rules.retry, claim, outcome)
+        if delay is None:
+            self._finish(claim, outcome, record)
+        else:
+            due = self._desk.now() + int(delay * 1000)
+            back = runs.Return(due, outcome.error_message, record.text())
+            self._give_back(claim, back)
+
+    def _delay(
+        self, policy: RetryPolicy, claim: runs.Claim, outcome: Outcome
+    ) -> float | None:
+        if outcome.status is not RunStatus.FAILED or not outcome.transient:
+            return None
+        delay = policy.delay_after(claim.failures + 1, self._chance())
+        if delay is None or outcome.retry_after is None:
+            return delay
+        return max(delay, outcome.retry_after)
+
+    def _finish(self, claim: runs.Claim, outcome: Outcome, record: RunLog) -> None:
+        result = runs.Result(
+            status=outcome.status,
+            commit_range=outcome.commit_range,
+            error_message=outcome.error_message,
+            refs=outcome.refs,
+            details=record.text(),
+            tips=outcome.known,
+        )
+        run = claim.run
+        level = logging.INFO if result.status is RunStatus.SUCCESS else logging.WARNING
+        log.log(
+            level,
+            "run ended run=%d task=%d attempt=%d status=%s changed=%r error=%r",
+            run.id,
+            run.task_id,
+            run.attempt,
+            result.status.value,
+            result.commit_range[:100],
+            result.error_message,
+        )
+        ids = self._offer(
+            lambda: self._desk.store.write(
+                runs.finish, run.id, result, self._desk.now()
+            ).result()
+        )
+        self._desk.live.ended(ids or ())
+        self._desk.live.ring()
+
+    def _give_back(self, claim: runs.Claim, back: runs.Return) -> None:
+        run = claim.run
+        log.warning(
+            "run goes back run=%d task=%d attempt=%d error=%r",
+            run.id,
+            run.task_id,
+            run.attempt,
+            back.error,
+        )
+        self._desk.live.paused(run.id)
+        self._offer(lambda: self._desk.store.write(runs.requeue, run.id, back).result())
+        self._desk.live.ring()
+
+    def _offer(self, write: Callable[[], T]) -> T | None:
+        """Offer a write until the store takes it; None when the daemon ends first."""
+        while True:
+            try:
+                return write()
+            except StoreError as error:
+                log.error("cannot record error=%s", error)
+            if self._stopping.wait(OFFER_AGAIN):
+                return None
+
+
+def _sync(engine: Engine, order: Order, record: RunLog, stop: Stop) -> Outcome:
+    try:
+        return engine.sync(order, record, stop)
+    except Exception as error:
+        # The root of a run: a defect of ours must fail this run, not the worker.
+        log.exception("run broke task=%d", order.task.id)
+        record.line(f"internal error: {type(error).__name__}")
+        return Outcome(
+            status=RunStatus.FAILED,
+            refs=(),
+            commit_range="",
+            error_message="internal error: see the log of the daemon",
+            transient=False,
+            known=order.known,
+        )

@@ -1,0 +1,195 @@
+"""Workers carry runs out with real git, and record how they ended."""
+
+import subprocess
+import threading
+
+import pytest
+
+from gms_hookd.model import FINAL, RunStatus
+from gms_hookd.retry import RetryPolicy
+from gms_hookd.store import runs, tasks
+from gms_hookd.store.runs import Wish
+from gms_hookd.sync import Engine, Settings, cache_key
+from gms_hookd.worker import Rules, Worker
+
+
+def git(*args, cwd=None):
+    command = ("git", "-c", "user.name=t", "-c", "user.email=t@example.com", *args)
+    done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "source"
+    git("init", "-q", "-b", "main", str(path))
+    git("commit", "-q", "--allow-empty", "-m", "one", cwd=path)
+    return path
+
+
+@pytest.fixture
+def target(tmp_path):
+    path = tmp_path / "target.git"
+    git("init", "-q", "--bare", str(path))
+    return path
+
+
+@pytest.fixture
+def stopping():
+    return threading.Event()
+
+
+@pytest.fixture
+def make_worker(desk, tmp_path, stopping):
+    def make(binary="git", policy=None, **settings):
+        (tmp_path / "caches").mkdir(exist_ok=True)
+        (tmp_path / "home").mkdir(exist_ok=True)
+        settings = Settings(tmp_path / "home", binary=str(binary), **settings)
+        engine = Engine(tmp_path / "caches", settings, {"PATH": "/usr/bin:/bin"})
+        rules = Rules(engine, policy or RetryPolicy())
+        return Worker(desk, lambda: rules, stopping, lambda: 1.0)
+
+    return make
+
+
+@pytest.fixture
+def run_id(desk, source, target):
+    draft = tasks.Draft(
+        name="one",
+        source=str(source),
+        target=str(target),
+        cache=cache_key(str(source)),
+        refspecs=("refs/heads/main:refs/heads/release",),
+    )
+    task = desk.store.write(tasks.add, draft, desk.now()).result()
+    wish = Wish("manual")
+    return desk.store.write(runs.order, task.id, wish, desk.now()).result().id
+
+
+def get(desk, run_id):
+    return desk.store.read(runs.get, run_id, details=True).result()
+
+
+def script(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_run_moves_the_target_and_records_what_it_did(
+    desk, make_worker, run_id, source, target
+):
+    assert make_worker().run_one() == run_id
+    tip = git("rev-parse", "HEAD", cwd=source)
+    assert git("rev-parse", "refs/heads/release", cwd=target) == tip
+    run = get(desk, run_id)
+    assert (run.status, run.attempt, run.commit_range) == (RunStatus.SUCCESS, 1, tip)
+    assert [(ref.ref, ref.result) for ref in run.refs] == [
+        ("refs/heads/release", "created")
+    ]
+    assert "push" in run.details
+
+
+def test_a_run_that_changes_nothing_is_a_success_without_a_range(
+    desk, make_worker, run_id
+):
+    worker = make_worker()
+    worker.run_one()
+    again = desk.store.write(runs.order, 1, Wish("manual"), desk.now()).result()
+    worker.run_one()
+    run = get(desk, again.id)
+    assert (run.status, run.commit_range) == (RunStatus.SUCCESS, "")
+
+
+def test_an_empty_queue_is_no_work(make_worker):
+    assert make_worker().run_one() is None
+
+
+def test_a_transient_failure_is_tried_again_with_growing_delays(
+    desk, make_worker, run_id, tmp_path, clock
+):
+    failing = script(tmp_path / "git", "echo 'Could not resolve host: x' >&2; exit 128")
+    worker = make_worker(failing, RetryPolicy(attempts=3, base=10))
+    for attempt, delay in ((1, 10), (2, 20)):
+        assert worker.run_one() == run_id
+        run = get(desk, run_id)
+        assert (run.status, run.attempt) == (RunStatus.QUEUED, attempt)
+        assert worker.run_one() is None
+        clock.forward(delay)
+    worker.run_one()
+    run = get(desk, run_id)
+    assert (run.status, run.attempt) == (RunStatus.FAILED, 3)
+    assert "resolve host" in run.error_message
+    assert run.details.count("resolve host") >= 3
+
+
+def test_a_lasting_failure_is_not_tried_again(desk, make_worker, run_id, source):
+    git("branch", "-m", "main", "other", cwd=source)
+    make_worker().run_one()
+    assert get(desk, run_id).status in FINAL
+    assert get(desk, run_id).status is not RunStatus.SUCCESS
+
+
+def test_a_diverged_target_is_a_conflict_and_stays(
+    desk, make_worker, run_id, target, source, tmp_path
+):
+    theirs = tmp_path / "theirs"
+    git("init", "-q", "-b", "release", str(theirs))
+    git("commit", "-q", "--allow-empty", "-m", "theirs", cwd=theirs)
+    git("push", "-q", str(target), "release", cwd=theirs)
+    make_worker().run_one()
+    assert get(desk, run_id).status is RunStatus.CONFLICT
+    tip = git("rev-parse", "HEAD", cwd=theirs)
+    assert git("rev-parse", "refs/heads/release", cwd=target) == tip
+
+
+def hanging(tmp_path):
+    started = tmp_path / "started"
+    return started, script(tmp_path / "git", f"touch {started}; sleep 60")
+
+
+def wait_for(path):
+    watch = threading.Event()
+    while not path.exists():
+        watch.wait(0.01)
+
+
+def in_thread(worker):
+    thread = threading.Thread(target=worker.run_one)
+    thread.start()
+    return thread
+
+
+def test_a_run_under_way_can_be_cancelled(desk, make_worker, run_id, tmp_path):
+    started, binary = hanging(tmp_path)
+    thread = in_thread(make_worker(binary, grace=0.2))
+    wait_for(started)
+    watch = desk.live.watch(run_id, 30)
+    desk.live.stop(run_id, "cancelled")
+    assert watch.future.result(timeout=30)
+    thread.join()
+    assert get(desk, run_id).status is RunStatus.CANCELLED
+
+
+def test_a_shutdown_hands_the_run_back_without_counting_it(
+    desk, make_worker, run_id, tmp_path, stopping
+):
+    started, binary = hanging(tmp_path)
+    thread = in_thread(make_worker(binary, grace=0.2))
+    wait_for(started)
+    stopping.set()
+    desk.live.stop_all("shutdown")
+    thread.join()
+    run = get(desk, run_id)
+    assert (run.status, run.attempt) == (RunStatus.QUEUED, 1)
+    claim = desk.store.write(runs.claim, desk.now()).result()
+    assert claim.failures == 0
+
+
+def test_a_stop_that_comes_before_the_run_is_under_way_is_not_lost(
+    desk, make_worker, run_id, tmp_path
+):
+    _, binary = hanging(tmp_path)
+    desk.live.stop(run_id, "cancelled")
+    make_worker(binary, grace=0.2).run_one()
+    assert get(desk, run_id).status is RunStatus.CANCELLED
