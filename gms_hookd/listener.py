@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from gms_hookd.tls import Context
+
 BACKLOG = 1024
 
 
@@ -23,6 +25,7 @@ class Listener:
     name: str
     control: bool = False
     lent: bool = False
+    tls: Context | None = None
 
     def close(self) -> None:
         """Stop listening; the file of a unix socket goes too."""
@@ -31,8 +34,10 @@ class Listener:
         self.socket.close()
 
 
-def listen(spec: str, *, control: bool = False) -> Listener:
+def listen(spec: str, *, control: bool = False, tls: Context | None = None) -> Listener:
     """Listen on "HOST:PORT", "[V6]:PORT", ":PORT" (every address) or "unix:PATH".
+
+    TLS is for TCP only.
 
     Raises ValueError: `spec` has another form. OSError: not possible here and now.
     """
@@ -41,10 +46,13 @@ def listen(spec: str, *, control: bool = False) -> Listener:
     host, colon, port = spec.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{spec!r} is neither HOST:PORT nor unix:PATH")
-    return adopt(_tcp(host.removeprefix("[").removesuffix("]"), int(port)), lent=False)
+    sock = _tcp(host.removeprefix("[").removesuffix("]"), int(port))
+    return adopt(sock, lent=False, tls=tls)
 
 
-def adopt(sock: socket.socket, *, lent: bool = True) -> Listener:
+def adopt(
+    sock: socket.socket, *, lent: bool = True, tls: Context | None = None
+) -> Listener:
     """Make a listener of a socket that listens already."""
     sock.setblocking(False)
     if sock.family == socket.AF_UNIX:
@@ -53,7 +61,7 @@ def adopt(sock: socket.socket, *, lent: bool = True) -> Listener:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     host, port = sock.getsockname()[:2]
     name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return Listener(sock, name, lent=lent)
+    return Listener(sock, name, lent=lent, tls=tls)
 
 
 def _tcp(host: str, port: int) -> socket.socket:

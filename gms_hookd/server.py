@@ -6,9 +6,11 @@ at once, or later from another thread. No connection costs a thread, so that a s
 peer costs a little memory until its deadline and nothing else.
 """
 
+import dataclasses
 import itertools
 import logging
 import os
+import resource
 import select
 import socket
 import threading
@@ -27,10 +29,20 @@ from socketserver import BaseServer
 from typing import NamedTuple
 
 from gms_hookd.http1 import CONTINUE, Message, Phase, Reader, serialise
-from gms_hookd.listener import Listener, listen
+from gms_hookd.listener import Listener, adopt, listen
 from gms_hookd.message import Fault, Request, Response
+from gms_hookd.quota import Quota
+from gms_hookd.tls import Channel, Context, TlsError
 
-__all__ = ["Answer", "Limits", "Listener", "Server", "listen"]
+__all__ = [
+    "Answer",
+    "Limits",
+    "Listener",
+    "Server",
+    "adopt",
+    "lift_descriptor_limit",
+    "listen",
+]
 
 Answer = Callable[[Request], "Future[Response]"]
 
@@ -39,20 +51,33 @@ ACCEPT_BATCH = 64
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 UNWATCHED = -1
-LARGE = 64 * 1024
+LARGE = 64 * 1024  # bodies above it are counted, and answered outside the loop
 POOL = 2
 SWEEP = 0.25
+CONTROL_CONNECTIONS = 128
+LATE_CONNECTIONS = 64
+OTHER_DESCRIPTORS = 512  # for git's pipes, the store, the two above
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one peer may cost; times are absolute, in seconds."""
+    """What peers may cost; times are in seconds and absolute.
+
+    `body` and `held` are bytes: of one body, and of all large ones that are not
+    answered yet. A connection over `connections` or `per_address` is told 503, but may
+    still ask for one of `always`.
+    """
 
     body: int = 25 * 1024 * 1024
+    held: int = 200 * 1024 * 1024
+    connections: int = 16_384
+    per_address: int = 1_024
+    always: frozenset[str] = frozenset({"/healthz"})
     head_time: float = 10.0
     body_time: float = 30.0
+    # The longest ?wait= is 300.
     answer_time: float = 330.0
     send_time: float = 30.0
     # Longer than the 60 s for which nginx keeps an idle connection to us.
@@ -60,18 +85,24 @@ class Limits:
     linger_time: float = 5.0
     # A peer that shut its sending side may still wait for a quick answer.
     gone_time: float = 5.0
+    late_time: float = 0.5
 
 
 class Origin(NamedTuple):
-    """Where a connection comes from: the peer's address and the listener it chose."""
+    """Where a connection comes from: the peer's address and the listener it chose.
+
+    It is `late` when there was no place left for it.
+    """
 
     peer: str
     listener: Listener
+    late: bool
 
 
 class State(Enum):
     """What a connection waits for."""
 
+    SHAKING = "shaking"
     READING = "reading"
     ANSWERING = "answering"
     SENDING = "sending"
@@ -82,27 +113,33 @@ class State(Enum):
 class Connection(BaseHTTPRequestHandler):
     """One connection, one request at a time.
 
-        READING -> ANSWERING -> SENDING -> READING       kept alive
-                                        -> CLOSED        asked for, nothing unread
-                                        -> LINGERING -> CLOSED
+        (SHAKING ->) READING -> ANSWERING -> SENDING -> READING    kept alive
+                                                     -> CLOSED     nothing unread
+                                                     -> LINGERING -> CLOSED
 
-    A refused request takes the same way with a fault, and always lingers: closing with
-    bytes unread would reset the connection before the peer has read the answer.
+    SHAKING is TLS's handshake, computed by another thread. A refused request takes the
+    same way with a fault, and always lingers: closing with bytes unread would reset the
+    connection before the peer has read the answer.
     """
 
     server: "Server"
     request: socket.socket
 
     def __init__(
-        self, request: socket.socket, client_address: "Origin", server: "Server"
+        self, request: socket.socket, client_address: Origin, server: "Server"
     ) -> None:
         # Not the base's: that would read and answer here, holding the thread.
         self.request = request
-        self.peer, self.listener = client_address
+        self.peer, self.listener, self.late = client_address
         self.server = server
         self.state = State.READING
-        self.deadline = server.now + server.limits.head_time
+        limits = server.limits
+        self.deadline = server.now + (
+            limits.late_time if self.late else limits.head_time
+        )
         self.interest = UNWATCHED
+        self.held = 0
+        self._tls = Channel(self.listener.tls) if self.listener.tls else None
         self._reader = Reader(server.limits.body)
         self._phase = Phase.HEAD
         self._asked: Request | None = None
@@ -110,18 +147,23 @@ class Connection(BaseHTTPRequestHandler):
         self._old = False
         self._unsent = b""
 
+    @property
+    def idle(self) -> bool:
+        """Whether the peer has asked for nothing that is still open."""
+        return self.state is State.READING and self._reader.phase is Phase.IDLE
+
     def handle(self) -> None:
         """Go on with what the socket has or takes."""
         if self.state is State.READING:
             self._read()
         elif self.state is State.SENDING:
             self._send()
-        elif self.state is State.LINGERING:
-            self._discard()
+        elif self.state is State.LINGERING and self._receive() == b"":
+            self.finish()
 
     def stir(self, event: int) -> None:
         """Take what epoll found."""
-        if self.state is not State.ANSWERING:
+        if self.state not in (State.ANSWERING, State.SHAKING):
             self.handle()
         elif event & (select.EPOLLHUP | select.EPOLLERR):
             self.finish()
@@ -135,32 +177,49 @@ class Connection(BaseHTTPRequestHandler):
     def advance(self) -> None:
         """Answer the next whole request, if there is one."""
         message = self._reader.next()
-        if message is not None:
+        if message is None:
+            self._await_more()
+        elif self.late and message.head.path not in self.server.limits.always:
+            self.turn_away()
+        else:
             self._ask(message)
-            return
-        if self._reader.owes_continue():
-            self._push(CONTINUE)
-        self._note_phase()
-        self.server.watch(self, READ)
 
     def reply(self, request: Request, response: Response) -> None:
         """Send the answer to `request`, if somebody still waits for it."""
         if self._asked is not request:
             return
         self._asked = None
+        self.server.hold(self, 0)
         self._keep_alive = self._keep_alive and not self.server.stopping
         option = self._connection_option()
-        self._unsent = self.server.bytes_of(request, response, option)
-        self.state = State.SENDING
-        self.deadline = self.server.now + self.server.limits.send_time
-        self._send()
+        self._begin_sending(self.server.bytes_of(request, response, option))
+
+    def turn_away(self) -> None:
+        """Send the one answer that costs nothing."""
+        self._keep_alive = False
+        request = Request("", "", id=self.server.new_id())
+        self._begin_sending(self.server.bytes_of(request, _full(request), "close"))
 
     def check(self) -> None:
         """Act on the deadline; see to it that a peer going away is noticed."""
         if self.deadline <= self.server.now:
-            self._expire()
+            self.expire()
         elif self.state is State.ANSWERING and self.interest == UNWATCHED:
             self.server.watch(self, select.EPOLLRDHUP)
+
+    def expire(self) -> None:
+        """End what takes too long, with an answer where one is due."""
+        if self.state is State.ANSWERING and self._asked:
+            late = _failure(self._asked, 503, "no answer in time")
+            self.reply(self._asked, late)
+        elif self.state is not State.READING:
+            self.finish()
+        elif self.late:
+            self.turn_away()
+        elif self._reader.phase is Phase.IDLE:
+            self.finish()
+        else:
+            self._ask(self._reader.refuse(Fault(408, "request took too long")))
 
     def finish(self) -> None:
         """Close at once."""
@@ -170,20 +229,20 @@ class Connection(BaseHTTPRequestHandler):
             self.server.forget(self)
             self.request.close()
 
-    @property
-    def idle(self) -> bool:
-        """Whether the peer has asked for nothing that is still open."""
-        return self.state is State.READING and self._reader.phase is Phase.IDLE
-
     def _read(self) -> None:
         data = self._receive()
         if data is None:
             self.server.watch(self, READ)
-        elif data:
+        elif not data:
+            self._end()
+        elif self._tls is None:
             self._reader.feed(data)
             self.advance()
+        elif self._tls.established:
+            self._open(self._tls, data)
         else:
-            self._end()
+            self.state = State.SHAKING
+            self.server.shake(self, partial(self._tls.shake, data))
 
     def _receive(self) -> bytes | None:
         """Return what is there, b"" at the end, None when there is nothing yet."""
@@ -194,6 +253,34 @@ class Connection(BaseHTTPRequestHandler):
         except OSError:
             return b""
 
+    def shaken(self, done: "Future[None]") -> None:
+        """Go on after a step of the handshake."""
+        if self.state is not State.SHAKING or self._tls is None:
+            return
+        self._push(self._tls.outgoing())
+        if done.exception():
+            self.finish()
+            return
+        self.state = State.READING
+        # What came with the last step is plain text already.
+        self._open(self._tls, b"") if self._tls.established else self._read()
+
+    def _open(self, tls: Channel, data: bytes) -> None:
+        try:
+            plain = tls.open(data)
+        except TlsError:
+            self._push(tls.outgoing())
+            self.finish()
+            return
+        self._push(tls.outgoing())
+        if plain:
+            self._reader.feed(plain)
+            self.advance()
+        elif tls.ended:
+            self._end()
+        else:
+            self.server.watch(self, READ)
+
     def _end(self) -> None:
         message = self._reader.eof()
         if message is None:
@@ -201,21 +288,26 @@ class Connection(BaseHTTPRequestHandler):
         else:
             self._ask(message)
 
-    def _expire(self) -> None:
-        if self.state is not State.READING or self._reader.phase is Phase.IDLE:
-            self.finish()
-        else:
-            self._ask(self._reader.refuse(Fault(408, "request took too long")))
+    def _await_more(self) -> None:
+        held = self._reader.held
+        if held > LARGE and not self.server.hold(self, held):
+            self._ask(self._reader.refuse(Fault(503, "too many large requests")))
+            return
+        if self._reader.owes_continue():
+            self._push(self._sealed(CONTINUE))
+        self._note_phase()
+        self.server.watch(self, READ)
 
     def _note_phase(self) -> None:
         phase = self._reader.phase
-        if phase is not self._phase:
+        if phase is not self._phase and not self.late:
             self._phase = phase
             self.deadline = self.server.now + self.server.time_for(phase)
 
     def _ask(self, message: Message) -> None:
         head, body, fault = message
-        self._keep_alive = fault is None and head.keep_alive
+        self._keep_alive = fault is None and not self.late and head.keep_alive
+        self._old = head.minor == 0
         self._asked = request = Request(
             head.method,
             head.path,
@@ -227,7 +319,6 @@ class Connection(BaseHTTPRequestHandler):
             self.server.new_id(),
             fault,
         )
-        self._old = head.minor == 0
         self.state = State.ANSWERING
         self.deadline = self.server.now + self.server.limits.answer_time
         self.server.ask(self, request)
@@ -237,27 +328,34 @@ class Connection(BaseHTTPRequestHandler):
             return "close"
         return "keep-alive" if self._old else ""
 
+    def _begin_sending(self, data: bytes) -> None:
+        self._unsent = self._sealed(data, last=not self._keep_alive)
+        self.state = State.SENDING
+        self.deadline = self.server.now + self.server.limits.send_time
+        self._send()
+
+    def _sealed(self, data: bytes, last: bool = False) -> bytes:
+        if self._tls is None:
+            return data
+        return self._tls.seal(data, last) if self._tls.established else b""
+
     def _push(self, data: bytes) -> int:
+        """Send what goes at once; return how much that was, -1 on a broken socket."""
         try:
-            return self.request.send(data, socket.MSG_DONTWAIT)
+            return self.request.send(data, socket.MSG_DONTWAIT) if data else 0
         except BlockingIOError:
             return 0
+        except OSError:
+            return -1
 
     def _send(self) -> None:
-        try:
-            sent = self._push(self._unsent)
-        except OSError:
+        sent = self._push(self._unsent)
+        if sent < 0:
             self.finish()
-            return
-        if sent < len(self._unsent):
+        elif sent < len(self._unsent):
             self._unsent = self._unsent[sent:]
             self.server.watch(self, WRITE)
-            return
-        self._unsent = b""
-        self._sent()
-
-    def _sent(self) -> None:
-        if self._keep_alive:
+        elif self._keep_alive:
             self._rest()
         elif self.interest == UNWATCHED and self._reader.phase is Phase.IDLE:
             self.finish()
@@ -266,6 +364,7 @@ class Connection(BaseHTTPRequestHandler):
 
     def _rest(self) -> None:
         self.state = State.READING
+        self._unsent = b""
         self._phase = Phase.DEAD
         self._note_phase()
         if self._reader.held:
@@ -275,6 +374,7 @@ class Connection(BaseHTTPRequestHandler):
 
     def _linger(self) -> None:
         self.state = State.LINGERING
+        self._unsent = b""
         self.deadline = self.server.now + self.server.linger_time()
         try:
             self.request.shutdown(socket.SHUT_WR)
@@ -283,15 +383,12 @@ class Connection(BaseHTTPRequestHandler):
             return
         self.server.watch(self, READ)
 
-    def _discard(self) -> None:
-        if self._receive() == b"":
-            self.finish()
-
 
 class Server(ThreadingHTTPServer):
     """The listeners and all their connections, served by the thread that calls us.
 
-    `beat` is the monotonic time of the loop's last turn.
+    `beat` is the monotonic time of the loop's last turn. `exempt` says which addresses
+    stand for many peers (proxies), so that the limits per address are not theirs.
     """
 
     daemon_threads = True
@@ -302,6 +399,7 @@ class Server(ThreadingHTTPServer):
         answer: Answer,
         limits: Limits | None = None,
         *,
+        exempt: Callable[[str], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # Not TCPServer's: the sockets are there, and no name is looked up for them.
@@ -310,28 +408,36 @@ class Server(ThreadingHTTPServer):
         self.limits = limits or Limits()
         self.now = self.beat = clock()
         self.stopping = False
-        self._listeners = {each.socket.fileno(): each for each in listeners}
         self._answer = answer
         self._clock = clock
+        self._listeners = {each.socket.fileno(): each for each in listeners}
         self._connections: dict[int, Connection] = {}
-        self._outbox: deque[tuple[Connection, Request, Future[Response]]] = deque()
+        self._late: deque[Connection] = deque()
         self._ready: deque[Connection] = deque()
+        self._places, self._held = _quotas(self.limits, exempt)
+        self._control_places = Quota(CONTROL_CONNECTIONS, CONTROL_CONNECTIONS)
+        self._turned_away = 0
         self._ids = itertools.count(int.from_bytes(os.urandom(8)))
-        self._pool = ThreadPoolExecutor(POOL, "large-body")
-        self._epoll = select.epoll()
-        self._alarm, self._bell = socket.socketpair()
-        self._rung = False
         self._date = (-inf, "")
-        self._next_sweep = self.now
+        self._large = ThreadPoolExecutor(POOL, "large-body")
+        self._handshakes = ThreadPoolExecutor(POOL, "handshake")
+        self._epoll = select.epoll()
+        self._outbox: deque[tuple[Connection, Callable[[], None]]] = deque()
+        self._alarm, self._bell = socket.socketpair()
+        self._alarm.setblocking(False)
+        self._bell.setblocking(False)
+        self._rung = False
+        self._next_sweep = self._next_note = self.now
+        self._sweep_time = SWEEP
+        self._paused = True
         self._stop_at = inf
         self._stopped = threading.Event()
         self._stopped.set()
-        for each in (self._alarm, self._bell):
-            each.setblocking(False)
 
-    def serve_forever(self, poll_interval: float = 0.25) -> None:
+    def serve_forever(self, poll_interval: float = SWEEP) -> None:
         """Serve until `drain` or `shutdown` is called from another thread."""
         self._stopped.clear()
+        self._sweep_time = poll_interval
         try:
             self._epoll.register(self._alarm.fileno(), READ)
             self._resume()
@@ -356,22 +462,47 @@ class Server(ThreadingHTTPServer):
         """Give back sockets and threads; not while serving."""
         for listener in self._listeners.values():
             listener.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._large, self._handshakes):
+            pool.shutdown(cancel_futures=True)
         self._epoll.close()
         self._alarm.close()
         self._bell.close()
+
+    def reload_tls(self, context: Context) -> None:
+        """Greet new connections with another certificate."""
+        for descriptor, listener in self._listeners.items():
+            if listener.tls is not None:
+                changed = dataclasses.replace(listener, tls=context)
+                self._listeners[descriptor] = changed
 
     def ask(self, connection: Connection, request: Request) -> None:
         """Have `request` answered, now or later."""
         if len(request.body) > LARGE:
             # Hashing and parsing it takes long enough for everybody else to notice.
-            self._pool.submit(self._ask_later, connection, request)
+            self._large.submit(self._ask_later, connection, request)
             return
         future = self._answer_to(request)
         if future.done():
             connection.reply(request, self._response(request, future))
         else:
             future.add_done_callback(partial(self._post, connection, request))
+
+    def shake(self, connection: Connection, step: Callable[[], None]) -> None:
+        """Have a step of the TLS handshake computed."""
+        future = self._handshakes.submit(step)
+        future.add_done_callback(
+            lambda done: self._call(connection, partial(connection.shaken, done))
+        )
+
+    def hold(self, connection: Connection, size: int) -> bool:
+        """Count a large body in memory as `size` bytes; say whether there is room."""
+        if connection.held:
+            self._held.give_back(connection.peer, connection.held)
+            connection.held = 0
+        if size and not self._held.take(connection.peer, size):
+            return False
+        connection.held = size
+        return True
 
     def watch(self, connection: Connection, interest: int) -> None:
         """Let the loop call `connection` when its socket is ready for `interest`."""
@@ -390,12 +521,21 @@ class Server(ThreadingHTTPServer):
     def forget(self, connection: Connection) -> None:
         """Take `connection`, which is about to close, out of the books."""
         del self._connections[connection.request.fileno()]
+        self.hold(connection, 0)
+        if connection.late:
+            self._late.remove(connection)
+        else:
+            self._places_of(connection.listener).give_back(connection.peer)
 
     def time_for(self, phase: Phase) -> float:
         """Return how many seconds a peer has for `phase` of a request."""
         if phase is Phase.IDLE:
             return self.limits.idle_time
         return self.limits.head_time if phase is Phase.HEAD else self.limits.body_time
+
+    def time_to_begin(self, late: bool) -> float:
+        """Return how many seconds a new connection has for its first request's head."""
+        return self.limits.late_time if late else self.limits.head_time
 
     def linger_time(self) -> float:
         """Return how many seconds a peer has to read an answer after which we close."""
@@ -432,11 +572,11 @@ class Server(ThreadingHTTPServer):
                 others.append(descriptor)
             else:
                 self._guard(connection, partial(connection.stir, event))
-        self._deliver()
-        self._continue()
         # Last, so that a descriptor that was just closed is not mistaken for its heir.
         for descriptor in others:
             self._take(descriptor)
+        self._deliver()
+        self._continue()
         if self.now >= self._next_sweep:
             self._sweep()
 
@@ -447,7 +587,6 @@ class Server(ThreadingHTTPServer):
         elif descriptor == self._alarm.fileno():
             self._rung = False
             self._alarm.recv(64)
-            self._deliver()
 
     def _guard(self, connection: Connection, act: Callable[[], None]) -> None:
         """Keep a fault of ours in one connection from ending all of them."""
@@ -461,19 +600,37 @@ class Server(ThreadingHTTPServer):
         for _ in range(ACCEPT_BATCH):
             try:
                 accepted, address = listener.socket.accept()
-            except ConnectionAbortedError:
-                continue
-            except OSError:
+            except (BlockingIOError, ConnectionAbortedError):
                 return
-            connection = Connection(accepted, Origin(_peer(address), listener), self)
-            self._connections[accepted.fileno()] = connection
-            self._guard(connection, connection.handle)
+            except OSError as error:
+                self._pause(error)
+                return
+            self._admit(accepted, _peer(address), listener)
+
+    def _admit(self, accepted: socket.socket, peer: str, listener: Listener) -> None:
+        late = not self._places_of(listener).take(peer)
+        connection = Connection(accepted, Origin(peer, listener, late), self)
+        self._connections[accepted.fileno()] = connection
+        if late:
+            self._squeeze_in(connection)
+        self._guard(connection, connection.handle)
+
+    def _squeeze_in(self, connection: Connection) -> None:
+        """Let a connection over the limits wait a moment, the oldest one no longer."""
+        self._turned_away += 1
+        self._late.append(connection)
+        if len(self._late) > LATE_CONNECTIONS:
+            oldest = self._late[0]
+            self._guard(oldest, oldest.expire)
+            oldest.finish()
+
+    def _places_of(self, listener: Listener) -> Quota:
+        return self._control_places if listener.control else self._places
 
     def _deliver(self) -> None:
         while self._outbox:
-            connection, request, future = self._outbox.popleft()
-            response = self._response(request, future)
-            self._guard(connection, partial(connection.reply, request, response))
+            connection, act = self._outbox.popleft()
+            self._guard(connection, act)
 
     def _continue(self) -> None:
         for _ in range(len(self._ready)):
@@ -482,19 +639,40 @@ class Server(ThreadingHTTPServer):
                 self._guard(connection, connection.advance)
 
     def _sweep(self) -> None:
-        self._next_sweep = self.now + SWEEP
+        self._next_sweep = self.now + self._sweep_time
         for connection in list(self._connections.values()):
             self._guard(connection, connection.check)
+        if self._paused and not self.stopping:
+            self._resume()
+        self._note_turned_away()
+
+    def _note_turned_away(self) -> None:
+        if self._turned_away and self.now >= self._next_note:
+            self._next_note = self.now + 10.0
+            log.warning("connections turned away count=%d", self._turned_away)
+            self._turned_away = 0
+
+    def _pause(self, error: OSError) -> None:
+        """Stop accepting for a moment: no descriptor or memory is left."""
+        if not self._paused:
+            log.error("cannot accept connections reason=%s", error.strerror)
+            self._paused = True
+            for descriptor in self._listeners:
+                self._epoll.unregister(descriptor)
 
     def _resume(self) -> None:
+        self._paused = False
         for descriptor in self._listeners:
             self._epoll.register(descriptor, READ)
 
     def _stop_accepting(self) -> None:
         self.stopping = True
         for descriptor, listener in self._listeners.items():
-            self._epoll.unregister(descriptor)
+            # By hand: a lent socket stays open elsewhere, and epoll would keep it.
+            if not self._paused:
+                self._epoll.unregister(descriptor)
             listener.close()
+        self._paused = True
         for connection in list(self._connections.values()):
             if connection.idle:
                 connection.finish()
@@ -515,7 +693,11 @@ class Server(ThreadingHTTPServer):
     def _post(
         self, connection: Connection, request: Request, future: "Future[Response]"
     ) -> None:
-        self._outbox.append((connection, request, future))
+        self._call(connection, partial(self._reply, connection, request, future))
+
+    def _call(self, connection: Connection, act: Callable[[], None]) -> None:
+        """Have the loop's thread call `act`; any thread may ask for it."""
+        self._outbox.append((connection, act))
         self._wake()
 
     def _wake(self) -> None:
@@ -523,6 +705,11 @@ class Server(ThreadingHTTPServer):
             self._rung = True
             with suppress(OSError):  # full: it rings already; closed: nobody listens
                 self._bell.send(b"!")
+
+    def _reply(
+        self, connection: Connection, request: Request, future: "Future[Response]"
+    ) -> None:
+        connection.reply(request, self._response(request, future))
 
     def _response(self, request: Request, future: "Future[Response]") -> Response:
         try:
@@ -537,9 +724,39 @@ class Server(ThreadingHTTPServer):
         return self._date[1]
 
 
+def lift_descriptor_limit(limits: Limits) -> None:
+    """Let this process open as many sockets as `limits` allow, as far as it may."""
+    wanted = limits.connections + OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _quotas(
+    limits: Limits, exempt: Callable[[str], bool] | None
+) -> tuple[Quota, Quota]:
+    """Return the limits on connections and on bytes of large bodies."""
+
+    def many(peer: str) -> bool:
+        return not peer or (exempt is not None and exempt(peer))
+
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        descriptors = limits.connections + OTHER_DESCRIPTORS
+    total = max(1, min(limits.connections, descriptors - OTHER_DESCRIPTORS))
+    share = max(1, min(limits.per_address, total // 2))
+    return Quota(total, share, many), Quota(limits.held, limits.held // 2, many)
+
+
 def _failure(request: Request, status: int, message: str) -> Response:
     headers = (("Content-Type", "application/json"), ("X-Request-Id", request.id))
     return Response(status, f'{{"error": "{message}"}}'.encode(), headers)
+
+
+def _full(request: Request) -> Response:
+    full = _failure(request, 503, "too many connections")
+    return dataclasses.replace(full, headers=(*full.headers, ("Retry-After", "1")))
 
 
 def _peer(address: object) -> str:

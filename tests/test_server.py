@@ -1,17 +1,24 @@
 """The front over real sockets, with an application of the test's own."""
 
 import json
+import resource
+import select
+import shutil
 import socket
+import ssl
 import stat
+import subprocess
 import threading
+import time
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from gms_hookd import tls
 from gms_hookd.message import Request, Response
-from gms_hookd.server import Limits, Server, listen
+from gms_hookd.server import Limits, Server, adopt, listen
 
 TIMEOUT = 10.0
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -19,7 +26,7 @@ LAST = b"GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 
 class Application:
-    """Answers with what was asked; /wait is answered by `let_go`."""
+    """Answers with what was asked; /wait is answered by `let_go`, /late by another."""
 
     def __init__(self):
         self.seen: list[Request] = []
@@ -61,10 +68,10 @@ class Application:
 
 
 @contextmanager
-def serving(*specs, application=None, limits=None):
+def serving(*specs, application=None, limits=None, exempt=None):
     """A server in a thread of its own; yields it and where it listens."""
     listeners = [listen(s) if isinstance(s, str) else s for s in specs]
-    server = Server(listeners, application or Application(), limits)
+    server = Server(listeners, application or Application(), limits, exempt=exempt)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -87,8 +94,10 @@ def server(application):
         yield server
 
 
-def connect(server):
-    sock = socket.create_connection(server.server_address, TIMEOUT)
+def connect(server, source="127.0.0.1"):
+    sock = socket.create_connection(
+        server.server_address, TIMEOUT, source_address=(source, 0)
+    )
     sock.settimeout(TIMEOUT)
     return sock
 
@@ -271,3 +280,371 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path):
 def test_a_listener_is_host_and_port_or_unix_and_path(spec):
     with pytest.raises(ValueError, match="HOST:PORT"):
         listen(spec)
+
+
+def test_lines_between_requests_do_not_end_a_connection(server):
+    with connect(server) as sock:
+        for _ in range(2):
+            sock.sendall(b"\r\n" + GET)
+            assert read_answer(sock)[0] == 200
+
+
+def test_a_refusal_ends_the_connection_and_nothing_after_it_is_read(
+    server, application
+):
+    bad = b"POST /hook HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\nabc"
+    assert statuses(exchange(server, GET + bad + LAST)) == [200, 400]
+    assert [request.path for request in application.seen] == ["/a", "/hook"]
+
+
+def test_http_1_0_is_closed_unless_it_wants_to_be_kept(server):
+    assert statuses(exchange(server, b"GET /a HTTP/1.0\r\n\r\n")) == [200]
+    kept = b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    answer = exchange(server, kept + LAST)
+    assert b"Connection: keep-alive" in answer
+    assert statuses(answer) == [200, 200]
+
+
+def test_continue_is_sent_before_the_body_and_not_before_a_413():
+    expect = b"Expect: 100-continue"
+    with (
+        serving("127.0.0.1:0", limits=Limits(body=100)) as server,
+        connect(server) as sock,
+    ):
+        whole = post(b"x" * 100, expect)
+        sock.sendall(whole[:-100])
+        assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(whole[-100:])
+        assert read_answer(sock)[0] == 200
+        sock.sendall(post(b"x" * 101, expect)[:-101])
+        assert read_answer(sock)[0] == 413
+
+
+def test_a_body_that_ends_early_is_400_and_a_head_is_nothing(server, application):
+    for request, expected in ((post(b"abc")[:-1], [400]), (GET[:-2], [])):
+        with connect(server) as sock:
+            sock.sendall(request)
+            sock.shutdown(socket.SHUT_WR)
+            assert statuses(read_all(sock)) == expected
+    assert [request.fault.status for request in application.seen] == [400]
+
+
+def test_a_peer_that_shut_its_sending_side_gets_its_answer(server, application):
+    with connect(server) as sock:
+        sock.sendall(b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        application.wait_for(1)
+        application.let_go()
+        assert statuses(read_all(sock)) == [200]
+
+
+def wait_until(condition):
+    """Poll; there is no event to wait on in what a peer only sees from outside."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline
+        select.select([], [], [], 0.005)
+
+
+def open_connections(server):
+    return len(server._connections)
+
+
+def test_a_peer_that_went_away_is_waited_for_no_longer(application):
+    limits = Limits(gone_time=0.05)
+    with serving("127.0.0.1:0", application=application, limits=limits) as server:
+        with connect(server) as sock:
+            sock.sendall(b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n")
+            application.wait_for(1)
+        wait_until(lambda: open_connections(server) == 0)
+        application.let_go()
+        assert statuses(exchange(server, LAST)) == [200]
+
+
+def test_many_that_wait_cost_no_thread(server, application):
+    threads = threading.active_count()
+    waiting = [connect(server) for _ in range(200)]
+    for sock in waiting:
+        sock.sendall(b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n")
+    application.wait_for(200)
+    assert threading.active_count() == threads
+    assert statuses(exchange(server, LAST)) == [200]
+    application.let_go()
+    for sock in waiting:
+        assert read_answer(sock) == (200, b"let go")
+        sock.close()
+
+
+def test_a_large_body_is_answered_outside_the_loop(server, application):
+    def answer(request):
+        threads.append(threading.current_thread().name)
+        return Application.__call__(application, request)
+
+    threads = []
+    server._answer = answer
+    exchange(server, post(b"x" * 100_000) + LAST)
+    assert threads[0].startswith("large-body")
+    assert not threads[1].startswith("large-body")
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b"", []),
+        (GET[:-2], [408]),
+        (post(b"abc")[:-1], [408]),
+        (GET, [200]),
+        (GET + GET[:-2], [200, 408]),
+    ],
+)
+def test_every_part_of_a_request_has_its_deadline(sent, expected):
+    limits = Limits(head_time=0.1, body_time=0.1, idle_time=0.1)
+    with serving("127.0.0.1:0", limits=limits) as server:
+        assert statuses(exchange(server, sent)) == expected
+
+
+def test_a_deadline_is_not_put_off_by_single_bytes(application):
+    limits = Limits(head_time=0.3)
+    with (
+        serving("127.0.0.1:0", application=application, limits=limits) as server,
+        connect(server) as sock,
+    ):
+        sock.settimeout(0.01)
+        sock.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
+        answer = b""
+        while b"408" not in answer:
+            sock.sendall(b"x")
+            with suppress(TimeoutError):
+                answer += sock.recv(1000)
+
+
+def test_an_answer_nobody_takes_is_dropped_at_its_deadline():
+    def answer(request):
+        future = Future()
+        future.set_result(Response(200, b"x" * 50_000_000))
+        return future
+
+    limits = Limits(send_time=0.1)
+    with (
+        serving("127.0.0.1:0", application=answer, limits=limits) as server,
+        connect(server) as sock,
+    ):
+        sock.sendall(GET)
+        wait_until(lambda: open_connections(server) == 1)
+        wait_until(lambda: open_connections(server) == 0)
+
+
+def test_an_answer_that_never_comes_is_503(application):
+    limits = Limits(answer_time=0.1)
+    with serving("127.0.0.1:0", application=application, limits=limits) as server:
+        answer = exchange(server, b"GET /wait HTTP/1.0\r\n\r\n")
+    assert statuses(answer) == [503]
+
+
+def test_a_peer_that_never_closes_after_a_refusal_is_closed():
+    with (
+        serving("127.0.0.1:0", limits=Limits(linger_time=0.05)) as server,
+        connect(server) as sock,
+    ):
+        sock.sendall(b"nonsense")
+        assert statuses(read_all(sock)) == [400]
+        wait_until(lambda: open_connections(server) == 0)
+
+
+def test_one_address_over_its_share_is_503_and_others_are_served():
+    limits = Limits(per_address=3, late_time=0.05)
+    with serving("127.0.0.1:0", limits=limits) as server:
+        hogs = [connect(server) for _ in range(3)]
+        wait_until(lambda: open_connections(server) == 3)
+        answer = exchange(server, GET)
+        assert statuses(answer) == [503]
+        assert b"X-Request-Id: " in answer
+        assert b"Retry-After: " in answer
+        assert statuses(exchange(server)) == [503]
+        with connect(server, "127.0.0.2") as other:
+            other.sendall(GET)
+            assert read_answer(other)[0] == 200
+        hogs.pop().close()
+        wait_until(lambda: open_connections(server) == 2)
+        assert statuses(exchange(server, LAST)) == [200]
+        for hog in hogs:
+            hog.close()
+
+
+def test_over_the_limit_in_all_only_health_is_told():
+    limits = Limits(connections=3, per_address=3)
+    with serving("127.0.0.1:0", limits=limits) as server:
+        hogs = [connect(server, f"127.0.0.{i}") for i in (2, 3, 4)]
+        hogs += [connect(server, "127.0.0.5") for _ in range(200)]
+        answer = exchange(server, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert statuses(answer) == [200]
+        assert statuses(exchange(server, GET)) == [503]
+        assert open_connections(server) <= 3 + 64
+        for hog in hogs:
+            hog.close()
+
+
+def test_a_proxy_has_no_share_of_its_own():
+    limits = Limits(per_address=1)
+    exempt = "127.0.0.9".__eq__
+    with serving("127.0.0.1:0", limits=limits, exempt=exempt) as server:
+        held = [connect(server, "127.0.0.9") for _ in range(5)]
+        for sock in held:
+            sock.sendall(GET)
+            assert read_answer(sock)[0] == 200
+            sock.close()
+
+
+def test_the_control_socket_is_served_while_the_others_are_full(tmp_path):
+    control = listen(f"unix:{tmp_path / 'c'}", control=True)
+    first = listen("127.0.0.1:0")
+    with serving(first, control, limits=Limits(connections=2)) as server:
+        hogs = [connect(server) for _ in range(10)]
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(TIMEOUT)
+            sock.connect(str(tmp_path / "c"))
+            sock.sendall(GET)
+            assert read_answer(sock)[0] == 200
+        for hog in hogs:
+            hog.close()
+
+
+def test_large_bodies_together_have_a_limit():
+    limits = Limits(held=300_000)
+    part = post(b"x" * 200_000)[:-1]
+    with (
+        serving("127.0.0.1:0", limits=limits) as server,
+        connect(server, "127.0.0.2") as first,
+    ):
+        first.sendall(part[:140_000])
+        wait_until(lambda: server._held.held > 100_000)
+        answer = exchange(server, part)
+        assert statuses(answer) == [503]
+        assert statuses(exchange(server, LAST)) == [200]
+        first.sendall(part[140_000:] + b"x")
+
+
+def test_no_descriptor_left_is_a_pause_and_not_the_end(application, caplog):
+    with serving("127.0.0.1:0", application=application) as server:
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        sock = socket.socket()
+        sock.settimeout(TIMEOUT)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (sock.fileno() + 1, before[1]))
+        try:
+            sock.connect(server.server_address)
+            sock.sendall(LAST)
+            wait_until(lambda: "cannot accept" in caplog.text)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert statuses(read_all(sock)) == [200]
+        sock.close()
+
+
+def test_a_lent_socket_listens_on_after_the_end():
+    with socket.create_server(("127.0.0.1", 0)) as kept:
+        with serving(adopt(kept.dup())) as server:
+            assert statuses(exchange(server, LAST)) == [200]
+        socket.create_connection(kept.getsockname(), TIMEOUT).close()
+
+
+def test_the_beat_goes_on_while_nothing_happens(server):
+    before = server.beat
+    wait_until(lambda: server.beat > before)
+
+
+def certify(path, *options):
+    """Make a self-signed certificate and its key in one file."""
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -days 2"
+    names = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = [*make.split(), *names, *options, "-keyout", path, "-out", path]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    return [certify(folder / name, "-nodes") for name in ("one.pem", "two.pem")]
+
+
+def secure(server, certificate):
+    context = ssl.create_default_context(cafile=certificate)
+    sock = connect(server)
+    try:
+        return context.wrap_socket(sock, server_hostname="127.0.0.1")
+    except ssl.SSLError:
+        sock.close()
+        raise
+
+
+@pytest.fixture
+def secured(certificates, application):
+    one = tls.context(certificates[0], certificates[0])
+    with serving(listen("127.0.0.1:0", tls=one), application=application) as server:
+        yield server
+
+
+def test_tls_carries_requests_of_any_size(secured, certificates, application):
+    with secure(secured, certificates[0]) as sock:
+        assert sock.version() == "TLSv1.3"
+        for size in (10, 300_000):
+            sock.sendall(post(b"x" * size))
+            assert read_answer(sock)[0] == 200
+        sock.sendall(LAST)
+        assert statuses(read_all(sock)) == [200]
+    assert [len(request.body) for request in application.seen] == [10, 300_000, 0]
+
+
+def test_tls_is_1_2_at_least(secured, certificates):
+    context = ssl.create_default_context(cafile=certificates[0])
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with (
+        connect(secured) as sock,
+        context.wrap_socket(sock, server_hostname="127.0.0.1") as tls12,
+    ):
+        tls12.sendall(LAST)
+        assert statuses(read_all(tls12)) == [200]
+
+
+def test_another_certificate_greets_new_connections(secured, certificates):
+    one, two = certificates
+    with secure(secured, one) as kept:
+        secured.reload_tls(tls.context(two, two))
+        with secure(secured, two) as sock:
+            sock.sendall(LAST)
+            assert statuses(read_all(sock)) == [200]
+        with pytest.raises(ssl.SSLError):
+            secure(secured, one)
+        kept.sendall(GET)
+        assert read_answer(kept)[0] == 200
+
+
+def test_plain_text_on_a_tls_listener_is_closed(secured, certificates):
+    assert b"HTTP/1.1" not in exchange(secured, GET)
+    with secure(secured, certificates[0]) as sock:
+        sock.sendall(LAST)
+        assert statuses(read_all(sock)) == [200]
+
+
+def test_a_handshake_that_stalls_holds_up_nobody(certificates):
+    one = tls.context(certificates[0], certificates[0])
+    limits = Limits(head_time=0.1)
+    with (
+        serving(listen("127.0.0.1:0", tls=one), limits=limits) as server,
+        connect(server) as stalled,
+        secure(server, certificates[0]) as sock,
+    ):
+        stalled.sendall(b"\x16\x03\x01\x02\x00")
+        sock.sendall(LAST)
+        assert statuses(read_all(sock)) == [200]
+        assert read_all(stalled) == b""
+
+
+def test_a_key_with_a_password_is_refused_without_a_question(certificates, tmp_path):
+    locked = certify(tmp_path / "locked.pem", "-passout", "pass:secret")
+    with pytest.raises(ssl.SSLError):
+        tls.context(locked, locked)
+    with pytest.raises(ssl.SSLError):
+        tls.context(certificates[0], certificates[1])
