@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,10 @@ from gms_hookd.giterror import GitError, Kind
 from gms_hookd.plan import Kin
 from gms_hookd.refspec import CACHED
 
+BACKUPS = "refs/backup/"
+PARTS = ("HEAD", "config", "objects", "refs")
+STALE = (".lock", "packed-refs.new")
+HALF_WRITTEN = ("tmp_", ".tmp-", "incoming-")
 PATIENCE = 0.05  # seconds between two looks at a lock that another holds
 
 
@@ -56,34 +60,90 @@ class Cache:
         return self.git.gitdir
 
     def prepare(self) -> None:
-        """Make it if it is not there; a half-made one never has its name."""
-        if not (self.path / "HEAD").exists():
+        """Make it if it is not there, and clear away what a killed run left."""
+        if not all((self.path / part).exists() for part in PARTS):
             self.remake("sha1")
+        self.sweep()
 
     def remake(self, object_format: str) -> None:
-        """Replace it by an empty one."""
+        """Replace it by an empty one, but for the backups, which are carried over."""
         fresh = self.path.with_name(self.path.name + ".new")
+        old = self.path.with_name(self.path.name + ".old")
         shutil.rmtree(fresh, ignore_errors=True)
         options = ("-q", "--bare", "--template=", f"--object-format={object_format}")
         self.git.ask("init", *options, "--", str(fresh))
-        shutil.rmtree(self.path, ignore_errors=True)
+        if self.path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            self.path.rename(old)
         fresh.rename(self.path)
+        self._carry_over(old)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _carry_over(self, old: Path) -> None:
+        if not _all_refs(old, BACKUPS.encode()):
+            return
+        spec = f"{BACKUPS}*:{BACKUPS}*"
+        done = self.git.run("fetch", "-q", "--no-tags", "--", str(old), spec)
+        if done.status:
+            kept = old.with_name(f"{self.path.name}.broken-{int(time.time())}")
+            old.rename(kept)
+            self.git.limits.log.line(f"old tips could not be carried over: see {kept}")
+
+    def object_format(self) -> str:
+        """Name the hash that its objects have."""
+        text = (self.path / "config").read_text(errors="replace").lower()
+        return "sha256" if "objectformat = sha256" in text else "sha1"
+
+    def healthy(self) -> bool:
+        """Whether every object that its refs need is there."""
+        check = ("--connectivity-only", "--no-dangling", "--no-progress")
+        done = self.git.run("fsck", *check, quiet=True)
+        if done.ended:
+            raise done.failure("fsck")
+        return done.status == 0
+
+    def sweep(self) -> bool:
+        """Remove locks and half-written files; nobody else is at work here."""
+        stale = [*_stale_files(self.path), *_stale_refs(self.path / "refs")]
+        for path in stale:
+            _remove(path)
+        if stale:
+            self.git.limits.log.line(f"removed {len(stale)} files of a killed git")
+        return bool(stale)
+
+    def drop_source(self) -> bool:
+        """Forget what the source served; its objects stay."""
+        names = _all_refs(self.path, CACHED.encode())
+        lines = b"".join(b"delete " + os.fsencode(n) + b"\n" for n in names)
+        self.git.ask("update-ref", "--stdin", stdin=lines)
+        return bool(names)
+
+    def pin(self, tips: Mapping[str, str]) -> None:
+        """Keep objects that are here: name below refs/backup/ -> object id."""
+        lines = "".join(f"update {ref} {oid}\n" for ref, oid in tips.items())
+        self.git.ask("update-ref", "--stdin", stdin=os.fsencode(lines))
+
+    def lacks(self, oids: Iterable[str]) -> set[str]:
+        """Tell which of these objects are not here."""
+        asked = "".join(f"{oid}\n" for oid in oids).encode()
+        out = self.git.ask("cat-file", "--batch-check", stdin=asked)
+        lines = (line.split(b" ") for line in out.split(b"\n"))
+        return {f[0].decode() for f in lines if f[-1] == b"missing"}
+
+    def ref(self, name: str) -> str | None:
+        """Read one ref of its own."""
+        oid = _read_oid(os.path.join(self.path, name))
+        packed = self.path / "packed-refs"
+        return oid or _packed(packed, os.fsencode(name)).get(name)
 
     def source_refs(self) -> dict[str, str]:
         """Give what the source served last, by its own names."""
-        prefix = CACHED.encode()
-        found = _packed(self.path / "packed-refs", prefix)
-        found |= _loose(self.path, prefix)
+        found = _all_refs(self.path, CACHED.encode())
         return {_source_name(name): oid for name, oid in found.items()}
 
     def source_ref(self, name: str) -> str | None:
         """Give one ref of the source."""
-        stored = CACHED + name.removeprefix("refs/")
-        oid = _read_oid(os.path.join(self.path, stored))
-        if oid is None:
-            packed = _packed(self.path / "packed-refs", os.fsencode(stored))
-            oid = packed.get(stored)
-        return oid
+        return self.ref(CACHED + name.removeprefix("refs/"))
 
     def kin(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Kin]:
         """Tell for each (old, new) how old relates to new."""
@@ -118,6 +178,10 @@ def _read_oid(path: str) -> str | None:
     return oid.decode("ascii") if len(oid) in (40, 64) else None
 
 
+def _all_refs(gitdir: Path, prefix: bytes) -> dict[str, str]:
+    return _packed(gitdir / "packed-refs", prefix) | _loose(gitdir, prefix)
+
+
 def _packed(path: Path, prefix: bytes) -> dict[str, str]:
     try:
         lines = path.read_bytes().split(b"\n")
@@ -137,6 +201,29 @@ def _loose(gitdir: Path, prefix: bytes) -> dict[str, str]:
         for name in names:
             path = os.path.join(where, name)
             oid = _read_oid(os.fsdecode(path))
-            if oid is not None:
+            if oid and not name.endswith(b".lock"):
                 found[os.fsdecode(os.path.relpath(path, root))] = oid
     return found
+
+
+def _stale_files(gitdir: Path) -> Iterator[Path]:
+    yield from (p for p in gitdir.iterdir() if p.name.endswith(STALE))
+    for folder in (gitdir / "objects", gitdir / "objects" / "pack"):
+        if folder.is_dir():
+            yield from (p for p in folder.iterdir() if p.name.startswith(HALF_WRITTEN))
+    yield from gitdir.glob("objects/info/**/*.lock")
+
+
+def _stale_refs(refs: Path) -> Iterator[Path]:
+    for where, _, names in os.walk(os.fsencode(refs)):
+        for name in names:
+            path = os.path.join(where, name)
+            if name.endswith(b".lock") or not os.path.getsize(path):
+                yield Path(os.fsdecode(path))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

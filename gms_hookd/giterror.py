@@ -60,6 +60,24 @@ _SAYINGS = {
         unprotected private key
         load key
     """,
+    Kind.MISSING: """
+        couldn't find remote ref
+        repository .*not found
+        returned error: 404
+        does not appear to be a git repository
+        does not exist
+        project you were looking for
+    """,
+    Kind.CONFIG: """
+        returned error: 3[0-9][0-9]
+        transport '.*' not allowed
+        hash algorithm
+        mismatched algorithms
+        dubious ownership
+        strange (pathname|hostname)
+        not found in path
+        shallow update
+    """,
     Kind.NETWORK: """
         could(n't| not) (resolve|connect)
         name or service not known
@@ -87,24 +105,6 @@ _SAYINGS = {
         failed to report status
         kex_exchange
         mux_client
-    """,
-    Kind.MISSING: """
-        couldn't find remote ref
-        repository .*not found
-        returned error: 404
-        does not appear to be a git repository
-        does not exist
-        project you were looking for
-    """,
-    Kind.CONFIG: """
-        returned error: 3[0-9][0-9]
-        transport '.*' not allowed
-        hash algorithm
-        mismatched algorithms
-        dubious ownership
-        strange (pathname|hostname)
-        not found in path
-        shallow update
     """,
     Kind.POLICY: """
         remote rejected

@@ -44,7 +44,12 @@ class Outcome:
     pinned: tuple[tuple[str, str, str, str], ...] = ()
 
 
-def summarised(order: Order, moves: Sequence[Move], guard: str) -> Outcome:
+def summarised(
+    order: Order,
+    moves: Sequence[Move],
+    guard: str,
+    pinned: Sequence[tuple[str, str, str, str]],
+) -> Outcome:
     """Draw the sum of a run from what became of each ref."""
     status = _status(moves, guard)
     return Outcome(
@@ -54,6 +59,7 @@ def summarised(order: Order, moves: Sequence[Move], guard: str) -> Outcome:
         error_message="" if status is RunStatus.SUCCESS else _message(moves, guard),
         transient=status is RunStatus.FAILED and any(m.transient for m in moves),
         known=order.known if guard else remembered(order.known, moves),
+        pinned=tuple(pinned),
     )
 
 

@@ -6,7 +6,7 @@ rule that says so; what the target alone has is a conflict.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -66,6 +66,7 @@ class Views:
     known: Mapping[str, str]
     prune: bool
     selection: Selection
+    empty: bool = False
 
     @property
     def selected(self) -> dict[str, str]:
@@ -92,12 +93,14 @@ def decide(views: Views, kin: Mapping[tuple[str, str], Kin]) -> tuple[Move, ...]
     moves = [_move(ref, want, views, kin) for ref, want in sorted(views.wanted.items())]
     if views.prune:
         moves += [_deletion(ref, old, views) for ref, old in _gone(views)]
-    return tuple(moves)
+    else:
+        moves += _missing(views)
+    return tuple(_unobstructed(moves, views))
 
 
 def held(moves: Iterable[Move], views: Views) -> str:
     """Say why a human should look at the plan first, "" if none need."""
-    if not views.wanted:
+    if not views.wanted and (views.empty or views.prune):
         return "the source has none of the selected refs"
     deleted = sum(m.result is RefResult.DELETED for m in moves)
     selected = len(views.selected) if deleted > HELD_DELETIONS else 0
@@ -106,20 +109,25 @@ def held(moves: Iterable[Move], views: Views) -> str:
     return ""
 
 
-def judged(move: Move, line: Pushed | None) -> Move | None:
-    """Read what became of a move; None where the target must be looked at again."""
+def judged(move: Move, line: Pushed | None) -> tuple[Move, bool]:
+    """Read what became of a move; False where the target must be looked at again."""
     if line is None:
-        return None
+        return replace(move, reason="the target did not say"), False
     if line.flag in " +*-":
-        return move
+        return move, True
     if line.flag == "=":
-        return replace(move, result=RefResult.UNCHANGED, old=move.new)
+        return replace(move, result=RefResult.UNCHANGED, old=move.new), True
     if _KEPT.search(line.reason):
-        reason = "the target's default branch is kept"
-        return Move(move.ref, RefResult.UNCHANGED, move.old, move.old, reason)
-    if "[remote rejected]" not in line.summary or _RACE.search(line.reason):
-        return None
-    return replace(move, result=RefResult.REJECTED, reason=line.reason)
+        reason = "kept: it is the target's default branch"
+        return Move(move.ref, RefResult.UNCHANGED, move.old, move.old, reason), True
+    if "[remote rejected]" in line.summary and not _RACE.search(line.reason):
+        return refused(move, line.reason), True
+    return replace(move, reason=line.reason), False
+
+
+def refused(move: Move, reason: str, *, transient: bool = False) -> Move:
+    """Make it a move that was not carried out."""
+    return replace(move, result=RefResult.REJECTED, reason=reason, transient=transient)
 
 
 def _immutable(ref: str, want: Wanted) -> bool:
@@ -162,6 +170,46 @@ def _gone(views: Views) -> list[tuple[str, str]]:
         for ref, oid in views.target.items()
         if ref not in views.wanted and views.selection.origin(ref) is not None
     )
+
+
+def _unobstructed(moves: Iterable[Move], views: Views) -> Iterator[Move]:
+    """Refuse refs that files and folders of the target's other refs stand against."""
+    made = list(moves)
+    if not any(m.result is RefResult.CREATED for m in made):
+        yield from made
+        return
+    gone = {m.ref for m in made if m.result is RefResult.DELETED}
+    there = views.target.keys() - gone
+    folders = {f for ref in there for f in _folders(ref)}
+    for move in made:
+        bars = [f for f in _folders(move.ref) if f in there]
+        barred = move.result is RefResult.CREATED and (bars or move.ref in folders)
+        yield _barred(move, bars) if barred else move
+
+
+def _barred(move: Move, bars: Sequence[str]) -> Move:
+    what = bars[0] if bars else f"{move.ref}/..."
+    reason = f"{what} of the target stands in its way, and is not to be deleted"
+    return replace(move, result=RefResult.REJECTED, reason=reason, conflict=True)
+
+
+def _folders(ref: str) -> list[str]:
+    parts = ref.split("/")
+    return ["/".join(parts[:n]) for n in range(3, len(parts))]
+
+
+def _missing(views: Views) -> list[Move]:
+    return [
+        Move(
+            ref,
+            RefResult.REJECTED,
+            views.target.get(ref),
+            None,
+            f"the source has no {src}",
+        )
+        for ref, src in views.selection.exact.items()
+        if ref not in views.wanted
+    ]
 
 
 def _deletion(ref: str, old: str, views: Views) -> Move:

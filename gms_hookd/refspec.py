@@ -114,6 +114,16 @@ class Selection:
         one = len(self.specs) == 1 and not self.specs[0].glob
         return self.specs[0] if one else None
 
+    @property
+    def takes_head(self) -> bool:
+        """Whether the source's HEAD is asked for by this name."""
+        return any(s.src == "HEAD" for s in self.specs)
+
+    @property
+    def exact(self) -> dict[str, str]:
+        """The refs that are named in full: target's name -> source's name."""
+        return {s.dst: s.src for s in self.specs if not s.glob}
+
     def wanted(self, source: Iterable[tuple[str, str]]) -> dict[str, Wanted]:
         """Map what the source has, (ref, oid), to what the target should have.
 

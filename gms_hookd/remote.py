@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gms_hookd import porcelain
 from gms_hookd.git import Git
@@ -53,6 +53,11 @@ class Remote:
         )
         if done.status or done.ended:
             raise done.failure("fetch")
+
+    def within(self, deadline: float) -> "Remote":
+        """Give it another end of time (time.monotonic)."""
+        limits = replace(self.git.limits, deadline=deadline)
+        return replace(self, git=replace(self.git, limits=limits))
 
     def refs(self, *options: str) -> dict[str, str]:
         """Read its refs, without peeled tags; raises GitError."""

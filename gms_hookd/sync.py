@@ -1,9 +1,10 @@
 """Carries out one sync: fetch the source, class each ref, push under leases."""
 
 import errno
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gms_hookd import cache, giturl, refspec
@@ -11,9 +12,11 @@ from gms_hookd.cache import Cache
 from gms_hookd.git import Git, Limits, Stop, environment
 from gms_hookd.giterror import GitError, Kind
 from gms_hookd.giturl import GitUrl
+from gms_hookd.intake import Intake
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.order import DOUBT, Order, Outcome, summarised
-from gms_hookd.plan import Move, Views, decide, held, judged, pairs
+from gms_hookd.outlet import Outlet, Pin
+from gms_hookd.plan import Move, Views, decide, held, pairs
 from gms_hookd.redact import one_line
 from gms_hookd.refspec import Selection, Wanted
 from gms_hookd.remote import Remote
@@ -21,8 +24,8 @@ from gms_hookd.runlog import RunLog
 
 __all__ = ["Engine", "Order", "Outcome", "Settings", "Stop", "cache_key"]
 
-ROUNDS = 4  # times that a target is read again because it moved under a push
-AFTERMATH = 15.0  # seconds to find out what became of a push that was cut off
+TOLD = 200  # refs that a run's log names
+EMPTY: Mapping[str, Pin] = {}
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -114,103 +117,99 @@ class _Run:
         self._target = target
         self._log = cached.git.limits.log
         self._known = {r: o.removeprefix(DOUBT) for r, o in order.known.items()}
+        self._wanted: dict[str, Wanted] = {}
+        self._empty = False
 
     def plan(self) -> Outcome:
         """Class every ref against the target as it is now."""
-        views = self._views(self._wanted(), self._read())
+        self._take_in()
+        views = self._views(self._target.refs())
         moves = self._decide(views)
         return self._outcome(moves, held(moves, views))
 
     def sync(self) -> Outcome:
         """Bring the target up to date, as far as the task allows."""
-        wanted = self._wanted()
-        remembered = self._remembered(wanted)
-        views = self._views(wanted, self._read() if remembered is None else remembered)
-        moves = self._decide(views)
-        if remembered is not None and any(m.conflict for m in moves):
-            views = self._views(wanted, self._read())
-            moves = self._decide(views)
+        self._take_in()
+        views, moves = self._first_look()
         reason = held(moves, views)
         if reason and not self._order.confirmed:
             return self._outcome(moves, reason)
-        return self._outcome(self._carry_out(moves, views))
+        outlet = Outlet(
+            self._cache, self._target, self._label(), self._again, self._first(views)
+        )
+        settled = outlet.settle(moves)
+        return self._outcome(settled, pins=outlet.pins)
 
-    def _wanted(self) -> dict[str, Wanted]:
+    def _take_in(self) -> None:
         self._cache.prepare()
-        self._source.fetch(self._selection.fetched(), "--prune")
-        return self._selection.wanted(self._cache.source_refs().items())
+        served = Intake(self._selection, self._cache, self._source).served()
+        self._wanted = self._selection.wanted(served.refs.items())
+        self._empty = served.empty
 
-    def _remembered(self, wanted: Mapping[str, Wanted]) -> dict[str, str] | None:
+    def _first_look(self) -> tuple[Views, tuple[Move, ...]]:
+        """Class by what is remembered; by what the target has where that is not sure.
+
+        A remembered tip is as good as a read one for a push, whose lease proves it,
+        but not for a refusal.
+        """
+        if self._trusts_memory():
+            views = self._views(self._known)
+            moves = self._decide(views)
+            if all(m.result is not RefResult.REJECTED for m in moves):
+                return views, moves
+        views = self._views(self._target.refs())
+        return views, self._decide(views)
+
+    def _trusts_memory(self) -> bool:
         order = self._order
         if not order.known or order.task.prune or order.verify or order.confirmed:
-            return None
-        doubtful = any(order.known.get(ref, "").startswith(DOUBT) for ref in wanted)
-        return None if doubtful else self._known
+            return False
+        known = order.known
+        return not any(known.get(ref, "").startswith(DOUBT) for ref in self._wanted)
 
-    def _read(self) -> dict[str, str]:
-        return self._target.refs()
+    def _again(self, target: Remote) -> tuple[Move, ...]:
+        return self._decide(self._views(target.refs()))
 
-    def _views(self, wanted: Mapping[str, Wanted], target: Mapping[str, str]) -> Views:
+    def _views(self, target: Mapping[str, str]) -> Views:
         prune = self._order.task.prune
-        return Views(wanted, target, self._known, prune, self._selection)
+        known, selection = self._known, self._selection
+        return Views(self._wanted, target, known, prune, selection, self._empty)
 
     def _decide(self, views: Views) -> tuple[Move, ...]:
         return decide(views, self._cache.kin(pairs(views)))
 
-    def _carry_out(self, moves: Sequence[Move], views: Views) -> list[Move]:
-        settled = [m for m in moves if not m.acts]
-        doing = [m for m in moves if m.acts]
-        for _ in range(ROUNDS):
-            done, open_ = self._push(doing)
-            settled += done
-            doing = self._again(open_, views, settled) if open_ else []
-            if not doing:
-                return settled
-        return settled + [_gave_up(m) for m in doing]
+    def _first(self, views: Views) -> str | None:
+        """Name the branch that an empty target should see first, to make it default."""
+        if views.target or len(self._wanted) < 2:
+            return None
+        head = self._source.head()
+        return next((r for r, w in self._wanted.items() if w.source == head), None)
 
-    def _push(self, moves: Sequence[Move]) -> tuple[list[Move], list[Move]]:
-        """Push; give the moves that are settled, and those that must be seen again."""
-        done: list[Move] = []
-        unsure: list[Move] = []
-        for part in _phases(moves):
-            report = self._target.push(part)
-            if report.error:
-                raise report.error
-            for move in part:
-                verdict = judged(move, report.lines.get(move.ref))
-                (done if verdict else unsure).append(verdict or move)
-        return done, unsure
+    def _label(self) -> str:
+        now = time.time()
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
+        return f"{self._order.task.id}/{stamp}.{int(now * 1000) % 1000:03d}Z"
 
-    def _again(
-        self, unsure: Sequence[Move], views: Views, settled: list[Move]
-    ) -> list[Move]:
-        refs = {m.ref for m in unsure}
-        self._log.line("the target has moved: reading it again")
-        moves = self._decide(self._views(views.wanted, self._read()))
-        moves = tuple(m for m in moves if m.ref in refs)
-        settled += [m for m in moves if not m.acts]
-        return [m for m in moves if m.acts]
-
-    def _outcome(self, moves: Sequence[Move], reason: str = "") -> Outcome:
-        outcome = summarised(self._order, moves, reason)
-        for move in moves:
-            if move.result is not RefResult.UNCHANGED or len(moves) == 1:
-                self._log.line(_told(move))
+    def _outcome(
+        self, moves: Sequence[Move], guard: str = "", pins: Mapping[str, Pin] = EMPTY
+    ) -> Outcome:
+        restore = [self._restore(m, pins[m.ref]) for m in moves if m.ref in pins]
+        outcome = summarised(self._order, moves, guard, restore)
+        told = [m for m in moves if m.result is not RefResult.UNCHANGED]
+        for move in (told or moves)[:TOLD]:
+            self._log.line(_told(move))
+        for _, _, _, command in restore[:TOLD]:
+            self._log.line(f"to restore: {command}")
         if outcome.error_message:
             self._log.line(f"{outcome.status}: {outcome.error_message}")
         return outcome
 
-
-def _phases(moves: Sequence[Move]) -> list[list[Move]]:
-    """Put deletions first: a new feat/one needs the place of an old feat."""
-    gone = [m for m in moves if m.result is RefResult.DELETED]
-    rest = [m for m in moves if m.result is not RefResult.DELETED]
-    return [part for part in (gone, rest) if part]
-
-
-def _gave_up(move: Move) -> Move:
-    reason = "the target moved at each try"
-    return replace(move, result=RefResult.REJECTED, reason=reason)
+    def _restore(self, move: Move, pin: Pin) -> tuple[str, str, str, str]:
+        lease = f"--force-with-lease={move.ref}:{move.new or ''}"
+        place = f"--git-dir={self._cache.path}"
+        spec = f"{pin.kept}:{pin.ref}"
+        command = shlex.join(("git", place, "push", lease, self._target.url, spec))
+        return pin.ref, pin.oid, pin.kept, command
 
 
 def _told(move: Move) -> str:

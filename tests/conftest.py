@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from gitkit import Bench, Repo
 
 from gms_hookd.desk import Desk
 from gms_hookd.hooks import Gate, GmsHook
@@ -76,3 +77,20 @@ def make_app(desk):
 @pytest.fixture
 def app(make_app):
     return make_app()
+
+
+@pytest.fixture
+def source(tmp_path):
+    repo = Repo(tmp_path / "source.git")
+    repo.commit()
+    return repo
+
+
+@pytest.fixture
+def target(tmp_path):
+    return Repo(tmp_path / "target.git")
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)

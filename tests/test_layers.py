@@ -19,6 +19,7 @@ LAYERS = (
     {"giterror", "plan", "runlog"},
     {"git", "order"},
     {"cache", "remote"},
+    {"intake", "outlet"},
     {"state", "listener", "live"},
     {"config", "store", "forges"},
     {"desk", "sync", "views"},

@@ -1,26 +1,8 @@
 """The engine against real repositories: one branch to one branch."""
 
-import pytest
-from gitkit import Bench, Repo, task
+from gitkit import task
 
 from gms_hookd.model import RefResult, RunStatus
-
-
-@pytest.fixture
-def source(tmp_path):
-    repo = Repo(tmp_path / "source.git")
-    repo.commit()
-    return repo
-
-
-@pytest.fixture
-def target(tmp_path):
-    return Repo(tmp_path / "target.git")
-
-
-@pytest.fixture
-def bench(tmp_path):
-    return Bench(tmp_path)
 
 
 def test_one_branch_is_created_under_its_new_name(source, target, bench):

@@ -1,0 +1,96 @@
+"""Brings what the source serves into its cache, and mends what stands in the way."""
+
+from dataclasses import dataclass
+
+from gms_hookd.cache import Cache
+from gms_hookd.giterror import GitError, Kind
+from gms_hookd.refspec import CACHED, Selection
+from gms_hookd.remote import Remote
+
+TRIES = 5  # a fetch is tried again after each thing that was mended
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The refs that the source serves now, of those selected; by its own names."""
+
+    refs: dict[str, str]
+    empty: bool
+
+
+class Intake:
+    """One fetch, with a cure for each known ill; each cure is tried once."""
+
+    def __init__(self, selection: Selection, cached: Cache, source: Remote) -> None:
+        self._selection = selection
+        self._cache = cached
+        self._source = source
+        self._specs = selection.fetched()
+        self._seen: dict[str, str] | None = None
+        self._cures = [self._missing, self._format, self._in_the_way, self._stale_lock]
+
+    def served(self) -> Served:
+        """Fetch, and tell what there is; raises GitError."""
+        self._fetch()
+        if self._seen is None:
+            refs = self._cached()
+            return Served(refs, empty=not refs)
+        refs = {r: o for r, o in self._cached().items() if r in self._seen}
+        return Served(refs, empty=not self._seen)
+
+    def _cached(self) -> dict[str, str]:
+        single = self._selection.single
+        if single is None:
+            return self._cache.source_refs()
+        oid = self._cache.source_ref(single.src)
+        return {single.src: oid} if oid else {}
+
+    def _fetch(self) -> None:
+        for _ in range(TRIES):
+            try:
+                if self._specs:
+                    self._source.fetch(self._specs, "--prune")
+            except GitError as error:
+                self._cure(error)
+            else:
+                return
+        raise GitError(Kind.OTHER, "the source changes faster than it can be fetched")
+
+    def _cure(self, error: GitError) -> None:
+        for cure in self._cures:
+            if cure(error):
+                self._cures.remove(cure)
+                return
+        raise error
+
+    def _missing(self, error: GitError) -> bool:
+        if "couldn't find remote ref" not in error.stderr:
+            return False
+        self._seen = self._source.refs()
+        head = self._source.head() if self._selection.takes_head else None
+        if head in self._seen:
+            self._seen["HEAD"] = self._seen[head]
+        self._specs = tuple(s for s in self._specs if self._is_served(s))
+        return True
+
+    def _is_served(self, spec: str) -> bool:
+        name = spec.removeprefix("+").partition(":")[0]
+        return "*" in name or spec.startswith("^") or name in (self._seen or ())
+
+    def _format(self, error: GitError) -> bool:
+        text = error.stderr.lower()
+        if "hash algorithm" not in text and "mismatched algorithms" not in text:
+            return False
+        other = {"sha1": "sha256", "sha256": "sha1"}[self._cache.object_format()]
+        self._cache.git.limits.log.line(f"the source is a {other} repository")
+        self._cache.remake(other)
+        return True
+
+    def _in_the_way(self, error: GitError) -> bool:
+        """Drop what another task fetched: its refs/heads/feat bars our feat/one."""
+        if f"'{CACHED}" not in error.stderr or "cannot lock ref" not in error.stderr:
+            return False
+        return "exists; cannot create" in error.stderr and self._cache.drop_source()
+
+    def _stale_lock(self, error: GitError) -> bool:
+        return error.kind is Kind.LOCK and self._cache.sweep()

@@ -1,0 +1,144 @@
+"""Pushes moves to a target until each is settled: done, refused, or no longer due."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from gms_hookd.cache import BACKUPS, Cache
+from gms_hookd.giterror import GitError, Kind
+from gms_hookd.model import RefResult
+from gms_hookd.plan import Move, judged, refused
+from gms_hookd.remote import Remote, Report
+
+ROUNDS = 4  # times that a target is read again because it moved under a push
+AFTERMATH = 15.0  # seconds to find out what became of a push that was cut off
+UNSURE = (Kind.TIMEOUT, Kind.NETWORK, Kind.SIGNAL, Kind.OTHER, Kind.DISK, Kind.SIZE)
+LOST = (RefResult.FORCED, RefResult.DELETED)
+
+Again = Callable[[Remote], tuple[Move, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A tip that the target had, and the ref of the cache that keeps it."""
+
+    ref: str
+    oid: str
+    kept: str
+
+
+class Outlet:
+    """One run's way to its target; again reads the target and decides anew."""
+
+    def __init__(
+        self, cached: Cache, target: Remote, label: str, again: Again, first: str | None
+    ) -> None:
+        self._cache = cached
+        self._target = target
+        self._label = label
+        self._again = again
+        self._first = first
+        self._log = cached.git.limits.log
+        self.pins: dict[str, Pin] = {}
+
+    def settle(self, moves: Sequence[Move]) -> list[Move]:
+        """Carry out what is to be done; tell what became of every ref."""
+        settled = {m.ref: m for m in moves}
+        open_ = [m for m in moves if m.acts]
+        for _ in range(ROUNDS):
+            if not open_:
+                break
+            done, unsure = self._push(self._pinned(open_))
+            settled.update((m.ref, m) for m in done)
+            open_ = self._seen_again(unsure, settled)
+        settled.update((m.ref, refused(m, "the target moved each time")) for m in open_)
+        return list(settled.values())
+
+    def _push(self, moves: Sequence[Move]) -> tuple[list[Move], list[Move]]:
+        """Give the moves that are settled, and those to be looked at again."""
+        done = [m for m in moves if not m.acts]
+        unsure: list[Move] = []
+        for part in self._phases(m for m in moves if m.acts):
+            report = self._target.push(part)
+            if report.error:
+                done += self._aftermath(part, report)
+                continue
+            for move in part:
+                verdict, settled = judged(move, report.lines.get(move.ref))
+                (done if settled else unsure).append(verdict)
+        return done, unsure
+
+    def _phases(self, moves: Iterable[Move]) -> list[list[Move]]:
+        """Put deletions first, for feat/one needs feat's place, then the default."""
+        parts: list[list[Move]] = [[], [], []]
+        for move in moves:
+            deleted = move.result is RefResult.DELETED
+            parts[0 if deleted else 1 if move.ref == self._first else 2].append(move)
+        return [part for part in parts if part]
+
+    def _seen_again(
+        self, unsure: Sequence[Move], settled: dict[str, Move]
+    ) -> list[Move]:
+        if not unsure:
+            return []
+        self._log.line("the target is not as expected: reading it again")
+        tried = {m.ref: m for m in unsure}
+        anew = {m.ref: m for m in self._again(self._target) if m.ref in tried}
+        open_ = []
+        for ref, move in tried.items():
+            now = anew.get(ref) or replace(move, result=RefResult.UNCHANGED)
+            if now.acts and now != replace(move, reason=None):
+                open_.append(now)
+            else:
+                settled[ref] = _same_again(move) if now.acts else now
+        return open_
+
+    def _aftermath(self, part: Sequence[Move], report: Report) -> list[Move]:
+        """Ask the target what arrived of a push that broke off."""
+        error = report.error
+        if error is None or error.kind not in UNSURE:
+            raise error or GitError(Kind.OTHER, "push failed")
+        try:
+            now = self._target.within(time.monotonic() + AFTERMATH).refs()
+        except GitError:
+            return [refused(m, str(error), transient=error.transient) for m in part]
+        return [
+            m
+            if now.get(m.ref) == m.new
+            else refused(m, str(error), transient=error.transient)
+            for m in part
+        ]
+
+    def _pinned(self, moves: Sequence[Move]) -> list[Move]:
+        """Keep in the cache what the target is about to lose."""
+        lost = {m.ref: m.old for m in moves if m.result in LOST and m.old}
+        if not lost:
+            return list(moves)
+        pins = {r: Pin(r, oid, self._kept(r)) for r, oid in lost.items()}
+        absent = self._cache.lacks(lost.values())
+        self._cache.pin({p.kept: p.oid for p in pins.values() if p.oid not in absent})
+        bad = self._bring(p for p in pins.values() if p.oid in absent)
+        self.pins.update((r, p) for r, p in pins.items() if r not in bad)
+        return [refused(m, bad[m.ref]) if m.ref in bad else m for m in moves]
+
+    def _bring(self, pins: Iterable[Pin]) -> dict[str, str]:
+        """Fetch old tips that only the target has; tell which could not be had."""
+        wanted = list(pins)
+        if not wanted:
+            return {}
+        try:
+            self._target.fetch([f"+{p.ref}:{p.kept}" for p in wanted])
+        except GitError as error:
+            return {p.ref: f"its old tip could not be kept: {error}" for p in wanted}
+        moved = [p for p in wanted if self._cache.ref(p.kept) != p.oid]
+        return {p.ref: "the target moved while its old tip was kept" for p in moved}
+
+    def _kept(self, ref: str) -> str:
+        return f"{BACKUPS}{self._label}/{ref.removeprefix('refs/')}"
+
+
+def _same_again(move: Move) -> Move:
+    """Refuse a move that the target turned down although nothing stands against it."""
+    reason = move.reason or "the target did not take it"
+    busy = "lock" in reason and "exists;" not in reason
+    return refused(move, reason, transient=busy)
