@@ -8,9 +8,7 @@ def loads(body: bytes) -> Any:
     """Read one JSON text (RFC 8259); ValueError for anything that is not exactly it."""
     text = body.decode("utf-8")
     try:
-        return json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_refuse_constant
-        )
+        return _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -29,3 +27,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+# json.loads would make one at every call.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)

@@ -86,62 +86,68 @@ def accept(
     db: Connection, arrival: Arrival, task_id: int, wish: Wish, now: int
 ) -> Answer:
     """Take a verified delivery for one task: 200 with its run, 404 or 409."""
-    status, reason = _acceptance(db, task_id)
-    wanted = [task_id] if status == 200 else []
-    delivery = deliveries.record(db, arrival, status, reason, wanted)
-    if status != 200:
-        return Answer(status, reason, delivery)
-    run_id = _enqueue(db, tasks.get(db, task_id), wish, now)
+    found = _find(db, task_id)
+    if found is None or not found.enabled:
+        problem = (404, "no task") if found is None else (409, "disabled task")
+        reason = f"{problem[1]} {task_id}"
+        delivery = deliveries.record(db, arrival, problem[0], reason)
+        return Answer(problem[0], reason, delivery)
+    delivery = deliveries.record(db, arrival, 200, "accepted", [task_id])
+    run_id = _enqueue(db, found, wish, now)
     deliveries.link(db, delivery, run_id)
-    return Answer(status, reason, delivery, (run_id,))
-
-
-def _acceptance(db: Connection, task_id: int) -> tuple[int, str]:
-    row = db.execute("SELECT enabled FROM tasks WHERE id=?", (task_id,)).fetchone()
-    if row is None:
-        return 404, f"no task {task_id}"
-    if not row[0]:
-        return 409, f"task {task_id} is disabled"
-    return 200, "accepted"
+    return Answer(200, "accepted", delivery, (run_id,))
 
 
 def order(db: Connection, task_id: int, wish: Wish, now: int) -> Run:
     """Queue a run by hand, or join the queued one; Clash if the task is disabled."""
-    task = tasks.get(db, task_id)
-    if not task.enabled:
-        raise Clash(f"task {task.name!r} is disabled: enable it first")
-    return get(db, _enqueue(db, task, wish, now))
+    found = _find(db, task_id)
+    if found is None:
+        raise Missing(f"no task {task_id}")
+    if not found.enabled:
+        raise Clash(f"task {task_id} is disabled: enable it first")
+    return get(db, _enqueue(db, found, wish, now))
 
 
-def _enqueue(db: Connection, task: Task, wish: Wish, now: int) -> int:
-    query = "SELECT id FROM runs WHERE status='queued' AND task_id=?"
-    row = db.execute(query, (task.id,)).fetchone()
-    if row is None:
-        return _insert(db, task, wish, now)
-    db.execute(
-        # The newest trigger names the sha to expect; only a person's hurry
-        # overrides the back-off of a run that waits for its next attempt.
-        "UPDATE runs SET hint=?, confirmed=max(confirmed,?),"
-        " due_ms=CASE WHEN ? THEN min(due_ms,?) ELSE due_ms END WHERE id=?",
-        (wish.hint, wish.confirmed, wish.urgent, now, row[0]),
-    )
-    return int(row[0])
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a run of a task would go: the queued run, if there is one."""
+
+    task_id: int
+    enabled: bool
+    run_id: int | None
+    hint: str | None
+    confirmed: bool
+    due: int | None
 
 
-def _insert(db: Connection, task: Task, wish: Wish, now: int) -> int:
+def _find(db: Connection, task_id: int) -> _Place | None:
+    row = db.execute(
+        "SELECT t.id,t.enabled,r.id,r.hint,r.confirmed,r.due_ms FROM tasks t"
+        " LEFT JOIN runs r ON r.status='queued' AND r.task_id=t.id WHERE t.id=?",
+        (task_id,),
+    ).fetchone()
+    return None if row is None else _Place(*row)
+
+
+def _enqueue(db: Connection, place: _Place, wish: Wish, now: int) -> int:
+    if place.run_id is None or place.due is None:
+        return _insert(db, place.task_id, wish, now)
+    # The newest trigger names the sha to expect; only a person's hurry overrides the
+    # back-off of a run that waits for its next attempt.
+    due = min(place.due, now) if wish.urgent else place.due
+    wanted = (wish.hint, place.confirmed or wish.confirmed, due)
+    if wanted != (place.hint, place.confirmed, place.due):
+        query = "UPDATE runs SET hint=?,confirmed=?,due_ms=? WHERE id=?"
+        db.execute(query, (*wanted, place.run_id))
+    return place.run_id
+
+
+def _insert(db: Connection, task_id: int, wish: Wish, now: int) -> int:
     cursor = db.execute(
         "INSERT INTO runs(task_id,task_key,task_name,status,trigger,confirmed,hint,"
-        "due_ms,created_ms) VALUES(?,?,?,'queued',?,?,?,?,?)",
-        (
-            task.id,
-            task.key,
-            task.name,
-            wish.trigger,
-            wish.confirmed,
-            wish.hint,
-            now,
-            now,
-        ),
+        "due_ms,created_ms) SELECT id,key,name,'queued',?,?,?,?,?"
+        " FROM tasks WHERE id=?",
+        (wish.trigger, wish.confirmed, wish.hint, now, now, task_id),
     )
     return cursor.lastrowid or 0
 
