@@ -18,21 +18,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import formatdate
-from enum import Enum
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from math import inf
 from socketserver import BaseServer
-from typing import NamedTuple
 
-from gms_hookd.http1 import CONTINUE, Message, Phase, Reader, serialise
+from gms_hookd.connection import LARGE, READ, UNWATCHED, Connection, Origin, failure
+from gms_hookd.http1 import serialise
+from gms_hookd.limits import Limits
 from gms_hookd.listener import Listener, adopt, listen
-from gms_hookd.message import Fault, Request, Response
+from gms_hookd.message import Request, Response
+from gms_hookd.postbox import Postbox
 from gms_hookd.quota import Quota
-from gms_hookd.tls import Channel, Context, TlsError
+from gms_hookd.tls import Context
 
 __all__ = [
     "Answer",
@@ -45,13 +44,9 @@ __all__ = [
 ]
 
 Answer = Callable[[Request], "Future[Response]"]
+Call = Callable[[], None]
 
-RECEIVE = 64 * 1024
 ACCEPT_BATCH = 64
-READ = select.EPOLLIN
-WRITE = select.EPOLLOUT
-UNWATCHED = -1
-LARGE = 64 * 1024  # bodies above it are counted, and answered outside the loop
 POOL = 2
 SWEEP = 0.25
 CONTROL_CONNECTIONS = 128
@@ -59,329 +54,6 @@ LATE_CONNECTIONS = 64
 OTHER_DESCRIPTORS = 512  # for git's pipes, the store, the two above
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What peers may cost; times are in seconds and absolute.
-
-    `body` and `held` are bytes: of one body, and of all large ones that are not
-    answered yet. A connection over `connections` or `per_address` is told 503, but may
-    still ask for one of `always`.
-    """
-
-    body: int = 25 * 1024 * 1024
-    held: int = 200 * 1024 * 1024
-    connections: int = 16_384
-    per_address: int = 1_024
-    always: frozenset[str] = frozenset({"/healthz"})
-    head_time: float = 10.0
-    body_time: float = 30.0
-    # The longest ?wait= is 300.
-    answer_time: float = 330.0
-    send_time: float = 30.0
-    # Longer than the 60 s for which nginx keeps an idle connection to us.
-    idle_time: float = 65.0
-    linger_time: float = 5.0
-    # A peer that shut its sending side may still wait for a quick answer.
-    gone_time: float = 5.0
-    late_time: float = 0.5
-
-
-class Origin(NamedTuple):
-    """Where a connection comes from: the peer's address and the listener it chose.
-
-    It is `late` when there was no place left for it.
-    """
-
-    peer: str
-    listener: Listener
-    late: bool
-
-
-class State(Enum):
-    """What a connection waits for."""
-
-    SHAKING = "shaking"
-    READING = "reading"
-    ANSWERING = "answering"
-    SENDING = "sending"
-    LINGERING = "lingering"
-    CLOSED = "closed"
-
-
-class Connection(BaseHTTPRequestHandler):
-    """One connection, one request at a time.
-
-        (SHAKING ->) READING -> ANSWERING -> SENDING -> READING    kept alive
-                                                     -> CLOSED     nothing unread
-                                                     -> LINGERING -> CLOSED
-
-    SHAKING is TLS's handshake, computed by another thread. A refused request takes the
-    same way with a fault, and always lingers: closing with bytes unread would reset the
-    connection before the peer has read the answer.
-    """
-
-    server: "Server"
-    request: socket.socket
-
-    def __init__(
-        self, request: socket.socket, client_address: Origin, server: "Server"
-    ) -> None:
-        # Not the base's: that would read and answer here, holding the thread.
-        self.request = request
-        self.peer, self.listener, self.late = client_address
-        self.server = server
-        self.state = State.READING
-        limits = server.limits
-        self.deadline = server.now + (
-            limits.late_time if self.late else limits.head_time
-        )
-        self.interest = UNWATCHED
-        self.held = 0
-        self._tls = Channel(self.listener.tls) if self.listener.tls else None
-        self._reader = Reader(server.limits.body)
-        self._phase = Phase.HEAD
-        self._asked: Request | None = None
-        self._keep_alive = False
-        self._old = False
-        self._unsent = b""
-
-    @property
-    def idle(self) -> bool:
-        """Whether the peer has asked for nothing that is still open."""
-        return self.state is State.READING and self._reader.phase is Phase.IDLE
-
-    def handle(self) -> None:
-        """Go on with what the socket has or takes."""
-        if self.state is State.READING:
-            self._read()
-        elif self.state is State.SENDING:
-            self._send()
-        elif self.state is State.LINGERING and self._receive() == b"":
-            self.finish()
-
-    def stir(self, event: int) -> None:
-        """Take what epoll found."""
-        if self.state not in (State.ANSWERING, State.SHAKING):
-            self.handle()
-        elif event & (select.EPOLLHUP | select.EPOLLERR):
-            self.finish()
-        elif event & select.EPOLLRDHUP:
-            gone = self.server.now + self.server.limits.gone_time
-            self.deadline = min(self.deadline, gone)
-            self.server.watch(self, 0)
-        else:
-            self.server.watch(self, select.EPOLLRDHUP)
-
-    def advance(self) -> None:
-        """Answer the next whole request, if there is one."""
-        message = self._reader.next()
-        if message is None:
-            self._await_more()
-        elif self.late and message.head.path not in self.server.limits.always:
-            self.turn_away()
-        else:
-            self._ask(message)
-
-    def reply(self, request: Request, response: Response) -> None:
-        """Send the answer to `request`, if somebody still waits for it."""
-        if self._asked is not request:
-            return
-        self._asked = None
-        self.server.hold(self, 0)
-        self._keep_alive = self._keep_alive and not self.server.stopping
-        option = self._connection_option()
-        self._begin_sending(self.server.bytes_of(request, response, option))
-
-    def turn_away(self) -> None:
-        """Send the one answer that costs nothing."""
-        self._keep_alive = False
-        request = Request("", "", id=self.server.new_id())
-        self._begin_sending(self.server.bytes_of(request, _full(request), "close"))
-
-    def check(self) -> None:
-        """Act on the deadline; see to it that a peer going away is noticed."""
-        if self.deadline <= self.server.now:
-            self.expire()
-        elif self.state is State.ANSWERING and self.interest == UNWATCHED:
-            self.server.watch(self, select.EPOLLRDHUP)
-
-    def expire(self) -> None:
-        """End what takes too long, with an answer where one is due."""
-        if self.state is State.ANSWERING and self._asked:
-            late = _failure(self._asked, 503, "no answer in time")
-            self.reply(self._asked, late)
-        elif self.state is not State.READING:
-            self.finish()
-        elif self.late:
-            self.turn_away()
-        elif self._reader.phase is Phase.IDLE:
-            self.finish()
-        else:
-            self._ask(self._reader.refuse(Fault(408, "request took too long")))
-
-    def finish(self) -> None:
-        """Close at once."""
-        if self.state is not State.CLOSED:
-            self.state = State.CLOSED
-            self._asked = None
-            self.server.forget(self)
-            self.request.close()
-
-    def _read(self) -> None:
-        data = self._receive()
-        if data is None:
-            self.server.watch(self, READ)
-        elif not data:
-            self._end()
-        elif self._tls is None:
-            self._reader.feed(data)
-            self.advance()
-        elif self._tls.established:
-            self._open(self._tls, data)
-        else:
-            self.state = State.SHAKING
-            self.server.shake(self, partial(self._tls.shake, data))
-
-    def _receive(self) -> bytes | None:
-        """Return what is there, b"" at the end, None when there is nothing yet."""
-        try:
-            return self.request.recv(RECEIVE, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return b""
-
-    def shaken(self, done: "Future[None]") -> None:
-        """Go on after a step of the handshake."""
-        if self.state is not State.SHAKING or self._tls is None:
-            return
-        self._push(self._tls.outgoing())
-        if done.exception():
-            self.finish()
-            return
-        self.state = State.READING
-        # What came with the last step is plain text already.
-        self._open(self._tls, b"") if self._tls.established else self._read()
-
-    def _open(self, tls: Channel, data: bytes) -> None:
-        try:
-            plain = tls.open(data)
-        except TlsError:
-            self._push(tls.outgoing())
-            self.finish()
-            return
-        self._push(tls.outgoing())
-        if plain:
-            self._reader.feed(plain)
-            self.advance()
-        elif tls.ended:
-            self._end()
-        else:
-            self.server.watch(self, READ)
-
-    def _end(self) -> None:
-        message = self._reader.eof()
-        if message is None:
-            self.finish()
-        else:
-            self._ask(message)
-
-    def _await_more(self) -> None:
-        held = self._reader.held
-        if held > LARGE and not self.server.hold(self, held):
-            self._ask(self._reader.refuse(Fault(503, "too many large requests")))
-            return
-        if self._reader.owes_continue():
-            self._push(self._sealed(CONTINUE))
-        self._note_phase()
-        self.server.watch(self, READ)
-
-    def _note_phase(self) -> None:
-        phase = self._reader.phase
-        if phase is not self._phase and not self.late:
-            self._phase = phase
-            self.deadline = self.server.now + self.server.time_for(phase)
-
-    def _ask(self, message: Message) -> None:
-        head, body, fault = message
-        self._keep_alive = fault is None and not self.late and head.keep_alive
-        self._old = head.minor == 0
-        self._asked = request = Request(
-            head.method,
-            head.path,
-            head.query,
-            head.headers,
-            body,
-            self.peer,
-            self.listener.control,
-            self.server.new_id(),
-            fault,
-        )
-        self.state = State.ANSWERING
-        self.deadline = self.server.now + self.server.limits.answer_time
-        self.server.ask(self, request)
-
-    def _connection_option(self) -> str:
-        if not self._keep_alive:
-            return "close"
-        return "keep-alive" if self._old else ""
-
-    def _begin_sending(self, data: bytes) -> None:
-        self._unsent = self._sealed(data, last=not self._keep_alive)
-        self.state = State.SENDING
-        self.deadline = self.server.now + self.server.limits.send_time
-        self._send()
-
-    def _sealed(self, data: bytes, last: bool = False) -> bytes:
-        if self._tls is None:
-            return data
-        return self._tls.seal(data, last) if self._tls.established else b""
-
-    def _push(self, data: bytes) -> int:
-        """Send what goes at once; return how much that was, -1 on a broken socket."""
-        try:
-            return self.request.send(data, socket.MSG_DONTWAIT) if data else 0
-        except BlockingIOError:
-            return 0
-        except OSError:
-            return -1
-
-    def _send(self) -> None:
-        sent = self._push(self._unsent)
-        if sent < 0:
-            self.finish()
-        elif sent < len(self._unsent):
-            self._unsent = self._unsent[sent:]
-            self.server.watch(self, WRITE)
-        elif self._keep_alive:
-            self._rest()
-        elif self.interest == UNWATCHED and self._reader.phase is Phase.IDLE:
-            self.finish()
-        else:
-            self._linger()
-
-    def _rest(self) -> None:
-        self.state = State.READING
-        self._unsent = b""
-        self._phase = Phase.DEAD
-        self._note_phase()
-        if self._reader.held:
-            self.server.go_on(self)
-        else:
-            self.server.watch(self, READ)
-
-    def _linger(self) -> None:
-        self.state = State.LINGERING
-        self._unsent = b""
-        self.deadline = self.server.now + self.server.linger_time()
-        try:
-            self.request.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.finish()
-            return
-        self.server.watch(self, READ)
 
 
 class Server(ThreadingHTTPServer):
@@ -422,11 +94,7 @@ class Server(ThreadingHTTPServer):
         self._large = ThreadPoolExecutor(POOL, "large-body")
         self._handshakes = ThreadPoolExecutor(POOL, "handshake")
         self._epoll = select.epoll()
-        self._outbox: deque[tuple[Connection, Callable[[], None]]] = deque()
-        self._alarm, self._bell = socket.socketpair()
-        self._alarm.setblocking(False)
-        self._bell.setblocking(False)
-        self._rung = False
+        self._postbox: Postbox[tuple[Connection, Call]] = Postbox()
         self._next_sweep = self._next_note = self.now
         self._sweep_time = SWEEP
         self._paused = True
@@ -439,7 +107,7 @@ class Server(ThreadingHTTPServer):
         self._stopped.clear()
         self._sweep_time = poll_interval
         try:
-            self._epoll.register(self._alarm.fileno(), READ)
+            self._epoll.register(self._postbox, READ)
             self._resume()
             while self._serving():
                 self._turn(poll_interval)
@@ -451,7 +119,7 @@ class Server(ThreadingHTTPServer):
     def drain(self, seconds: float) -> None:
         """Accept nothing new, answer what is in flight, and end within `seconds`."""
         self._stop_at = self._clock() + seconds
-        self._wake()
+        self._postbox.ring()
         self._stopped.wait()
 
     def shutdown(self) -> None:
@@ -465,8 +133,7 @@ class Server(ThreadingHTTPServer):
         for pool in (self._large, self._handshakes):
             pool.shutdown(cancel_futures=True)
         self._epoll.close()
-        self._alarm.close()
-        self._bell.close()
+        self._postbox.close()
 
     def reload_tls(self, context: Context) -> None:
         """Greet new connections with another certificate."""
@@ -487,11 +154,13 @@ class Server(ThreadingHTTPServer):
         else:
             future.add_done_callback(partial(self._post, connection, request))
 
-    def shake(self, connection: Connection, step: Callable[[], None]) -> None:
+    def shake(self, connection: Connection, step: Call) -> None:
         """Have a step of the TLS handshake computed."""
         future = self._handshakes.submit(step)
         future.add_done_callback(
-            lambda done: self._call(connection, partial(connection.shaken, done))
+            lambda done: self._postbox.post(
+                (connection, partial(connection.shaken, done))
+            )
         )
 
     def hold(self, connection: Connection, size: int) -> bool:
@@ -514,7 +183,7 @@ class Server(ThreadingHTTPServer):
             self._epoll.modify(connection.request.fileno(), interest)
         connection.interest = interest
 
-    def go_on(self, connection: Connection) -> None:
+    def line_up(self, connection: Connection) -> None:
         """Let `connection` take its next request when the others had their turn."""
         self._ready.append(connection)
 
@@ -527,20 +196,6 @@ class Server(ThreadingHTTPServer):
         else:
             self._places_of(connection.listener).give_back(connection.peer)
 
-    def time_for(self, phase: Phase) -> float:
-        """Return how many seconds a peer has for `phase` of a request."""
-        if phase is Phase.IDLE:
-            return self.limits.idle_time
-        return self.limits.head_time if phase is Phase.HEAD else self.limits.body_time
-
-    def time_to_begin(self, late: bool) -> float:
-        """Return how many seconds a new connection has for its first request's head."""
-        return self.limits.late_time if late else self.limits.head_time
-
-    def linger_time(self) -> float:
-        """Return how many seconds a peer has to read an answer after which we close."""
-        return 0.5 if self.stopping else self.limits.linger_time
-
     def new_id(self) -> str:
         """Return an id that no other request of this process has: 16 hex digits."""
         return f"{next(self._ids) & 0xFFFF_FFFF_FFFF_FFFF:016x}"
@@ -552,7 +207,7 @@ class Server(ThreadingHTTPServer):
             return serialise(response, date=date, connection=connection, body=body)
         except ValueError:
             log.exception("response not sendable request=%s", request.id)
-            broken = _failure(request, 500, "internal error")
+            broken = failure(request, 500, "internal error")
             return serialise(broken, date=date, connection=connection, body=body)
 
     def _serving(self) -> bool:
@@ -584,11 +239,10 @@ class Server(ThreadingHTTPServer):
         listener = self._listeners.get(descriptor)
         if listener is not None:
             self._accept(listener)
-        elif descriptor == self._alarm.fileno():
-            self._rung = False
-            self._alarm.recv(64)
+        elif descriptor == self._postbox.fileno():
+            self._postbox.hear()
 
-    def _guard(self, connection: Connection, act: Callable[[], None]) -> None:
+    def _guard(self, connection: Connection, act: Call) -> None:
         """Keep a fault of ours in one connection from ending all of them."""
         try:
             act()
@@ -628,15 +282,13 @@ class Server(ThreadingHTTPServer):
         return self._control_places if listener.control else self._places
 
     def _deliver(self) -> None:
-        while self._outbox:
-            connection, act = self._outbox.popleft()
+        for connection, act in self._postbox.take():
             self._guard(connection, act)
 
     def _continue(self) -> None:
         for _ in range(len(self._ready)):
             connection = self._ready.popleft()
-            if connection.state is State.READING:
-                self._guard(connection, connection.advance)
+            self._guard(connection, connection.go_on)
 
     def _sweep(self) -> None:
         self._next_sweep = self.now + self._sweep_time
@@ -674,8 +326,7 @@ class Server(ThreadingHTTPServer):
             listener.close()
         self._paused = True
         for connection in list(self._connections.values()):
-            if connection.idle:
-                connection.finish()
+            self._guard(connection, connection.wind_up)
 
     def _answer_to(self, request: Request) -> "Future[Response]":
         try:
@@ -683,7 +334,7 @@ class Server(ThreadingHTTPServer):
         except Exception:
             log.exception("answer failed request=%s", request.id)
             failed: Future[Response] = Future()
-            failed.set_result(_failure(request, 500, "internal error"))
+            failed.set_result(failure(request, 500, "internal error"))
             return failed
 
     def _ask_later(self, connection: Connection, request: Request) -> None:
@@ -693,18 +344,8 @@ class Server(ThreadingHTTPServer):
     def _post(
         self, connection: Connection, request: Request, future: "Future[Response]"
     ) -> None:
-        self._call(connection, partial(self._reply, connection, request, future))
-
-    def _call(self, connection: Connection, act: Callable[[], None]) -> None:
-        """Have the loop's thread call `act`; any thread may ask for it."""
-        self._outbox.append((connection, act))
-        self._wake()
-
-    def _wake(self) -> None:
-        if not self._rung:
-            self._rung = True
-            with suppress(OSError):  # full: it rings already; closed: nobody listens
-                self._bell.send(b"!")
+        reply = partial(self._reply, connection, request, future)
+        self._postbox.post((connection, reply))
 
     def _reply(
         self, connection: Connection, request: Request, future: "Future[Response]"
@@ -716,7 +357,7 @@ class Server(ThreadingHTTPServer):
             return future.result()
         except Exception:
             log.exception("answer failed request=%s", request.id)
-            return _failure(request, 500, "internal error")
+            return failure(request, 500, "internal error")
 
     def _http_date(self) -> str:
         if self.now >= self._date[0]:
@@ -747,16 +388,6 @@ def _quotas(
     total = max(1, min(limits.connections, descriptors - OTHER_DESCRIPTORS))
     share = max(1, min(limits.per_address, total // 2))
     return Quota(total, share, many), Quota(limits.held, limits.held // 2, many)
-
-
-def _failure(request: Request, status: int, message: str) -> Response:
-    headers = (("Content-Type", "application/json"), ("X-Request-Id", request.id))
-    return Response(status, f'{{"error": "{message}"}}'.encode(), headers)
-
-
-def _full(request: Request) -> Response:
-    full = _failure(request, 503, "too many connections")
-    return dataclasses.replace(full, headers=(*full.headers, ("Retry-After", "1")))
 
 
 def _peer(address: object) -> str:

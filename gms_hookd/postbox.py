@@ -1,0 +1,54 @@
+"""What other threads leave for the thread that owns a loop."""
+
+import socket
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Postbox(Generic[T]):
+    """Items in the order they came; the descriptor is readable when there are any.
+
+    `post` and `ring` are for any thread, the rest for the loop's.
+    """
+
+    def __init__(self) -> None:
+        self._items: deque[T] = deque()
+        self._alarm, self._bell = socket.socketpair()
+        self._alarm.setblocking(False)
+        self._bell.setblocking(False)
+        self._rung = False
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch."""
+        return self._alarm.fileno()
+
+    def post(self, item: T) -> None:
+        """Leave `item` for the loop."""
+        self._items.append(item)
+        self.ring()
+
+    def ring(self) -> None:
+        """Wake the loop, once until it has heard it."""
+        if not self._rung:
+            self._rung = True
+            with suppress(OSError):  # full: it rings already; closed: nobody listens
+                self._bell.send(b"!")
+
+    def hear(self) -> None:
+        """Let the bell be rung again; what came before is there to be taken."""
+        self._rung = False
+        self._alarm.recv(64)
+
+    def take(self) -> Iterator[T]:
+        """Yield and remove what is there."""
+        while self._items:
+            yield self._items.popleft()
+
+    def close(self) -> None:
+        """Give the descriptors back; what is still posted is never taken."""
+        self._alarm.close()
+        self._bell.close()
