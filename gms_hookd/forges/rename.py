@@ -19,8 +19,8 @@ def left(event: Event, old: str, new: str, former: Sequence[str]) -> Event:
     """Say that the repository has left the addresses `former`."""
     return replace(
         event,
-        idle="a rename or transfer of the repository",
-        warning=f"the repository {old} is now {new}: give its task the new source",
+        idle="a rename or transfer",
+        warning=f"the repository {old} is now {new}, change the source of its tasks",
         former=tuple(former),
     )
 
@@ -32,7 +32,7 @@ def new_default(event: Event, old: str | None, new: str | None) -> Event:
     return replace(
         event,
         idle="another default branch",
-        warning=f"the default branch {old} is now {new}: see whether the task names it",
+        warning=f"the default branch {old} is now {new}, see whether its tasks name it",
         former=event.urls,
     )
 

@@ -79,6 +79,17 @@ def latest(db: Connection, hook: str | None, limit: int) -> list[Delivery]:
     return [_delivery(db, row) for row in rows]
 
 
+def earlier(db: Connection, arrival: Arrival) -> Delivery | None:
+    """Find the newest delivery with the same key and body at the same hook."""
+    query = (
+        f"SELECT {_COLUMNS} FROM deliveries WHERE hook=? AND delivery_key=?"
+        " AND digest=? AND status=200 ORDER BY id DESC LIMIT 1"
+    )
+    keys = (arrival.hook, arrival.delivery_key, arrival.digest)
+    row = db.execute(query, keys).fetchone()
+    return _delivery(db, row) if row else None
+
+
 def _delivery(db: Connection, row: Row) -> Delivery:
     query = "SELECT run_id FROM links WHERE delivery_id=? ORDER BY run_id"
     runs = tuple(r[0] for r in db.execute(query, (row[0],)).fetchall())

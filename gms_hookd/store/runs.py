@@ -108,6 +108,14 @@ def order(db: Connection, task_id: int, wish: Wish, now: int) -> Run:
     return get(db, _enqueue(db, found, wish, now))
 
 
+def trigger(db: Connection, task_id: int, wish: Wish, now: int) -> int | None:
+    """Queue a run, or join the queued one; None if the task is gone or disabled."""
+    found = _find(db, task_id)
+    if found is None or not found.enabled:
+        return None
+    return _enqueue(db, found, wish, now)
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a run of a task would go: the queued run, if there is one."""

@@ -14,7 +14,9 @@ _FIRST = (
         name TEXT NOT NULL UNIQUE, source TEXT NOT NULL, target TEXT NOT NULL,
         refspecs TEXT NOT NULL, force INTEGER NOT NULL, prune INTEGER NOT NULL,
         enabled INTEGER NOT NULL, timeout REAL, cache TEXT NOT NULL,
+        host TEXT NOT NULL, path TEXT NOT NULL,
         created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL)""",
+    "CREATE INDEX tasks_of_source ON tasks(path, host)",
     # What a user may look up stays when the task goes: the run has its own copy.
     """CREATE TABLE runs(
         id INTEGER PRIMARY KEY AUTOINCREMENT, task_id INTEGER NOT NULL,
@@ -45,6 +47,8 @@ _FIRST = (
         received_ms INTEGER NOT NULL, client TEXT NOT NULL, status INTEGER NOT NULL,
         reason TEXT NOT NULL, task_ids TEXT NOT NULL DEFAULT '[]')""",
     "CREATE INDEX deliveries_of_hook ON deliveries(hook, id)",
+    """CREATE INDEX deliveries_by_key ON deliveries(hook, delivery_key)
+        WHERE delivery_key IS NOT NULL""",
     "CREATE INDEX deliveries_by_age ON deliveries(received_ms)",
     """CREATE TABLE links(
         delivery_id INTEGER NOT NULL REFERENCES deliveries(id) ON DELETE CASCADE,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from gms_hookd.giturl import normalised
 from gms_hookd.model import Task
 from gms_hookd.store.lane import Connection, Row
 from gms_hookd.store.problem import Clash, Invalid, Missing
@@ -47,8 +48,8 @@ def add(db: Connection, draft: Draft, now: int) -> Task:
     """Add a task; Clash if the name is taken."""
     _refuse_taken_name(db, draft.name, 0)
     cursor = db.execute(
-        "INSERT INTO tasks(key,name,source,target,cache,refspecs,force,prune,enabled,"
-        "timeout,created_ms,updated_ms) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO tasks(key,name,source,target,cache,host,path,refspecs,force,prune,"
+        "enabled,timeout,created_ms,updated_ms) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (str(uuid4()), *_fields(draft), now, now),
     )
     return get(db, cursor.lastrowid or 0)
@@ -60,12 +61,21 @@ def _fields(draft: Draft) -> tuple[object, ...]:
         draft.source,
         draft.target,
         draft.cache,
+        *_place(draft.source),
         json.dumps(draft.refspecs),
         draft.force,
         draft.prune,
         draft.enabled,
         draft.timeout,
     )
+
+
+def _place(source: str) -> tuple[str, str]:
+    """Give host and path, by which the addresses in deliveries are compared."""
+    try:
+        return normalised(source)
+    except ValueError:
+        return "", ""
 
 
 def _refuse_taken_name(db: Connection, name: str, task_id: int) -> None:
@@ -85,6 +95,21 @@ def find(db: Connection, by: Mapping[str, object]) -> Task:
     if column not in {"id", "key", "name"}:
         raise Invalid(f"{column}: a task is found by id, key or name")
     return _one(db, column, value)
+
+
+def of_source(db: Connection, host: str | None, path: str) -> list[Task]:
+    """List the tasks with this source; without a host, those on any but this one."""
+    term = "host<>''" if host is None else "host=:host"
+    query = f"SELECT {_COLUMNS} FROM tasks WHERE path=:path AND {term} ORDER BY id"
+    rows = db.execute(query, {"host": host, "path": path}).fetchall()
+    return [_task(row) for row in rows]
+
+
+def named(db: Connection, name: int | str) -> list[Task]:
+    """List the one task with this id or name, or none."""
+    column = "id" if isinstance(name, int) else "name"
+    query = f"SELECT {_COLUMNS} FROM tasks WHERE {column}=?"
+    return [_task(row) for row in db.execute(query, (name,)).fetchall()]
 
 
 def _one(db: Connection, column: str, value: object) -> Task:
@@ -113,8 +138,8 @@ def change(db: Connection, task_id: int, draft: Draft, now: int) -> Task:
     before = get(db, task_id)
     _refuse_taken_name(db, draft.name, task_id)
     db.execute(
-        "UPDATE tasks SET name=?,source=?,target=?,cache=?,refspecs=?,force=?,prune=?,"
-        "enabled=?,timeout=?,updated_ms=? WHERE id=?",
+        "UPDATE tasks SET name=?,source=?,target=?,cache=?,host=?,path=?,refspecs=?,"
+        "force=?,prune=?,enabled=?,timeout=?,updated_ms=? WHERE id=?",
         (*_fields(draft), now, task_id),
     )
     if (before.source, before.target) != (draft.source, draft.target):

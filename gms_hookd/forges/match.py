@@ -1,0 +1,138 @@
+"""Which tasks a delivery concerns, and why not the others; where tasks are is asked."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from gms_hookd.forges.base import ANY_HOST, Change, Event
+from gms_hookd.giturl import normalised
+from gms_hookd.model import Task
+from gms_hookd.refspec import Selection, select
+
+Place = tuple[str | None, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Where tasks are found: by source, or by id or name.
+
+    A source is asked for by its host (None: any) and path. `own` are the ids or names
+    to which the hook is limited, None if it is not.
+    """
+
+    at: Callable[[str | None, str], Iterable[Task]]
+    named: Callable[[int | str], Iterable[Task]]
+    own: tuple[int | str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A task to run, and the one object id that the delivery names for it."""
+
+    task: Task
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What follows from a delivery, and the words for what does not."""
+
+    matches: tuple[Match, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+def judge(event: Event, directory: Directory) -> Verdict:
+    """Tell which tasks the event concerns."""
+    if event.idle:
+        return Verdict(reasons=(event.idle, *_left_behind(event, directory)))
+    found, nothing = _candidates(event, directory)
+    if not found:
+        return Verdict(reasons=(nothing,))
+    judged = [(task, _against(task, event)) for task in found]
+    reasons = [f"{task.name}: {why}" for task, why in judged if why]
+    matches = [Match(t, _hint(t, event)) for t, why in judged if not why]
+    return Verdict(tuple(matches), tuple(reasons))
+
+
+def places(urls: Iterable[str]) -> tuple[Place, ...]:
+    """Return host and path of each address that is one, each once."""
+    return tuple(dict.fromkeys(p for p in map(_place, urls) if p))
+
+
+def _place(url: str) -> Place | None:
+    if url.startswith(ANY_HOST):
+        return None, url.removeprefix(ANY_HOST).strip("/").lower()
+    try:
+        return normalised(url)
+    except ValueError:
+        return None
+
+
+def _candidates(event: Event, directory: Directory) -> tuple[list[Task], str]:
+    """Return the tasks in question, or none and why."""
+    own = None
+    if directory.own is not None:
+        own = _each(t for name in directory.own for t in directory.named(name))
+    if event.tasks:
+        names = ", ".join(map(str, event.tasks))
+        found = _each(t for name in event.tasks for t in directory.named(name))
+        return _within(found, own), f"no task {names}"
+    if event.urls:
+        found = _at(event.urls, directory)
+        return _within(found, own), f"no task has the source {_told(event.urls)}"
+    return own or [], "it names no repository, and the hook no tasks"
+
+
+def _each(tasks: Iterable[Task]) -> list[Task]:
+    return list({task.id: task for task in tasks}.values())
+
+
+def _at(urls: Iterable[str], directory: Directory) -> list[Task]:
+    return _each(t for place in places(urls) for t in directory.at(*place))
+
+
+def _within(found: list[Task], own: list[Task] | None) -> list[Task]:
+    ids = None if own is None else {task.id for task in own}
+    return [task for task in found if ids is None or task.id in ids]
+
+
+def _told(urls: Iterable[str]) -> str:
+    known = [f"{host or '*'}/{path}" for host, path in places(urls)]
+    return " or ".join(known[:3]) or "that it names"
+
+
+def _against(task: Task, event: Event) -> str | None:
+    """Say what speaks against running the task, if anything does."""
+    if not task.enabled:
+        return "disabled"
+    if event.everything or _selected(task, event):
+        return None
+    refs = ", ".join(change.ref for change in event.changes[:3])
+    return f"{refs} is not selected" if refs else "no ref has changed"
+
+
+def _selected(task: Task, event: Event) -> list[Change]:
+    try:
+        selection = select(task.refspecs, force=task.force)
+    except ValueError:
+        return list(event.changes)
+    return [change for change in event.changes if _selects(selection, change.ref)]
+
+
+def _selects(selection: Selection, ref: str) -> bool:
+    # Which branch HEAD stands for is not told: any of them may be it.
+    if any(s.src == "HEAD" for s in selection.specs) and ref.startswith("refs/heads/"):
+        return True
+    return bool(selection.wanted([(ref, "")]))
+
+
+def _hint(task: Task, event: Event) -> str | None:
+    changes = [] if event.everything else _selected(task, event)
+    return changes[0].after if len(changes) == 1 else None
+
+
+def _left_behind(event: Event, directory: Directory) -> list[str]:
+    """Warn of the tasks whose source the repository has left."""
+    if not event.warning:
+        return []
+    tasks = ", ".join(f"{t.name} ({t.id})" for t in _at(event.former, directory))
+    return [f"{event.warning}: {tasks}" if tasks else event.warning]
