@@ -1,6 +1,7 @@
 """Token buckets, one for each address: no address can use up another's share."""
 
 from collections import OrderedDict
+from threading import Lock
 
 
 class Buckets:
@@ -12,6 +13,7 @@ class Buckets:
     def __init__(self, per_minute: int, size: int = 65_536) -> None:
         self.per_minute = per_minute
         self._size = size
+        self._lock = Lock()
         self._seen: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, address: str, now: float) -> float:
@@ -32,10 +34,11 @@ class Buckets:
         """Take a token from the address, as far as it has one."""
         if not self.per_minute:
             return
-        self._seen[address] = (max(self._tokens(address, now) - 1.0, 0.0), now)
-        self._seen.move_to_end(address)
-        if len(self._seen) > self._size:
-            self._seen.popitem(last=False)
+        with self._lock:
+            self._seen[address] = (max(self._tokens(address, now) - 1.0, 0.0), now)
+            self._seen.move_to_end(address)
+            if len(self._seen) > self._size:
+                self._seen.popitem(last=False)
 
     def _tokens(self, address: str, now: float) -> float:
         tokens, at = self._seen.get(address, (float(self.per_minute), now))

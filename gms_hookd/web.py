@@ -7,13 +7,14 @@ store has committed, or when the run that a client waits for has ended.
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
 from gms_hookd import api, hooks, jsontext, signature
 from gms_hookd.desk import Desk
+from gms_hookd.forgehook import ForgeHook
 from gms_hookd.futures import apply, done
 from gms_hookd.log import quoted
 from gms_hookd.message import HttpError, Request, Response
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 API = "/api/v1/sync/"
 RETRY_AFTER = ("Retry-After", "10")
 
+Hook = hooks.GmsHook | ForgeHook
 Call = Callable[[Desk, api.Params], api.Data]
 
 CALLS: Mapping[tuple[str, str], Call] = {
@@ -54,6 +56,12 @@ class Policy:
     hooks: Mapping[str, hooks.GmsHook]
     token: str | None
     ready: Callable[[], list[str]]
+    forges: Mapping[str, ForgeHook] = field(default_factory=dict)
+
+    def hook(self, path: str) -> Hook | None:
+        """Find the hook at a path; behind its name a forge's may hold a secret."""
+        name, slash, _ = path.removeprefix(hooks.PREFIX).partition("/")
+        return self.forges.get(name) or (None if slash else self.hooks.get(name))
 
 
 class App:
@@ -101,7 +109,7 @@ class App:
         if kind == "runs" and number:
             _allow(request, "GET")
             return self._policy.hooks["task-sync"].show(request, _run_id(number))
-        hook = self._policy.hooks.get(name)
+        hook = self._policy.hook(request.path)
         if hook is None:
             raise HttpError(404, "no such hook")
         _allow(request, "POST")
@@ -179,7 +187,7 @@ class App:
     def _refuse(self, request: Request, error: BaseException) -> Response:
         status, message, headers = _problem(request, error)
         path = request.path
-        hook = self._policy.hooks.get(path.removeprefix(hooks.PREFIX))
+        hook = self._policy.hook(path)
         if hook and path.startswith(hooks.PREFIX) and status != 503:
             hook.refuse(request, status, message)
         told: dict[str, object] = {"error": message}

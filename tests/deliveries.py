@@ -336,3 +336,56 @@ SENT = (
     *images(),
     *relays(),
 )
+
+
+OTHERS = (
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    1 << 80,
+    "",
+    "x",
+    "\ud800",
+    "\x00\n",
+    "x" * 5000,
+    [],
+    [None],
+    {},
+    {"": None},
+    [[[[]]]],
+    ["x"] * 3000,
+)
+
+
+def paths(value, at=()):
+    yield at
+    entries = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+    for key, inner in entries:
+        yield from paths(inner, (*at, key))
+
+
+def changed(value, path, new, *, remove=False):
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    if remove and len(path) == 1:
+        del copy[path[0]]
+    else:
+        copy[path[0]] = changed(value[path[0]], path[1:], new, remove=remove)
+    return copy
+
+
+def mutants(payload):
+    for path in paths(payload):
+        if path:
+            yield changed(payload, path, None, remove=True)
+        for other in OTHERS:
+            yield changed(payload, path, other)

@@ -8,7 +8,22 @@ from pathlib import Path
 from urllib.parse import quote_plus
 
 import pytest
-from deliveries import HTTPS, MAIN, PAGE, SENT, SSH, TAG, A, B, github_like, push
+from deliveries import (
+    HTTPS,
+    MAIN,
+    OTHERS,
+    PAGE,
+    SENT,
+    SSH,
+    TAG,
+    A,
+    B,
+    changed,
+    github_like,
+    mutants,
+    paths,
+    push,
+)
 
 from gms_hookd.forges import FORGES, default_scheme, scheme_of
 from gms_hookd.forges.base import Event
@@ -629,59 +644,6 @@ def test_the_sample_of_each_forge_is_understood_as_its_push(provider):
         image = provider in {"dockerhub", "msr"}
         assert event.everything if image else list(understood(event)) == [ref]
         assert image or HTTPS in event.urls
-
-
-OTHERS = (
-    None,
-    True,
-    0,
-    -1,
-    1.5,
-    1 << 80,
-    "",
-    "x",
-    "\ud800",
-    "\x00\n",
-    "x" * 5000,
-    [],
-    [None],
-    {},
-    {"": None},
-    [[[[]]]],
-    ["x"] * 3000,
-)
-
-
-def paths(value, at=()):
-    yield at
-    entries = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for key, inner in entries:
-        yield from paths(inner, (*at, key))
-
-
-def changed(value, path, new, *, remove=False):
-    if not path:
-        return new
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    if remove and len(path) == 1:
-        del copy[path[0]]
-    else:
-        copy[path[0]] = changed(value[path[0]], path[1:], new, remove=remove)
-    return copy
-
-
-def mutants(payload):
-    for path in paths(payload):
-        if path:
-            yield changed(payload, path, None, remove=True)
-        for other in OTHERS:
-            yield changed(payload, path, other)
 
 
 def assert_storable(event):

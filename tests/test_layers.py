@@ -24,6 +24,7 @@ LAYERS = (
     {"config", "store", "forges"},
     {"desk", "sync", "views"},
     {"hooks", "api"},
+    {"forgehook"},
     {"web", "worker", "connection"},
     {"server", "client"},
     {"daemon", "render", "check", "demo"},

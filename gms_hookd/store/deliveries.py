@@ -1,6 +1,7 @@
 """Deliveries in the store: one row for each request to a hook, with its outcome."""
 
 import json
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -27,12 +28,22 @@ class Arrival:
     digest: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What came with a delivery: headers as a JSON object, and the body if kept."""
+
+    headers: str
+    body: bytes | None = None
+
+
 def record(
     db: Connection,
     arrival: Arrival,
     status: int,
     reason: str,
     task_ids: Iterable[int] = (),
+    *,
+    parcel: Parcel | None = None,
 ) -> int:
     """Keep a delivery with the HTTP status it was answered with; gives its id."""
     cursor = db.execute(
@@ -51,7 +62,21 @@ def record(
             json.dumps(list(task_ids)),
         ),
     )
-    return cursor.lastrowid or 0
+    delivery_id = cursor.lastrowid or 0
+    if parcel is not None:
+        body = None if parcel.body is None else zlib.compress(parcel.body, 6)
+        query = "INSERT INTO parcels(delivery_id,headers,body) VALUES(?,?,?)"
+        db.execute(query, (delivery_id, parcel.headers, body))
+    return delivery_id
+
+
+def parcel(db: Connection, delivery_id: int) -> Parcel | None:
+    """Find what came with a delivery, None if nothing of it is kept."""
+    query = "SELECT headers,body FROM parcels WHERE delivery_id=?"
+    row = db.execute(query, (delivery_id,)).fetchone()
+    if row is None:
+        return None
+    return Parcel(row[0], None if row[1] is None else zlib.decompress(row[1]))
 
 
 def link(db: Connection, delivery_id: int, run_id: int) -> None:

@@ -50,6 +50,9 @@ _FIRST = (
     """CREATE INDEX deliveries_by_key ON deliveries(hook, delivery_key)
         WHERE delivery_key IS NOT NULL""",
     "CREATE INDEX deliveries_by_age ON deliveries(received_ms)",
+    """CREATE TABLE parcels(
+        delivery_id INTEGER PRIMARY KEY REFERENCES deliveries(id) ON DELETE CASCADE,
+        headers TEXT NOT NULL, body BLOB)""",
     """CREATE TABLE links(
         delivery_id INTEGER NOT NULL REFERENCES deliveries(id) ON DELETE CASCADE,
         run_id INTEGER NOT NULL, PRIMARY KEY(delivery_id, run_id)) WITHOUT ROWID""",

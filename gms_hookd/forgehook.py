@@ -1,0 +1,274 @@
+"""The hooks that forges call: a delivery is verified, understood, and starts syncs.
+
+413 411 431 400 (the front) -> 403 address -> 429 rate -> 401 proof -> 400 body
+-> matched and committed -> 200, whether it concerns a task or not, or 503
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import unquote_to_bytes
+
+from gms_hookd import jsontext
+from gms_hookd.desk import Desk
+from gms_hookd.forges.base import Event, Forge
+from gms_hookd.forges.match import Directory, judge
+from gms_hookd.forges.payload import PayloadError, decode
+from gms_hookd.forges.proof import Incoming, Scheme
+from gms_hookd.futures import apply, then
+from gms_hookd.hooks import PREFIX, UNDER_LOAD, Gate
+from gms_hookd.log import quoted
+from gms_hookd.message import HttpError, Request, Response
+from gms_hookd.model import FINAL, Delivery, RunStatus
+from gms_hookd.store import Connection, Missing, deliveries, runs, tasks
+
+log = logging.getLogger(__name__)
+
+LARGE = 128 * 1024  # bytes; the digest of more would hold up the one who accepts
+LONGEST_REASON = 1000
+MOST_HEADERS = 50
+LONGEST_HEADER = 200
+_SECRET = ("token", "sign", "secret", "auth", "pass", "cookie", "key", "forwarded")
+_HARMLESS = frozenset({"x-event-key", "idempotency-key", "x-convoy-idempotency-key"})
+_PLAIN = frozenset({"content-type", "user-agent", "idempotency-key"})
+_FAMILIES = ("x-", "webhook-", "svix-", "ce-", "codeup-")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the configuration says of a hook beside its secrets.
+
+    `tasks`: the ids or names it is limited to, None for no limit. `limited`: verified
+    deliveries count against `rate_limit` too. `bodies`: they are kept.
+    """
+
+    tasks: tuple[int | str, ...] | None = None
+    limited: bool = False
+    bodies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """How a hook is opened: the forge, its one scheme, and the active secrets."""
+
+    forge: Forge
+    scheme: Scheme
+    secrets: tuple[str, ...]
+
+    def opens(self, request: Request, now: float) -> bool:
+        """Tell whether the request is proven."""
+        incoming = Incoming(request.body, request.headers, now, url_key(request))
+        return self.scheme.verify(incoming, self.secrets)
+
+    def kept_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers worth keeping; none that is, or holds, a secret."""
+        names = [n for n in headers if _telling(n) and n != self._own_header]
+        short = {n: headers[n][:LONGEST_HEADER] for n in names[:MOST_HEADERS]}
+        safe = (s.encode().decode("latin-1") for s in self.secrets)
+        hidden = [*self.secrets, *safe]
+        return {n: v for n, v in short.items() if not any(s in v for s in hidden)}
+
+    @property
+    def _own_header(self) -> str:
+        return str(getattr(self.scheme, "header", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a verified delivery."""
+
+    delivery_id: int
+    reason: str
+    task_ids: tuple[int, ...] = ()
+    run_ids: tuple[int, ...] = ()
+
+
+class ForgeHook:
+    """One hook of a forge."""
+
+    def __init__(self, gate: Gate, lock: Lock, terms: Terms, desk: Desk) -> None:
+        self.gate = gate
+        self._lock = lock
+        self._terms = terms
+        self._desk = desk
+
+    def deliver(self, request: Request) -> Future[Response]:
+        """Take a delivery; the answer comes when it is committed."""
+        client = self.gate.client(request)
+        self.gate.check_address(request, client)
+        now = self._desk.monotonic()
+        if self._terms.limited:
+            self.gate.check_rate(client, now)
+        else:
+            self.gate.check_failures(request, now)
+        if len(request.body) <= LARGE:
+            return self._read(request, client)
+        later = self._desk.pool.submit(self._read, request, client)
+        return then(later, lambda answered: answered)
+
+    def refuse(self, request: Request, status: int, reason: str) -> None:
+        """Record a refused delivery; nobody waits for it, a flood is not recorded."""
+        if self._desk.store.waiting < UNDER_LOAD:
+            arrival = self._arrival(self.gate.client(request))
+            self._desk.store.write(deliveries.record, arrival, status, reason)
+
+    def _read(self, request: Request, client: str) -> Future[Response]:
+        if not self._lock.opens(request, self._desk.clock()):
+            if not self._terms.limited:
+                self.gate.count_failure(request, self._desk.monotonic())
+            raise HttpError(401, "missing or wrong signature")
+        try:
+            payload = decode(request.headers, request.body)
+        except PayloadError as error:
+            raise HttpError(400, str(error)) from None
+        event = self._lock.forge.parse(request.headers, payload)
+        taken = self._desk.store.write(
+            receive,
+            self._arrival(client, event, request.body),
+            event,
+            self._terms.tasks,
+            self._kept(request),
+        )
+        return apply(taken, partial(self._answer, event))
+
+    def _arrival(
+        self, client: str, event: Event | None = None, body: bytes = b""
+    ) -> deliveries.Arrival:
+        return deliveries.Arrival(
+            hook=self.gate.hook,
+            provider=self.gate.provider,
+            client=client,
+            received_at=self._desk.now(),
+            event=event.name if event else None,
+            delivery_key=event.delivery_key if event else None,
+            digest=hashlib.sha256(body).digest() if event else None,
+        )
+
+    def _kept(self, request: Request) -> deliveries.Parcel:
+        headers = json.dumps(self._lock.kept_headers(request.headers))
+        return deliveries.Parcel(headers, request.body if self._terms.bodies else None)
+
+    def _answer(self, event: Event, receipt: Receipt) -> Response:
+        if receipt.run_ids:
+            self._desk.live.ring()
+        level = logging.WARNING if event.warning else logging.INFO
+        log.log(
+            level,
+            "delivery hook=%s id=%d event=%s runs=%s reason=%s",
+            self.gate.hook,
+            receipt.delivery_id,
+            quoted(event.name, 80),
+            quoted(",".join(map(str, receipt.run_ids)), 80),
+            quoted(receipt.reason),
+        )
+        return Response(200, jsontext.dumps(_told(receipt)))
+
+
+def receive(
+    db: Connection,
+    arrival: deliveries.Arrival,
+    event: Event,
+    own: tuple[int | str, ...] | None,
+    parcel: deliveries.Parcel,
+) -> Receipt:
+    """Take a verified delivery: find its tasks, queue their runs, keep why."""
+    first = deliveries.earlier(db, arrival) if arrival.delivery_key else None
+    if first and first.run_ids:
+        return _repeat(db, arrival, first, parcel)
+    directory = Directory(partial(tasks.of_source, db), partial(tasks.named, db), own)
+    verdict = judge(event, directory)
+    ids = [match.task.id for match in verdict.matches]
+    names = ", ".join(match.task.name for match in verdict.matches)
+    reasons = [f"accepted for {names}"] if names else []
+    reason = _cut("; ".join([*reasons, *verdict.reasons]))
+    delivery_id = deliveries.record(db, arrival, 200, reason, ids, parcel=parcel)
+    queued = [_queue(db, arrival, m.task.id, m.hint) for m in verdict.matches]
+    run_ids = [run_id for run_id in queued if run_id is not None]
+    _link(db, delivery_id, run_ids)
+    return Receipt(delivery_id, reason, tuple(ids), tuple(run_ids))
+
+
+def _queue(
+    db: Connection, arrival: deliveries.Arrival, task_id: int, hint: str | None = None
+) -> int | None:
+    wish = runs.Wish(f"webhook:{arrival.hook}", hint=hint)
+    return runs.trigger(db, task_id, wish, arrival.received_at)
+
+
+def _link(db: Connection, delivery_id: int, run_ids: Iterable[int]) -> None:
+    for run_id in run_ids:
+        deliveries.link(db, delivery_id, run_id)
+
+
+def _repeat(
+    db: Connection,
+    arrival: deliveries.Arrival,
+    first: Delivery,
+    parcel: deliveries.Parcel,
+) -> Receipt:
+    """Answer a delivery that came before with its runs; what failed runs again."""
+    outcome = [_again(db, run_id, arrival) for run_id in first.run_ids]
+    run_ids = list(dict.fromkeys(run_id for run_id, _ in outcome))
+    rerun = sum(new for _, new in outcome)
+    reason = f"repeats delivery {first.id}"
+    reason += f"; {rerun} of its runs had not succeeded: again" if rerun else ""
+    delivery_id = deliveries.record(
+        db, arrival, 200, reason, first.task_ids, parcel=parcel
+    )
+    _link(db, delivery_id, run_ids)
+    return Receipt(delivery_id, reason, first.task_ids, tuple(run_ids))
+
+
+def _again(
+    db: Connection, run_id: int, arrival: deliveries.Arrival
+) -> tuple[int, bool]:
+    try:
+        run = runs.get(db, run_id)
+    except Missing:
+        return run_id, False
+    if run.status not in FINAL or run.status is RunStatus.SUCCESS:
+        return run.id, False
+    again = _queue(db, arrival, run.task_id)
+    return (run.id, False) if again is None else (again, True)
+
+
+def url_key(request: Request) -> bytes | None:
+    """Return the secret in the URL: after `?key=`, or after the hook's name.
+
+    A plus sign stands for itself. Two keys are none.
+    """
+    fields = [field.partition("=") for field in request.query.split("&")]
+    given = [value for name, _, value in fields if name == "key"]
+    given += [tail for tail in [_tail(request.path)] if tail]
+    return unquote_to_bytes(given[0]) if len(given) == 1 else None
+
+
+def _tail(path: str) -> str:
+    return path.removeprefix(PREFIX).partition("/")[2]
+
+
+def _telling(name: str) -> bool:
+    if name in _HARMLESS:
+        return True
+    known = name in _PLAIN or name.startswith(_FAMILIES)
+    return known and not any(word in name for word in _SECRET)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 3] + "..."
+
+
+def _told(receipt: Receipt) -> dict[str, object]:
+    message = "Sync triggered successfully"
+    if not receipt.run_ids:
+        message = f"Nothing to sync: {receipt.reason}"
+    return {
+        "message": message,
+        "delivery_id": receipt.delivery_id,
+        "task_ids": list(receipt.task_ids),
+        "run_ids": list(receipt.run_ids),
+    }

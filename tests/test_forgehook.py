@@ -1,0 +1,449 @@
+import hmac
+import json
+import random
+
+import pytest
+from conftest import gate
+from deliveries import (
+    HTTPS,
+    MAIN,
+    PAGE,
+    SENT,
+    SSH,
+    TAG,
+    A,
+    B,
+    github_like,
+    mutants,
+    push,
+)
+
+from gms_hookd.forgehook import ForgeHook, Lock, Terms
+from gms_hookd.forges import FORGES, scheme_of
+from gms_hookd.hooks import GmsHook
+from gms_hookd.message import Request
+from gms_hookd.model import RunStatus
+from gms_hookd.ratelimit import Buckets
+from gms_hookd.store import deliveries, runs, tasks, upkeep
+from gms_hookd.web import App, Policy
+from gms_hookd.whitelist import Whitelist
+
+SECRET = "a secret of thirty-two characters"
+WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+
+
+class Forge:
+    """One forge hook in an application over a real store, and its sender."""
+
+    def __init__(self, desk, provider, scheme=None, terms=None, options=None, **gated):
+        secret = WHSEC if provider in {"svix", "standard-webhooks"} else SECRET
+        self.desk, self.secret = desk, secret
+        self.scheme = scheme_of(provider, scheme, [secret], options or {})
+        lock = Lock(FORGES[provider], self.scheme, (secret,))
+        settings = {"hook": "in", "provider": provider, **gated}
+        hook = ForgeHook(gate(**settings), lock, terms or Terms(), desk)
+        own = GmsHook(gate(), desk)
+        self.app = App(desk, Policy({"task-sync": own}, None, list, {"in": hook}))
+
+    def task(self, name="app", source=HTTPS, **more):
+        draft = tasks.Draft(name, source, f"/target/{name}", source, **more)
+        return self.desk.store.write(tasks.add, draft, 0).result()
+
+    def send(self, headers, payload, sign=True, peer="192.0.2.1", **wrong):
+        body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        proof = self.scheme.sign(body, self.secret, self.desk.clock())
+        given = dict(proof.headers) if sign else {}
+        request = Request(
+            "POST",
+            "/api/webhooks/in",
+            query=f"key={proof.key}" if proof.key and sign else "",
+            headers={"content-type": "application/json", **headers, **given, **wrong},
+            body=proof.body or body,
+            peer=peer,
+        )
+        response = self.app.handle(request).result(10)
+        return response.status, json.loads(response.body)
+
+    def run(self, run_id):
+        return self.desk.store.read(runs.get, run_id).result()
+
+    def end(self, run_id, status):
+        self.desk.store.write(runs.claim, 10**15, run_id).result()
+        self.desk.store.write(runs.finish, run_id, runs.Result(status), 10**15).result()
+
+    def last(self):
+        # Refused deliveries are recorded behind the answer.
+        self.desk.store.write(upkeep.ping).result()
+        return self.desk.store.read(deliveries.latest, "in", 1).result()[0]
+
+
+@pytest.fixture
+def forge(desk):
+    return lambda provider="github", *args, **more: Forge(desk, provider, *args, **more)
+
+
+PUSH = {"x-github-event": "push"}
+
+
+@pytest.mark.parametrize("sent", SENT, ids=lambda s: f"{s.provider}-{s.name}")
+def test_a_delivery_starts_the_task_of_its_repository_or_says_why_not(forge, sent):
+    hub = forge(sent.provider)
+    page = "https://bitbucket.org/team/app"
+    source = page if sent.provider == "bitbucket-cloud" else HTTPS
+    task = hub.task(source=source)
+    hub.task("other", "https://x.example.org/a/b")
+    status, told = hub.send(sent.headers, sent.payload)
+    images = sent.provider in {"dockerhub", "msr"}
+    starts = bool(sent.changes or sent.everything) and not images
+    assert status == 200
+    assert told["task_ids"] == ([task.id] if starts else [])
+    assert len(told["run_ids"]) == starts
+    kept = hub.last()
+    assert (kept.id, kept.status) == (told["delivery_id"], 200)
+    assert kept.task_ids == tuple(told["task_ids"])
+    assert kept.run_ids == tuple(told["run_ids"])
+    assert (sent.idle or "") in kept.reason
+    if not starts:
+        assert kept.reason in told["message"]
+    else:
+        assert hub.run(told["run_ids"][0]).trigger == "webhook:in"
+
+
+@pytest.mark.parametrize("sent", SENT, ids=lambda s: f"{s.provider}-{s.name}")
+def test_a_delivery_that_is_not_proven_is_401_and_starts_nothing(forge, sent):
+    hub = forge(sent.provider)
+    hub.task()
+    status, told = hub.send(sent.headers, sent.payload, sign=False)
+    assert (status, told) == (401, {"error": "missing or wrong signature"})
+    assert hub.last().reason == "missing or wrong signature"
+    assert hub.last().event is None
+
+
+def test_the_sha_that_a_single_change_names_becomes_the_hint(forge, desk):
+    hub = forge()
+    hub.task()
+    hub.send(PUSH, github_like(**push(MAIN)))
+    assert desk.store.write(runs.claim, 10**15).result().hint == B
+
+
+def test_only_the_tasks_whose_refspecs_select_the_ref_run(forge):
+    hub = forge()
+    every = hub.task("every")
+    main = hub.task("main", SSH, refspecs=("refs/heads/main:refs/heads/release",))
+    head = hub.task("head", PAGE, refspecs=("HEAD:refs/heads/x",))
+    tags = hub.task("tags", refspecs=("refs/tags/*:refs/tags/*",))
+    but = hub.task("but", refspecs=("refs/heads/*:refs/heads/*", "^refs/heads/main"))
+    off = hub.task("off", enabled=False)
+    _, told = hub.send(PUSH, github_like(**push(MAIN)))
+    assert told["task_ids"] == [every.id, main.id, head.id]
+    for words in ("tags: refs/heads/main is not selected", "off: disabled", "but: "):
+        assert words in hub.last().reason
+    _, told = hub.send(PUSH, github_like(**push(TAG)))
+    assert told["task_ids"] == [every.id, tags.id]
+    assert off.id not in told["task_ids"]
+    assert but.id not in told["task_ids"]
+
+
+def test_a_repository_is_known_by_any_spelling_of_its_address(forge):
+    hub = forge()
+    sources = (
+        HTTPS,
+        SSH,
+        PAGE,
+        "ssh://git@forge.example.org:2222/team/app.git/",
+        "https://FORGE.example.org/Team/App",
+    )
+    ids = [hub.task(f"t{i}", source).id for i, source in enumerate(sources)]
+    hub.task("nested", "https://forge.example.org/team/app/sub")
+    hub.task("elsewhere", "https://other.example.org/team/app")
+    _, told = hub.send(PUSH, github_like(**push(MAIN)))
+    assert told["task_ids"] == ids
+
+
+def test_an_unknown_repository_is_named_in_the_reason(forge):
+    hub = forge()
+    _, told = hub.send(PUSH, github_like(**push(MAIN)))
+    assert told["message"].endswith("no task has the source forge.example.org/team/app")
+
+
+def test_a_path_without_a_host_matches_any_host_but_no_local_source(forge):
+    hub = forge("bitbucket-server")
+    task = hub.task("web", "https://git.example.org/scm/team/app.git")
+    hub.task("local", "/team/app")
+    repository = {"slug": "app", "project": {"key": "TEAM"}}
+    body = {"repository": repository, "changes": []}
+    _, told = hub.send({"x-event-key": "repo:refs_changed"}, body)
+    assert told["task_ids"] == [task.id]
+
+
+def test_triggers_join_the_queued_run_of_a_task(forge):
+    hub = forge()
+    hub.task()
+    first = hub.send({**PUSH, "x-github-delivery": "1"}, github_like(**push(MAIN)))[1]
+    second = hub.send({**PUSH, "x-github-delivery": "2"}, github_like(**push(MAIN)))[1]
+    assert first["run_ids"] == second["run_ids"]
+    assert hub.run(first["run_ids"][0]).deliveries == (
+        first["delivery_id"],
+        second["delivery_id"],
+    )
+
+
+def test_the_same_delivery_again_is_answered_with_the_first_ones_runs(forge):
+    hub = forge()
+    hub.task()
+    headers, body = {**PUSH, "x-github-delivery": "1"}, github_like(**push(MAIN))
+    first = hub.send(headers, body)[1]
+    hub.end(first["run_ids"][0], RunStatus.SUCCESS)
+    again = hub.send(headers, body)[1]
+    assert again["run_ids"] == first["run_ids"]
+    assert again["task_ids"] == first["task_ids"]
+    assert hub.last().reason == f"repeats delivery {first['delivery_id']}"
+    other_body = hub.send(headers, github_like(**push(MAIN, B, A)))[1]
+    assert other_body["run_ids"] != first["run_ids"]
+
+
+@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.CONFLICT])
+def test_a_redelivery_runs_again_what_had_not_succeeded(forge, status):
+    hub = forge()
+    hub.task()
+    headers, body = {**PUSH, "x-github-delivery": "1"}, github_like(**push(MAIN))
+    first = hub.send(headers, body)[1]["run_ids"]
+    hub.end(first[0], status)
+    second = hub.send(headers, body)[1]["run_ids"]
+    assert second != first
+    assert "again" in hub.last().reason
+    hub.end(second[0], RunStatus.SUCCESS)
+    assert hub.send(headers, body)[1]["run_ids"] == second
+
+
+def test_a_redelivery_that_had_found_no_task_is_looked_at_anew(forge):
+    hub = forge()
+    headers, body = {**PUSH, "x-github-delivery": "1"}, github_like(**push(MAIN))
+    assert hub.send(headers, body)[1]["run_ids"] == []
+    hub.task()
+    assert len(hub.send(headers, body)[1]["run_ids"]) == 1
+
+
+def test_a_hook_can_be_limited_to_named_tasks(forge):
+    hub = forge(terms=Terms(tasks=("one", 99)))
+    one = hub.task("one")
+    hub.task("two")
+    assert hub.send(PUSH, github_like(**push(MAIN)))[1]["task_ids"] == [one.id]
+
+
+@pytest.mark.parametrize("provider", ["dockerhub", "msr"])
+def test_an_image_starts_the_tasks_that_the_hook_names(forge, provider):
+    sent = next(s for s in SENT if s.provider == provider)
+    hub = forge(provider, terms=Terms(tasks=("one",)))
+    one = hub.task("one")
+    assert hub.send({}, sent.payload)[1]["task_ids"] == [one.id]
+    bare = forge(provider)
+    assert (
+        "names no repository, and the hook no tasks"
+        in bare.send({}, sent.payload)[1]["message"]
+    )
+
+
+def test_a_generic_payload_names_its_task_within_the_hooks_limits(forge):
+    hub = forge("generic")
+    one, two = hub.task("one"), hub.task("two")
+    assert hub.send({}, {"task_id": two.id})[1]["task_ids"] == [two.id]
+    assert hub.send({}, {"task": "one"})[1]["task_ids"] == [one.id]
+    assert "no task 77" in hub.send({}, {"task": 77})[1]["message"]
+    limited = forge("generic", terms=Terms(tasks=("one",)))
+    assert limited.send({}, {"task_id": two.id})[1]["task_ids"] == []
+    assert limited.send({}, {})[1]["task_ids"] == [one.id]
+
+
+def test_a_rename_warns_of_the_tasks_that_it_leaves_behind(forge, caplog):
+    hub = forge()
+    left = hub.task("left", "git@forge.example.org:team/old.git")
+    body = github_like(
+        action="renamed", changes={"repository": {"name": {"from": "old"}}}
+    )
+    _, told = hub.send({"x-github-event": "repository"}, body)
+    assert told["run_ids"] == []
+    assert (
+        f"team/old is now team/app, change the source of its tasks: left ({left.id})"
+        in told["message"]
+    )
+    assert any(
+        r.levelname == "WARNING" and "left" in r.getMessage() for r in caplog.records
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff", b"NaN", b"[" * 300_000], ids=range(5)
+)
+def test_a_proven_body_that_is_no_json_is_400(forge, body):
+    hub = forge()
+    assert hub.send(PUSH, body)[0] == 400
+    assert hub.last().status == 400
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b'"x"', b"null", b"{}"])
+def test_a_proven_body_that_says_nothing_is_200_and_nothing(forge, body):
+    for provider in FORGES:
+        status, told = forge(provider).send({}, body)
+        assert (status, told["run_ids"]) == (200, [])
+
+
+def test_a_form_is_read_like_json(forge):
+    hub = forge()
+    task = hub.task()
+    body = "payload=" + json.dumps(github_like(**push(MAIN))).replace("&", "%26")
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    body = body.encode()
+    signature = "sha256=" + hmac.digest(SECRET.encode(), body, "sha256").hex()
+    request = Request(
+        "POST",
+        "/api/webhooks/in",
+        body=body,
+        peer="192.0.2.1",
+        headers={**form, **PUSH, "x-hub-signature-256": signature},
+    )
+    told = json.loads(hub.app.handle(request).result(5).body)
+    assert told["task_ids"] == [task.id]
+
+
+def test_failures_count_against_the_address_and_proven_deliveries_do_not(forge):
+    hub = forge(buckets=Buckets(3))
+    for _ in range(10):
+        assert hub.send(PUSH, {})[0] == 200
+    statuses = [hub.send(PUSH, {}, sign=False)[0] for _ in range(5)]
+    assert statuses == [401, 401, 401, 429, 429]
+    assert hub.send(PUSH, {})[0] == 429
+    assert hub.send(PUSH, {}, peer="192.0.2.2")[0] == 200
+
+
+def test_proven_deliveries_are_limited_where_the_hook_says_so(forge):
+    hub = forge(terms=Terms(limited=True), buckets=Buckets(3))
+    assert [hub.send(PUSH, {})[0] for _ in range(5)] == [200, 200, 200, 429, 429]
+
+
+def test_an_address_off_the_list_is_403_before_anything_else(forge):
+    hub = forge(whitelist=Whitelist(["203.0.113.0/24"]))
+    assert hub.send(PUSH, {})[0] == 403
+    assert hub.send(PUSH, {}, peer="203.0.113.9")[0] == 200
+
+
+def request_to(path, query="", method="POST", body=b"{}"):
+    return Request(
+        method, path, query, {"content-type": "application/json"}, body, "192.0.2.1"
+    )
+
+
+def test_a_key_stands_in_the_query_or_at_the_end_of_the_path(forge, caplog):
+    caplog.set_level("INFO")
+    hub = forge("dockerhub")
+    quoted = SECRET.replace(" ", "%20")
+    good = [
+        ("/api/webhooks/in", f"key={quoted}"),
+        (f"/api/webhooks/in/{quoted}", ""),
+        ("/api/webhooks/in", f"x=1&key={quoted}"),
+    ]
+    for path, query in good:
+        assert hub.app.handle(request_to(path, query)).result(5).status == 200
+    bad = [
+        ("/api/webhooks/in", ""),
+        ("/api/webhooks/in", "key="),
+        ("/api/webhooks/in/x", ""),
+        (f"/api/webhooks/in/{quoted}", f"key={quoted}"),
+        ("/api/webhooks/in", f"KEY={quoted}"),
+        ("/api/webhooks/in", f"key={quoted}&key={quoted}"),
+    ]
+    for path, query in bad:
+        assert hub.app.handle(request_to(path, query)).result(5).status == 401
+    assert SECRET not in caplog.text
+    assert quoted not in caplog.text
+
+
+def test_a_key_opens_no_hook_that_has_another_scheme(forge):
+    hub = forge()
+    quoted = SECRET.replace(" ", "%20")
+    assert (
+        hub.app.handle(request_to("/api/webhooks/in", f"key={quoted}")).result(5).status
+        == 401
+    )
+
+
+def test_get_is_refused_and_an_unknown_hook_is_404(forge):
+    hub = forge("generic", "key")
+    response = hub.app.handle(request_to("/api/webhooks/in/k", method="GET")).result(5)
+    assert (response.status, dict(response.headers)["Allow"]) == (405, "POST")
+    assert hub.app.handle(request_to("/api/webhooks/out")).result(5).status == 404
+    assert (
+        hub.app.handle(request_to("/api/webhooks/task-sync/key")).result(5).status
+        == 404
+    )
+
+
+def test_headers_are_kept_without_secrets_and_bodies_only_if_wanted(forge, desk):
+    extra = {
+        "x-note": f"has {SECRET} inside",
+        "cookie": "c=1",
+        "x-gitlab-token": "t",
+        "authorization": "Bearer x",
+        "x-custom": "v",
+        "user-agent": "GitHub-Hookshot/1",
+        "x-forwarded-for": "1.2.3.4",
+        "x-long": "y" * 5000,
+    }
+    for keep in (False, True):
+        hub = forge(terms=Terms(bodies=keep))
+        hub.send({**PUSH, "x-github-delivery": "1", **extra}, {"a": keep})
+        parcel = desk.store.read(deliveries.parcel, hub.last().id).result()
+        kept = json.loads(parcel.headers)
+        assert kept.pop("x-long") == "y" * 200
+        assert kept == {
+            "content-type": "application/json",
+            "x-github-event": "push",
+            "x-github-delivery": "1",
+            "x-custom": "v",
+            "user-agent": "GitHub-Hookshot/1",
+        }
+        assert parcel.body == (b'{"a": true}' if keep else None)
+
+
+def test_a_large_body_is_judged_like_a_small_one(forge):
+    hub = forge()
+    task = hub.task()
+    body = github_like(**push(MAIN), filler="x" * 400_000)
+    assert hub.send(PUSH, body)[1]["task_ids"] == [task.id]
+    assert hub.send(PUSH, body, sign=False)[0] == 401
+
+
+@pytest.mark.parametrize("provider", sorted(FORGES))
+def test_no_mutated_delivery_starts_what_the_sound_one_would_not(forge, provider):
+    hub = forge(provider)
+    page = "https://bitbucket.org/team/app"
+    own = hub.task("own", page if provider == "bitbucket-cloud" else HTTPS)
+    for name in ("x", "true", "None"):
+        hub.task(f"bait-{name}", f"https://forge.example.org/{name}/{name}")
+    rng = random.Random(provider)
+    sent = [s for s in SENT if s.provider == provider]
+    everything = [(s, mutant) for s in sent for mutant in mutants(s.payload)]
+    for s, mutant in rng.sample(everything, min(150, len(everything))):
+        status, told = hub.send(s.headers, mutant)
+        assert status == 200, mutant
+        assert told["task_ids"] in ([], [own.id])
+        if s.idle:
+            assert told["task_ids"] == [], (s, mutant)
+
+
+def test_an_accepted_delivery_is_200_only_when_it_is_committed(forge, desk):
+    hub = forge()
+    hub.task()
+    desk.store.close()
+    assert hub.send(PUSH, github_like(**push(MAIN)))[0] == 503
+
+
+def test_finding_the_task_among_ten_thousand_uses_the_index(forge, desk):
+    hub = forge()
+    plan = desk.store.read(
+        lambda db: db.execute(
+            "EXPLAIN QUERY PLAN SELECT id FROM tasks WHERE path='a' AND host='b'"
+        ).fetchall()
+    ).result()
+    assert "tasks_of_source" in str(plan)
+    assert hub
