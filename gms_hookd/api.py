@@ -17,8 +17,9 @@ from gms_hookd.live import Log
 from gms_hookd.message import HttpError
 from gms_hookd.model import FINAL, Run, RunStatus, Task
 from gms_hookd.quantity import duration
+from gms_hookd.runlog import RunLog
 from gms_hookd.store import Connection, deliveries, runs, tasks, upkeep
-from gms_hookd.sync import cache_key
+from gms_hookd.sync import Engine, Order, Stop, cache_key
 
 Params = Mapping[str, Any]
 Data = Future[Any]
@@ -139,6 +140,26 @@ def run_task(desk: Desk, params: Params) -> Data:
 
 def _order(db: Connection, by: Mapping[str, object], wish: runs.Wish, now: int) -> Run:
     return runs.order(db, tasks.find(db, by).id, wish, now)
+
+
+def plan_task(desk: Desk, params: Params) -> Data:
+    """Say what a run would do to each ref, and do nothing."""
+    _only(params, ("task_id", "task_key"))
+    by = _which(params, ("task_id", "task_key"))
+    found = desk.store.read(_planned, by)
+    return then(found, lambda order: desk.pool.submit(_plan, desk.engine, order))
+
+
+def _planned(db: Connection, by: Mapping[str, object]) -> Order:
+    task = tasks.find(db, by)
+    return Order(task, runs.tips(db, task.id))
+
+
+def _plan(engine: Engine, order: Order) -> views.Json:
+    log = RunLog()
+    outcome = engine.plan(order, log, Stop())
+    log.close()
+    return views.plan(outcome, log.text())
 
 
 def history(desk: Desk, params: Params) -> Data:

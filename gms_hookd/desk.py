@@ -1,4 +1,4 @@
-"""What every handler of requests needs at hand: store, live runs, clock, pool."""
+"""What every handler of requests needs at hand: store, live runs, engine, clocks."""
 
 import time
 from collections.abc import Callable
@@ -7,15 +7,20 @@ from dataclasses import dataclass
 
 from gms_hookd.live import Live
 from gms_hookd.store import Store
+from gms_hookd.sync import Engine
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The store, the live runs, a pool for what takes long, clocks (seconds)."""
+    """The store, the live runs, a pool for what takes long, clocks (seconds).
+
+    The engine is there to plan, not to sync: that is the workers' business.
+    """
 
     store: Store
     live: Live
     pool: Executor
+    engine: Engine
     protocols: tuple[str, ...] = ("https", "ssh", "file")
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic

@@ -5,6 +5,7 @@ from typing import Any
 
 from gms_hookd import refspec
 from gms_hookd.model import Delivery, Ref, Run, Task
+from gms_hookd.order import Outcome
 
 Json = dict[str, Any]
 
@@ -70,6 +71,17 @@ def run(record: Run) -> Json:
         "error_message": record.error_message or None,
         "details": record.details,
         "refs": [ref(each) for each in record.refs],
+    }
+
+
+def plan(outcome: Outcome, details: str) -> Json:
+    """Show what a run would do, with the log of finding it out."""
+    return {
+        "status": outcome.status.value,
+        "commit_range": outcome.commit_range,
+        "error_message": outcome.error_message or None,
+        "details": details,
+        "refs": [ref(each) for each in outcome.refs],
     }
 
 

@@ -34,6 +34,7 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("POST", "task/create"): api.create_task,
     ("POST", "task/update"): api.update_task,
     ("POST", "task/delete"): api.delete_task,
+    ("POST", "task/plan"): api.plan_task,
     ("POST", "run"): api.run_task,
     ("GET", "run"): api.show_run,
     ("GET", "run/output"): api.run_output,

@@ -11,6 +11,7 @@ from gms_hookd.live import Live
 from gms_hookd.ratelimit import Buckets
 from gms_hookd.signature import hub_keys
 from gms_hookd.store import Store
+from gms_hookd.sync import Engine, Settings
 from gms_hookd.web import App, Policy
 from gms_hookd.whitelist import Whitelist
 
@@ -56,10 +57,18 @@ def gate(**more):
 
 
 @pytest.fixture
-def desk(store, clock):
+def engine(tmp_path):
+    for folder in ("caches", "home"):
+        (tmp_path / folder).mkdir()
+    settings = Settings(tmp_path / "home")
+    return Engine(tmp_path / "caches", settings, {"PATH": "/usr/bin:/bin"})
+
+
+@pytest.fixture
+def desk(store, clock, engine):
     live = Live()
     with ThreadPoolExecutor(2) as pool:
-        yield Desk(store, live, pool, clock=clock, monotonic=clock)
+        yield Desk(store, live, pool, engine, clock=clock, monotonic=clock)
         live.close()
 
 

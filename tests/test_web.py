@@ -1,6 +1,7 @@
 """Requests in, responses out: the statuses of the contract, in its order."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -12,6 +13,7 @@ from gms_hookd.store import runs
 from gms_hookd.whitelist import Whitelist
 from tests.conftest import SECRET
 
+ME = ("-c", "user.name=t", "-c", "user.email=t@example.com")
 TRIGGER = "/api/webhooks/task-sync"
 API = "/api/v1/sync/"
 
@@ -469,3 +471,21 @@ def test_deliveries_are_listed_newest_first(app, task):
     }
     assert call(app, "GET", "deliveries?hook=other")[1]["data"] == []
     assert len(call(app, "GET", "deliveries?limit=1")[1]["data"]) == 1
+
+
+def test_a_plan_says_what_a_run_would_do_and_does_nothing(app, tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    for command in (
+        ["init", "-q", "-b", "main", str(source)],
+        ["init", "-q", "--bare", str(target)],
+        ["-C", str(source), *ME, "commit", "-q", "--allow-empty", "-m", "one"],
+    ):
+        subprocess.run(["git", *command], check=True)
+    wanted = {"name": "one", "source": str(source), "target": str(target)}
+    call(app, "POST", "task/create", {**wanted, "source_branch": "main"})
+    status, shown = call(app, "POST", "task/plan", {"task_id": 1})
+    assert status == 200
+    refs = [(ref["ref"], ref["result"]) for ref in shown["data"]["refs"]]
+    assert refs == [("refs/heads/main", "created")]
+    listed = ["git", "-C", str(target), "for-each-ref"]
+    assert subprocess.run(listed, check=True, capture_output=True).stdout == b""

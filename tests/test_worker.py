@@ -42,8 +42,6 @@ def stopping():
 @pytest.fixture
 def make_worker(desk, tmp_path, stopping):
     def make(binary="git", policy=None, **settings):
-        (tmp_path / "caches").mkdir(exist_ok=True)
-        (tmp_path / "home").mkdir(exist_ok=True)
         settings = Settings(tmp_path / "home", binary=str(binary), **settings)
         engine = Engine(tmp_path / "caches", settings, {"PATH": "/usr/bin:/bin"})
         rules = Rules(engine, policy or RetryPolicy())

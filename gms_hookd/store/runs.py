@@ -187,10 +187,15 @@ def _claim(db: Connection, run_id: int) -> Claim:
     run = get(db, run_id)
     query = "SELECT confirmed,hint,failures FROM runs WHERE id=?"
     confirmed, hint, failures = db.execute(query, (run_id,)).fetchone()
-    query = "SELECT ref,oid FROM tips WHERE task_id=?"
-    tips = dict(db.execute(query, (run.task_id,)).fetchall())
     task = tasks.get(db, run.task_id)
-    return Claim(run, task, tips, bool(confirmed), hint, failures)
+    known = tips(db, run.task_id)
+    return Claim(run, task, known, bool(confirmed), hint, failures)
+
+
+def tips(db: Connection, task_id: int) -> dict[str, str]:
+    """Tell what the refs of a task's target were after our last push."""
+    query = "SELECT ref,oid FROM tips WHERE task_id=?"
+    return dict(db.execute(query, (task_id,)).fetchall())
 
 
 def next_due(db: Connection) -> int | None:
@@ -220,17 +225,16 @@ def finish(db: Connection, run_id: int, result: Result, now: int) -> tuple[int, 
     return (run_id, *_joined(db, run_id))
 
 
-def _remember(db: Connection, run_id: int, tips: Mapping[str, str]) -> None:
+def _remember(db: Connection, run_id: int, new: Mapping[str, str]) -> None:
     query = "SELECT id FROM tasks WHERE id=(SELECT task_id FROM runs WHERE id=?)"
     row = db.execute(query, (run_id,)).fetchone()
     if row is None:
         return
     task_id = row[0]
-    query = "SELECT ref,oid FROM tips WHERE task_id=?"
-    old = dict(db.execute(query, (task_id,)).fetchall())
-    gone = [(task_id, ref) for ref in old.keys() - tips.keys()]
+    old = tips(db, task_id)
+    gone = [(task_id, ref) for ref in old.keys() - new.keys()]
     db.executemany("DELETE FROM tips WHERE task_id=? AND ref=?", gone)
-    changed = [(task_id, ref, oid) for ref, oid in tips.items() if old.get(ref) != oid]
+    changed = [(task_id, ref, oid) for ref, oid in new.items() if old.get(ref) != oid]
     db.executemany(
         "INSERT OR REPLACE INTO tips(task_id,ref,oid) VALUES(?,?,?)", changed
     )
