@@ -39,9 +39,13 @@ class Postbox(Generic[T]):
                 self._bell.send(b"!")
 
     def hear(self) -> None:
-        """Let the bell be rung again; what came before is there to be taken."""
-        self._rung = False
+        """Let the bell be rung again; what came before is there to be taken.
+
+        In this order: a ring between the two lines is not needed, one that is
+        swallowed by the first while the second says "rung" would be the last.
+        """
         self._alarm.recv(64)
+        self._rung = False
 
     def take(self) -> Iterator[T]:
         """Yield and remove what is there."""
