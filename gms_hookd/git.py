@@ -43,8 +43,6 @@ ISOLATED = {
     "GIT_CONFIG_SYSTEM": "/dev/null",
     "GIT_ATTR_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
-    "GIT_ASKPASS": "/bin/false",
-    "SSH_ASKPASS": "/bin/false",
     "SSH_ASKPASS_REQUIRE": "never",
     "GCM_INTERACTIVE": "never",
     "GIT_NO_REPLACE_OBJECTS": "1",
@@ -135,15 +133,22 @@ class Done:
     err: str
     ended: Kind | None = None  # TIMEOUT, STOPPED or SIZE where we ended it
 
+    @property
+    def failed(self) -> bool:
+        """Whether it did not do its work."""
+        return bool(self.status or self.ended)
+
     def failure(self, what: str) -> GitError:
         """Say as an error why it failed."""
-        kind = self._kind()
+        kind = self.kind
         said = telling_line(self.err) or f"exit status {self.status}"
         if kind is self.ended:
             said = f"ended: {kind}"
         return GitError(kind, one_line(f"git {what}: {said}"), self.err)
 
-    def _kind(self) -> Kind:
+    @property
+    def kind(self) -> Kind:
+        """Tell the class of its failure."""
         if self.ended:
             return self.ended
         if self.status < 0:
@@ -384,6 +389,6 @@ class Git:
     def ask(self, *args: str, stdin: bytes | None = None, quiet: bool = True) -> bytes:
         """Run one local command that must succeed, and give what it printed."""
         done = self.run(*args, stdin=stdin, quiet=quiet)
-        if done.status or done.ended:
+        if done.failed:
             raise done.failure(args[0])
         return done.out

@@ -148,6 +148,8 @@ _SIGNS = tuple(
 )
 
 _TELLING = re.compile(r"^(?:fatal|error|remote: ?(?:fatal|error)|ERROR|! )", re.I)
+_PROMPT = re.compile(r"could not read \w+ for ('.*'): .*")
+_REFUSED = r"authentication failed for \1: no credentials, or they were refused"
 _NOISE = re.compile(
     r"please make sure you have the correct access|and the repository exists"
     r"|could not read from remote repository|^hint:|^warning:",
@@ -162,6 +164,7 @@ class GitError(Exception):
         super().__init__(message)
         self.kind = kind
         self.stderr = stderr
+        self.retry_after: float | None = None
 
     @property
     def transient(self) -> bool:
@@ -180,4 +183,4 @@ def telling_line(stderr: str) -> str:
     useful = [text for text in lines if not _NOISE.search(text)]
     errors = [text for text in useful if _TELLING.match(text)]
     ranked = errors or useful or lines
-    return ranked[0] if ranked else ""
+    return _PROMPT.sub(_REFUSED, ranked[0]) if ranked else ""

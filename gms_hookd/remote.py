@@ -1,16 +1,21 @@
 """What is asked of another repository: its refs, its objects, and to take ours."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from gms_hookd import porcelain
-from gms_hookd.git import Git
-from gms_hookd.giterror import GitError
+from gms_hookd.access import with_remedy
+from gms_hookd.door import Door
+from gms_hookd.git import Done, Git
+from gms_hookd.giterror import GitError, Kind
 from gms_hookd.plan import Move
 from gms_hookd.porcelain import Pushed
 
 STDIN_FROM = 50  # refspecs; more go through a pipe
+_BUSY = re.compile(r"returned error: (429|503)")
+_RETRY_AFTER = re.compile(r"(?i)retry-after: *(\d{1,6})")
 ARGV_ROOM = 1_000_000  # bytes of arguments in one push, where the system has room
 
 
@@ -27,14 +32,17 @@ class Remote:
     """Another repository, with what it takes to get in; secrets only in here."""
 
     git: Git
-    url: str
-    settings: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    extra: Mapping[str, str] = field(default_factory=dict, repr=False)
+    door: Door
+
+    @property
+    def url(self) -> str:
+        """What git is told to talk to."""
+        return self.door.url.text
 
     def fetch(self, specs: Sequence[str], *options: str) -> None:
         """Bring refs and objects into the cache; raises GitError."""
         piped = len(specs) > STDIN_FROM
-        done = self.git.run(
+        done = self._run(
             "fetch",
             "--progress",
             "--no-tags",
@@ -47,12 +55,10 @@ class Remote:
             "--end-of-options",
             self.url,
             *(() if piped else specs),
-            settings=self.settings,
-            extra=self.extra,
             stdin=_lines(specs) if piped else None,
         )
-        if done.status or done.ended:
-            raise done.failure("fetch")
+        if done.failed:
+            raise self._error(done, "fetch")
 
     def within(self, deadline: float) -> "Remote":
         """Give it another end of time (time.monotonic)."""
@@ -80,7 +86,7 @@ class Remote:
         return Report(lines)
 
     def _push(self, moves: Sequence[Move]) -> Report:
-        done = self.git.run(
+        done = self._run(
             "push",
             "--progress",
             "--porcelain",
@@ -91,20 +97,40 @@ class Remote:
             "--end-of-options",
             self.url,
             *(f"{m.new or ''}:{m.ref}" for m in moves),
-            settings=self.settings,
-            extra=self.extra,
         )
         lines = {line.ref: line for line in porcelain.pushed(done.out)}
-        broken = done.ended or (done.status and b"\nDone\n" not in b"\n" + done.out)
-        return Report(lines, done.failure("push") if broken else None)
+        broken = done.ended or (done.failed and b"\nDone\n" not in b"\n" + done.out)
+        return Report(lines, self._error(done, "push") if broken else None)
 
     def _ask(self, *args: str) -> bytes:
-        done = self.git.run(
-            "ls-remote", *args, settings=self.settings, extra=self.extra
-        )
-        if done.status or done.ended:
-            raise done.failure("ls-remote")
+        done = self._run("ls-remote", *args)
+        if done.failed:
+            raise self._error(done, "ls-remote")
         return done.out
+
+    def _run(self, *args: str, stdin: bytes | None = None) -> Done:
+        access = self.door.access()
+        done = self.git.run(
+            *args, settings=access.settings, extra=access.extra, stdin=stdin
+        )
+        if done.failed and done.kind is Kind.AUTH and self.door.other():
+            return self._run(*args, stdin=stdin)
+        return done
+
+    def _error(self, done: Done, what: str) -> GitError:
+        error = done.failure(what)
+        if _BUSY.search(done.err):
+            error.retry_after = self._asked_to_wait()
+        return with_remedy(error, self.door.access().remedy)
+
+    def _asked_to_wait(self) -> float | None:
+        """Ask again, for the Retry-After header, which git keeps to itself."""
+        access = self.door.access()
+        extra = {**access.extra, "GIT_TRACE_CURL": "2", "GIT_TRACE_CURL_NO_DATA": "1"}
+        ask = ("ls-remote", "--end-of-options", self.url, "HEAD")
+        done = self.git.run(*ask, settings=access.settings, extra=extra, quiet=True)
+        found = _RETRY_AFTER.search(done.err)
+        return float(found[1]) if found else None
 
 
 def _lines(specs: Iterable[str]) -> bytes:

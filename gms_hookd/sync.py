@@ -4,11 +4,14 @@ import errno
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from gms_hookd import cache, giturl, refspec
+from gms_hookd.access import Credential, Keys
 from gms_hookd.cache import Cache
+from gms_hookd.door import Doors, Trust
 from gms_hookd.git import Git, Limits, Stop, environment
 from gms_hookd.giterror import GitError, Kind
 from gms_hookd.giturl import GitUrl
@@ -21,6 +24,7 @@ from gms_hookd.redact import one_line
 from gms_hookd.refspec import Selection, Wanted
 from gms_hookd.remote import Remote
 from gms_hookd.runlog import RunLog
+from gms_hookd.ssh import Masters
 
 __all__ = ["Engine", "Order", "Outcome", "Settings", "Stop", "cache_key"]
 
@@ -36,6 +40,11 @@ class Settings:
     home: Path
     timeout: float = 600.0
     allow_protocols: tuple[str, ...] = ("https", "ssh", "file")
+    credentials: Sequence[Credential] = ()
+    ssh_key_file: Path | None = None
+    ssh_known_hosts: Path | None = None
+    backups: float = 30 * 86400.0
+    file_size: int | None = None
     binary: str = "git"
     grace: float = 5.0
 
@@ -54,6 +63,14 @@ class Engine:
         self._caches = caches
         self._settings = settings
         self._environ = environment(environ, settings.home, settings.allow_protocols)
+        keys = Keys(
+            settings.home,
+            settings.credentials,
+            settings.ssh_key_file,
+            settings.ssh_known_hosts,
+        )
+        trust = Trust(settings.home / "gitconfig")
+        self._doors = Doors(keys, Masters(self._environ), trust)
 
     def sync(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
         """Do it; never raises for what git or the disk does."""
@@ -85,18 +102,29 @@ class Engine:
         stop: Stop,
         act: Callable[["_Run"], Outcome],
     ) -> Outcome:
-        source, target = (self._url(u) for u in (order.task.source, order.task.target))
+        source = self._url("source", order.task.source)
+        target = self._url("target", order.task.target)
         timeout = order.task.timeout or self._settings.timeout
         deadline = time.monotonic() + timeout
-        limits = Limits(deadline, stop, log, self._settings.grace)
+        settings = self._settings
+        limits = Limits(deadline, stop, log, settings.grace, settings.file_size)
         path = self._caches / cache.key(source.canonical)
         with cache.locked(path.with_name(path.name + ".lock"), limits) as lock:
             git = Git(path, self._environ, limits, lock, self._settings.binary)
-            remotes = Remote(git, source.text), Remote(git, target.text)
-            return act(_Run(order, selection, Cache(git), *remotes))
+            with ExitStack() as stack:
+                doors = (self._doors.door(u, limits, stack) for u in (source, target))
+                remotes = [Remote(git, door) for door in doors]
+                return act(_Run(order, selection, Cache(git), *remotes))
 
-    def _url(self, text: str) -> GitUrl:
-        return giturl.parse(text, self._settings.allow_protocols)
+    def _url(self, side: str, text: str) -> GitUrl:
+        try:
+            return giturl.parse(text, self._settings.allow_protocols)
+        except ValueError as error:
+            raise ValueError(f"{side}: {error}") from None
+
+    def close(self) -> None:
+        """End the connections that were kept open."""
+        self._doors.masters.close()
 
 
 class _Run:
@@ -228,4 +256,5 @@ def _failure(order: Order, log: RunLog, error: GitError) -> Outcome:
         error_message=message,
         transient=error.transient,
         known=order.known,
+        retry_after=error.retry_after,
     )

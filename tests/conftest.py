@@ -1,8 +1,10 @@
 """Fixtures: a clock of our own, a real store, real repositories."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from githosts import SSHD, HttpHost, SshHost
 from gitkit import Bench, Repo
 
 from gms_hookd.desk import Desk
@@ -103,3 +105,19 @@ def target(tmp_path):
 @pytest.fixture
 def bench(tmp_path):
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def http_host(tmp_path):
+    host = HttpHost(tmp_path)
+    yield host
+    host.stop()
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory):
+    if not SSHD.exists() or not os.access("/run", os.W_OK):
+        pytest.skip("needs /usr/sbin/sshd (openssh-server), started as root")
+    host = SshHost(tmp_path_factory.mktemp("sshd"))
+    yield host
+    host.stop()

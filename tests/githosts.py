@@ -1,0 +1,202 @@
+"""Git hosts for tests, on loopback: smart HTTP with accounts and faults, and sshd."""
+
+import base64
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+SSHD = Path("/usr/sbin/sshd")
+
+
+class Handler(BaseHTTPRequestHandler):
+    """git http-backend, behind what a host puts in front of it."""
+
+    protocol_version = "HTTP/1.1"
+    server: "HttpHost"
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        self._serve(b"")
+
+    def do_POST(self):
+        self._serve(self._body())
+
+    def _body(self):
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        chunks = []
+        while size := int(self.rfile.readline(), 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+    def _serve(self, body):
+        host = self.server
+        host.requests.append((self.command, self.path, dict(self.headers)))
+        for fault in host.faults:
+            if fault(self):
+                return
+        if host.accounts and self.headers.get("Authorization") not in host.accounts:
+            self.answer(401, {"WWW-Authenticate": 'Basic realm="test"'})
+            return
+        self._backend(body)
+
+    def answer(self, status, headers=None, body=b""):
+        self.send_response(status)
+        for name, value in {
+            "Content-Length": str(len(body)),
+            **(headers or {}),
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _backend(self, body):
+        url = urlsplit(self.path)
+        env = {
+            "PATH": os.environ["PATH"],
+            "GIT_PROJECT_ROOT": str(self.server.root),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "PATH_INFO": url.path,
+            "QUERY_STRING": url.query,
+            "REQUEST_METHOD": self.command,
+            "REMOTE_USER": "test",
+            "REMOTE_ADDR": "127.0.0.1",
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": "http.receivepack",
+            "GIT_CONFIG_VALUE_0": "true",
+            "GIT_CONFIG_KEY_1": "safe.directory",
+            "GIT_CONFIG_VALUE_1": "*",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "HOME": "/nonexistent",
+        }
+        backend = ("git", "http-backend")
+        done = subprocess.run(
+            backend, input=body, env=env, capture_output=True, check=False
+        )
+        head, _, answer = done.stdout.partition(b"\r\n\r\n")
+        lines = (line.split(": ", 1) for line in head.decode().split("\r\n") if line)
+        headers = dict(lines)
+        status = int(headers.pop("Status", "200").split()[0])
+        headers["Content-Length"] = str(len(answer))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.answer(status, headers, answer)
+
+
+class HttpHost(ThreadingHTTPServer):
+    """Serves the repositories below a folder; faults may answer first."""
+
+    daemon_threads = False
+    request_queue_size = 64
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.root = root
+        self.accounts: set[str] = set()
+        self.faults: list = []
+        self.requests: list = []
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def url(self, repo) -> str:
+        return f"{self.base}/{Path(str(repo)).relative_to(self.root)}"
+
+    def let_in(self, user: str, password: str) -> None:
+        both = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self.accounts.add(f"Basic {both}")
+
+    def stop(self) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+
+class SshHost:
+    """An sshd of our own, with one key that gets in."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.port = free_port()
+        self.key, self.known_hosts = root / "id", root / "known_hosts"
+        self.renew()
+        keygen(self.key)
+        shutil.copy(self.key.with_suffix(".pub"), root / "authorized")
+        self.start()
+
+    def renew(self) -> None:
+        """Change the host key."""
+        for old in self.root.glob("host*"):
+            old.unlink()
+        keygen(self.root / "host")
+
+    def pin(self) -> None:
+        words = (self.root / "host.pub").read_text().split()
+        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {words[0]} {words[1]}\n")
+
+    def start(self) -> None:
+        config = self.root / "sshd_config"
+        config.write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.root}/host\n"
+            f"AuthorizedKeysFile {self.root}/authorized\nStrictModes no\nUsePAM no\n"
+            "PermitRootLogin yes\nPidFile none\nAcceptEnv GIT_PROTOCOL\n"
+        )
+        Path("/run/sshd").mkdir(exist_ok=True)
+        self.pin()
+        argv = (str(SSHD), "-D", "-f", str(config), "-E", str(self.root / "log"))
+        self._process = subprocess.Popen(argv)
+        wait_for_port(self.port)
+
+    def url(self, repo) -> str:
+        return f"ssh://{user_name()}@127.0.0.1:{self.port}{repo}"
+
+    def logins(self) -> int:
+        return (self.root / "log").read_text().count("Accepted publickey")
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+def keygen(path: Path) -> None:
+    argv = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path))
+    subprocess.run(argv, check=True)
+
+
+def user_name() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port: int, seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            assert time.monotonic() < end, "the server does not listen"
+            time.sleep(0.01)
+        else:
+            return

@@ -1,0 +1,317 @@
+"""The engine against hosts: http with accounts, ssh with keys; what gets out."""
+
+import base64
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from githosts import keygen
+from gitkit import Bench, Repo, task
+
+from gms_hookd.model import RunStatus
+
+CANARY = "s3cr3t-c4n4ry/+=%"
+OPEN = ("https", "http", "ssh", "file")
+
+
+@dataclass
+class Credential:
+    url: str
+    username: str | None = None
+    password_file: Path | None = None
+    token_file: Path | None = None
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "secret"
+    path.write_text(CANARY + "\n")
+    return path
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Make an engine with settings; it is closed at the end."""
+    made = []
+
+    def make(environ=None, **settings):
+        settings = {"allow_protocols": OPEN} | settings
+        made.append(Bench(tmp_path, environ, **settings))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.engine.close()
+
+
+@pytest.fixture
+def by_ssh(opened, sshd):
+    return lambda **more: opened(
+        **{"ssh_key_file": sshd.key, "ssh_known_hosts": sshd.known_hosts} | more
+    )
+
+
+def test_http_needs_permission(http_host, source, target, bench):
+    outcome = bench.sync(task(http_host.url(source), target))
+    assert outcome.status is RunStatus.FAILED
+    assert "http is not in sync.allow_protocols" in outcome.error_message
+    assert http_host.requests == []
+
+
+def test_sync_over_http_with_a_password(http_host, source, target, opened, secret):
+    http_host.let_in("bot", CANARY)
+    bench = opened(credentials=[Credential(http_host.base + "/", "bot", secret)])
+    it = task(http_host.url(source), http_host.url(target))
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    source.commit()
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    assert target.refs() == source.refs()
+    assert all("Authorization" in headers for _, _, headers in http_host.requests)
+
+
+@pytest.mark.parametrize("bearer", [True, False])
+def test_a_token_without_a_user_goes_as_bearer_or_as_password(
+    http_host, source, target, opened, secret, bearer
+):
+    if bearer:
+        http_host.accounts.add(f"Bearer {CANARY}")
+    else:
+        http_host.let_in("x-access-token", CANARY)
+    credential = Credential(http_host.base, token_file=secret)
+    bench = opened(credentials=[credential])
+    it = task(http_host.url(source), target)
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    seen = len(http_host.requests)
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    given = [h["Authorization"] for _, _, h in http_host.requests[seen:]]
+    assert all(g in http_host.accounts for g in given), "what worked is remembered"
+
+
+def test_a_secret_goes_to_its_own_prefix_only(
+    http_host, source, target, opened, secret
+):
+    credentials = [
+        Credential(http_host.base + "/sour", "bot", secret),
+        Credential(http_host.base + "/source.git", "nearest", secret),
+        Credential("https://127.0.0.1/", "other", secret),
+    ]
+    bench = opened(credentials=credentials)
+    bench.sync(task(http_host.url(source), http_host.url(target)))
+    sent = {p.split("/")[1]: h.get("Authorization") for _, p, h in http_host.requests}
+    nearest = base64.b64encode(f"nearest:{CANARY}".encode()).decode()
+    assert sent == {"source.git": f"Basic {nearest}", "target.git": None}
+
+
+def test_a_secret_that_was_changed_is_used_in_the_next_run(
+    http_host, source, target, opened, secret
+):
+    http_host.let_in("bot", "another")
+    bench = opened(credentials=[Credential(http_host.base, "bot", secret)])
+    it = task(http_host.url(source), target)
+    outcome = bench.sync(it)
+    assert outcome.status is RunStatus.FAILED
+    assert not outcome.transient
+    assert "uthentication" in outcome.error_message
+    secret.write_text("another\n")
+    assert bench.sync(it).status is RunStatus.SUCCESS
+
+
+@pytest.mark.parametrize("text", ["", "two\nlines", "nul\0", "cr\r\nx"])
+def test_a_secret_that_is_not_one_line_is_refused(
+    http_host, source, target, opened, secret, text
+):
+    secret.write_text(text)
+    bench = opened(credentials=[Credential(http_host.base, "bot", secret)])
+    outcome = bench.sync(task(http_host.url(source), target))
+    assert "not one line of text" in outcome.error_message
+    assert http_host.requests == []
+
+
+def test_a_redirect_to_another_host_is_not_followed(
+    http_host, source, target, opened, secret
+):
+    port = http_host.server_port
+    away = f"http://localhost:{port}"
+
+    def fault(request):
+        if request.headers["Host"].startswith("localhost"):
+            return False
+        request.answer(301, {"Location": away + request.path})
+        return True
+
+    http_host.faults.append(fault)
+    bench = opened(credentials=[Credential(http_host.base, "bot", secret)])
+    outcome = bench.sync(task(http_host.url(source), target))
+    assert outcome.status is RunStatus.FAILED
+    assert not outcome.transient
+    assert all(h["Host"] == f"127.0.0.1:{port}" for _, _, h in http_host.requests)
+
+
+def test_no_secret_is_anywhere_to_be_seen(
+    http_host, source, target, opened, secret, tmp_path
+):
+    http_host.let_in("bot", CANARY)
+    seen = []
+    http_host.faults.append(lambda _: seen.extend(command_lines()))
+    bench = opened(credentials=[Credential(http_host.base, "bot", secret)])
+    it = task(http_host.url(source), http_host.url(target))
+    outcome = bench.sync(it)
+    assert outcome.status is RunStatus.SUCCESS
+    secret.write_text(CANARY + "-wrong")
+    wrong = bench.sync(it)
+    header = base64.b64encode(f"bot:{CANARY}".encode())[:-6]
+    found = [repr(outcome), repr(wrong), bench.log.text(), *map(str, seen)]
+    assert seen
+    for text in (CANARY, header.decode()):
+        assert not any(text in one for one in found)
+        assert not holders(tmp_path / "caches", text)
+        assert not holders(tmp_path / "home", text)
+
+
+def command_lines():
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield path.read_bytes()
+        except OSError:
+            continue
+
+
+def holders(folder, text):
+    files = (p for p in folder.rglob("*") if p.is_file())
+    return [p for p in files if text.encode() in p.read_bytes()]
+
+
+def test_other_children_do_not_get_the_secret(
+    http_host, source, target, tmp_path, opened, secret
+):
+    spy = tmp_path / "spy"
+    spy.write_text(
+        f'#!/bin/sh\ncase "$2" in fetch|push|ls-remote) ;;'
+        f' *) env >> {tmp_path}/env;; esac\nexec git "$@"\n'
+    )
+    spy.chmod(0o755)
+    http_host.let_in("bot", CANARY)
+    credential = Credential(http_host.base, "bot", secret)
+    bench = opened(credentials=[credential], binary=str(spy))
+    it = task(http_host.url(source), target, force=True)
+    bench.sync(it)
+    source.commit()
+    target.commit()
+    bench.sync(it)
+    text = (tmp_path / "env").read_text()
+    assert "GIT_CONFIG_COUNT" in text
+    assert "Authorization" not in text
+
+
+def test_sync_over_ssh_logs_in_once(sshd, source, target, by_ssh):
+    bench = by_ssh()
+    before = sshd.logins()
+    it = task(sshd.url(source), sshd.url(target))
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    source.commit()
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    assert target.refs() == source.refs()
+    assert sshd.logins() == before + 1
+
+
+def test_ssh_connections_end_with_the_engine(sshd, source, target, by_ssh):
+    bench = by_ssh()
+    bench.sync(task(sshd.url(source), target))
+    folder = bench.engine._doors.masters._folder
+    assert [p.is_socket() for p in folder.iterdir()] == [True]
+    bench.engine.close()
+    assert not folder.exists()
+    assert not any(os.fsencode(folder) in line for line in command_lines())
+
+
+def test_concurrent_runs_share_connections(sshd, source, tmp_path, by_ssh):
+    bench = by_ssh()
+    targets = [Repo(tmp_path / f"t{n}.git") for n in range(10)]
+    sources = [Repo(tmp_path / f"s{n}.git") for n in range(10)]
+    results = []
+
+    def run(source, target):
+        source.commit()
+        one = Bench(tmp_path)
+        one.engine = bench.engine
+        results.append(one.sync(task(sshd.url(source), sshd.url(target))).status)
+
+    threads = [
+        threading.Thread(target=run, args=pair)
+        for pair in zip(sources, targets, strict=True)
+    ]
+    before = sshd.logins()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [RunStatus.SUCCESS] * 10
+    assert sshd.logins() - before <= 4
+
+
+def test_an_unknown_host_key_fails_with_the_command_that_pins_it(
+    sshd, source, target, by_ssh, tmp_path
+):
+    known = tmp_path / "known hosts"
+    outcome = by_ssh(ssh_known_hosts=known).sync(task(sshd.url(source), target))
+    assert outcome.status is RunStatus.FAILED
+    assert not outcome.transient
+    command = f"ssh-keyscan -p {sshd.port} 127.0.0.1 >> '{known}'"
+    assert command in outcome.error_message
+    os.system(command + " 2>/dev/null")
+    bench = by_ssh(ssh_known_hosts=known)
+    assert bench.sync(task(sshd.url(source), target)).status is RunStatus.SUCCESS
+
+
+def test_a_changed_host_key_fails_with_the_command_that_replaces_it(
+    sshd, source, target, by_ssh, tmp_path
+):
+    known = tmp_path / "known"
+    other = tmp_path / "other"
+    keygen(other)
+    words = other.with_suffix(".pub").read_text().split()
+    known.write_text(f"[127.0.0.1]:{sshd.port} {words[0]} {words[1]}\n")
+    outcome = by_ssh(ssh_known_hosts=known).sync(task(sshd.url(source), target))
+    assert outcome.status is RunStatus.FAILED
+    assert not outcome.transient
+    command = outcome.error_message.partition("pin it: ")[2]
+    assert command.startswith(f"ssh-keygen -R '[127.0.0.1]:{sshd.port}' -f {known};")
+    os.system(f"({command}) >/dev/null 2>&1")
+    bench = by_ssh(ssh_known_hosts=known)
+    assert bench.sync(task(sshd.url(source), target)).status is RunStatus.SUCCESS
+
+
+def test_a_wrong_ssh_key_is_an_authentication_failure(
+    sshd, source, target, by_ssh, tmp_path
+):
+    keygen(tmp_path / "stranger")
+    bench = by_ssh(ssh_key_file=tmp_path / "stranger")
+    outcome = bench.sync(task(sshd.url(source), target))
+    assert outcome.status is RunStatus.FAILED
+    assert not outcome.transient
+    assert "Permission denied" in outcome.error_message
+
+
+def test_a_busy_host_says_when_to_come_back(http_host, source, target, opened):
+    http_host.faults.append(lambda r: r.answer(429, {"Retry-After": "77"}) or True)
+    outcome = opened().sync(task(http_host.url(source), target))
+    assert outcome.transient
+    assert outcome.retry_after == 77.0
+
+
+def test_a_proxy_that_is_down_is_transient(source, target, opened):
+    proxy = {"http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    outcome = opened(proxy).sync(task("http://example.invalid/x.git", target))
+    assert outcome.status is RunStatus.FAILED
+    assert outcome.transient
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
+def test_a_local_repository_of_another_user_is_used(source, target, bench):
+    for repo in (source, target):
+        for path in (repo.path, *repo.path.rglob("*")):
+            os.chown(path, 65534, 65534)
+    outcome = bench.sync(task(source, target))
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
