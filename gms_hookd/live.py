@@ -62,7 +62,13 @@ class Live:
         return self._rings
 
     def ring(self) -> None:
-        """Tell the workers that there is work, or that they should stop."""
+        """Tell one worker that there may be work; who finds some rings for the next."""
+        with self._lock:
+            self._rings += 1
+            self._bell.notify()
+
+    def ring_all(self) -> None:
+        """Wake every worker."""
         with self._lock:
             self._rings += 1
             self._bell.notify_all()

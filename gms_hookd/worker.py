@@ -7,7 +7,6 @@ the daemon ends; then the run is still `running` there and comes back at the nex
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -49,21 +48,24 @@ class Worker:
         self._rules = rules
         self._stopping = stopping
         self._chance = chance
-        self.beat = time.monotonic()
-        self.busy = False
 
     def run_forever(self) -> None:
         """Work until the daemon stops."""
         while not self._stopping.is_set():
             rings = self._desk.live.rings
-            self.beat = time.monotonic()
-            try:
-                worked = self.run_one() is not None
-            except StoreError as error:
-                log.error("cannot claim error=%s", error)
-                worked = False
+            worked = self._turn()
             if not worked and not self._stopping.is_set():
                 self._desk.live.await_ring(rings, self._patience())
+
+    def _turn(self) -> bool:
+        try:
+            return self.run_one() is not None
+        except StoreError as error:
+            log.error("cannot claim error=%s", error)
+        except Exception:
+            # The root of this thread: a defect of ours must not end the worker.
+            log.exception("worker turn failed")
+        return False
 
     def _patience(self) -> float:
         """Tell how long to wait for a ring: until the next run is due, at most 5 s."""
@@ -83,11 +85,8 @@ class Worker:
         claim = self._desk.store.write(runs.claim, now, only).result()
         if claim is None:
             return None
-        self.busy = True
-        try:
-            self._carry_out(claim)
-        finally:
-            self.busy = False
+        self._desk.live.ring()
+        self._carry_out(claim)
         return claim.run.id
 
     def _carry_out(self, claim: runs.Claim) -> None:
@@ -147,13 +146,22 @@ class Worker:
             result.commit_range[:100],
             result.error_message,
         )
-        ids = self._offer(
-            lambda: self._desk.store.write(
-                runs.finish, run.id, result, self._desk.now()
-            ).result()
-        )
-        self._desk.live.ended(ids or ())
+        try:
+            ids = self._record(run.id, result)
+        except Exception:
+            # A defect of ours must not leave the run `running` for ever.
+            log.exception("outcome not recorded run=%d", run.id)
+            why = "internal error: the outcome could not be recorded"
+            ids = self._record(run.id, runs.Result(RunStatus.FAILED, "", why))
+        self._desk.live.ended(ids)
         self._desk.live.ring()
+
+    def _record(self, run_id: int, result: runs.Result) -> tuple[int, ...]:
+        now = self._desk.now()
+        written = self._offer(
+            lambda: self._desk.store.write(runs.finish, run_id, result, now).result()
+        )
+        return written or ()
 
     def _give_back(self, claim: runs.Claim, back: runs.Return) -> None:
         run = claim.run

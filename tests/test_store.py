@@ -162,6 +162,27 @@ def test_tips_are_replaced_whole_and_forgotten_with_the_target(store):
     assert claim(store).tips == {}
 
 
+def test_names_that_are_not_utf_8_are_kept_as_they_are(store):
+    add(store)
+    trigger(store)
+    name = b"refs/heads/caf\xe9".decode("utf-8", "surrogateescape")
+    ref = Ref(name, RefResult.REJECTED, None, "1" * 40, "why")
+    finish(
+        store,
+        claim(store).run.id,
+        RunStatus.FAILED,
+        refs=(ref,),
+        error_message=f"{name}: no",
+        details=f"{name}\n",
+        tips={name: "1" * 40},
+    )
+    run = get(store, 1)
+    assert run.refs == (ref,)
+    assert run.error_message == "refs/heads/caf\\udce9: no"
+    trigger(store)
+    assert claim(store).tips == {name: "1" * 40}
+
+
 def test_a_run_given_back_waits_until_it_is_due(store):
     add(store)
     trigger(store)

@@ -195,7 +195,8 @@ def _claim(db: Connection, run_id: int) -> Claim:
 def tips(db: Connection, task_id: int) -> dict[str, str]:
     """Tell what the refs of a task's target were after our last push."""
     query = "SELECT ref,oid FROM tips WHERE task_id=?"
-    return dict(db.execute(query, (task_id,)).fetchall())
+    rows = db.execute(query, (task_id,)).fetchall()
+    return {ref.decode("utf-8", "surrogateescape"): oid for ref, oid in rows}
 
 
 def next_due(db: Connection) -> int | None:
@@ -213,7 +214,7 @@ def finish(db: Connection, run_id: int, result: Result, now: int) -> tuple[int, 
         (
             result.status,
             result.commit_range,
-            result.error_message,
+            _storable(result.error_message),
             _packed_refs(result.refs),
             _log_so_far(db, run_id, result.details),
             now,
@@ -232,12 +233,19 @@ def _remember(db: Connection, run_id: int, new: Mapping[str, str]) -> None:
         return
     task_id = row[0]
     old = tips(db, task_id)
-    gone = [(task_id, ref) for ref in old.keys() - new.keys()]
+    gone = [(task_id, _bytes(ref)) for ref in old.keys() - new.keys()]
     db.executemany("DELETE FROM tips WHERE task_id=? AND ref=?", gone)
-    changed = [(task_id, ref, oid) for ref, oid in new.items() if old.get(ref) != oid]
+    changed = [
+        (task_id, _bytes(ref), oid) for ref, oid in new.items() if old.get(ref) != oid
+    ]
     db.executemany(
         "INSERT OR REPLACE INTO tips(task_id,ref,oid) VALUES(?,?,?)", changed
     )
+
+
+def _bytes(ref: str) -> bytes:
+    """Give the name as git has it: bytes, not always UTF-8."""
+    return ref.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +265,7 @@ def requeue(db: Connection, run_id: int, back: Return) -> None:
         "UPDATE runs SET status='queued',cache=NULL,error_message=?,details=?,"
         "failures=failures+?,due_ms=? WHERE id=? AND status='running'",
         (
-            back.error,
+            _storable(back.error),
             _log_so_far(db, run_id, back.details),
             back.failed,
             back.due,
@@ -394,6 +402,11 @@ def _run(db: Connection, row: Row, details: bool) -> Run:
     values: list[Any] = [*row[:7], linked, *row[7:-2], _unpacked_refs(row[-2]), log]
     values[4] = RunStatus(values[4])
     return Run(*values)
+
+
+def _storable(text: str) -> str:
+    """Escape what UTF-8 cannot hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _packed(text: str) -> bytes:

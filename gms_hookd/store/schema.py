@@ -60,7 +60,7 @@ _FIRST = (
     # The target's tips as our last push left them, for the next run's lease.
     """CREATE TABLE tips(
         task_id INTEGER NOT NULL REFERENCES tasks(id) ON DELETE CASCADE,
-        ref TEXT NOT NULL, oid TEXT NOT NULL,
+        ref BLOB NOT NULL, oid TEXT NOT NULL,
         PRIMARY KEY(task_id, ref)) WITHOUT ROWID""",
 )
 
