@@ -80,6 +80,10 @@ class Engine:
         """Say what sync would do to each ref, and change nothing at the target."""
         return self._guarded(order, log, stop, _Run.plan)
 
+    def probe(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
+        """Ask the source only; `known` is what it would have the target be."""
+        return self._guarded(order, log, stop, _Run.probe)
+
     def _guarded(
         self, order: Order, log: RunLog, stop: Stop, act: Callable[["_Run"], Outcome]
     ) -> Outcome:
@@ -167,6 +171,17 @@ class _Run:
         )
         settled = outlet.settle(moves)
         return self._outcome(settled, pins=outlet.pins)
+
+    def probe(self) -> Outcome:
+        """Read the source's refs, and map them to the target's."""
+        self._cache.prepare()
+        served = self._source.refs()
+        head = self._source.head() if "HEAD" in self._selection.sources else None
+        if head in served:
+            served["HEAD"] = served[head]
+        wanted = self._selection.wanted(served.items())
+        known = {ref: want.oid for ref, want in wanted.items()}
+        return Outcome(RunStatus.SUCCESS, known=known)
 
     def _take_in(self) -> None:
         self._cache.prepare()

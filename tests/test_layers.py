@@ -28,7 +28,7 @@ LAYERS = (
     {"desk", "views"},
     {"hooks", "api"},
     {"forgehook"},
-    {"web", "worker", "connection"},
+    {"web", "worker", "reconcile", "connection"},
     {"server", "client"},
     {"daemon", "render", "check", "demo"},
     {"cli"},

@@ -62,6 +62,9 @@ _FIRST = (
         task_id INTEGER NOT NULL REFERENCES tasks(id) ON DELETE CASCADE,
         ref BLOB NOT NULL, oid TEXT NOT NULL,
         PRIMARY KEY(task_id, ref)) WITHOUT ROWID""",
+    """CREATE TABLE checks(
+        task_id INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
+        due_ms INTEGER NOT NULL, digest BLOB)""",
 )
 
 STEPS: tuple[tuple[str, ...], ...] = (_FIRST,)

@@ -1,0 +1,147 @@
+"""Looks at each source now and then: what no webhook told is found all the same.
+
+Most forges never send a lost delivery again. A source that has something else than our
+last push left at the target gets a run; each state of a source gets only one that way,
+unless that one failed.
+"""
+
+import hashlib
+import logging
+import random
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+from gms_hookd.desk import Desk
+from gms_hookd.model import RunStatus, Task
+from gms_hookd.runlog import RunLog
+from gms_hookd.store import StoreError, checks
+from gms_hookd.store.checks import Check
+from gms_hookd.sync import Engine, Order, Stop
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 4
+PATIENCE = 60.0  # seconds that one source gets to answer
+FIRST = 60.0  # seconds over which the first round after a start is spread
+TICK = 1.0
+FAILED_AGAIN = 3600.0
+
+Wanted = Mapping[str, str]
+
+
+class Reconciler:
+    """One thread that sees to the checks, and a few that carry them out."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        engine: Callable[[], Engine],
+        interval: Callable[[], float],
+        stopping: threading.Event,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._desk = desk
+        self._engine = engine
+        self._interval = interval
+        self._stopping = stopping
+        self._chance = chance
+        self._under_way: dict[int, Future[None]] = {}
+        self._stops: dict[int, Stop] = {}
+
+    def run_forever(self) -> None:
+        """Check sources until the daemon stops; an interval of 0 is a pause."""
+        with ThreadPoolExecutor(AT_ONCE, "reconcile") as pool:
+            self._begin()
+            while not self._stopping.wait(TICK):
+                self.turn(pool)
+            for stop in list(self._stops.values()):
+                stop.set("shutdown")
+
+    def _begin(self) -> None:
+        spread = min(self._interval(), FIRST)
+        try:
+            now = self._desk.now()
+            self._desk.store.write(checks.begin, now, int(spread * 1000)).result()
+        except StoreError as error:
+            log.warning("cannot plan the first checks error=%s", error)
+
+    def turn(self, pool: ThreadPoolExecutor) -> None:
+        """Start the checks that are due, as far as there is room."""
+        done = [task_id for task_id, f in self._under_way.items() if f.done()]
+        for task_id in done:
+            del self._under_way[task_id]
+        room = AT_ONCE - len(self._under_way)
+        if not room or not self._interval():
+            return
+        for check in self._due(room):
+            self._under_way[check.task.id] = pool.submit(self.check, check)
+
+    def _due(self, room: int) -> list[Check]:
+        interval = int(self._interval() * 1000)
+        now, busy = self._desk.now(), tuple(self._under_way)
+        try:
+            return self._desk.store.read(checks.due, now, interval, room, busy).result()
+        except StoreError as error:
+            log.warning("cannot tell which checks are due error=%s", error)
+            return []
+
+    def check(self, check: Check) -> None:
+        """Look at one source, and queue a run if it has what the target lacks."""
+        task = check.task
+        try:
+            self._put_off(task)
+            wanted = self._look(task)
+            if wanted is None:
+                return
+            digest = fingerprint(wanted)
+            if behind(check, wanted, digest, self._desk.now()):
+                self._catch_up(task, digest)
+        except StoreError as error:
+            log.warning("check failed task=%d error=%s", task.id, error)
+
+    def _put_off(self, task: Task) -> None:
+        wait = self._interval() * (0.9 + 0.2 * self._chance())
+        due = self._desk.now() + int(wait * 1000)
+        self._desk.store.write(checks.postpone, task.id, due).result()
+
+    def _look(self, task: Task) -> Wanted | None:
+        """Read what the source would have the target be, None if it cannot be read."""
+        stop = self._stops[task.id] = Stop()
+        record = RunLog()
+        try:
+            order = Order(replace(task, timeout=PATIENCE))
+            outcome = self._engine().probe(order, record, stop)
+        finally:
+            record.close()
+            del self._stops[task.id]
+        if outcome.status is not RunStatus.SUCCESS:
+            log.warning("check failed task=%d error=%r", task.id, outcome.error_message)
+            return None
+        return outcome.known
+
+    def _catch_up(self, task: Task, digest: bytes) -> None:
+        now = self._desk.now()
+        queued = self._desk.store.write(checks.catch_up, task.id, digest, now)
+        run_id = queued.result()
+        if run_id is not None:
+            log.info("reconcile found a change task=%d run=%d", task.id, run_id)
+            self._desk.live.ring()
+
+
+def fingerprint(wanted: Wanted) -> bytes:
+    """Return what stands for the state of a source."""
+    lines = "\n".join(f"{oid} {ref}" for ref, oid in sorted(wanted.items()))
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).digest()
+
+
+def behind(check: Check, wanted: Wanted, digest: bytes, now: int) -> bool:
+    """Tell whether a run is due for a source that wants the target to be so."""
+    gone = check.tips.keys() - wanted.keys() if check.task.prune else set()
+    if not gone and all(check.tips.get(ref) == oid for ref, oid in wanted.items()):
+        return False
+    if digest != check.digest:
+        return True
+    failed = check.status is RunStatus.FAILED
+    return failed and now - check.ended_at >= FAILED_AGAIN * 1000

@@ -1,0 +1,86 @@
+"""When each task's source is to be looked at, and what was last found there."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gms_hookd.model import RunStatus, Task
+from gms_hookd.store import runs, tasks
+from gms_hookd.store.lane import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A task whose source is to be looked at, and what is known of it.
+
+    `tips` is what our last push left at the target, `digest` stands for what the
+    source had when a check last queued a run; `status` and `ended_at` (ms) are the last
+    run's.
+    """
+
+    task: Task
+    tips: Mapping[str, str]
+    digest: bytes | None
+    status: RunStatus | None
+    ended_at: int
+
+
+def begin(db: Connection, now: int, spread: int) -> None:
+    """Have the tasks that were ever synced checked within `spread` ms from now."""
+    db.execute(
+        "INSERT INTO checks(task_id,due_ms) SELECT DISTINCT task_id,"
+        " :now+abs(random())%:spread FROM tips WHERE true"
+        " ON CONFLICT(task_id) DO UPDATE SET due_ms=excluded.due_ms",
+        {"now": now, "spread": max(spread, 1)},
+    )
+
+
+def due(
+    db: Connection, now: int, interval: int, limit: int, besides: Iterable[int] = ()
+) -> list[Check]:
+    """List the checks that are due, of tasks that neither run nor wait to.
+
+    A task that was never checked is due `interval` ms after it was made.
+    """
+    rows = db.execute(
+        "SELECT t.id FROM tasks t LEFT JOIN checks c ON c.task_id=t.id"
+        " WHERE t.enabled AND coalesce(c.due_ms,t.created_ms+:interval)<=:now"
+        " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.task_id=t.id"
+        "  AND r.status IN ('queued','running'))"
+        " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='running'"
+        "  AND r.cache=t.cache)"
+        " ORDER BY coalesce(c.due_ms,t.created_ms) LIMIT :limit",
+        {"now": now, "interval": interval, "limit": limit + len(tuple(besides))},
+    ).fetchall()
+    ids = [row[0] for row in rows if row[0] not in set(besides)]
+    return [_check(db, task_id) for task_id in ids[:limit]]
+
+
+def _check(db: Connection, task_id: int) -> Check:
+    query = "SELECT ref,oid FROM tips WHERE task_id=?"
+    tips = dict(db.execute(query, (task_id,)).fetchall())
+    query = "SELECT digest FROM checks WHERE task_id=?"
+    row = db.execute(query, (task_id,)).fetchone()
+    last = runs.last(db, task_id)
+    return Check(
+        task=tasks.get(db, task_id),
+        tips=tips,
+        digest=row[0] if row else None,
+        status=last.status if last else None,
+        ended_at=(last.end_time or 0) if last else 0,
+    )
+
+
+def postpone(db: Connection, task_id: int, due: int) -> None:
+    """Have the task checked again at `due` (ms), unless it is gone."""
+    db.execute(
+        "INSERT INTO checks(task_id,due_ms) SELECT id,:due FROM tasks WHERE id=:id"
+        " ON CONFLICT(task_id) DO UPDATE SET due_ms=excluded.due_ms",
+        {"id": task_id, "due": due},
+    )
+
+
+def catch_up(db: Connection, task_id: int, digest: bytes, now: int) -> int | None:
+    """Queue a run for what a check found; its id, or None for a task that is gone."""
+    run_id = runs.trigger(db, task_id, runs.Wish("reconcile"), now)
+    db.execute("UPDATE checks SET digest=? WHERE task_id=?", (digest, task_id))
+    return run_id

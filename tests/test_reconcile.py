@@ -1,0 +1,210 @@
+"""Checks of real sources, with a real engine and store; the clock is ours."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from gitkit import ENVIRON, Repo
+
+from gms_hookd.model import RunStatus
+from gms_hookd.reconcile import Reconciler, behind, fingerprint
+from gms_hookd.retry import RetryPolicy
+from gms_hookd.store import checks, runs, tasks
+from gms_hookd.store.checks import Check
+from gms_hookd.sync import Engine, Settings, cache_key
+from gms_hookd.worker import Rules, Worker
+
+INTERVAL = 900.0
+
+
+class Yard:
+    """A source, a target, their task, and those who work on it."""
+
+    def __init__(self, desk, tmp_path, **more):
+        self.desk, self.stopping = desk, threading.Event()
+        self.source, self.target = (Repo(tmp_path / n) for n in ("source", "target"))
+        self.source.commit()
+        (tmp_path / "caches").mkdir(exist_ok=True)
+        (tmp_path / "home").mkdir(exist_ok=True)
+        settings = Settings(home=tmp_path / "home", timeout=30.0)
+        engine = Engine(tmp_path / "caches", settings, ENVIRON)
+        rules = Rules(engine, RetryPolicy(attempts=1))
+        self.worker = Worker(desk, lambda: rules, self.stopping)
+        self.interval = INTERVAL
+        self.reconciler = Reconciler(
+            desk, lambda: engine, lambda: self.interval, self.stopping, lambda: 0.5
+        )
+        self.task = self.add("app", **more)
+
+    def add(self, name, source=None, **more):
+        url = str(source or self.source)
+        draft = tasks.Draft(name, url, str(self.target), cache_key(url), **more)
+        return self.do(tasks.add, draft, self.desk.now())
+
+    def do(self, operation, *args):
+        return self.desk.store.write(operation, *args).result()
+
+    def due(self, limit=9):
+        return self.do(checks.due, self.desk.now(), int(self.interval * 1000), limit)
+
+    def sync(self):
+        self.do(runs.order, self.task.id, runs.Wish("manual"), self.desk.now())
+        self.worker.run_one()
+
+    def round(self):
+        """Carry out what is due; return the triggers of the queued runs."""
+        for check in self.due():
+            self.reconciler.check(check)
+        queued = self.do(runs.history, None, RunStatus.QUEUED, 9)
+        return [(run.task_name, run.trigger) for run in queued]
+
+    def last(self):
+        return self.do(runs.last, self.task.id)
+
+
+@pytest.fixture
+def yard(desk, tmp_path):
+    return Yard(desk, tmp_path)
+
+
+def test_a_change_that_no_webhook_told_gets_a_run(yard, clock):
+    yard.sync()
+    new = yard.source.commit()
+    clock.forward(INTERVAL)
+    assert yard.round() == [("app", "reconcile")]
+    yard.worker.run_one()
+    assert yard.target.tip() == new
+    clock.forward(2 * INTERVAL)
+    assert yard.round() == []
+
+
+def test_a_source_that_is_in_step_gets_none(yard, clock):
+    yard.sync()
+    clock.forward(INTERVAL)
+    assert yard.round() == []
+    assert yard.last().trigger == "manual"
+
+
+def test_after_a_start_whatever_was_ever_synced_is_checked_within_a_minute(yard, clock):
+    yard.sync()
+    yard.add("never-synced")
+    yard.do(checks.begin, yard.desk.now(), 60_000)
+    clock.forward(61)
+    assert [check.task.name for check in yard.due()] == ["app"]
+
+
+def test_a_task_that_was_never_synced_is_checked_after_one_interval(yard, clock):
+    assert yard.due() == []
+    clock.forward(INTERVAL)
+    assert yard.round() == [("app", "reconcile")]
+
+
+def test_each_task_is_checked_once_an_interval(yard, clock):
+    yard.sync()
+    clock.forward(INTERVAL)
+    yard.round()
+    assert yard.due() == []
+    clock.forward(INTERVAL - 1)
+    assert yard.due() == []
+    clock.forward(1)
+    assert len(yard.due()) == 1
+
+
+def test_a_task_that_is_disabled_queued_or_running_is_not_checked(yard, clock):
+    clock.forward(INTERVAL)
+    yard.do(runs.order, yard.task.id, runs.Wish("manual"), yard.desk.now())
+    assert yard.due() == []
+    claimed = yard.do(runs.claim, yard.desk.now())
+    assert yard.due() == []
+    yard.do(runs.finish, claimed.run.id, runs.Result(RunStatus.SUCCESS), 0)
+    assert len(yard.due()) == 1
+    off = tasks.Draft("app", yard.task.source, yard.task.target, "c", enabled=False)
+    yard.do(tasks.change, yard.task.id, off, yard.desk.now())
+    assert yard.due() == []
+
+
+def test_a_conflict_is_not_tried_again_until_the_source_changes(yard, clock):
+    yard.sync()
+    yard.target.commit()
+    yard.source.commit()
+    clock.forward(INTERVAL)
+    assert len(yard.round()) == 1
+    yard.worker.run_one()
+    assert yard.last().status is RunStatus.CONFLICT
+    clock.forward(10 * INTERVAL)
+    assert yard.round() == []
+    yard.source.commit()
+    clock.forward(2 * INTERVAL)
+    assert len(yard.round()) == 1
+
+
+def test_what_failed_is_tried_again_after_an_hour(yard, clock):
+    yard.sync()
+    yard.source.commit()
+    moved = yard.target.path.rename(yard.target.path.with_name("away"))
+    clock.forward(INTERVAL)
+    assert len(yard.round()) == 1
+    yard.worker.run_one()
+    assert yard.last().status is RunStatus.FAILED
+    clock.forward(3599)
+    assert yard.round() == []
+    moved.rename(yard.target.path)
+    clock.forward(INTERVAL + 1)
+    assert len(yard.round()) == 1
+    yard.worker.run_one()
+    assert yard.target.tip() == yard.source.tip()
+
+
+def test_a_source_that_cannot_be_read_is_a_warning_and_no_run(yard, clock, caplog):
+    yard.add("gone", yard.source.path.with_name("nowhere"))
+    yard.sync()
+    clock.forward(INTERVAL)
+    assert yard.round() == []
+    assert "check failed task=2" in caplog.text
+    assert yard.due() == []
+
+
+def test_only_selected_refs_count(desk, clock, tmp_path):
+    specs = ("refs/heads/main:refs/heads/release", "HEAD:refs/heads/head")
+    yard = Yard(desk, tmp_path, refspecs=specs)
+    yard.sync()
+    assert set(yard.target.refs()) == {"refs/heads/release", "refs/heads/head"}
+    yard.source.commit("other")
+    clock.forward(INTERVAL)
+    assert yard.round() == []
+    yard.source.commit("main")
+    clock.forward(2 * INTERVAL)
+    assert yard.round() == [("app", "reconcile")]
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_a_deletion_counts_only_where_the_task_prunes(yard, prune):
+    task = tasks.Draft("x", "/s", "/t", "c", prune=prune)
+    added = yard.do(tasks.add, task, 0)
+    check = Check(added, {"refs/heads/a": "1", "refs/heads/b": "2"}, None, None, 0)
+    wanted = {"refs/heads/a": "1"}
+    assert behind(check, wanted, fingerprint(wanted), 0) is prune
+
+
+def test_an_interval_of_zero_checks_nothing(yard, clock):
+    yard.interval = 0.0
+    clock.forward(10 * INTERVAL)
+    with ThreadPoolExecutor(1) as pool:
+        yard.reconciler.turn(pool)
+    assert yard.reconciler._under_way == {}
+
+
+def test_the_thread_finds_a_change_and_ends_when_told(yard, clock):
+    yard.sync()
+    yard.source.commit()
+    thread = threading.Thread(target=yard.reconciler.run_forever)
+    rings = yard.desk.live.rings
+    thread.start()
+    try:
+        clock.forward(INTERVAL)
+        yard.desk.live.await_ring(rings, 20)
+        assert yard.last().trigger == "reconcile"
+    finally:
+        yard.stopping.set()
+        thread.join(20)
+    assert not thread.is_alive()
