@@ -1,0 +1,462 @@
+"""The configuration: read once, checked whole, handed on as frozen records.
+
+Sources, the first of which wins: command line; WEBHOOK_SECRET, as in GMS; environment
+GMS_HOOKD_<SECTION>_<KEY>; systemd credentials; the file; the secret that was made in
+the state directory. `secret`, `secret_file` and `secrets` are one setting, and so are
+`token` and `token_file`, `listen` and `port`.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from types import MappingProxyType
+
+from gms_hookd import configfile, forges, readers, secretfile, settings
+from gms_hookd.places import config_file, state_dir
+from gms_hookd.settings import ConfigError, Name, Settings, Source
+
+__all__ = [
+    "ApiConfig", "Config", "ConfigError", "Credential", "HookConfig", "Retention",
+    "ServerConfig", "SyncConfig", "guard_published", "load", "made_secret", "state_dir",
+]  # fmt: skip
+
+ETC = Path("/etc/gms-hookd")
+GMS_HOOK = "task-sync"
+PUBLISHED = "my-secret-key"
+MADE = "webhook-secret"
+
+_HOOK_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
+_OPTIONS = ("header", "algorithm", "prefix", "encoding", "username")
+_INLINE = frozenset({"secret", "secrets", "token"})
+# A secret of every form, for what is checked before there is one.
+_ANY_SECRET = ("0" * 64,)
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+_NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+_RATE = readers.whole(0, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """The front: where it listens, whom it believes, how much it reads (bytes)."""
+
+    listen: tuple[str, ...]
+    tls_cert: Path | None
+    tls_key: Path | None
+    trusted_proxies: tuple[str, ...]
+    max_body: int
+
+
+@dataclass(frozen=True, slots=True)
+class HookConfig:
+    """One inbound endpoint; `secrets` newest first, none if none is configured yet.
+
+    `rate_limit` is per minute and client address, 0 is off, and None leaves verified
+    deliveries unlimited. `scheme` None is the provider's default.
+    """
+
+    name: str
+    provider: str
+    scheme: str | None
+    secrets: tuple[str, ...] = field(repr=False)
+    rate_limit: int | None
+    ip_whitelist: tuple[str, ...]
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """The API on the network; without a token it is on the control socket only."""
+
+    token: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncConfig:
+    """How runs are carried out; `timeout` is of one attempt, in seconds."""
+
+    workers: int
+    timeout: float
+    attempts: int
+    allow_protocols: tuple[str, ...]
+    ssh_key_file: Path | None
+    ssh_known_hosts: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who we are at URLs with this prefix; its one file is to be read at each run."""
+
+    url: str
+    username: str | None
+    password_file: Path | None
+    token_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long things are kept, in seconds."""
+
+    runs: float
+    deliveries: float
+    backups: float
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All that is configured; `warnings` are lines for the operator."""
+
+    file: Path | None
+    server: ServerConfig
+    webhook: HookConfig
+    hooks: tuple[HookConfig, ...]
+    api: ApiConfig
+    sync: SyncConfig
+    credentials: tuple[Credential, ...]
+    retention: Retention
+    warnings: tuple[str, ...]
+
+
+def load(
+    environ: Mapping[str, str],
+    *,
+    file: str | None = None,
+    state: Path,
+    overrides: Mapping[str, object] = _NOTHING,
+    folder: Path = ETC,
+) -> Config:
+    """Read the configuration; `overrides` are the command line's, by dotted name.
+
+    Raises ConfigError. Without any secret it is for the caller to call `made_secret`
+    and to load again.
+    """
+    path = config_file(environ, file, folder)
+    read = configfile.read(path) if path else None
+    written = (
+        settings.contents(read.content, path, yaml=read.yaml)
+        if read and path
+        else Source({})
+    )
+    found = Settings(
+        [
+            Source(
+                {tuple(name.split(".")): given for name, given in overrides.items()}
+            ),
+            settings.variable("WEBHOOK_SECRET", ("webhook", "secret"), environ),
+            settings.environment(environ),
+            settings.credentials(environ),
+            written,
+            settings.secret_files({("webhook", "secret_file"): state / MADE}),
+        ]
+    )
+    config = _config(found, path)
+    exposed = read is not None and read.exposed
+    return replace(config, warnings=tuple(_warnings(config, written, exposed)))
+
+
+def made_secret(state: Path) -> Path:
+    """Make a secret in the state directory unless there is one; return its file.
+
+    Raises OSError.
+    """
+    secretfile.make(state / MADE)
+    return state / MADE
+
+
+def guard_published(config: Config, listen: Iterable[str]) -> None:
+    """Raise ConfigError if GMS's published secret would guard a public listener.
+
+    `listen` are the places really listened at, also those that were passed in.
+    """
+    public = [spec for spec in listen if not _is_local(spec)]
+    for name in _published(config) if public else ():
+        raise ConfigError(
+            f"{name}: {PUBLISHED} is published with GMS, and {public[0]} is open to"
+            " others: set another (openssl rand -hex 32), or listen at 127.0.0.1 only"
+        )
+
+
+# --- from settings to records
+
+
+def _config(found: Settings, path: Path | None) -> Config:
+    webhook = _gms_hook(found)
+    sync = _sync(found)
+    return Config(
+        file=path,
+        server=_server(found),
+        webhook=webhook,
+        hooks=tuple(_hook(found, name, webhook) for name in found.tables("hooks")),
+        api=ApiConfig(_token(found)),
+        sync=sync,
+        credentials=tuple(
+            _credential(found, url, sync) for url in found.tables("credentials")
+        ),
+        retention=_retention(found),
+        warnings=(),
+    )
+
+
+def _server(found: Settings) -> ServerConfig:
+    cert = found.path(("server", "tls_cert"), readers.line)
+    key = found.path(("server", "tls_key"), readers.line)
+    for name, one, other in (("tls_cert", cert, key), ("tls_key", key, cert)):
+        if other and not one:
+            raise found.error(
+                ("server", name), "is missing: TLS needs tls_cert, tls_key"
+            )
+        if one:
+            _check_tls(found, ("server", name), one)
+    return ServerConfig(
+        listen=_listen(found),
+        tls_cert=cert,
+        tls_key=key,
+        trusted_proxies=found.get(("server", "trusted_proxies"), readers.networks, ()),
+        max_body=found.get(("server", "max_body"), readers.body_size, 25 << 20),
+    )
+
+
+def _listen(found: Settings) -> tuple[str, ...]:
+    at, port = ("server", "listen"), ("server", "port")
+    listen = found.get(at, readers.listens, ("127.0.0.1:38080",))
+    number = found.get(port, readers.whole(1, 65535), 0)
+    chosen = found.one_of(at, port)
+    return (f":{number}",) if chosen and chosen[1] == port else listen
+
+
+def _check_tls(found: Settings, name: Name, path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise found.error(name, f"{path}: {error.strerror}") from None
+    if not stat.S_ISREG(mode):
+        raise found.error(name, f"{path}: is not a regular file")
+    if name[-1] == "tls_key" and mode & 0o007:
+        raise found.error(name, f"{path}: is open to others: chmod o= {path}")
+
+
+def _gms_hook(found: Settings) -> HookConfig:
+    return HookConfig(
+        name=GMS_HOOK,
+        provider="gms",
+        scheme=None,
+        secrets=_secrets(found, ("webhook",)),
+        rate_limit=found.get(("webhook", "rate_limit"), _RATE, 100),
+        ip_whitelist=found.get(("webhook", "ip_whitelist"), readers.networks, ()),
+        options=_NO_OPTIONS,
+    )
+
+
+def _hook(found: Settings, name: str, webhook: HookConfig) -> HookConfig:
+    table = ("hooks", name)
+    _check_hook_name(found, name)
+    hook = HookConfig(
+        name=name,
+        provider=_provider(found, name),
+        scheme=found.get((*table, "scheme"), readers.text, None),
+        secrets=_secrets(found, table) or webhook.secrets,
+        rate_limit=found.get((*table, "rate_limit"), _RATE, None),
+        ip_whitelist=found.get(
+            (*table, "ip_whitelist"), readers.networks, webhook.ip_whitelist
+        ),
+        options=MappingProxyType(_options(found, table)),
+    )
+    _check_scheme(found, hook)
+    return hook
+
+
+def _check_hook_name(found: Settings, name: str) -> None:
+    if name == GMS_HOOK:
+        raise found.error(("hooks", name), "is GMS's own hook: set it up in [webhook]")
+    if name == "runs":
+        raise found.error(("hooks", name), "is taken by the API: use another name")
+    if not _HOOK_NAME.fullmatch(name):
+        problem = "must be 1 to 64 letters, digits, dots, underscores and hyphens"
+        raise found.error(("hooks", name), problem)
+
+
+def _provider(found: Settings, hook: str) -> str:
+    name = ("hooks", hook, "provider")
+    provider = found.get(name, readers.text, hook)
+    if provider in forges.FORGES:
+        return provider
+    known = ", ".join(forges.FORGES)
+    problem = (
+        f"{provider!r} is none of" if provider != hook else "is missing: name one of"
+    )
+    raise found.error(name, f"{problem} {known}")
+
+
+def _options(found: Settings, table: Name) -> dict[str, str]:
+    given = {
+        option: found.get(
+            (*table, option),
+            readers.header if option == "header" else readers.text,
+            None,
+        )
+        for option in _OPTIONS
+    }
+    return {option: value for option, value in given.items() if value is not None}
+
+
+def _check_scheme(found: Settings, hook: HookConfig) -> None:
+    secrets = hook.secrets or _ANY_SECRET
+    try:
+        forges.scheme_of(hook.provider, hook.scheme, secrets, hook.options)
+    except ValueError as error:
+        key, _, problem = str(error).partition(": ")
+        named = key in ("scheme", *_OPTIONS)
+        name = ("hooks", hook.name, key if named else "secret")
+        raise found.error(name, problem if named else error) from None
+
+
+def _secrets(found: Settings, table: Name) -> tuple[str, ...]:
+    one, file, several = ((*table, key) for key in ("secret", "secret_file", "secrets"))
+    found.get(one, readers.text, None)
+    found.get(file, readers.line, None)
+    found.get(several, readers.texts, None)
+    chosen = found.one_of(one, file, several)
+    if chosen is None:
+        return ()
+    source, name = chosen
+    if name == file:
+        return (_secret_in_file(source, name),)
+    return source.read(name, readers.secrets if name == several else _one_secret)
+
+
+def _one_secret(value: object) -> tuple[str, ...]:
+    return (readers.secret(value),)
+
+
+def _secret_in_file(source: Source, name: Name) -> str:
+    try:
+        return secretfile.read(source.folder / source.read(name, readers.line))
+    except secretfile.SecretFileError as error:
+        raise source.error(name, error) from None
+
+
+def _token(found: Settings) -> str | None:
+    text, file = ("api", "token"), ("api", "token_file")
+    found.get(text, readers.text, None)
+    found.get(file, readers.line, None)
+    chosen = found.one_of(text, file)
+    if chosen is None:
+        return None
+    source, name = chosen
+    if name == text:
+        return source.read(name, readers.token)
+    try:
+        return readers.token(_secret_in_file(source, name))
+    except ValueError as error:
+        raise source.error(name, error) from None
+
+
+def _sync(found: Settings) -> SyncConfig:
+    return SyncConfig(
+        workers=found.get(("sync", "workers"), readers.whole(1, 1000), 8),
+        timeout=found.get(("sync", "timeout"), readers.duration, 600.0),
+        attempts=found.get(("sync", "attempts"), readers.whole(1, 1000), 5),
+        allow_protocols=found.get(
+            ("sync", "allow_protocols"), readers.protocols, ("https", "ssh", "file")
+        ),
+        ssh_key_file=found.path(("sync", "ssh_key_file"), readers.line),
+        ssh_known_hosts=found.path(("sync", "ssh_known_hosts"), readers.line),
+    )
+
+
+def _credential(found: Settings, url: str, sync: SyncConfig) -> Credential:
+    table = ("credentials", url)
+    _check_credential_url(found, url, sync)
+    credential = Credential(
+        url=url,
+        username=found.get((*table, "username"), readers.line, None),
+        password_file=found.path((*table, "password_file"), readers.line),
+        token_file=found.path((*table, "token_file"), readers.line),
+    )
+    chosen = found.one_of((*table, "password_file"), (*table, "token_file"))
+    if chosen is None:
+        raise found.error(table, "names no secret: set password_file or token_file")
+    if credential.password_file and not credential.username:
+        raise found.error((*table, "username"), "is missing: a password needs one")
+    _check_closed(*chosen)
+    return credential
+
+
+def _check_credential_url(found: Settings, url: str, sync: SyncConfig) -> None:
+    try:
+        readers.url_prefix(url)
+    except ValueError as error:
+        raise found.error(("credentials", url), error) from None
+    protocol = url.partition(":")[0]
+    if protocol not in sync.allow_protocols:
+        problem = (
+            f"{protocol} is not in sync.allow_protocols: add it there, or use https"
+        )
+        raise found.error(("credentials", url), problem)
+
+
+def _check_closed(source: Source, name: Name) -> None:
+    """Refuse a file that others can read; one that is not there yet is for the run."""
+    path = source.folder / source.read(name, readers.line)
+    try:
+        secretfile.check(path, path.stat())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise source.error(name, f"{path}: {error.strerror}") from None
+    except secretfile.SecretFileError as error:
+        raise source.error(name, error) from None
+
+
+def _retention(found: Settings) -> Retention:
+    day = 86400.0
+    days = partial(found.get, reader=readers.duration)
+    return Retention(
+        runs=days(("retention", "runs"), default=90 * day),
+        deliveries=days(("retention", "deliveries"), default=30 * day),
+        backups=days(("retention", "backups"), default=30 * day),
+    )
+
+
+# --- what is accepted, but not silently
+
+
+def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
+    if written.foreign:
+        yield f"not used by gms-hookd: {', '.join(written.foreign)}{written.place}"
+    if exposed and any(name[-1] in _INLINE for name in written.values):
+        yield f"{config.file}: holds a secret and is open to others: chmod 600"
+    for name in _published(config):
+        yield f"{name}: {PUBLISHED} is published with GMS: set one of your own"
+    for credential in config.credentials:
+        path = credential.password_file or credential.token_file
+        if path and not os.path.exists(path):
+            yield f"credentials: {path} does not exist yet"
+
+
+def _published(config: Config) -> Iterator[str]:
+    for hook in (config.webhook, *config.hooks):
+        if PUBLISHED in hook.secrets:
+            yield (
+                "webhook.secret"
+                if hook.name == GMS_HOOK
+                else f"hooks.{hook.name}.secret"
+            )
+
+
+def _is_local(listen: str) -> bool:
+    if listen.startswith("unix:"):
+        return True
+    host = listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback

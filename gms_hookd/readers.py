@@ -1,0 +1,169 @@
+"""What a setting's value may be: readers return what we use, or say what is wrong.
+
+A reader takes a value of any type and raises ValueError with problem and remedy.
+"""
+
+import re
+from collections.abc import Callable
+from ipaddress import IPv6Address
+
+from gms_hookd import quantity, whitelist
+
+PROTOCOLS = ("https", "ssh", "file", "http")
+LONGEST_SOCKET_PATH = 107
+LARGEST_BODY = 1 << 30
+
+_KINDS = {
+    bool: "true or false", int: "a number", float: "a number", list: "a list",
+    dict: "a section", type(None): "nothing",
+}  # fmt: skip
+_TCP = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*|\*):([0-9]{1,5})")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_URL = re.compile(
+    r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+    r"(?::[0-9]{1,5})?(?:/[^\s?#@]*)?"
+)
+
+
+def text(value: object) -> str:
+    """Take a text."""
+    if not isinstance(value, str):
+        kind = _KINDS.get(type(value), "a date")
+        raise ValueError(f"must be a text, not {kind}: put it in quotes")
+    return value
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """Take a list of texts."""
+    if not isinstance(value, list | tuple):
+        raise ValueError('must be a list, as in ["..."]')
+    return tuple(text(item) for item in value)
+
+
+def whole(low: int, high: int) -> Callable[[object], int]:
+    """Take a whole number within these bounds."""
+
+    def reader(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError("must be a whole number, without quotes")
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low} to {high}")
+        return value
+
+    return reader
+
+
+def line(value: object) -> str:
+    """Take a text of one printable line that is not empty."""
+    given = text(value)
+    if not given or given != given.strip() or not given.isprintable():
+        raise ValueError("must be one line that is not empty, without outer spaces")
+    return given
+
+
+def secret(value: object) -> str:
+    """Take a secret."""
+    given = text(value)
+    if not given.strip():
+        raise ValueError("is empty: set one (openssl rand -hex 32), or leave it out")
+    return given
+
+
+def secrets(value: object) -> tuple[str, ...]:
+    """Take a list of secrets, at least one."""
+    return tuple(secret(item) for item in texts(value) or [""])
+
+
+def token(value: object) -> str:
+    """Take a secret that fits into an HTTP header."""
+    given = secret(value)
+    if not _VISIBLE.fullmatch(given):
+        raise ValueError("must be visible ASCII characters without spaces")
+    return given
+
+
+def header(value: object) -> str:
+    """Take the name of an HTTP header."""
+    given = text(value)
+    if not _TOKEN.fullmatch(given):
+        raise ValueError("must be the name of an HTTP header")
+    return given
+
+
+def duration(value: object) -> float:
+    """Take a duration with its unit; seconds, more than none."""
+    given = text(value)
+    if given[-1:].isdigit():
+        raise ValueError('needs a unit: as in "90s", "10m", "30d"')
+    seconds = quantity.duration(given)
+    if not seconds:
+        raise ValueError("must be more than nothing")
+    return seconds
+
+
+def body_size(value: object) -> int:
+    """Take a size in bytes, as a number or a text."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    size = quantity.size(str(value) if is_number else text(value))
+    if not 0 < size <= LARGEST_BODY:
+        raise ValueError(f'must be from 1 byte to "{LARGEST_BODY >> 20}MiB"')
+    return size
+
+
+def networks(value: object) -> tuple[str, ...]:
+    """Take a list of addresses and CIDR blocks."""
+    given = texts(value)
+    for entry in given:
+        try:
+            whitelist.network(entry)
+        except ValueError:
+            raise ValueError(
+                f"{entry!r} is no address or network, as in 192.168.1.0/24"
+            ) from None
+    return given
+
+
+def protocols(value: object) -> tuple[str, ...]:
+    """Take a list of protocols that git may speak."""
+    given = texts(value)
+    for entry in given or ("",):
+        if entry not in PROTOCOLS:
+            raise ValueError(f"{entry!r} is none of {', '.join(PROTOCOLS)}")
+    return tuple(dict.fromkeys(given))
+
+
+def listens(value: object) -> tuple[str, ...]:
+    """Take a list of places to listen at, none of them twice."""
+    given = texts(value)
+    if not given or len(set(given)) < len(given):
+        raise ValueError('must be a list, nothing twice, as in ["127.0.0.1:38080"]')
+    return tuple(_listen(spec) for spec in given)
+
+
+def _listen(spec: str) -> str:
+    path = spec.removeprefix("unix:")
+    if path != spec and path.isprintable() and path.strip():
+        if len(path.encode()) > LONGEST_SOCKET_PATH:
+            raise ValueError(f"the path is longer than {LONGEST_SOCKET_PATH} bytes")
+        return spec
+    found = _TCP.fullmatch(spec)
+    if not found or int(found[2]) > 65535 or not _is_host(found[1]):
+        raise ValueError(f"{spec!r} is none of HOST:PORT, [V6]:PORT, :PORT, unix:PATH")
+    return spec
+
+
+def _is_host(host: str) -> bool:
+    try:
+        return not host.startswith("[") or bool(str(IPv6Address(host[1:-1])))
+    except ValueError:
+        return False
+
+
+def url_prefix(url: str) -> str:
+    """Take the beginning of the URLs that a credential is for."""
+    if not _URL.fullmatch(url):
+        raise ValueError(
+            'must begin like "https://host/path", without user, query or fragment'
+        )
+    return url

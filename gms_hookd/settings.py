@@ -1,0 +1,261 @@
+"""Where settings come from, and which source wins; what they mean is config's to know.
+
+A setting's name is a tuple, ("hooks", "github", "secret"); people see it with dots.
+Environment variables are called GMS_HOOKD_<SECTION>_<KEY>; lists in them have commas.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+from gms_hookd.redact import one_line, redacted
+
+Name = tuple[str, ...]
+Value = TypeVar("Value")
+Default = TypeVar("Default")
+
+_HOOK = ("secret", "secret_file", "secrets", "rate_limit", "ip_whitelist")
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "server": (
+        "listen", "port", "tls_cert", "tls_key", "trusted_proxies", "max_body",
+    ),
+    "webhook": _HOOK,
+    "hooks": (
+        "provider", "scheme", *_HOOK,
+        "header", "algorithm", "prefix", "encoding", "username",
+    ),
+    "api": ("token", "token_file"),
+    "sync": (
+        "workers", "timeout", "attempts", "allow_protocols", "ssh_key_file",
+        "ssh_known_hosts",
+    ),
+    "credentials": ("username", "password_file", "token_file"),
+    "retention": ("runs", "deliveries", "backups"),
+}  # fmt: skip
+NAMED = ("hooks", "credentials")
+_LISTS = {"listen", "trusted_proxies", "secrets", "ip_whitelist", "allow_protocols"}
+_NUMBERS = {"port", "rate_limit", "workers", "attempts"}
+# What GMS configures and we do not.
+_FOREIGN = frozenset({
+    "rpc", "database", "debug", "storage", "lock", "log", "lint", "code_review",
+    "redis", "prometheus", "notification", "mirror", "server.external_url",
+})  # fmt: skip
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_PREFIX = "GMS_HOOKD_"
+_OTHERS = ("GMS_HOOKD_CONFIG", "GMS_HOOKD_STATE", "GMS_HOOKD_DEBUG")
+
+
+class ConfigError(Exception):
+    """A configuration that is refused; the text is one line: name, problem, remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(redacted(message)))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One place that settings come from.
+
+    `values` are what it says, not yet looked at; `calls` are names of its own for them;
+    relative paths start at `folder`; `place` ends each error text. `foreign` are names
+    that are not ours.
+    """
+
+    values: Mapping[Name, object] = field(repr=False)
+    calls: Mapping[Name, str] = field(default_factory=dict)
+    folder: Path = Path()
+    place: str = ""
+    foreign: tuple[str, ...] = ()
+
+    def error(self, name: Name, problem: object) -> ConfigError:
+        """Make the error for one of its settings."""
+        return ConfigError(f"{self.called(name)}: {problem}{self.place}")
+
+    def called(self, name: Name) -> str:
+        """Return what this source calls a setting."""
+        return self.calls.get(name) or _dotted(name)
+
+    def read(self, name: Name, reader: Callable[[object], Value]) -> Value:
+        """Return what the reader makes of a setting; its ValueError gets a name."""
+        try:
+            return reader(self.values[name])
+        except ValueError as error:
+            raise self.error(name, error) from None
+
+
+class Settings:
+    """The sources, the first of which wins; all are checked, also what is overruled."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+
+    def get(
+        self, name: Name, reader: Callable[[object], Value], default: Default
+    ) -> Value | Default:
+        """Return a setting as its reader makes it, or the default where none says."""
+        found = [source.read(name, reader) for source in self._with(name)]
+        return found[0] if found else default
+
+    def path(self, name: Name, reader: Callable[[object], str]) -> Path | None:
+        """Return a setting that is a path."""
+        found = [s.folder / s.read(name, reader) for s in self._with(name)]
+        return found[0] if found else None
+
+    def one_of(self, *names: Name) -> tuple[Source, Name] | None:
+        """Return the first source with one of these, and which; refuse two in one."""
+        found = [(s, n) for s in self._sources for n in names if n in s.values]
+        for (source, first), (other, second) in pairwise(found):
+            if source is other:
+                also = source.called(first)
+                raise source.error(second, f"is set as well as {also}: keep one")
+        return found[0] if found else None
+
+    def error(self, name: Name, problem: object) -> ConfigError:
+        """Make the error for a setting, wherever it is or would be set."""
+        return next(self._with(name), Source({})).error(name, problem)
+
+    def tables(self, section: str) -> list[str]:
+        """Return the names of the tables in a section of named ones, in order."""
+        names = [name for source in self._sources for name in source.values]
+        return [name[1] for name in names if name[0] == section and len(name) == 2]
+
+    def _with(self, name: Name) -> Iterator[Source]:
+        return (source for source in self._sources if name in source.values)
+
+
+def environment(environ: Mapping[str, str]) -> Source:
+    """Return what the variables GMS_HOOKD_* say; ConfigError for unknown ones."""
+    known = {_variable(name): name for name in _plain_names()}
+    values: dict[Name, object] = {}
+    for variable in sorted(environ):
+        if variable in known:
+            values[known[variable]] = _parsed(known[variable], environ[variable])
+        elif variable.startswith(_PREFIX) and variable not in _OTHERS:
+            meant = suggestion(variable, {name: name for name in known})
+            raise ConfigError(f"{variable}: unknown variable{meant}")
+    return Source(values, {name: _variable(name) for name in values})
+
+
+def variable(name: str, setting: Name, environ: Mapping[str, str]) -> Source:
+    """Return the one setting that a variable of another naming says, if it is set."""
+    values = {setting: environ[name]} if name in environ else {}
+    return Source(values, {setting: name})
+
+
+def credentials(environ: Mapping[str, str]) -> Source:
+    """Return the secrets that systemd hands over, by the paths of their files."""
+    folder = environ.get("CREDENTIALS_DIRECTORY", "")
+    return secret_files(
+        {
+            ("webhook", "secret_file"): Path(folder, "webhook-secret"),
+            ("api", "token_file"): Path(folder, "api-token"),
+        }
+        if folder
+        else {}
+    )
+
+
+def secret_files(files: Mapping[Name, Path]) -> Source:
+    """Return settings that are paths of secret files, where the files exist."""
+    return Source({n: str(path) for n, path in files.items() if os.path.lexists(path)})
+
+
+def contents(content: object, file: Path, *, yaml: bool) -> Source:
+    """Return what a file says. Raises ConfigError for unknown names and no values."""
+    found = _Content(yaml, f" in {file}")
+    found.read(content)
+    return Source(found.values, {}, file.parent, found.place, tuple(found.foreign))
+
+
+def suggestion(wrong: str, known: Mapping[str, str], likeness: float = 0.75) -> str:
+    """Return " (did you mean X?)" for what is spelt like `wrong`, or ""."""
+    words = {spelling.lower(): meant for spelling, meant in known.items()}
+    close = get_close_matches(wrong.lower(), words, n=1, cutoff=likeness)
+    return f" (did you mean {words[close[0]]}?)" if close else ""
+
+
+class _Content:
+    """Flattens a file's content by name; refuses what nobody knows."""
+
+    def __init__(self, yaml: bool, place: str) -> None:
+        self.values: dict[Name, object] = {}
+        self.foreign: list[str] = []
+        self.place = place
+        self._yaml = yaml
+
+    def read(self, content: object) -> None:
+        for section, body in self._table((), content).items():
+            if section in NAMED:
+                self._tables(section, self._table((section,), body))
+            elif section in KEYS:
+                self._keys((section,), self._table((section,), body))
+            else:
+                self._other(section, "section" if isinstance(body, dict) else "key")
+
+    def _tables(self, section: str, tables: Mapping[str, object]) -> None:
+        for name, body in tables.items():
+            self.values[section, name] = body
+            self._keys((section, name), self._table((section, name), body))
+
+    def _keys(self, table: Name, keys: Mapping[str, object]) -> None:
+        for key, value in keys.items():
+            name = (*table, key)
+            if _dotted(name) in _FOREIGN:
+                self.foreign.append(_dotted(name))
+            elif key not in KEYS[table[0]]:
+                raise self._error(name, f"unknown key{_meant(name)}")
+            elif value is not None:
+                self.values[name] = value
+            elif key not in _LISTS:
+                raise self._error(name, "has no value: give it one, or leave it out")
+
+    def _other(self, name: str, kind: str) -> None:
+        alike = suggestion(name, {section: section for section in KEYS}, 0.82)
+        if name not in _FOREIGN and (alike or not self._yaml):
+            raise self._error((name,), f"unknown {kind}{alike or _meant((name,))}")
+        self.foreign.append(_dotted((name,)))
+
+    def _table(self, name: Name, body: object) -> Mapping[str, object]:
+        if body is None and self._yaml:
+            return {}
+        if not isinstance(body, dict):
+            raise self._error(name, "must be a section with keys")
+        for key in body:
+            if not isinstance(key, str):
+                raise self._error(name, f"the key {key} must be a text: quote it")
+        return body
+
+    def _error(self, name: Name, problem: str) -> ConfigError:
+        return ConfigError(f"{_dotted(name) or 'the file'}: {problem}{self.place}")
+
+
+def _dotted(name: Name) -> str:
+    return ".".join(p if _BARE.fullmatch(p) else json.dumps(p) for p in name)
+
+
+def _plain_names() -> list[Name]:
+    return [(s, key) for s, keys in KEYS.items() for key in keys if s not in NAMED]
+
+
+def _meant(name: Name) -> str:
+    own = [(*name[:-1], key) for key in KEYS.get(name[0], ())]
+    whole = {_dotted(known): _dotted(known) for known in (*_plain_names(), *own)}
+    last = {known[-1]: _dotted(known) for known in _plain_names()}
+    return suggestion(_dotted(name), whole) or suggestion(name[-1], last)
+
+
+def _variable(name: Name) -> str:
+    return _PREFIX + "_".join(name).upper()
+
+
+def _parsed(name: Name, text: str) -> object:
+    if name[-1] in _LISTS:
+        return [item.strip() for item in text.split(",") if item.strip()]
+    is_number = name[-1] in _NUMBERS and re.fullmatch("[0-9]{1,18}", text)
+    return int(text) if is_number else text

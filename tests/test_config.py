@@ -1,0 +1,723 @@
+"""What is configured, where it comes from, and what is refused in one line."""
+
+import os
+import re
+import stat
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from gms_hookd import forges
+from gms_hookd.config import (
+    Config,
+    ConfigError,
+    Credential,
+    guard_published,
+    load,
+    made_secret,
+    state_dir,
+)
+
+DAY = 86400
+
+
+@pytest.fixture
+def conf(tmp_path):
+    """Load a configuration from a text, or from none."""
+
+    def loaded(text=None, name="config.toml", environ=None, **overrides):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+            (tmp_path / name).chmod(0o600)
+        named = str(tmp_path / name) if text is not None else None
+        return load(
+            environ or {},
+            file=named,
+            state=tmp_path,
+            overrides=overrides.get("overrides", {}),
+            folder=tmp_path / "etc",
+        )
+
+    return loaded
+
+
+@pytest.fixture
+def refused(conf):
+    """Return the one line with which a configuration is refused."""
+
+    def line(*args, **more):
+        with pytest.raises(ConfigError) as refusal:
+            conf(*args, **more)
+        assert len(str(refusal.value).splitlines()) == 1
+        return str(refusal.value)
+
+    return line
+
+
+def secret_file(path, text="from a file\n", mode=0o600):
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+# --- without a file
+
+
+def test_defaults_are_those_of_the_contract(conf):
+    config = conf()
+    assert config.file is None
+    assert config.server.listen == ("127.0.0.1:38080",)
+    assert config.server.max_body == 25 * 2**20
+    assert (config.webhook.name, config.webhook.provider) == ("task-sync", "gms")
+    assert config.webhook.secrets == ()
+    assert config.webhook.rate_limit == 100
+    assert config.api.token is None
+    assert (config.sync.workers, config.sync.timeout, config.sync.attempts) == (
+        8,
+        600,
+        5,
+    )
+    assert config.sync.allow_protocols == ("https", "ssh", "file")
+    kept = config.retention
+    assert (kept.runs, kept.deliveries, kept.backups) == (90 * DAY, 30 * DAY, 30 * DAY)
+    assert config.warnings == ()
+
+
+# --- the file
+
+EVERYTHING = """
+[server]
+listen = ["127.0.0.1:38080", "[::1]:0", ":8080", "*:81", "unix:/run/x/y.sock"]
+tls_cert = "cert.pem"
+tls_key = "key.pem"
+trusted_proxies = ["10.0.0.0/8", "::1"]
+max_body = "1MiB"
+[webhook]
+secrets = ["new", "old"]
+rate_limit = 0
+ip_whitelist = ["192.168.1.0/24", "::ffff:10.0.0.1"]
+[hooks.github]
+[hooks."my.gitlab"]
+provider = "gitlab"
+scheme = "token"
+secret = "of gitlab"
+rate_limit = 60
+ip_whitelist = []
+[hooks.ci]
+provider = "generic"
+header = "X-Signature"
+algorithm = "sha512"
+prefix = ""
+encoding = "base64"
+[api]
+token = "t0ken"
+[sync]
+workers = 2
+timeout = "1h30m"
+attempts = 1
+allow_protocols = ["https", "http"]
+ssh_key_file = "/keys/id"
+ssh_known_hosts = "known_hosts"
+[credentials."https://example.org/team"]
+username = "me"
+password_file = "password"
+[credentials."http://[::1]:8080"]
+token_file = "/x/token"
+[retention]
+runs = "1d"
+deliveries = "2w"
+backups = "12h"
+"""
+
+
+@pytest.fixture
+def everything(conf, tmp_path):
+    for name in ("cert.pem", "key.pem", "password"):
+        secret_file(tmp_path / name)
+    return conf(EVERYTHING)
+
+
+def test_every_key_of_toml_is_read(everything, tmp_path):
+    assert everything.file == tmp_path / "config.toml"
+    assert everything.server.listen[1:] == (
+        "[::1]:0", ":8080", "*:81", "unix:/run/x/y.sock",
+    )  # fmt: skip
+    assert everything.server.tls_cert == tmp_path / "cert.pem"
+    assert everything.server.trusted_proxies == ("10.0.0.0/8", "::1")
+    assert everything.server.max_body == 2**20
+    assert everything.webhook.secrets == ("new", "old")
+    assert everything.webhook.rate_limit == 0
+    assert everything.api.token == "t0ken"
+    assert everything.sync.timeout == 5400
+    assert everything.sync.ssh_known_hosts == tmp_path / "known_hosts"
+    assert everything.retention.deliveries == 14 * DAY
+    assert everything.credentials == (
+        Credential("https://example.org/team", "me", tmp_path / "password", None),
+        Credential("http://[::1]:8080", None, None, Path("/x/token")),
+    )
+
+
+def test_hooks_inherit_secrets_and_whitelist_but_no_rate_limit(everything):
+    github, gitlab, generic = everything.hooks
+    assert (github.name, github.provider) == ("github", "github")
+    assert github.secrets == ("new", "old")
+    assert github.rate_limit is None
+    assert github.ip_whitelist == everything.webhook.ip_whitelist
+    assert (gitlab.name, gitlab.scheme) == ("my.gitlab", "token")
+    assert (gitlab.secrets, gitlab.rate_limit) == (("of gitlab",), 60)
+    assert gitlab.ip_whitelist == ()
+    assert dict(generic.options) == {
+        "header": "X-Signature", "algorithm": "sha512", "prefix": "",
+        "encoding": "base64",
+    }  # fmt: skip
+
+
+EVERYTHING_IN_YAML = """\
+server:
+  listen: [127.0.0.1:38080, "[::1]:0", ":8080", "*:81", unix:/run/x/y.sock]
+  tls_cert: cert.pem
+  tls_key: key.pem
+  trusted_proxies:
+  - 10.0.0.0/8
+  - ::1
+  max_body: 1MiB
+webhook:
+  secrets: [new, old]   # newest first
+  rate_limit: 0
+  ip_whitelist: [192.168.1.0/24, "::ffff:10.0.0.1"]
+hooks:
+  github:
+  my.gitlab: {provider: gitlab, scheme: token, secret: of gitlab, rate_limit: 60,
+              ip_whitelist: []}
+  ci:
+    provider: generic
+    header: X-Signature
+    algorithm: sha512
+    prefix: ''
+    encoding: base64
+api: {token: t0ken}
+sync:
+  workers: 2
+  timeout: 1h30m
+  attempts: 1
+  allow_protocols: [https, http]
+  ssh_key_file: /keys/id
+  ssh_known_hosts: known_hosts
+credentials:
+  https://example.org/team:
+    username: me
+    password_file: password
+  "http://[::1]:8080":
+    token_file: /x/token
+retention:
+  runs: 1d
+  deliveries: 2w
+  backups: 12h
+"""
+
+
+def test_yaml_gives_what_toml_gives(conf, everything):
+    config = conf(EVERYTHING_IN_YAML, "config.yml")
+    for name in (f.name for f in fields(Config) if f.name not in ("file", "warnings")):
+        assert getattr(config, name) == getattr(everything, name), name
+
+
+def frozen(value):
+    if is_dataclass(value):
+        assert value.__dataclass_params__.frozen
+        [frozen(getattr(value, f.name)) for f in fields(value)]
+    elif isinstance(value, tuple):
+        [frozen(item) for item in value]
+    else:
+        assert not isinstance(value, list | dict | set)
+
+
+def test_everything_is_frozen(everything):
+    frozen(everything)
+
+
+def test_secrets_are_not_in_the_representation(everything):
+    text = repr(everything)
+    assert not re.search(r"'new'|'old'|of gitlab|t0ken", text)
+
+
+GMS = """\
+# Git Manage Service Configuration
+server:
+  # Service listening port
+  port: 12345
+database:
+  type: sqlite
+  path: data/git_sync.db
+webhook:
+  # SECURITY WARNING: Change this in production!
+  secret: "%s"
+
+  # Rate limit (requests per minute)
+  rate_limit: 100
+  ip_whitelist:%s
+debug: false
+rpc:
+  port: 8888
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (" []\n  # - 127.0.0.1", ()),
+        ("", ()),
+        (' ["10.0.0.1", # one\n 10.1.0.0/16]', ("10.0.0.1", "10.1.0.0/16")),
+        ("\n    - 10.0.0.1\n    - '::1'   # two", ("10.0.0.1", "::1")),
+        ("\n  - 10.0.0.1", ("10.0.0.1",)),
+    ],
+)
+def test_the_file_of_gms_works_unchanged(conf, tmp_path, written, meant):
+    config = conf(GMS % ("sesame", written), "config.yaml")
+    assert config.server.listen == (":12345",)
+    assert config.webhook.secrets == ("sesame",)
+    assert config.webhook.rate_limit == 100
+    assert config.webhook.ip_whitelist == meant
+    [warning] = config.warnings
+    assert warning.startswith("not used by gms-hookd: database, debug, rpc")
+
+
+def test_foreign_sections_of_yaml_are_named_in_one_warning(conf):
+    text = "ai: {x: 1}\nserver:\n  external_url: http://x\nlock:\n"
+    [warning] = conf(text, "c.yaml").warnings
+    assert warning.startswith(
+        "not used by gms-hookd: ai, server.external_url, lock in "
+    )
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "webhook:\nserver:\n"])
+def test_an_empty_file_is_fine(conf, text):
+    assert conf(text, "c.yaml").webhook.rate_limit == 100
+
+
+# --- what is refused
+
+WRONG = [
+    # names
+    ("[webhook]\nsercet = 'x'",
+     "webhook.sercet: unknown key (did you mean webhook.secret?)"),
+    ("[hooks.github]\nsecert = 'x'",
+     "hooks.github.secert: unknown key (did you mean hooks.github.secret?)"),
+    ("[server]\nworkers = 1",
+     "server.workers: unknown key (did you mean sync.workers?)"),
+    ("[webhok]", "webhok: unknown section (did you mean webhook?)"),
+    ("port = 1", "port: unknown key (did you mean server.port?)"),
+    ("[nonsense]", "nonsense: unknown section"),
+    ("[sync]\n\"a\\nb\" = 1", 'sync."a\\nb": unknown key'),
+    # types
+    ("webhook = 1", "webhook: must be a section"),
+    ("[hooks]\ngithub = 'x'", "hooks.github: must be a section"),
+    ("[webhook]\nsecret = 1", "webhook.secret: must be a text, not a number: put"),
+    ("[webhook]\nsecret = true", "webhook.secret: must be a text, not true or false"),
+    ("[webhook]\nsecret = 2001-01-01", "webhook.secret: must be a text, not a date"),
+    ("[webhook]\nsecret = ['x']", "webhook.secret: must be a text, not a list"),
+    ("[webhook]\nsecrets = 'x'", 'webhook.secrets: must be a list, as in ["..."]'),
+    ("[webhook]\nsecrets = ['x', 1]", "webhook.secrets: must be a text, not a number"),
+    ("[webhook]\nrate_limit = true", "webhook.rate_limit: must be a whole number"),
+    ("[webhook]\nrate_limit = 1.0", "webhook.rate_limit: must be a whole number"),
+    ("[webhook]\nrate_limit = '1'", "webhook.rate_limit: must be a whole number"),
+    ("[webhook]\nrate_limit = -1", "webhook.rate_limit: must be from 0 to"),
+    ("[webhook]\nip_whitelist = '::1'", "webhook.ip_whitelist: must be a list"),
+    ("[server]\nport = 0", "server.port: must be from 1 to 65535"),
+    ("[server]\nport = 65536", "server.port: must be from 1 to 65535"),
+    ("[sync]\nworkers = 0", "sync.workers: must be from 1 to"),
+    ("[sync]\nattempts = 0", "sync.attempts: must be from 1 to"),
+    ("[sync]\ntimeout = 30", "sync.timeout: must be a text, not a number"),
+    ("[sync]\nssh_key_file = ''", "sync.ssh_key_file: must be one line"),
+    # values
+    ("[webhook]\nip_whitelist = ['10.0.0.0/33']", "webhook.ip_whitelist: '10.0"),
+    ("[server]\ntrusted_proxies = ['proxy']", "server.trusted_proxies: 'proxy' is no"),
+    ("[server]\nlisten = []", "server.listen: must be a list, nothing twice"),
+    ("[server]\nlisten = [':1', ':1']", "server.listen: must be a list, nothing twice"),
+    ("[server]\nlisten = ['::1:80']", "server.listen: '::1:80' is none of HOST:PORT"),
+    ("[server]\nlisten = ['[::g]:80']", "server.listen: '[::g]:80' is none of"),
+    ("[server]\nlisten = ['x:65536']", "server.listen: 'x:65536' is none of HOST:PORT"),
+    ("[server]\nlisten = ['unix:']", "server.listen: 'unix:' is none of HOST:PORT"),
+    (f"[server]\nlisten = ['unix:{'x' * 108}']", "server.listen: the path is longer"),
+    ("[server]\nport = 1\nlisten = [':1']",
+     "server.port: is set as well as server.listen: keep one"),
+    ("[server]\ntls_cert = '/x'", "server.tls_cert: /x: No such file"),
+    ("[server]\ntls_cert = '/etc/passwd'", "server.tls_key: is missing"),
+    ("[server]\ntls_key = '/etc/passwd'", "server.tls_cert: is missing"),
+    ("[server]\nmax_body = '1M'", "server.max_body: not a size"),
+    ("[server]\nmax_body = 0", "server.max_body: must be from 1 byte"),
+    ("[server]\nmax_body = '2GiB'", "server.max_body: must be from 1 byte"),
+    ("[sync]\ntimeout = '30'", "sync.timeout: needs a unit"),
+    ("[sync]\ntimeout = '10 minutes'", "sync.timeout: not a duration"),
+    ("[retention]\nruns = '0d'", "retention.runs: must be more than nothing"),
+    ("[sync]\nallow_protocols = ['ftp']", "sync.allow_protocols: 'ftp' is none of"),
+    ("[sync]\nallow_protocols = []", "sync.allow_protocols: '' is none of"),
+    # secrets
+    ("[webhook]\nsecret = ''", "webhook.secret: is empty"),
+    ("[webhook]\nsecret = ' '", "webhook.secret: is empty"),
+    ("[webhook]\nsecrets = []", "webhook.secrets: is empty"),
+    ("[webhook]\nsecrets = ['x', '']", "webhook.secrets: is empty"),
+    ("[hooks.github]\nsecret = ''", "hooks.github.secret: is empty"),
+    ("[api]\ntoken = ''", "api.token: is empty"),
+    ("[api]\ntoken = 'a b'", "api.token: must be visible ASCII"),
+    ("[webhook]\nsecret = 'x'\nsecret_file = '/x'",
+     "webhook.secret_file: is set as well as webhook.secret: keep one"),
+    ("[webhook]\nsecrets = ['x']\nsecret = 'x'",
+     "webhook.secrets: is set as well as webhook.secret: keep one"),
+    ("[api]\ntoken = 'x'\ntoken_file = '/x'", "api.token_file: is set as well as"),
+    ("[webhook]\nsecret_file = '/nowhere'", "webhook.secret_file: /nowhere: No such"),
+    ("[webhook]\nsecret_file = '/'", "webhook.secret_file: /: is not a regular file"),
+    # hooks
+    ("[hooks.task-sync]", "hooks.task-sync: is GMS's own hook: set it up in [webhook]"),
+    ("[hooks.runs]\nprovider = 'github'", "hooks.runs: is taken by the API"),
+    ("[hooks.'a b']\nprovider = 'github'", 'hooks."a b": must be 1 to 64 letters'),
+    ("[hooks.'..']\nprovider = 'github'", 'hooks."..": must be 1 to 64 letters'),
+    ("[hooks.'é']\nprovider = 'github'", "must be 1 to 64 letters"),
+    (f"[hooks.{'x' * 65}]\nprovider = 'github'", "must be 1 to 64 letters"),
+    ("[hooks.mine]", "hooks.mine.provider: is missing: name one of github, gitlab,"),
+    ("[hooks.mine]\nprovider = 'gms'", "hooks.mine.provider: 'gms' is none of github,"),
+    ("[hooks.gitlab]\nscheme = 'hmac'", "hooks.gitlab.scheme: gitlab has"),
+    ("[hooks.github]\nheader = 'X-A'", "hooks.github.header: not an option"),
+    ("[hooks.generic]\nheader = 'a b'", "hooks.generic.header: must be the name of"),
+    ("[hooks.generic]\nalgorithm = 'md5'", "hooks.generic.algorithm: must be one of"),
+    ("[hooks.generic]\nencoding = 'b64'", "hooks.generic.encoding: must be one of"),
+    ("[hooks.svix]\nsecret = '!'", "hooks.svix.secret: the secret is not"),
+    # credentials
+    ("[credentials.'ssh://x']\ntoken_file = '/x'", 'credentials."ssh://x": must begin'),
+    ("[credentials.'https://']\ntoken_file = '/x'", 'credentials."https://": must'),
+    ("[credentials.'https://h/?a']\ntoken_file = '/x'", "must begin like"),
+    ("[credentials.'http://h']\ntoken_file = '/x'",
+     'credentials."http://h": http is not in sync.allow_protocols'),
+    ("[credentials.'https://h']", 'credentials."https://h": names no secret'),
+    ("[credentials.'https://h']\ntoken_file = '/x'\npassword_file = '/x'",
+     'credentials."https://h".token_file: is set as well as'),
+    ("[credentials.'https://h']\npassword_file = '/x'",
+     'credentials."https://h".username: is missing'),
+    # form
+    ("[webhook", "Expected ']'"), ("a = 1\na = 2", "Cannot overwrite"),
+    ("a = " + "[" * 20000, "is nested too deeply"), ("a = " + "9" * 5000, "4300 dig"),
+    ("\ufeff[webhook]", "begins with a byte order mark"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line"), WRONG, ids=[w[0][:40] for w in WRONG])
+def test_what_is_wrong_is_refused_in_one_line(refused, text, line):
+    assert line in refused(text)
+
+
+WRONG_YAML = [
+    ("webhook:\n\tsecret: x", "c.yaml: line 2, column 1: tabs are refused"),
+    ("webhook: {secret: a}\nwebhook: {}", "line 2, column 1: duplicate key"),
+    ("- a", "the file: must be a section with keys"),
+    ("webhook:\n  secret:", "webhook.secret: has no value"),
+    ("webhook:\n  secret: 12345678", "webhook.secret: must be a text, not a number"),
+    ("webhook:\n  secret: yes", "webhook.secret: must be a text, not true or false"),
+    ("webhook:\n  secret: 2001-01-01", "webhook.secret: must be a text, not a date"),
+    (
+        "webhook:\n  ip_whitelist:\n  -",
+        "webhook.ip_whitelist: must be a text, not nothin",
+    ),
+    ("webhook:\n  ip_whitelist: 10.0.0.1", "webhook.ip_whitelist: must be a list"),
+    ("webhook:\n  on: 1", "webhook: the key True must be a text"),
+    ("Webhook:\n  secret: x", "Webhook: unknown section (did you mean webhook?)"),
+    ("webhooks:\n  secret: x", "webhooks: unknown section (did you mean webhook?)"),
+    ("webhook:\n  rate-limit: 1", "(did you mean webhook.rate_limit?)"),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), WRONG_YAML, ids=[w[0] for w in WRONG_YAML])
+def test_what_is_wrong_in_yaml_is_refused_in_one_line(refused, text, line):
+    assert line in refused(text, "c.yaml")
+
+
+def test_a_refusal_shows_no_secret(refused):
+    url = "https://me:pa55word@example.org"
+    line = refused(f"[credentials.'{url}']\ntoken_file = '/x'")
+    assert "must begin like" in line
+    assert "pa55word" not in line
+    assert "pa55word" not in refused("[api]\ntoken = 'pa55 word'")
+    assert "pa55word" not in refused("[hooks.svix]\nsecret = 'pa55word!'")
+
+
+def test_a_broken_file_is_refused_by_its_name(tmp_path, refused):
+    def of(path):
+        with pytest.raises(ConfigError) as refusal:
+            load({}, file=str(path), state=tmp_path)
+        return str(refusal.value)
+
+    (tmp_path / "latin.toml").write_bytes(b"# caf\xe9")
+    (tmp_path / "folder.toml").mkdir()
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "large.toml").write_text("#" * (1 << 20) + "#")
+    (tmp_path / "c.conf").touch()
+    assert "not UTF-8 at byte 6" in of(tmp_path / "latin.toml")
+    assert "is not a regular file" in of(tmp_path / "folder.toml")
+    assert "is not a regular file" in of(tmp_path / "pipe.toml")
+    assert "is larger than 1 MiB" in of(tmp_path / "large.toml")
+    assert "must end in .toml, .yaml or .yml" in of(tmp_path / "c.conf")
+    assert (
+        of(tmp_path / "none.toml") == f"{tmp_path}/none.toml: No such file or directory"
+    )
+
+
+# --- which file
+
+
+def test_the_file_is_searched_in_order(tmp_path):
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    named = {"GMS_HOOKD_CONFIG": str(tmp_path / "b.toml")}
+
+    def found(environ, file=None):
+        return load(environ, file=file, state=tmp_path, folder=etc).file
+
+    assert found({}) is None
+    assert found({"GMS_HOOKD_CONFIG": ""}) is None
+    for path in (etc / "config.yaml", etc / "config.toml", tmp_path / "b.toml"):
+        path.touch()
+        assert found({} if path.parent == etc else named) == path
+    (tmp_path / "a.toml").touch()
+    assert found(named, str(tmp_path / "a.toml")) == tmp_path / "a.toml"
+
+
+def test_a_file_that_is_named_must_exist(tmp_path):
+    for environ, file in (({}, "/no.toml"), ({"GMS_HOOKD_CONFIG": "/no.toml"}, None)):
+        with pytest.raises(ConfigError, match=r"^/no\.toml: No such file"):
+            load(environ, file=file, state=tmp_path)
+    with pytest.raises(ConfigError, match="--config: is empty"):
+        load({}, file="", state=tmp_path)
+
+
+# --- precedence
+
+
+def test_each_source_of_the_secret_overrules_the_next(conf, tmp_path):
+    made_secret(tmp_path)
+    made = (tmp_path / "webhook-secret").read_text().strip()
+    assert conf().webhook.secrets == (made,)
+    text = "[webhook]\nsecret = 'in the file'"
+    assert conf(text).webhook.secrets == ("in the file",)
+    (tmp_path / "cred").mkdir()
+    secret_file(tmp_path / "cred/webhook-secret", "credential\n")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path / "cred")}
+    assert conf(text, environ=environ).webhook.secrets == ("credential",)
+    environ["GMS_HOOKD_WEBHOOK_SECRETS"] = "one, two"
+    assert conf(text, environ=environ).webhook.secrets == ("one", "two")
+    environ["WEBHOOK_SECRET"] = "as in GMS"
+    config = conf(text, environ=environ)
+    assert config.webhook.secrets == ("as in GMS",)
+
+
+def test_hooks_inherit_the_secret_that_won(conf):
+    text = "[webhook]\nsecret = 'x'\n[hooks.github]\n[hooks.gitea]\nsecret = 'own'"
+    config = conf(text, environ={"WEBHOOK_SECRET": "y"})
+    assert [hook.secrets for hook in config.hooks] == [("y",), ("own",)]
+
+
+def test_the_token_comes_from_the_same_sources(conf, tmp_path):
+    secret_file(tmp_path / "api-token", "credential")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert conf("[api]\ntoken = 'file'").api.token == "file"
+    assert conf("[api]\ntoken = 'file'", environ=environ).api.token == "credential"
+    environ["GMS_HOOKD_API_TOKEN"] = "environment"
+    assert conf("[api]\ntoken = 'file'", environ=environ).api.token == "environment"
+
+
+def test_the_environment_overrules_every_plain_setting(conf, tmp_path):
+    secret_file(tmp_path / "s")
+    config = conf(
+        "[server]\nport = 1\n[sync]\nworkers = 1\n[webhook]\nsecrets = ['x']",
+        environ={
+            "GMS_HOOKD_SERVER_LISTEN": "127.0.0.1:1, unix:/x",
+            "GMS_HOOKD_SERVER_MAX_BODY": "1KiB",
+            "GMS_HOOKD_WEBHOOK_SECRET_FILE": str(tmp_path / "s"),
+            "GMS_HOOKD_WEBHOOK_IP_WHITELIST": "",
+            "GMS_HOOKD_WEBHOOK_RATE_LIMIT": "7",
+            "GMS_HOOKD_SYNC_WORKERS": "3",
+            "GMS_HOOKD_SYNC_TIMEOUT": "1m",
+            "GMS_HOOKD_RETENTION_RUNS": "1h",
+            "GMS_HOOKD_CONFIG": "", "GMS_HOOKD_STATE": "", "GMS_HOOKD_DEBUG": "1",
+        },
+    )  # fmt: skip
+    assert config.server.listen == ("127.0.0.1:1", "unix:/x")
+    assert config.server.max_body == 1024
+    assert config.webhook.secrets == ("from a file",)
+    assert config.webhook.rate_limit == 7
+    assert (config.sync.workers, config.sync.timeout) == (3, 60)
+    assert config.retention.runs == 3600
+
+
+def test_the_command_line_overrules_the_environment(conf):
+    environ = {"GMS_HOOKD_SERVER_PORT": "1"}
+    assert conf(environ=environ).server.listen == (":1",)
+    overrides = {"server.listen": ("unix:/x",)}
+    config = conf(environ=environ, overrides=overrides)
+    assert config.server.listen == ("unix:/x",)
+
+
+@pytest.mark.parametrize(
+    ("environ", "line"),
+    [
+        ({"GMS_HOOKD_WEBHOOK_SERCET": "x"},
+         "GMS_HOOKD_WEBHOOK_SERCET: unknown variable (did you mean GMS_HOOKD_WEBHOOK"),
+        ({"GMS_HOOKD_X": "1"}, "GMS_HOOKD_X: unknown variable"),
+        ({"GMS_HOOKD_SYNC_WORKERS": "many"}, "GMS_HOOKD_SYNC_WORKERS: must be a whole"),
+        ({"GMS_HOOKD_SYNC_WORKERS": ""}, "GMS_HOOKD_SYNC_WORKERS: must be a whole"),
+        ({"WEBHOOK_SECRET": ""}, "WEBHOOK_SECRET: is empty"),
+        ({"GMS_HOOKD_WEBHOOK_SECRET": " "}, "GMS_HOOKD_WEBHOOK_SECRET: is empty"),
+        ({"GMS_HOOKD_WEBHOOK_SECRETS": ","}, "GMS_HOOKD_WEBHOOK_SECRETS: is empty"),
+        ({"GMS_HOOKD_WEBHOOK_SECRET": "x", "GMS_HOOKD_WEBHOOK_SECRETS": "x"},
+         "is set as well as GMS_HOOKD_WEBHOOK_SECRET: keep one"),
+    ],
+)  # fmt: skip
+def test_a_wrong_variable_is_refused_by_its_name(refused, environ, line):
+    assert line in refused(environ=environ)
+
+
+def test_what_is_overruled_is_still_checked(refused):
+    environ = {"GMS_HOOKD_SYNC_WORKERS": "3", "WEBHOOK_SECRET": "x"}
+    assert "sync.workers" in refused("[sync]\nworkers = 0", environ=environ)
+    assert "webhook.secret" in refused("[webhook]\nsecret = 1", environ=environ)
+
+
+# --- secrets in files
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a \n", " a "),
+     ("a\nb\n", "a\nb"), ("é", "é")],
+)  # fmt: skip
+def test_one_newline_is_stripped_from_a_secret_file(conf, tmp_path, written, meant):
+    (tmp_path / "s").write_bytes(written.encode())
+    (tmp_path / "s").chmod(0o600)
+    assert conf("[webhook]\nsecret_file = 's'").webhook.secrets == (meant,)
+
+
+@pytest.mark.parametrize(
+    ("written", "mode", "line"),
+    [
+        (b"", 0o600, "is empty"), (b"\n", 0o600, "is empty"),
+        (b" \n\n", 0o600, "is empty"),
+        (b"x", 0o644, "is open to others: chmod 600"),
+        (b"x", 0o640, "is open to others"),
+        (b"x", 0o602, "is open to others"), (b"\xff", 0o600, "not UTF-8"),
+        (b"x" * 65537, 0o600, "is larger than"),
+    ],
+)  # fmt: skip
+def test_a_secret_file_that_is_no_good_is_refused(
+    refused, tmp_path, written, mode, line
+):
+    path = tmp_path / "s"
+    path.write_bytes(written)
+    path.chmod(mode)
+    found = refused("[webhook]\nsecret_file = 's'")
+    assert found.startswith(f"webhook.secret_file: {path}: ")
+    assert line in found
+    assert refused(environ={"GMS_HOOKD_API_TOKEN_FILE": str(path)}).startswith(
+        f"GMS_HOOKD_API_TOKEN_FILE: {path}: "
+    )
+
+
+def test_a_pipe_in_the_place_of_a_secret_does_not_hold_up_the_start(refused, tmp_path):
+    os.mkfifo(tmp_path / "s", 0o600)
+    assert "is not a regular file" in refused("[webhook]\nsecret_file = 's'")
+
+
+def test_files_of_credentials_and_tls_may_not_be_open(refused, conf, tmp_path):
+    secret_file(tmp_path / "s", mode=0o644)
+    text = "[credentials.'https://h']\ntoken_file = 's'"
+    assert "s: is open to others" in refused(text)
+    tls = "[server]\ntls_cert = 's'\ntls_key = 's'"
+    assert "server.tls_key: " in refused(tls)
+    (tmp_path / "s").unlink()
+    assert conf(text).warnings == (f"credentials: {tmp_path}/s does not exist yet",)
+
+
+def test_a_readable_file_with_a_secret_is_a_warning(conf, tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text("[webhook]\nsecret = 'x'")
+    path.chmod(0o644)
+    [warning] = load({}, file=str(path), state=tmp_path).warnings
+    assert warning == f"{path}: holds a secret and is open to others: chmod 600"
+
+
+def test_the_made_secret_is_made_once_and_closed(tmp_path, conf):
+    assert conf().webhook.secrets == ()
+    path = made_secret(tmp_path)
+    first = path.read_text()
+    assert re.fullmatch("[0-9a-f]{64}\n", first)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert made_secret(tmp_path).read_text() == first
+    assert [p.name for p in tmp_path.iterdir()] == ["webhook-secret"]
+    assert conf().webhook.secrets == (first.strip(),)
+
+
+# --- GMS's published secret
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1",
+     "unix:/x"],
+)  # fmt: skip
+def test_the_published_secret_is_a_warning_on_loopback(conf, listen):
+    config = conf(environ={"WEBHOOK_SECRET": "my-secret-key"})
+    guard_published(config, [listen])
+    assert config.warnings == (
+        "webhook.secret: my-secret-key is published with GMS: set one of your own",
+    )
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        ":1",
+        "*:1",
+        "0.0.0.0:1",
+        "[::]:1",
+        "10.0.0.1:1",
+        "example.org:1",
+        "127.0.0.1.x:1",
+    ],
+)
+def test_the_published_secret_is_refused_where_others_knock(conf, listen):
+    config = conf(environ={"WEBHOOK_SECRET": "my-secret-key"})
+    with pytest.raises(ConfigError, match=r"^webhook\.secret: my-secret-key is pub"):
+        guard_published(config, ["127.0.0.1:1", listen])
+    guard_published(conf(environ={"WEBHOOK_SECRET": "other"}), [listen])
+
+
+def test_the_published_secret_is_refused_in_every_hook(conf):
+    text = "[webhook]\nsecret = 'x'\n[hooks.gitea]\nsecrets = ['y', 'my-secret-key']"
+    with pytest.raises(ConfigError, match=r"^hooks\.gitea\.secret: "):
+        guard_published(conf(text), [":1"])
+
+
+# --- the state directory
+
+
+def test_the_state_directory_is_searched_in_order():
+    environ = {"HOME": "/home/me"}
+    assert state_dir(environ, None, 0) == Path("/var/lib/gms-hookd")
+    assert state_dir(environ, None, 1000) == Path("/home/me/.local/state/gms-hookd")
+    environ["STATE_DIRECTORY"] = "/var/lib/one:/var/lib/two"
+    assert state_dir(environ, None, 0) == Path("/var/lib/one")
+    environ["GMS_HOOKD_STATE"] = "/srv/state"
+    assert state_dir(environ, None, 0) == Path("/srv/state")
+    assert state_dir(environ, "here", 0) == Path.cwd() / "here"
+
+
+def test_a_state_directory_without_a_name_is_refused():
+    with pytest.raises(ConfigError, match="--state"):
+        state_dir({}, "", 0)
+    with pytest.raises(ConfigError, match="name --state DIR"):
+        state_dir({}, None, 4_000_000)
+
+
+def test_every_forge_can_be_a_hook_by_its_name_alone(conf):
+    text = "[webhook]\nsecret = 'c2VjcmV0'\n" + "".join(
+        f"[hooks.{provider}]\n" for provider in forges.FORGES
+    )
+    assert [hook.provider for hook in conf(text).hooks] == list(forges.FORGES)
