@@ -100,6 +100,9 @@ class Reconciler:
                 self._catch_up(task, digest)
         except StoreError as error:
             log.warning("check failed task=%d error=%s", task.id, error)
+        except Exception:
+            # The root of this thread: a defect of ours must not go unseen.
+            log.exception("check failed task=%d", task.id)
 
     def _put_off(self, task: Task) -> None:
         wait = self._interval() * (0.9 + 0.2 * self._chance())

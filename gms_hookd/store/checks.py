@@ -56,14 +56,12 @@ def due(
 
 
 def _check(db: Connection, task_id: int) -> Check:
-    query = "SELECT ref,oid FROM tips WHERE task_id=?"
-    tips = dict(db.execute(query, (task_id,)).fetchall())
     query = "SELECT digest FROM checks WHERE task_id=?"
     row = db.execute(query, (task_id,)).fetchone()
     last = runs.last(db, task_id)
     return Check(
         task=tasks.get(db, task_id),
-        tips=tips,
+        tips=runs.tips(db, task_id),
         digest=row[0] if row else None,
         status=last.status if last else None,
         ended_at=(last.end_time or 0) if last else 0,
