@@ -32,6 +32,7 @@ LAYERS = (
     {"forgehook"},
     {"web", "worker", "reconcile", "connection"},
     {"server", "client"},
+    {"service"},
     {"daemon", "render", "check", "demo"},
     {"cli"},
     {"__main__"},

@@ -1,0 +1,237 @@
+"""The daemon: a service with listeners, until a signal ends it.
+
+The main thread waits for signals, feeds the watchdog and starts the upkeep; the front
+has a thread of its own, and so has each worker.
+"""
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+
+from gms_hookd import systemd, tls
+from gms_hookd.config import Config, ConfigError, guard_published, made_secret
+from gms_hookd.limits import Limits
+from gms_hookd.listener import Listener, adopt, listen
+from gms_hookd.server import Server
+from gms_hookd.service import Service
+from gms_hookd.state import State
+from gms_hookd.store import upkeep
+
+log = logging.getLogger(__name__)
+
+GRACE = 10.0  # seconds that running syncs get to end by themselves
+DRAIN = 5.0  # seconds that answers in flight get
+KILL = 15.0  # seconds at most for git to end when it is told to
+TICK = 5.0
+UPKEEP = 600.0
+STUCK = 30.0
+
+
+class _Signals:
+    """Signals as words in a queue: handlers do nothing else."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[int] = SimpleQueue()
+
+    def catch(self) -> None:
+        """Catch what ends or reloads the daemon."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, _frame: self._queue.put(number))
+
+    def next(self, timeout: float) -> int | None:
+        """Wait for a signal, None after `timeout` seconds."""
+        try:
+            return self._queue.get(timeout=timeout)
+        except Empty:
+            return None
+
+    def pending(self) -> bool:
+        """Tell whether another signal to end came."""
+        return not self._queue.empty()
+
+
+class Daemon:
+    """A service with listeners."""
+
+    def __init__(
+        self,
+        service: Service,
+        server: Server,
+        listeners: Sequence[Listener],
+        load: Callable[[], Config],
+        environ: Mapping[str, str],
+    ) -> None:
+        self._service = service
+        self._server = server
+        self._listeners = listeners
+        self._load = load
+        self._environ = environ
+        self._signals = _Signals()
+        self._ping: Future[None] | None = None
+        self._pinged_at = 0.0
+        self._kept_at = time.monotonic()
+
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; gives the exit status."""
+        self._signals.catch()
+        loop = threading.Thread(target=self._server.serve_forever, name="front")
+        loop.start()
+        self._service.start(self._service.config.sync.workers)
+        self._tell("READY=1", self._status())
+        log.info(
+            "serving listeners=%s", ",".join(each.name for each in self._listeners)
+        )
+        self._until_told(loop)
+        alive = loop.is_alive()
+        self._end(loop)
+        return 0 if alive else 1
+
+    def _until_told(self, loop: threading.Thread) -> None:
+        seconds = systemd.watchdog_seconds(self._environ, os.getpid())
+        tick = min(TICK, seconds / 3) if seconds else TICK
+        while loop.is_alive():
+            number = self._signals.next(tick)
+            if number == signal.SIGHUP:
+                self._reload()
+            elif number is not None:
+                return
+            self._turn()
+
+    def _turn(self) -> None:
+        """Feed the watchdog if there is real progress, and do the upkeep."""
+        now = time.monotonic()
+        if self._alive(now):
+            self._tell("WATCHDOG=1", self._status())
+        if now - self._kept_at > UPKEEP:
+            self._kept_at = now
+            threading.Thread(target=self._service.keep_up, daemon=True).start()
+
+    def _alive(self, now: float) -> bool:
+        """Tell whether the writer answered lately and the front's loop turns."""
+        if self._ping is None or self._ping.done():
+            self._ping = self._service.desk.store.write(upkeep.ping)
+            self._pinged_at = now
+        writing = now - self._pinged_at < STUCK
+        return writing and now - self._server.beat < STUCK
+
+    def _status(self) -> str:
+        return f"STATUS=serving, {self._service.live.under_way} syncs under way"
+
+    def _tell(self, *lines: str) -> None:
+        systemd.notify(self._environ, *lines)
+
+    def _reload(self) -> None:
+        self._tell(*systemd.reloading())
+        try:
+            self._adopt(self._load())
+            told = self._status()
+            log.info("configuration reloaded")
+        except (ConfigError, OSError) as error:
+            told = f"STATUS=reload refused, the old configuration stays: {error}"
+            log.error("reload refused error=%s", error)
+        # Also after a refusal: the unit would hang in `reloading` (systemd#37515).
+        self._tell("READY=1", told)
+
+    def _adopt(self, config: Config) -> None:
+        guard_published(config, [each.name for each in self._listeners])
+        context = tls_context(config)
+        self._service.adopt(config)
+        self._server.limits = limits(config)
+        if context:
+            self._server.reload_tls(context)
+
+    def _end(self, loop: threading.Thread) -> None:
+        self._tell("STOPPING=1", systemd.extend(GRACE + DRAIN + KILL))
+        log.info("stopping runs=%d", self._service.live.under_way)
+        self._service.app.stop()
+        self._service.live.close()
+        self._server.drain(DRAIN)
+        loop.join()
+        self._server.server_close()
+        self._service.stop(GRACE, self._signals.pending)
+        log.info("stopped")
+
+
+def limits(config: Config) -> Limits:
+    """Give what the front must know of the configuration."""
+    return Limits(body=config.server.max_body)
+
+
+def tls_context(config: Config) -> tls.Context | None:
+    """Read the certificate and key that the configuration names, if it does.
+
+    OSError with one line where they cannot be used.
+    """
+    certificate, key = config.server.tls_cert, config.server.tls_key
+    if certificate is None or key is None:
+        return None
+    try:
+        return tls.context(certificate, key)
+    except OSError as error:
+        raise OSError(f"server.tls_cert: {certificate}: {error}") from None
+
+
+def serve(load: Callable[[], Config], state: State, environ: Mapping[str, str]) -> int:
+    """Serve on the state directory until told to stop; gives the exit status.
+
+    ConfigError, StoreError or OSError, each of one line, where the start fails.
+    """
+    faulthandler.enable(sys.stderr)
+    config = _with_secret(load, state)
+    for warning in config.warnings:
+        log.warning("configuration warning=%r", warning)
+    service = Service.open(config, state, environ)
+    try:
+        listeners = bind(config, state, environ)
+        guard_published(config, [each.name for each in listeners])
+        server = Server(
+            listeners, service.app.handle, limits(config), exempt=service.trusts
+        )
+        return Daemon(service, server, listeners, load, environ).run()
+    finally:
+        service.close()
+
+
+def _with_secret(load: Callable[[], Config], state: State) -> Config:
+    """Load the configuration; no secret, no service: one is made if none is set."""
+    config = load()
+    if config.webhook.secrets:
+        return config
+    log.warning("no secret is configured: made one file=%s", made_secret(state.path))
+    return load()
+
+
+def bind(config: Config, state: State, environ: Mapping[str, str]) -> list[Listener]:
+    """Take the sockets that systemd passed, or bind our own; and the control socket.
+
+    OSError of one line, and nothing bound, where one is not possible.
+    """
+    context = tls_context(config)
+    found = [_listen(f"unix:{state.control}", control=True)]
+    try:
+        passed = systemd.listen_sockets(environ, os.getpid())
+        found.extend(adopt(each, tls=context) for _, each in passed)
+        own = () if passed else config.server.listen
+        found.extend(_listen(spec, tls=context) for spec in own)
+    except OSError:
+        for listener in found:
+            listener.close()
+        raise
+    return found
+
+
+def _listen(
+    spec: str, *, control: bool = False, tls: tls.Context | None = None
+) -> Listener:
+    try:
+        return listen(spec, control=control, tls=tls)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OSError(f"cannot listen on {spec}: {why}") from None

@@ -1,0 +1,216 @@
+"""A service: the store, the engine and the workers of one state directory.
+
+The daemon is a service with listeners; a command opens one in its own process when no
+daemon runs. Everything is wired together here, by constructors.
+"""
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from gms_hookd import systemd
+from gms_hookd.config import Config, HookConfig
+from gms_hookd.desk import Desk
+from gms_hookd.forgehook import ForgeHook, Lock, Terms
+from gms_hookd.forges import FORGES, scheme_of
+from gms_hookd.hooks import Gate, GmsHook
+from gms_hookd.live import Live
+from gms_hookd.ratelimit import Buckets
+from gms_hookd.retry import RetryPolicy
+from gms_hookd.signature import hub_keys
+from gms_hookd.state import State
+from gms_hookd.store import Store, StoreError, runs, upkeep
+from gms_hookd.sync import Engine, Settings
+from gms_hookd.web import App, Policy
+from gms_hookd.whitelist import Whitelist
+from gms_hookd.worker import Rules, Worker
+
+log = logging.getLogger(__name__)
+
+LEAST_DISK = 64 * 1024 * 1024
+PATIENCE = 5.0  # seconds for the store to answer that it is there
+
+
+class Service:
+    """The store, the engine and the workers of one state directory."""
+
+    def __init__(
+        self,
+        state: State,
+        config: Config,
+        store: Store,
+        environ: Mapping[str, str],
+    ) -> None:
+        self.state = state
+        self.config = config
+        self.live = Live()
+        self._environ = environ
+        self._pool = ThreadPoolExecutor(8, "slow")
+        self._stopping = threading.Event()
+        self._workers: list[tuple[Worker, threading.Thread]] = []
+        self._buckets: dict[str, Buckets] = {}
+        self._rules = self._make_rules(config)
+        self.desk = Desk(store, self.live, self._pool, self._rules.engine)
+        self.app = App(self._desk(config), self._policy(config))
+
+    @classmethod
+    def open(
+        cls, config: Config, state: State, environ: Mapping[str, str]
+    ) -> "Service":
+        """Open the store and give back what a dead process was running.
+
+        StoreError if the store cannot be opened.
+        """
+        store = Store.open(state.database)
+        service = cls(state, config, store, environ)
+        again, failed = store.write(runs.recover, service.desk.now()).result()
+        for run_id in again:
+            log.warning("run recovered run=%d", run_id)
+        for run_id in failed:
+            log.error("run failed run=%d error=%r", run_id, "killed the daemon")
+        return service
+
+    def adopt(self, config: Config) -> None:
+        """Use another configuration from now on; what is under way keeps the old."""
+        self._rules = self._make_rules(config)
+        self.app.adopt(self._desk(config), self._policy(config))
+        self.config = config
+
+    def _make_rules(self, config: Config) -> Rules:
+        settings = Settings(
+            home=self.state.home,
+            timeout=config.sync.timeout,
+            allow_protocols=config.sync.allow_protocols,
+            credentials=config.credentials,
+            ssh_key_file=config.sync.ssh_key_file,
+            ssh_known_hosts=config.sync.ssh_known_hosts,
+            backups=config.retention.backups,
+        )
+        engine = Engine(self.state.caches, settings, systemd.scrubbed(self._environ))
+        return Rules(engine, RetryPolicy(attempts=config.sync.attempts))
+
+    def _desk(self, config: Config) -> Desk:
+        self.desk = replace(
+            self.desk,
+            engine=self._rules.engine,
+            protocols=config.sync.allow_protocols,
+        )
+        return self.desk
+
+    def _policy(self, config: Config) -> Policy:
+        self._proxies = Whitelist(config.server.trusted_proxies)
+        own = GmsHook(self._gate(config, config.webhook), self.desk)
+        forges = {hook.name: self._forge(config, hook) for hook in config.hooks}
+        return Policy({own.gate.hook: own}, config.api.token, self.unready, forges)
+
+    def _forge(self, config: Config, hook: HookConfig) -> ForgeHook:
+        scheme = scheme_of(hook.provider, hook.scheme, hook.secrets, hook.options)
+        lock = Lock(FORGES[hook.provider], scheme, hook.secrets)
+        terms = Terms(limited=hook.rate_limit is not None)
+        return ForgeHook(self._gate(config, hook), lock, terms, self.desk)
+
+    def _gate(self, config: Config, hook: HookConfig) -> Gate:
+        rate = hook.rate_limit
+        if rate is None:
+            rate = config.webhook.rate_limit or 0
+        buckets = self._buckets.get(hook.name)
+        if buckets is None or buckets.per_minute != rate:
+            buckets = self._buckets[hook.name] = Buckets(rate)
+        return Gate(
+            hook=hook.name,
+            provider=hook.provider,
+            keys=hub_keys(hook.secrets),
+            whitelist=Whitelist(hook.ip_whitelist),
+            proxies=self._proxies,
+            buckets=buckets,
+        )
+
+    def trusts(self, peer: str) -> bool:
+        """Tell whether the peer is one of our own proxies."""
+        return self._proxies.covers(peer)
+
+    def start(self, count: int) -> None:
+        """Start workers."""
+        for number in range(count):
+            worker = Worker(self.desk, lambda: self._rules, self._stopping)
+            thread = threading.Thread(
+                target=worker.run_forever, name=f"worker-{number}", daemon=True
+            )
+            self._workers.append((worker, thread))
+            thread.start()
+
+    def carry_out(self, run_id: int) -> threading.Thread:
+        """Carry out one queued run in a thread of its own."""
+        worker = Worker(self.desk, lambda: self._rules, self._stopping)
+        thread = threading.Thread(target=worker.run_one, args=(run_id,), daemon=True)
+        thread.start()
+        return thread
+
+    def unready(self) -> list[str]:
+        """Tell, in one line each, what keeps the service from working."""
+        return [reason for check in self._checks() if (reason := check())]
+
+    def _checks(self) -> tuple[Callable[[], str], ...]:
+        return (self._store_problem, self._disk_problem, self._worker_problem,
+                self._git_problem)  # fmt: skip
+
+    def _store_problem(self) -> str:
+        try:
+            self.desk.store.write(upkeep.ping).result(timeout=PATIENCE)
+        except (StoreError, TimeoutError) as error:
+            return f"store: {error or 'does not answer'}"
+        return ""
+
+    def _disk_problem(self) -> str:
+        free = shutil.disk_usage(self.state.path).free
+        return "" if free >= LEAST_DISK else f"disk: only {free >> 20} MiB free"
+
+    def _worker_problem(self) -> str:
+        dead = [thread.name for _, thread in self._workers if not thread.is_alive()]
+        return f"workers: {', '.join(dead)} ended" if dead else ""
+
+    def _git_problem(self) -> str:
+        return "" if shutil.which("git") else "git: is not on the PATH"
+
+    def keep_up(self) -> None:
+        """Delete what is older than the retention says, and give the space back."""
+        retention, now = self.config.retention, self.desk.now()
+        before = (
+            now - int(retention.runs * 1000),
+            now - int(retention.deliveries * 1000),
+        )
+        try:
+            while self.desk.store.write(upkeep.prune, *before).result():
+                if self._stopping.is_set():
+                    return
+            self.desk.store.alone(upkeep.shrink).result()
+        except StoreError as error:
+            log.error("upkeep failed error=%s", error)
+
+    def stop(self, grace: float, hurry: Callable[[], bool] = lambda: False) -> None:
+        """End the workers: running syncs get `grace` seconds, then go back."""
+        self._stopping.set()
+        self.live.ring_all()
+        until = time.monotonic() + grace
+        while self.live.under_way and time.monotonic() < until and not hurry():
+            self._stop_turn(until)
+        self.live.stop_all("shutdown")
+        for _, thread in self._workers:
+            thread.join()
+
+    def _stop_turn(self, until: float) -> None:
+        rings = self.live.rings
+        if self.live.under_way:
+            self.live.await_ring(rings, min(0.5, max(until - time.monotonic(), 0)))
+
+    def close(self) -> None:
+        """Close what `open` opened; the state directory stays locked."""
+        self._stopping.set()
+        self.live.close()
+        self._pool.shutdown()
+        self._rules.engine.close()
+        self.desk.store.close()
