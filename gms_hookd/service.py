@@ -53,6 +53,7 @@ class Service:
         self._stopping = threading.Event()
         self._workers: list[tuple[Worker, threading.Thread]] = []
         self._buckets: dict[str, Buckets] = {}
+        self._engines: list[Engine] = []
         self._rules = self._make_rules(config)
         self.desk = Desk(store, self.live, self._pool, self._rules.engine)
         self.app = App(self._desk(config), self._policy(config))
@@ -91,6 +92,7 @@ class Service:
             backups=config.retention.backups,
         )
         engine = Engine(self.state.caches, settings, systemd.scrubbed(self._environ))
+        self._engines.append(engine)
         return Rules(engine, RetryPolicy(attempts=config.sync.attempts))
 
     def _desk(self, config: Config) -> Desk:
@@ -212,5 +214,6 @@ class Service:
         self._stopping.set()
         self.live.close()
         self._pool.shutdown()
-        self._rules.engine.close()
+        for engine in self._engines:
+            engine.close()
         self.desk.store.close()
