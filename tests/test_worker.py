@@ -99,6 +99,18 @@ def test_a_run_that_changes_nothing_is_a_success_without_a_range(
     assert (run.status, run.commit_range) == (RunStatus.SUCCESS, "")
 
 
+def test_a_person_has_the_target_looked_at_and_mended(
+    desk, make_worker, run_id, target, source
+):
+    worker = make_worker()
+    worker.run_one()
+    git("update-ref", "-d", "refs/heads/release", cwd=target)
+    desk.store.write(runs.order, 1, Wish("manual"), desk.now()).result()
+    worker.run_one()
+    tip = git("rev-parse", "HEAD", cwd=source)
+    assert git("rev-parse", "refs/heads/release", cwd=target) == tip
+
+
 def test_an_empty_queue_is_no_work(make_worker):
     assert make_worker().run_one() is None
 
