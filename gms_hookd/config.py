@@ -56,7 +56,8 @@ class HookConfig:
     """One inbound endpoint; `secrets` newest first, none if none is configured yet.
 
     `rate_limit` is per minute and client address, 0 is off, and None leaves verified
-    deliveries unlimited. `scheme` None is the provider's default.
+    deliveries unlimited. `scheme` None is the provider's default. `tasks` are the ids
+    or names it is limited to, None for all. `callback`: Docker Hub is told the outcome.
     """
 
     name: str
@@ -66,6 +67,8 @@ class HookConfig:
     rate_limit: int | None
     ip_whitelist: tuple[str, ...]
     options: Mapping[str, str]
+    tasks: tuple[int | str, ...] | None = None
+    callback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,10 @@ class ApiConfig:
 
 @dataclass(frozen=True, slots=True)
 class SyncConfig:
-    """How runs are carried out; `timeout` is of one attempt, in seconds."""
+    """How runs are carried out; `timeout` is of one attempt, in seconds.
+
+    `reconcile` is how often each source is looked at (seconds), 0 is never.
+    """
 
     workers: int
     timeout: float
@@ -85,6 +91,7 @@ class SyncConfig:
     allow_protocols: tuple[str, ...]
     ssh_key_file: Path | None
     ssh_known_hosts: Path | None
+    reconcile: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +106,12 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long things are kept, in seconds."""
+    """How long things are kept, in seconds; bodies of deliveries, None: not at all."""
 
     runs: float
     deliveries: float
     backups: float
+    bodies: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +272,11 @@ def _hook(found: Settings, name: str, webhook: HookConfig) -> HookConfig:
             (*table, "ip_whitelist"), readers.networks, webhook.ip_whitelist
         ),
         options=MappingProxyType(_options(found, table)),
+        tasks=found.get((*table, "tasks"), readers.tasks, None),
+        callback=found.get((*table, "callback"), readers.flag, False),
     )
+    if hook.callback and hook.provider != "dockerhub":
+        raise found.error((*table, "callback"), "is for Docker Hub's hooks only")
     _check_scheme(found, hook)
     return hook
 
@@ -365,6 +377,7 @@ def _sync(found: Settings) -> SyncConfig:
         ),
         ssh_key_file=found.path(("sync", "ssh_key_file"), readers.line),
         ssh_known_hosts=found.path(("sync", "ssh_known_hosts"), readers.line),
+        reconcile=found.get(("sync", "reconcile"), readers.interval, 900.0),
     )
 
 
@@ -419,6 +432,7 @@ def _retention(found: Settings) -> Retention:
         runs=days(("retention", "runs"), default=90 * day),
         deliveries=days(("retention", "deliveries"), default=30 * day),
         backups=days(("retention", "backups"), default=30 * day),
+        bodies=days(("retention", "bodies"), default=None),
     )
 
 

@@ -12,6 +12,7 @@ from gms_hookd import quantity, whitelist
 PROTOCOLS = ("https", "ssh", "file", "http")
 LONGEST_SOCKET_PATH = 107
 LARGEST_BODY = 1 << 30
+LARGEST_ID = (1 << 63) - 1
 
 _KINDS = {
     bool: "true or false", int: "a number", float: "a number", list: "a list",
@@ -100,6 +101,38 @@ def duration(value: object) -> float:
     if not seconds:
         raise ValueError("must be more than nothing")
     return seconds
+
+
+def interval(value: object) -> float:
+    """Take a duration of a minute or more, or "off"; seconds, 0 for "off"."""
+    if value == "off":
+        return 0.0
+    seconds = duration(value)
+    if seconds < 60:
+        raise ValueError('must be "1m" or more, or "off"')
+    return seconds
+
+
+def flag(value: object) -> bool:
+    """Take true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false, without quotes")
+    return value
+
+
+def tasks(value: object) -> tuple[int | str, ...]:
+    """Take a list of tasks, each an id or a name, not empty."""
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError('must be a list of names or ids, as in ["app", 2]')
+    return tuple(_task(item) for item in value)
+
+
+def _task(value: object) -> int | str:
+    if isinstance(value, int):
+        return whole(1, LARGEST_ID)(value)
+    given = line(value)
+    is_id = given.isascii() and given.isdigit() and len(given) < 19
+    return int(given) if is_id else given
 
 
 def body_size(value: object) -> int:

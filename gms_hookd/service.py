@@ -20,6 +20,7 @@ from gms_hookd.forges import FORGES, scheme_of
 from gms_hookd.hooks import Gate, GmsHook
 from gms_hookd.live import Live
 from gms_hookd.ratelimit import Buckets
+from gms_hookd.reconcile import Reconciler
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.signature import hub_keys
 from gms_hookd.state import State
@@ -51,7 +52,7 @@ class Service:
         self._environ = environ
         self._pool = ThreadPoolExecutor(8, "slow")
         self._stopping = threading.Event()
-        self._workers: list[tuple[Worker, threading.Thread]] = []
+        self._threads: list[threading.Thread] = []
         self._buckets: dict[str, Buckets] = {}
         self._engines: list[Engine] = []
         self._rules = self._make_rules(config)
@@ -106,13 +107,21 @@ class Service:
     def _policy(self, config: Config) -> Policy:
         self._proxies = Whitelist(config.server.trusted_proxies)
         own = GmsHook(self._gate(config, config.webhook), self.desk)
-        forges = {hook.name: self._forge(config, hook) for hook in config.hooks}
+        forges = {
+            hook.name: self._forge(config, hook)
+            for hook in config.hooks
+            if hook.secrets
+        }
         return Policy({own.gate.hook: own}, config.api.token, self.unready, forges)
 
     def _forge(self, config: Config, hook: HookConfig) -> ForgeHook:
         scheme = scheme_of(hook.provider, hook.scheme, hook.secrets, hook.options)
         lock = Lock(FORGES[hook.provider], scheme, hook.secrets)
-        terms = Terms(limited=hook.rate_limit is not None)
+        terms = Terms(
+            tasks=hook.tasks,
+            limited=hook.rate_limit is not None,
+            bodies=config.retention.bodies is not None,
+        )
         return ForgeHook(self._gate(config, hook), lock, terms, self.desk)
 
     def _gate(self, config: Config, hook: HookConfig) -> Gate:
@@ -136,14 +145,22 @@ class Service:
         return self._proxies.covers(peer)
 
     def start(self, count: int) -> None:
-        """Start workers."""
+        """Start so many workers, and what looks after the sources."""
         for number in range(count):
             worker = Worker(self.desk, lambda: self._rules, self._stopping)
-            thread = threading.Thread(
-                target=worker.run_forever, name=f"worker-{number}", daemon=True
-            )
-            self._workers.append((worker, thread))
-            thread.start()
+            self._start(f"worker-{number}", worker.run_forever)
+        reconciler = Reconciler(
+            self.desk,
+            lambda: self._rules.engine,
+            lambda: self.config.sync.reconcile,
+            self._stopping,
+        )
+        self._start("reconcile", reconciler.run_forever)
+
+    def _start(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def carry_out(self, run_id: int) -> threading.Thread:
         """Carry out one queued run in a thread of its own."""
@@ -172,7 +189,7 @@ class Service:
         return "" if free >= LEAST_DISK else f"disk: only {free >> 20} MiB free"
 
     def _worker_problem(self) -> str:
-        dead = [thread.name for _, thread in self._workers if not thread.is_alive()]
+        dead = [thread.name for thread in self._threads if not thread.is_alive()]
         return f"workers: {', '.join(dead)} ended" if dead else ""
 
     def _git_problem(self) -> str:
@@ -185,8 +202,12 @@ class Service:
             now - int(retention.runs * 1000),
             now - int(retention.deliveries * 1000),
         )
+        bodies = now - int((retention.bodies or 0) * 1000)
         try:
-            while self.desk.store.write(upkeep.prune, *before).result():
+            while (
+                self.desk.store.write(upkeep.prune, *before).result()
+                or self.desk.store.write(upkeep.drop_bodies, bodies).result()
+            ):
                 if self._stopping.is_set():
                     return
             self.desk.store.alone(upkeep.shrink).result()
@@ -201,7 +222,7 @@ class Service:
         while self.live.under_way and time.monotonic() < until and not hurry():
             self._stop_turn(until)
         self.live.stop_all("shutdown")
-        for _, thread in self._workers:
+        for thread in self._threads:
             thread.join()
 
     def _stop_turn(self, until: float) -> None:

@@ -28,15 +28,15 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "webhook": _HOOK,
     "hooks": (
         "provider", "scheme", *_HOOK,
-        "header", "algorithm", "prefix", "encoding", "username",
+        "header", "algorithm", "prefix", "encoding", "username", "tasks", "callback",
     ),
     "api": ("token", "token_file"),
     "sync": (
         "workers", "timeout", "attempts", "allow_protocols", "ssh_key_file",
-        "ssh_known_hosts",
+        "ssh_known_hosts", "reconcile",
     ),
     "credentials": ("username", "password_file", "token_file"),
-    "retention": ("runs", "deliveries", "backups"),
+    "retention": ("runs", "deliveries", "backups", "bodies"),
 }  # fmt: skip
 NAMED = ("hooks", "credentials")
 _LISTS = {"listen", "trusted_proxies", "secrets", "ip_whitelist", "allow_protocols"}

@@ -509,6 +509,40 @@ def test_each_source_of_the_secret_overrules_the_next(conf, tmp_path):
     assert config.webhook.secrets == ("as in GMS",)
 
 
+def test_a_hook_can_be_limited_to_tasks_and_docker_hub_called_back(conf):
+    text = "[hooks.dockerhub]\nsecret = 'x'\ntasks = ['app', 2, '3']\ncallback = true"
+    (hook,) = conf(text).hooks
+    assert (hook.tasks, hook.callback) == (("app", 2, 3), True)
+    (hook,) = conf("[hooks.github]\nsecret = 'x'").hooks
+    assert (hook.tasks, hook.callback) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[hooks.github]\ntasks = []", "hooks.github.tasks: must be a list of names"),
+        ("[hooks.github]\ntasks = 'app'", "hooks.github.tasks: must be a list"),
+        ("[hooks.github]\ntasks = [true]", "hooks.github.tasks: must be a whole"),
+        ("[hooks.github]\ntasks = [0]", "hooks.github.tasks: must be from 1"),
+        ("[hooks.github]\ncallback = true", "hooks.github.callback: is for Docker"),
+        ("[hooks.dockerhub]\ncallback = 1", "hooks.dockerhub.callback: must be true"),
+        ("[sync]\nreconcile = '10s'", 'sync.reconcile: must be "1m" or more'),
+        ("[sync]\nreconcile = false", "sync.reconcile: must be a text"),
+        ("[retention]\nbodies = 7", "retention.bodies: must be a text"),
+    ],
+)
+def test_the_settings_of_deliveries_are_read_strictly(refused, text, says):
+    assert says in refused(text)
+
+
+def test_reconcile_can_be_off_and_bodies_be_kept(conf):
+    assert conf("").sync.reconcile == 900.0
+    assert conf("[sync]\nreconcile = 'off'").sync.reconcile == 0.0
+    assert conf("[sync]\nreconcile = '1h'").sync.reconcile == 3600.0
+    assert conf("").retention.bodies is None
+    assert conf("[retention]\nbodies = '7d'").retention.bodies == 7 * DAY
+
+
 def test_hooks_inherit_the_secret_that_won(conf):
     text = "[webhook]\nsecret = 'x'\n[hooks.github]\n[hooks.gitea]\nsecret = 'own'"
     config = conf(text, environ={"WEBHOOK_SECRET": "y"})

@@ -405,6 +405,17 @@ def test_headers_are_kept_without_secrets_and_bodies_only_if_wanted(forge, desk)
         assert parcel.body == (b'{"a": true}' if keep else None)
 
 
+def test_bodies_go_when_their_time_is_over_and_headers_stay(forge, desk):
+    hub = forge(terms=Terms(bodies=True))
+    hub.send(PUSH, {"a": 1})
+    kept = hub.last()
+    for before, body in [(kept.received_at, b'{"a": 1}'), (kept.received_at + 1, None)]:
+        desk.store.write(upkeep.drop_bodies, before).result()
+        parcel = desk.store.read(deliveries.parcel, kept.id).result()
+        assert parcel.body == body
+        assert "x-github-event" in parcel.headers
+
+
 def test_a_large_body_is_judged_like_a_small_one(forge):
     hub = forge()
     task = hub.task()

@@ -30,6 +30,16 @@ def prune(db: Connection, runs_before: int, deliveries_before: int) -> int:
     return len(old) + gone + _prune_refused(db)
 
 
+def drop_bodies(db: Connection, before: int) -> int:
+    """Forget one batch of the bodies that came before then (ms); gives how many."""
+    query = (
+        "UPDATE parcels SET body=NULL WHERE delivery_id IN (SELECT delivery_id"
+        " FROM parcels p JOIN deliveries d ON d.id=p.delivery_id"
+        " WHERE p.body IS NOT NULL AND d.received_ms<? LIMIT ?)"
+    )
+    return db.execute(query, (before, BATCH)).rowcount
+
+
 def _prune_refused(db: Connection) -> int:
     query = (
         "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries"
