@@ -144,13 +144,18 @@ def _data(status: int, envelope: Any) -> Any:
 
 
 def post_signed(url: str, body: bytes, signature: str, patience: float) -> Posted:
-    """Post `body` as a webhook; redirects are not followed. Raises ClientError."""
-    parts = _parsed(url)
+    """Post `body` as GMS's webhook takes it. Raises ClientError."""
     headers = {**JSON_HEADERS, "x-hub-signature-256": signature}
+    return send(url, body, headers, patience)
+
+
+def send(url: str, body: bytes, headers: Mapping[str, str], patience: float) -> Posted:
+    """Post `body`; redirects are not followed. Raises ClientError."""
+    parts = _parsed(url)
     connection = _connection(parts, patience)
     where = parts.netloc or parts.path.partition(":")[0]
     with closing(connection), one_line_errors(where, patience):
-        connection.request("POST", _path(parts), body, headers)
+        connection.request("POST", _path(parts), body, dict(headers))
         answer = connection.getresponse()
         raw = answer.read(ANSWER_LIMIT)
         return _posted(answer.status, answer.getheader("Location", ""), raw)

@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import unquote_to_bytes
 
@@ -24,7 +24,7 @@ from gms_hookd.hooks import PREFIX, UNDER_LOAD, Gate
 from gms_hookd.log import quoted
 from gms_hookd.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Delivery, RunStatus
-from gms_hookd.store import Connection, Missing, deliveries, runs, tasks
+from gms_hookd.store import Connection, Missing, callbacks, deliveries, runs, tasks
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +43,14 @@ class Terms:
     """What the configuration says of a hook beside its secrets.
 
     `tasks`: the ids or names it is limited to, None for no limit. `limited`: verified
-    deliveries count against `rate_limit` too. `bodies`: they are kept.
+    deliveries count against `rate_limit` too. `bodies`: they are kept. `callback`: a
+    sender who wants to hear of the outcome does.
     """
 
     tasks: tuple[int | str, ...] | None = None
     limited: bool = False
     bodies: bool = False
+    callback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class ForgeHook:
         taken = self._desk.store.write(
             receive,
             self._arrival(client, event, request.body),
-            event,
+            event if self._terms.callback else replace(event, callback=None),
             self._terms.tasks,
             self._kept(request),
         )
@@ -189,6 +191,8 @@ def receive(
     queued = [_queue(db, arrival, m.task.id, m.hint) for m in verdict.matches]
     run_ids = [run_id for run_id in queued if run_id is not None]
     _link(db, delivery_id, run_ids)
+    if event.callback:
+        callbacks.add(db, delivery_id, event.callback, arrival.received_at)
     return Receipt(delivery_id, reason, tuple(ids), tuple(run_ids))
 
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from gms_hookd import systemd
+from gms_hookd.callback import Caller
 from gms_hookd.config import Config, HookConfig
 from gms_hookd.desk import Desk
 from gms_hookd.forgehook import ForgeHook, Lock, Terms
@@ -121,6 +122,7 @@ class Service:
             tasks=hook.tasks,
             limited=hook.rate_limit is not None,
             bodies=config.retention.bodies is not None,
+            callback=hook.callback,
         )
         return ForgeHook(self._gate(config, hook), lock, terms, self.desk)
 
@@ -156,6 +158,7 @@ class Service:
             self._stopping,
         )
         self._start("reconcile", reconciler.run_forever)
+        self._start("callback", Caller(self.desk, self._stopping).run_forever)
 
     def _start(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)

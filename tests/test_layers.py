@@ -32,6 +32,7 @@ LAYERS = (
     {"forgehook"},
     {"web", "worker", "reconcile", "connection"},
     {"server", "client"},
+    {"callback"},
     {"service"},
     {"daemon", "render", "check", "demo"},
     {"cli"},

@@ -8,6 +8,8 @@ from gms_hookd.forges.samples import path_of
 from gms_hookd.forges.schemes import UrlKey
 from gms_hookd.forges.values import at, text
 
+CALLBACK = "https://registry.hub.docker.com/"
+
 NAME = "dockerhub"
 EVENTS = "(every push of an image; there is nothing to choose)"
 SCHEMES: Mapping[str, Scheme] = {"key": UrlKey()}
@@ -20,8 +22,18 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     image = text(payload, "repository", "repo_name") or "?"
     tag = text(payload, "push_data", "tag")
     name = f"push {image}:{tag}" if tag else f"push {image}"
-    callback = text(payload, "callback_url")
-    return Event(name[:200], everything=True, callback=callback)
+    return Event(name[:200], everything=True, callback=callback_url(payload))
+
+
+def callback_url(payload: object) -> str | None:
+    """Return where Docker Hub wants to hear of the outcome.
+
+    None unless it is an https URL of the one host that all of them have: a signed body
+    must not make us call others.
+    """
+    url = text(payload, "callback_url") or ""
+    plain = url.isascii() and not set(url) & set(" \\@#")
+    return url if plain and url.startswith(CALLBACK) else None
 
 
 def sample(url: str, ref: str) -> Sample:

@@ -54,6 +54,10 @@ _FIRST = (
         delivery_id INTEGER PRIMARY KEY REFERENCES deliveries(id) ON DELETE CASCADE,
         headers TEXT NOT NULL, body BLOB)""",
     "CREATE INDEX parcels_with_body ON parcels(delivery_id) WHERE body IS NOT NULL",
+    """CREATE TABLE callbacks(
+        delivery_id INTEGER PRIMARY KEY REFERENCES deliveries(id) ON DELETE CASCADE,
+        url TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
+        due_ms INTEGER NOT NULL)""",
     """CREATE TABLE links(
         delivery_id INTEGER NOT NULL REFERENCES deliveries(id) ON DELETE CASCADE,
         run_id INTEGER NOT NULL, PRIMARY KEY(delivery_id, run_id)) WITHOUT ROWID""",

@@ -1,0 +1,54 @@
+"""Senders that want to hear how the runs of their delivery ended."""
+
+from dataclasses import dataclass
+
+from gms_hookd.model import RunStatus
+from gms_hookd.store.lane import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """Where to tell the outcome of a delivery; `tries` have failed so far."""
+
+    delivery_id: int
+    url: str
+    tries: int
+    statuses: tuple[RunStatus, ...]
+
+
+def add(db: Connection, delivery_id: int, url: str, now: int) -> None:
+    """Have the outcome of a delivery told."""
+    query = "INSERT INTO callbacks(delivery_id,url,due_ms) VALUES(?,?,?)"
+    db.execute(query, (delivery_id, url, now))
+
+
+def due(db: Connection, now: int) -> list[Callback]:
+    """List what is to be told now: the runs have ended, the next try is due."""
+    rows = db.execute(
+        "SELECT delivery_id,url,tries FROM callbacks c WHERE due_ms<=?"
+        " AND NOT EXISTS(SELECT 1 FROM links l JOIN runs r ON r.id=l.run_id"
+        "  WHERE l.delivery_id=c.delivery_id AND r.status IN ('queued','running'))"
+        " ORDER BY due_ms LIMIT 20",
+        (now,),
+    ).fetchall()
+    return [Callback(i, url, tries, _statuses(db, i)) for i, url, tries in rows]
+
+
+def _statuses(db: Connection, delivery_id: int) -> tuple[RunStatus, ...]:
+    query = (
+        "SELECT r.status FROM links l JOIN runs r ON r.id=l.run_id"
+        " WHERE l.delivery_id=?"
+    )
+    rows = db.execute(query, (delivery_id,)).fetchall()
+    return tuple(RunStatus(row[0]) for row in rows)
+
+
+def done(db: Connection, delivery_id: int) -> None:
+    """Forget a callback: it was made, or given up."""
+    db.execute("DELETE FROM callbacks WHERE delivery_id=?", (delivery_id,))
+
+
+def again(db: Connection, delivery_id: int, at: int) -> None:
+    """Note a try that failed; the next is due at `at` (ms)."""
+    query = "UPDATE callbacks SET tries=tries+1,due_ms=? WHERE delivery_id=?"
+    db.execute(query, (at, delivery_id))
