@@ -16,7 +16,8 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from types import MappingProxyType
 
-from gms_hookd import configfile, forges, readers, secretfile, settings
+from gms_hookd import configfile, readers, secretfile, settings
+from gms_hookd.forges.table import FORGES, scheme_of
 from gms_hookd.places import config_file, state_dir
 from gms_hookd.settings import ConfigError, Name, Settings, Source
 
@@ -294,9 +295,9 @@ def _check_hook_name(found: Settings, name: str) -> None:
 def _provider(found: Settings, hook: str) -> str:
     name = ("hooks", hook, "provider")
     provider = found.get(name, readers.text, hook)
-    if provider in forges.FORGES:
+    if provider in FORGES:
         return provider
-    known = ", ".join(forges.FORGES)
+    known = ", ".join(FORGES)
     problem = (
         f"{provider!r} is none of" if provider != hook else "is missing: name one of"
     )
@@ -318,7 +319,7 @@ def _options(found: Settings, table: Name) -> dict[str, str]:
 def _check_scheme(found: Settings, hook: HookConfig) -> None:
     secrets = hook.secrets or _ANY_SECRET
     try:
-        forges.scheme_of(hook.provider, hook.scheme, secrets, hook.options)
+        scheme_of(hook.provider, hook.scheme, secrets, hook.options)
     except ValueError as error:
         key, _, problem = str(error).partition(": ")
         named = key in ("scheme", *_OPTIONS)

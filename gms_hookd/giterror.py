@@ -40,7 +40,6 @@ _SAYINGS = {
     Kind.SIZE: """
         file too large
         pack exceeds maximum
-        died of signal 25
     """,
     Kind.TRUST: """
         host key verification failed

@@ -175,14 +175,15 @@ class Live:
         self._timer.notify()
 
     def _expire(self) -> None:
-        while True:
-            with self._lock:
-                while not self._closed and not self._overdue():
-                    self._timer.wait(self._until_next())
-                if self._closed:
-                    return
-                _, _, watch = heapq.heappop(self._deadlines)
+        while (watch := self._next_overdue()) is not None:
             self.unwatch(watch)
+
+    def _next_overdue(self) -> Watch | None:
+        """Wait for the next watch whose time is up; None at the end."""
+        with self._lock:
+            while not self._closed and not self._overdue():
+                self._timer.wait(self._until_next())
+            return None if self._closed else heapq.heappop(self._deadlines)[2]
 
     def _overdue(self) -> bool:
         return bool(self._deadlines) and self._deadlines[0][0] <= self._clock()

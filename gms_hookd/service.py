@@ -17,7 +17,7 @@ from gms_hookd.callback import Caller
 from gms_hookd.config import Config, HookConfig
 from gms_hookd.desk import Desk
 from gms_hookd.forgehook import ForgeHook, Lock, Terms
-from gms_hookd.forges import FORGES, scheme_of
+from gms_hookd.forges.table import FORGES, scheme_of
 from gms_hookd.hooks import Gate, GmsHook
 from gms_hookd.live import Live
 from gms_hookd.ratelimit import Buckets
@@ -200,22 +200,23 @@ class Service:
 
     def keep_up(self) -> None:
         """Delete what is older than the retention says, and give the space back."""
-        retention, now = self.config.retention, self.desk.now()
-        before = (
-            now - int(retention.runs * 1000),
-            now - int(retention.deliveries * 1000),
-        )
-        bodies = now - int((retention.bodies or 0) * 1000)
         try:
-            while (
-                self.desk.store.write(upkeep.prune, *before).result()
-                or self.desk.store.write(upkeep.drop_bodies, bodies).result()
-            ):
-                if self._stopping.is_set():
-                    return
+            while not self._stopping.is_set() and self._prune():
+                pass
             self.desk.store.alone(upkeep.shrink).result()
         except StoreError as error:
             log.error("upkeep failed error=%s", error)
+
+    def _prune(self) -> int:
+        """Delete one batch of each kind; gives how many rows."""
+        retention, now = self.config.retention, self.desk.now()
+        limits = (retention.runs, retention.deliveries, retention.bodies or 0)
+        runs_before, deliveries_before, bodies_before = (
+            now - int(seconds * 1000) for seconds in limits
+        )
+        store = self.desk.store
+        gone = store.write(upkeep.prune, runs_before, deliveries_before).result()
+        return gone + store.write(upkeep.drop_bodies, bodies_before).result()
 
     def stop(self, grace: float, hurry: Callable[[], bool] = lambda: False) -> None:
         """End the workers: running syncs get `grace` seconds, then go back."""

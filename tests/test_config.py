@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd import forges
 from gms_hookd.config import (
     Config,
     ConfigError,
@@ -18,6 +17,7 @@ from gms_hookd.config import (
     made_secret,
     state_dir,
 )
+from gms_hookd.forges.table import FORGES
 
 DAY = 86400
 
@@ -752,6 +752,6 @@ def test_a_state_directory_without_a_name_is_refused():
 
 def test_every_forge_can_be_a_hook_by_its_name_alone(conf):
     text = "[webhook]\nsecret = 'c2VjcmV0'\n" + "".join(
-        f"[hooks.{provider}]\n" for provider in forges.FORGES
+        f"[hooks.{provider}]\n" for provider in FORGES
     )
-    assert [hook.provider for hook in conf(text).hooks] == list(forges.FORGES)
+    assert [hook.provider for hook in conf(text).hooks] == list(FORGES)

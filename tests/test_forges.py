@@ -25,10 +25,10 @@ from deliveries import (
     push,
 )
 
-from gms_hookd.forges import FORGES, default_scheme, scheme_of
 from gms_hookd.forges.base import Event
 from gms_hookd.forges.payload import PayloadError, decode
 from gms_hookd.forges.proof import Incoming
+from gms_hookd.forges.table import FORGES, default_scheme, scheme_of
 
 PAYLOADS = os.environ.get("GMS_HOOKD_PAYLOADS", "")
 NOW = 1_700_000_000.5

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
-from gms_hookd.store import schema
 from gms_hookd.store.lane import Connection, Error, Lane, connect
 from gms_hookd.store.problem import StoreError
+from gms_hookd.store.schema import inspect, prepare
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,11 +29,11 @@ class Store:
         StoreError with one line when the file is foreign, newer or damaged; such a
         file is left as it is.
         """
-        schema.inspect(path)
+        inspect(path)
         try:
             db = connect(path, writes=True)
             try:
-                schema.prepare(db, path)
+                prepare(db, path)
             finally:
                 db.close()
         except Error as error:
