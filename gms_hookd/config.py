@@ -450,7 +450,8 @@ def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
     for credential in config.credentials:
         path = credential.password_file or credential.token_file
         if path and not os.path.exists(path):
-            yield f"credentials: {path} does not exist yet"
+            name = settings.dotted(("credentials", credential.url))
+            yield f"{name}: {path} does not exist yet"
 
 
 def _published(config: Config) -> Iterator[str]:

@@ -15,10 +15,13 @@ LARGEST_BODY = 1 << 30
 LARGEST_ID = (1 << 63) - 1
 
 _KINDS = {
-    bool: "true or false", int: "a number", float: "a number", list: "a list",
-    dict: "a section", type(None): "nothing",
+    list: "a list", dict: "a section", type(None): "nothing",
+    bool: "true or false: put it in quotes", int: "a number: put it in quotes",
+    float: "a number: put it in quotes",
 }  # fmt: skip
-_TCP = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*|\*):([0-9]{1,5})")
+_TCP = re.compile(
+    r"(\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]|[A-Za-z0-9._-]*|\*):([0-9]{1,5})"
+)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _URL = re.compile(
@@ -30,8 +33,11 @@ _URL = re.compile(
 def text(value: object) -> str:
     """Take a text."""
     if not isinstance(value, str):
-        kind = _KINDS.get(type(value), "a date")
-        raise ValueError(f"must be a text, not {kind}: put it in quotes")
+        kind = _KINDS.get(type(value), "a date: put it in quotes")
+        raise ValueError(f"must be a text, not {kind}")
+    # How Python shows bytes of the environment that are not UTF-8.
+    if any("\udc80" <= char <= "\udcff" for char in value):
+        raise ValueError("is not UTF-8 text")
     return value
 
 
@@ -105,7 +111,7 @@ def duration(value: object) -> float:
 
 def interval(value: object) -> float:
     """Take a duration of a minute or more, or "off"; seconds, 0 for "off"."""
-    if value == "off":
+    if value == "off" or value is False:  # which is what YAML reads in a bare off
         return 0.0
     seconds = duration(value)
     if seconds < 60:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 import stat
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def make(path: Path) -> None:
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        _write(partial, secrets.token_hex(32) + "\n")
+        _write(partial, os.urandom(32).hex() + "\n")
         os.link(partial, path)
     except FileExistsError:
         return

@@ -79,7 +79,7 @@ class Source:
 
     def called(self, name: Name) -> str:
         """Return what this source calls a setting."""
-        return self.calls.get(name) or _dotted(name)
+        return self.calls.get(name) or dotted(name)
 
     def read(self, name: Name, reader: Callable[[object], Value]) -> Value:
         """Return what the reader makes of a setting; its ValueError gets a name."""
@@ -206,10 +206,10 @@ class _Content:
     def _keys(self, table: Name, keys: Mapping[str, object]) -> None:
         for key, value in keys.items():
             name = (*table, key)
-            if _dotted(name) in _FOREIGN:
-                self.foreign.append(_dotted(name))
+            if dotted(name) in _FOREIGN:
+                self.foreign.append(dotted(name))
             elif key not in KEYS[table[0]]:
-                raise self._error(name, f"unknown key{_meant(name)}")
+                raise self._error(name, f"unknown key{_meant(name) or _known(table)}")
             elif value is not None:
                 self.values[name] = value
             elif key not in _LISTS:
@@ -218,8 +218,9 @@ class _Content:
     def _other(self, name: str, kind: str) -> None:
         alike = suggestion(name, {section: section for section in KEYS}, 0.82)
         if name not in _FOREIGN and (alike or not self._yaml):
-            raise self._error((name,), f"unknown {kind}{alike or _meant((name,))}")
-        self.foreign.append(_dotted((name,)))
+            meant = alike or _meant((name,)) or _known(())
+            raise self._error((name,), f"unknown {kind}{meant}")
+        self.foreign.append(dotted((name,)))
 
     def _table(self, name: Name, body: object) -> Mapping[str, object]:
         if body is None and self._yaml:
@@ -232,10 +233,11 @@ class _Content:
         return body
 
     def _error(self, name: Name, problem: str) -> ConfigError:
-        return ConfigError(f"{_dotted(name) or 'the file'}: {problem}{self.place}")
+        return ConfigError(f"{dotted(name) or 'the file'}: {problem}{self.place}")
 
 
-def _dotted(name: Name) -> str:
+def dotted(name: Name) -> str:
+    """Write a name as TOML would: parts that are no bare words are quoted."""
     return ".".join(p if _BARE.fullmatch(p) else json.dumps(p) for p in name)
 
 
@@ -245,9 +247,13 @@ def _plain_names() -> list[Name]:
 
 def _meant(name: Name) -> str:
     own = [(*name[:-1], key) for key in KEYS.get(name[0], ())]
-    whole = {_dotted(known): _dotted(known) for known in (*_plain_names(), *own)}
-    last = {known[-1]: _dotted(known) for known in _plain_names()}
-    return suggestion(_dotted(name), whole) or suggestion(name[-1], last)
+    whole = {dotted(known): dotted(known) for known in (*_plain_names(), *own)}
+    last = {known[-1]: dotted(known) for known in _plain_names()}
+    return suggestion(dotted(name), whole) or suggestion(name[-1], last)
+
+
+def _known(table: Name) -> str:
+    return f" (known are {', '.join(KEYS[table[0]] if table else KEYS)})"
 
 
 def _variable(name: Name) -> str:

@@ -1,6 +1,8 @@
 """What is configured, where it comes from, and what is refused in one line."""
 
+import json
 import os
+import random
 import re
 import stat
 from dataclasses import fields, is_dataclass
@@ -18,6 +20,7 @@ from gms_hookd.config import (
     state_dir,
 )
 from gms_hookd.forges.table import FORGES
+from gms_hookd.settings import KEYS
 
 DAY = 86400
 
@@ -308,15 +311,15 @@ WRONG = [
      "server.workers: unknown key (did you mean sync.workers?)"),
     ("[webhok]", "webhok: unknown section (did you mean webhook?)"),
     ("port = 1", "port: unknown key (did you mean server.port?)"),
-    ("[nonsense]", "nonsense: unknown section"),
-    ("[sync]\n\"a\\nb\" = 1", 'sync."a\\nb": unknown key'),
+    ("[nonsense]", "nonsense: unknown section (known are server, webhook, hooks,"),
+    ("[sync]\n\"a\\nb\" = 1", 'sync."a\\nb": unknown key (known are workers,'),
     # types
     ("webhook = 1", "webhook: must be a section"),
     ("[hooks]\ngithub = 'x'", "hooks.github: must be a section"),
     ("[webhook]\nsecret = 1", "webhook.secret: must be a text, not a number: put"),
     ("[webhook]\nsecret = true", "webhook.secret: must be a text, not true or false"),
     ("[webhook]\nsecret = 2001-01-01", "webhook.secret: must be a text, not a date"),
-    ("[webhook]\nsecret = ['x']", "webhook.secret: must be a text, not a list"),
+    ("[webhook]\nsecret = ['x']", "webhook.secret: must be a text, not a list in"),
     ("[webhook]\nsecrets = 'x'", 'webhook.secrets: must be a list, as in ["..."]'),
     ("[webhook]\nsecrets = ['x', 1]", "webhook.secrets: must be a text, not a number"),
     ("[webhook]\nrate_limit = true", "webhook.rate_limit: must be a whole number"),
@@ -527,7 +530,7 @@ def test_a_hook_can_be_limited_to_tasks_and_docker_hub_called_back(conf):
         ("[hooks.github]\ncallback = true", "hooks.github.callback: is for Docker"),
         ("[hooks.dockerhub]\ncallback = 1", "hooks.dockerhub.callback: must be true"),
         ("[sync]\nreconcile = '10s'", 'sync.reconcile: must be "1m" or more'),
-        ("[sync]\nreconcile = false", "sync.reconcile: must be a text"),
+        ("[sync]\nreconcile = true", "sync.reconcile: must be a text"),
         ("[retention]\nbodies = 7", "retention.bodies: must be a text"),
     ],
 )
@@ -538,6 +541,7 @@ def test_the_settings_of_deliveries_are_read_strictly(refused, text, says):
 def test_reconcile_can_be_off_and_bodies_be_kept(conf):
     assert conf("").sync.reconcile == 900.0
     assert conf("[sync]\nreconcile = 'off'").sync.reconcile == 0.0
+    assert conf("sync:\n  reconcile: off", "c.yaml").sync.reconcile == 0.0
     assert conf("[sync]\nreconcile = '1h'").sync.reconcile == 3600.0
     assert conf("").retention.bodies is None
     assert conf("[retention]\nbodies = '7d'").retention.bodies == 7 * DAY
@@ -599,6 +603,7 @@ def test_the_command_line_overrules_the_environment(conf):
         ({"GMS_HOOKD_SYNC_WORKERS": "many"}, "GMS_HOOKD_SYNC_WORKERS: must be a whole"),
         ({"GMS_HOOKD_SYNC_WORKERS": ""}, "GMS_HOOKD_SYNC_WORKERS: must be a whole"),
         ({"WEBHOOK_SECRET": ""}, "WEBHOOK_SECRET: is empty"),
+        ({"WEBHOOK_SECRET": "caf\udce9"}, "WEBHOOK_SECRET: is not UTF-8 text"),
         ({"GMS_HOOKD_WEBHOOK_SECRET": " "}, "GMS_HOOKD_WEBHOOK_SECRET: is empty"),
         ({"GMS_HOOKD_WEBHOOK_SECRETS": ","}, "GMS_HOOKD_WEBHOOK_SECRETS: is empty"),
         ({"GMS_HOOKD_WEBHOOK_SECRET": "x", "GMS_HOOKD_WEBHOOK_SECRETS": "x"},
@@ -666,7 +671,9 @@ def test_files_of_credentials_and_tls_may_not_be_open(refused, conf, tmp_path):
     tls = "[server]\ntls_cert = 's'\ntls_key = 's'"
     assert "server.tls_key: " in refused(tls)
     (tmp_path / "s").unlink()
-    assert conf(text).warnings == (f"credentials: {tmp_path}/s does not exist yet",)
+    assert conf(text).warnings == (
+        f'credentials."https://h": {tmp_path}/s does not exist yet',
+    )
 
 
 def test_a_readable_file_with_a_secret_is_a_warning(conf, tmp_path):
@@ -755,3 +762,39 @@ def test_every_forge_can_be_a_hook_by_its_name_alone(conf):
         f"[hooks.{provider}]\n" for provider in FORGES
     )
     assert [hook.provider for hook in conf(text).hooks] == list(FORGES)
+
+
+# --- any file
+
+
+VALUES = [
+    "", " ", "x", "10m", "1MiB", "::1", ":80", "unix:/x", "https", "https://h",
+    "github", "/etc/passwd", "my-secret-key", "\0", "a\nb", 0, 1, -1, 2**62, 1.5, True,
+    None, [],
+    ["x"], ["x", "x"], [":80"], ["::1"], [1], [None], {}, {"a": 1}, {"secret": "x"},
+]  # fmt: skip
+
+
+def content(rng):
+    """Make a file of sections and keys that are ours or nearly so, with any values."""
+    found = {}
+    for section, keys in rng.sample(sorted(KEYS.items()), rng.randint(0, 4)):
+        names = rng.sample([*keys, keys[0] + "s"], rng.randint(0, 3))
+        table = {name: rng.choice(VALUES) for name in names}
+        named = {rng.choice(["github", "generic", "https://h", "a b"]): table}
+        found[section] = named if section in ("hooks", "credentials") else table
+    if rng.random() < 0.2:
+        found[rng.choice(["rpc", "webhok", "x", *KEYS])] = rng.choice(VALUES)
+    return found
+
+
+def test_any_file_is_a_configuration_or_one_line(conf):
+    rng = random.Random(3)
+    refusals = []
+    for _ in range(1500):
+        try:
+            conf(json.dumps(content(rng)), "c.yaml")
+        except ConfigError as error:
+            refusals.append(str(error))
+    assert 100 < len(refusals) < 1400
+    assert all(re.fullmatch(r"[^\n]*: [^\n]+", line) for line in refusals)
