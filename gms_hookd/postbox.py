@@ -39,11 +39,9 @@ class Postbox(Generic[T]):
                 self._bell.send(b"!")
 
     def hear(self) -> None:
-        """Let the bell be rung again; what came before is there to be taken.
-
-        In this order: a ring between the two lines is not needed, one that is
-        swallowed by the first while the second says "rung" would be the last.
-        """
+        """Let the bell be rung again; what came before is there to be taken."""
+        # In this order: the other way round a ring in between would be read here and
+        # leave `_rung` set for good, and nobody would ring again.
         self._alarm.recv(64)
         self._rung = False
 

@@ -1,0 +1,242 @@
+"""The servers that are measured: ours, Debian's webhook, a plain http.server, Go's.
+
+Each listens on 127.0.0.1, takes a signed POST at `path`, and is one process that may
+have children.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SECRET = "correct horse battery staple"
+TASKS = 50
+TICKS = os.sysconf("SC_CLK_TCK")
+
+PLAIN = """
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *args):
+        pass
+
+# As it comes, but for the backlog of 5, with which connecting is all that is measured.
+ThreadingHTTPServer.request_queue_size = 1024
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+GO = """
+package main
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+)
+
+func main() {
+	secret := []byte(os.Args[2])
+	http.HandleFunc("/hook", func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mac := hmac.New(sha256.New, secret)
+		mac.Write(body)
+		want := "sha256=" + hex.EncodeToString(mac.Sum(nil))
+		given := r.Header.Get("X-Hub-Signature-256")
+		var payload struct{ TaskId int `json:"task_id"` }
+		if !hmac.Equal([]byte(given), []byte(want)) {
+			w.WriteHeader(401)
+		} else if json.Unmarshal(body, &payload) != nil {
+			w.WriteHeader(400)
+		} else {
+			w.Header().Set("Content-Type", "application/json")
+			w.Write([]byte(`{"message": "Sync triggered successfully"}`))
+		}
+	})
+	http.ListenAndServe("127.0.0.1:"+os.Args[1], nil)
+}
+"""
+
+
+class Peer:
+    """One server: how it is started, and what it has used."""
+
+    name = ""
+    path = "/hook"
+
+    def __init__(self, folder):
+        self.folder = folder / self.name
+        self.folder.mkdir()
+        self.port = free_port()
+        self.process = None
+
+    def available(self):
+        return True
+
+    def command(self):
+        raise NotImplementedError
+
+    def launch(self):
+        """Start the process and wait until it accepts."""
+        log = (self.folder / "log").open("wb")
+        self.process = subprocess.Popen(
+            self.command(), stdout=log, stderr=log, cwd=ROOT, start_new_session=True
+        )
+        log.close()
+        wait_for(self.port)
+
+    def start(self):
+        """Launch it and make it ready to be measured."""
+        self.launch()
+
+    def halt(self):
+        if self.process:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait(30)
+
+    def stop(self):
+        """Undo `start`."""
+        self.halt()
+
+    def cpu(self):
+        """Seconds of the process and of its children that have ended."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2]
+        return sum(int(ticks) for ticks in fields.split()[11:15]) / TICKS
+
+    def settled_cpu(self):
+        """The same when it has done what it answered for before it did it."""
+        before = -1.0
+        while (now := self.cpu()) != before:
+            before = now
+            time.sleep(0.1)
+        return now
+
+    def rss(self):
+        """MiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(x for x in status.splitlines() if x.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+
+class Ours(Peer):
+    """The daemon as it is installed; one task that hangs keeps its worker from git."""
+
+    name = "gms-hookd"
+    path = "/api/webhooks/task-sync"
+
+    def command(self):
+        config = self.folder / "config.toml"
+        config.write_text(
+            f'[server]\nlisten = ["127.0.0.1:{self.port}"]\n'
+            f'[webhook]\nsecret = "{SECRET}"\nrate_limit = 0\n'
+            '[sync]\nworkers = 1\ntimeout = "1h"\nallow_protocols = ["http", "file"]\n'
+        )
+        config.chmod(0o600)
+        return self.hookd("serve")
+
+    def hookd(self, *words):
+        given = ["--config", self.folder / "config.toml", "--state", self.folder / "s"]
+        return [sys.executable, "-m", "gms_hookd", *words, *given]
+
+    def start(self):
+        self.hole = socket.create_server(("127.0.0.1", 0))
+        super().start()
+        hangs = f"http://127.0.0.1:{self.hole.getsockname()[1]}/hangs.git"
+        for number in range(TASKS):
+            source = f"/nonexistent/{number}" if number else hangs
+            words = ["--source", source, "--target", "/nonexistent/target"]
+            self.call("task", "add", f"t{number}", *words)
+        self.call("trigger", "1", "--url", f"http://127.0.0.1:{self.port}")
+
+    def call(self, *words):
+        command = self.hookd(*words)
+        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+    def stop(self):
+        super().stop()
+        self.hole.close()
+
+
+class Webhook(Peer):
+    """Debian's adnanh/webhook: checks the HMAC, runs /bin/true, stores nothing."""
+
+    name = "webhook"
+    path = "/hooks/hook"
+
+    def available(self):
+        return shutil.which("webhook") is not None
+
+    def command(self):
+        signed = {"source": "header", "name": "X-Hub-Signature-256"}
+        match = {"type": "payload-hmac-sha256", "secret": SECRET, "parameter": signed}
+        hook = {"id": "hook", "execute-command": "/bin/true"}
+        hook["trigger-rule"] = {"match": match}
+        hooks = self.folder / "hooks.json"
+        hooks.write_text(json.dumps([hook]))
+        listen = ["-ip", "127.0.0.1", "-port", str(self.port)]
+        return ["webhook", "-hooks", hooks, *listen]
+
+
+class Plain(Peer):
+    """The standard library's server: answers 200, checks nothing, stores nothing."""
+
+    name = "http.server"
+
+    def command(self):
+        return [sys.executable, "-c", PLAIN, str(self.port)]
+
+
+class Go(Peer):
+    """Go's net/http: checks HMAC and JSON, stores nothing."""
+
+    name = "go"
+
+    def available(self):
+        return shutil.which("go") is not None
+
+    def command(self):
+        source = self.folder / "main.go"
+        source.write_text(GO)
+        built = self.folder / "server"
+        subprocess.run(["go", "build", "-o", built, source], check=True)
+        return [built, str(self.port), SECRET]
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return sock.getsockname()[1]
+
+
+def wait_for(port):
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
