@@ -189,6 +189,10 @@ class Server(ThreadingHTTPServer):
 
     def forget(self, connection: Connection) -> None:
         """Take `connection`, which is about to close, out of the books."""
+        if connection.interest != UNWATCHED:
+            # A fork may hold the socket yet: its events would reach the next owner of
+            # the number.
+            self._epoll.unregister(connection.request.fileno())
         del self._connections[connection.request.fileno()]
         self.hold(connection, 0)
         if connection.late:

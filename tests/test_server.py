@@ -1,6 +1,7 @@
 """The front over real sockets, with an application of the test's own."""
 
 import json
+import os
 import resource
 import select
 import shutil
@@ -648,3 +649,37 @@ def test_a_key_with_a_password_is_refused_without_a_question(certificates, tmp_p
         tls.context(locked, locked)
     with pytest.raises(ssl.SSLError):
         tls.context(certificates[0], certificates[1])
+
+
+def connect_unix(path):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(TIMEOUT)
+    sock.connect(str(path))
+    return sock
+
+
+def test_a_socket_that_a_fork_still_holds_says_nothing_about_its_heir(
+    application, tmp_path
+):
+    path = tmp_path / "s"
+    with serving(f"unix:{path}", application=application) as server:
+        with connect_unix(path) as first:
+            first.sendall(GET)
+            read_answer(first)
+            (number,) = server._connections
+            held_by_a_fork = os.dup(number)
+        until(lambda: not server._connections)
+        with connect_unix(path) as second:
+            second.sendall(GET.replace(b"/a", b"/wait"))
+            application.wait_for(2)
+            assert list(server._connections) == [number]
+            assert not select.select([second], [], [], 0.1)[0]
+            application.let_go()
+            assert read_answer(second) == (200, b"let go")
+        os.close(held_by_a_fork)
+
+
+def until(true):
+    deadline = time.monotonic() + TIMEOUT
+    while not true():
+        assert time.monotonic() < deadline
