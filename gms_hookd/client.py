@@ -124,9 +124,20 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def get(api: Api, path: str, patience: float = PATIENCE, **query: str | int) -> Any:
+def listens(path: Path) -> bool:
+    """Tell whether a daemon listens on this control socket; raises ClientError."""
+    connection = UnixConnection(str(path), PATIENCE)
+    try:
+        with closing(connection), one_line_errors(str(path), PATIENCE):
+            connection.connect()
+    except UnreachableError:
+        return False
+    return True
+
+
+def get(api: Api, path: str, **query: str | int) -> Any:
     """Return the data of a GET; raises RefusedError, ClientError."""
-    return _data(*api.ask(Call("GET", path, query, None, patience)))
+    return _data(*api.ask(Call("GET", path, query)))
 
 
 def post(api: Api, path: str, body: object, patience: float = PATIENCE) -> Any:

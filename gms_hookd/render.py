@@ -268,10 +268,14 @@ def _ref_row(ref: Record) -> tuple[object, ...]:
 
 def result(one: Record, look: Look) -> str:
     """Return a finished run as one line."""
-    said = one["error_message"] or short(one["commit_range"]) or "nothing to do"
+    said = one["error_message"] or short(one["commit_range"]) or _nothing(one)
     status = paint(one["status"], one["status"], look)
     time = took(one, look)
     return f"run {one['id']}: {status}{f' in {time}' if time else ''}: {safe(said)}"
+
+
+def _nothing(run: Record) -> str:
+    return "nothing to do" if run["end_time"] else "has not ended yet"
 
 
 def deliveries(found: Sequence[Record], look: Look) -> str:

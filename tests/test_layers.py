@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gms_hookd"
 
 LAYERS = (
-    {"__init__", "model", "message"},
+    {"__init__", "model", "message", "pyz"},
     {
         "signature", "ratelimit", "whitelist", "retry", "redact", "quantity",
         "miniyaml", "refspec", "giturl", "http1", "tls", "quota", "postbox",
@@ -34,7 +34,9 @@ LAYERS = (
     {"server", "client"},
     {"callback"},
     {"service"},
-    {"daemon", "render", "check", "demo"},
+    {"daemon", "render", "values"},
+    {"check", "demo", "watch"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 )  # fmt: skip

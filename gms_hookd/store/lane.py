@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 Connection = sqlite3.Connection
 Error = sqlite3.Error
 Row = tuple[Any, ...]
+SQLITE_VERSION = sqlite3.sqlite_version_info
 Operation = Callable[[Connection], Any]
 
 BATCH = 1024

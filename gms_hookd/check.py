@@ -1,0 +1,284 @@
+"""Look at configuration and environment; say of each finding what to do about it."""
+
+import os
+import re
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gms_hookd import giturl
+from gms_hookd.config import Config
+from gms_hookd.git import Limits, Stop, execute
+from gms_hookd.giterror import GitError
+from gms_hookd.listener import listen
+from gms_hookd.render import Look, paint, safe
+from gms_hookd.runlog import RunLog
+from gms_hookd.store.lane import SQLITE_VERSION
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+Version = tuple[int, ...]
+OLDEST_PYTHON = (3, 11)
+OLDEST_GIT = (2, 32)
+OLDEST_SQLITE = (3, 24)
+# The last release with a known hole of each series (git's release notes up to 2.56).
+HOLES = ((2, 39, 3), (2, 40, 3), (2, 41, 2), (2, 42, 3), (2, 43, 6), (2, 44, 3),
+         (2, 45, 3), (2, 46, 3), (2, 47, 2), (2, 48, 1), (2, 49, 0),
+         (2, 50, 0))  # fmt: skip
+LEAST_DISK = 1 << 30
+RELEASED = 1_767_225_600  # 2026-01-01: a clock before that is not set
+AHEAD = 60
+SHORT_SECRET = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: `ok`, `warning` or `error`, what is so, what to do."""
+
+    level: str
+    subject: str
+    finding: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is looked at: configuration and tasks as far as they could be read."""
+
+    environ: Mapping[str, str]
+    state: Path
+    daemon: bool = False
+    config: Config | None = None
+    tasks: Sequence[Mapping[str, Any]] = ()
+    problem: str | None = None
+
+
+def findings(place: Place) -> list[Finding]:
+    """Look at everything."""
+    return [finding for look in LOOKS for finding in look(place)]
+
+
+def text(found: Sequence[Finding], look: Look) -> str:
+    """Write the findings for people."""
+    return "\n".join(_line(finding, look) for finding in found)
+
+
+def objects(found: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Write the findings as JSON objects."""
+    return [asdict(finding) for finding in found]
+
+
+def _line(finding: Finding, look: Look) -> str:
+    level = paint(f"{finding.level:<7}", finding.level, look)
+    remedy = f"\n{'':8}-> {safe(finding.remedy)}" if finding.remedy else ""
+    return f"{level} {finding.subject}: {safe(finding.finding)}{remedy}"
+
+
+def _python(_place: Place) -> Iterator[Finding]:
+    version = sys.version_info[:3]
+    level = OK if version >= OLDEST_PYTHON else ERROR
+    remedy = None if level == OK else "install Python 3.11 or newer"
+    yield Finding(level, "python", f"{_dotted(version)} at {sys.executable}", remedy)
+
+
+def _sqlite(_place: Place) -> Iterator[Finding]:
+    level = OK if SQLITE_VERSION >= OLDEST_SQLITE else ERROR
+    remedy = None if level == OK else f"needs {_dotted(OLDEST_SQLITE)} or newer"
+    yield Finding(level, "sqlite", _dotted(SQLITE_VERSION), remedy)
+
+
+def _git(place: Place) -> Iterator[Finding]:
+    said = _output(place.environ, "git", "--version")
+    if said is None:
+        yield Finding(ERROR, "git", "not found", f"install git in {_path(place)}")
+        return
+    yield git_finding(said)
+
+
+def git_finding(said: str) -> Finding:
+    """Judge what `git --version` said."""
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said)
+    version = tuple(int(part or 0) for part in found.groups()) if found else ()
+    if version < OLDEST_GIT:
+        return Finding(ERROR, "git", said, "needs git 2.32 or newer")
+    hole = version < HOLES[0] or any(
+        version[:2] == last[:2] and version <= last for last in HOLES
+    )
+    if hole:
+        remedy = "upgrade, unless your distribution has mended this version itself"
+        return Finding(WARNING, "git", f"{said} has known security holes", remedy)
+    return Finding(OK, "git", said)
+
+
+def _lfs(place: Place) -> Iterator[Finding]:
+    said = _output(place.environ, "git", "lfs", "version")
+    if said is None:
+        remedy = "install git-lfs if a source keeps files in LFS"
+        yield Finding(OK, "git-lfs", "not found: LFS objects are not synced", remedy)
+    else:
+        yield Finding(OK, "git-lfs", said)
+
+
+def _output(environ: Mapping[str, str], *argv: str) -> str | None:
+    """Return the first line that a command prints; None where it does not work."""
+    limits = Limits(time.monotonic() + 10, Stop(), RunLog())
+    try:
+        done = execute(argv, {"PATH": environ.get("PATH", os.defpath)}, limits)
+    except GitError:
+        return None
+    said = done.out.decode(errors="replace").strip()
+    return said.split("\n")[0] if done.status == 0 and said else None
+
+
+def _path(place: Place) -> str:
+    return place.environ.get("PATH", os.defpath)
+
+
+def _state(place: Place) -> Iterator[Finding]:
+    state = place.state
+    if not state.exists():
+        yield Finding(OK, "state", f"{state} does not exist yet; serve makes it")
+        return
+    mode = stat.S_IMODE(state.stat().st_mode)
+    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
+        remedy = "run as root or as the user of the daemon, or give --state"
+        yield Finding(ERROR, "state", f"{state} may not be used", remedy)
+    elif mode & 0o077:
+        remedy = f"chmod 700 {state}"
+        yield Finding(WARNING, "state", f"{state} is open to others", remedy)
+    else:
+        yield Finding(OK, "state", str(state))
+
+
+def _disk(place: Place) -> Iterator[Finding]:
+    there = next(p for p in (place.state, *place.state.parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    enough = free >= LEAST_DISK
+    remedy = None if enough else "make room: runs wait while the disk is full"
+    level = OK if enough else WARNING
+    yield Finding(level, "disk", f"{free >> 20} MiB free at {there}", remedy)
+
+
+def _clock(place: Place) -> Iterator[Finding]:
+    now = time.time()
+    stamps = [p.stat().st_mtime for p in place.state.glob("gms-hookd.db*")]
+    newest = max(stamps, default=0)
+    if now < max(RELEASED, newest - AHEAD):
+        remedy = "set the clock; timestamps and retention depend on it"
+        said = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+        yield Finding(ERROR, "clock", f"{said} lies in the past", remedy)
+    else:
+        yield Finding(OK, "clock", time.strftime("%Y-%m-%d %H:%M:%S %z"))
+
+
+def _secrets(place: Place) -> Iterator[Finding]:
+    if place.config is None:
+        return
+    hooks = (place.config.webhook, *place.config.hooks)
+    for hook in hooks:
+        subject = f"hook {hook.name}"
+        if not hook.secrets:
+            yield Finding(OK, subject, "no secret yet; serve makes one")
+        elif min(map(len, hook.secrets)) < SHORT_SECRET:
+            remedy = "openssl rand -hex 32, then set it here and at the sender"
+            yield Finding(WARNING, subject, "a secret is short", remedy)
+        else:
+            yield Finding(OK, subject, f"{len(hook.secrets)} active secret(s)")
+
+
+def _configuration(place: Place) -> Iterator[Finding]:
+    if place.problem:
+        subject = "store" if place.config else "configuration"
+        yield Finding(ERROR, subject, place.problem)
+    elif place.config:
+        yield Finding(OK, "configuration", str(place.config.file or "no file"))
+    for warning in place.config.warnings if place.config else ():
+        yield Finding(WARNING, "configuration", warning)
+
+
+def _dotted(version: Version) -> str:
+    return ".".join(map(str, version))
+
+
+def _daemon(place: Place) -> Iterator[Finding]:
+    said = "running" if place.daemon else "not running"
+    remedy = None if place.daemon else "systemctl start gms-hookd, or gms-hookd serve"
+    yield Finding(OK, "daemon", said, remedy)
+
+
+def _listeners(place: Place) -> Iterator[Finding]:
+    for spec in place.config.server.listen if place.config else ():
+        if place.daemon or _is_file(spec):
+            yield Finding(OK, "listen", f"{spec} is in use")
+        else:
+            yield _listener(spec)
+
+
+def _is_file(spec: str) -> bool:
+    return spec.startswith("unix:") and Path(spec.removeprefix("unix:")).exists()
+
+
+def _listener(spec: str) -> Finding:
+    try:
+        listen(spec).close()
+    except ValueError as error:
+        return Finding(ERROR, "listen", str(error), "write HOST:PORT or unix:PATH")
+    except OSError as error:
+        remedy = "stop what listens there, or change server.listen"
+        return Finding(ERROR, "listen", f"{spec}: {error.strerror}", remedy)
+    return Finding(OK, "listen", f"{spec} is free")
+
+
+def _tasks(place: Place) -> Iterator[Finding]:
+    if place.config is None:
+        return
+    for task in place.tasks:
+        for side in ("source", "target"):
+            yield from _url(place.config, task, side)
+
+
+def _url(config: Config, task: Mapping[str, Any], side: str) -> Iterator[Finding]:
+    subject = f"task {task['id']} {side}"
+    try:
+        url = giturl.parse(task[side], config.sync.allow_protocols)
+    except ValueError as error:
+        yield Finding(ERROR, subject, str(error))
+        return
+    if url.scheme == "ssh":
+        yield from _ssh(config, subject)
+    if url.scheme == "file" and side == "source" and not Path(url.path).exists():
+        yield Finding(ERROR, subject, f"{url.path} does not exist")
+
+
+def _ssh(config: Config, subject: str) -> Iterator[Finding]:
+    wanted = (
+        ("ssh_key_file", config.sync.ssh_key_file),
+        (
+            "ssh_known_hosts",
+            config.sync.ssh_known_hosts,
+        ),
+    )
+    for key, file in wanted:
+        if file is None or not file.exists():
+            remedy = f"set sync.{key} to a file that exists"
+            yield Finding(ERROR, subject, f"sync.{key}: {file or 'not set'}", remedy)
+
+
+LOOKS: tuple[Callable[[Place], Iterator[Finding]], ...] = (
+    _python,
+    _git,
+    _lfs,
+    _sqlite,
+    _clock,
+    _configuration,
+    _secrets,
+    _state,
+    _disk,
+    _daemon,
+    _listeners,
+    _tasks,
+)

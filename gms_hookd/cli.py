@@ -1,0 +1,367 @@
+"""The command line: which commands there are, what they take, how they may end.
+
+What a command does is in `commands`; here is how it is said, and how failure is told:
+one line on stderr and the exit status, never a traceback.
+"""
+
+import argparse
+import io
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NoReturn, TextIO
+
+from gms_hookd import __version__, commands, config, render, values
+from gms_hookd.client import ClientError, RefusedError
+from gms_hookd.commands import Failure, Session
+from gms_hookd.config import ConfigError
+from gms_hookd.demo import DemoError
+from gms_hookd.giterror import GitError
+from gms_hookd.log import under_journal
+from gms_hookd.state import StateBusy, StateError
+from gms_hookd.store import StoreError
+
+PROG = "gms-hookd"
+DEBUG = "GMS_HOOKD_DEBUG"
+Fill = Callable[[argparse.ArgumentParser], None]
+Run = Callable[[Session, SimpleNamespace], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: what it does, which arguments it takes, one line of help."""
+
+    run: Run
+    fill: Fill
+    help: str
+
+
+class UsageError(Exception):
+    """The command line is not one of ours; the text says why."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is an exception of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Complain; argparse itself would print the usage too."""
+        raise UsageError(f"{message} (see `{self.prog} --help`)")
+
+
+def checked(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let argparse show the text of the ValueError that a reader raises."""
+
+    def checked_value(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return checked_value
+
+
+def serve_options(parser: argparse.ArgumentParser) -> None:
+    """Take the addresses to listen on."""
+    parser.add_argument(
+        "--listen",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="listen here instead of where the configuration says; or unix:PATH",
+    )
+
+
+def demo_options(parser: argparse.ArgumentParser) -> None:
+    """Take whether to stop after the show."""
+    parser.add_argument(
+        "--once", action="store_true", help="stop after the show instead of serving"
+    )
+
+
+def as_json(parser: argparse.ArgumentParser) -> None:
+    """Take how to print."""
+    parser.add_argument(
+        "--json", action="store_true", help="print the objects of the API"
+    )
+
+
+def task(parser: argparse.ArgumentParser) -> None:
+    """Take one task."""
+    parser.add_argument("task", metavar="TASK", help="id or name")
+
+
+def number(parser: argparse.ArgumentParser) -> None:
+    """Take one id."""
+    parser.add_argument(
+        "id", metavar="ID", type=checked(values.positive), help="its number"
+    )
+
+
+def task_add(parser: argparse.ArgumentParser) -> None:
+    """Take a new task."""
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("--source", required=True, metavar="URL")
+    parser.add_argument("--target", required=True, metavar="URL")
+    refs(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite what has diverged"
+    )
+    parser.add_argument(
+        "--prune", action="store_true", help="delete what the source no longer has"
+    )
+    parser.add_argument("--timeout", type=checked(values.seconds), metavar="SECONDS")
+    parser.add_argument(
+        "--disabled", action="store_true", help="take no triggers for now"
+    )
+
+
+def refs(parser: argparse.ArgumentParser) -> None:
+    """Take which refs to sync, kept in the order in which they were given."""
+    parser.add_argument(
+        "--branch",
+        dest="refspecs",
+        action="append",
+        type=checked(values.branch),
+        default=[],
+        metavar="SRC[:DST]",
+        help="one branch, may be given again; with neither: all branches and tags",
+    )
+    parser.add_argument(
+        "--refspec",
+        dest="refspecs",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="git's own notation, may be given again",
+    )
+
+
+def task_set(parser: argparse.ArgumentParser) -> None:
+    """Take a task and what to change in it."""
+    task(parser)
+    parser.add_argument(
+        "changes",
+        nargs="+",
+        type=checked(values.change),
+        metavar="KEY=VALUE",
+        help=f"KEY is one of {', '.join(values.KEYS)}",
+    )
+
+
+def task_sync(parser: argparse.ArgumentParser) -> None:
+    """Take a task, and how to go about it."""
+    task(parser)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--yes", action="store_true", help="do also what a guard has held back"
+    )
+    how.add_argument(
+        "--dry-run", action="store_true", help="print the plan, change nothing"
+    )
+
+
+def trigger(parser: argparse.ArgumentParser) -> None:
+    """Take a task and where to post."""
+    task(parser)
+    parser.add_argument("--url", help="of the hook; default: this machine's daemon")
+    parser.add_argument(
+        "--wait",
+        type=checked(values.wait),
+        metavar="SECONDS",
+        help="hold until the run ends, at most 300",
+    )
+    as_json(parser)
+
+
+def sign(parser: argparse.ArgumentParser) -> None:
+    """Take what to sign."""
+    parser.add_argument("file", nargs="?", default="-", metavar="FILE")
+
+
+def run_list(parser: argparse.ArgumentParser) -> None:
+    """Take which runs to list."""
+    parser.add_argument("--task", metavar="TASK", help="id or name")
+    parser.add_argument("--status", metavar="S", choices=values.STATUSES)
+    limit(parser)
+    as_json(parser)
+
+
+def delivery_list(parser: argparse.ArgumentParser) -> None:
+    """Take which deliveries to list."""
+    parser.add_argument("--hook", metavar="H", help="name of the hook")
+    limit(parser)
+    as_json(parser)
+
+
+def limit(parser: argparse.ArgumentParser) -> None:
+    """Take how many to list."""
+    parser.add_argument(
+        "--limit",
+        type=checked(values.positive),
+        default=20,
+        metavar="N",
+        help="newest first",
+    )
+
+
+def backup(parser: argparse.ArgumentParser) -> None:
+    """Take where to."""
+    parser.add_argument("file", metavar="FILE")
+
+
+def both(*fills: Fill) -> Fill:
+    """Take the arguments of all."""
+
+    def fill(parser: argparse.ArgumentParser) -> None:
+        for each in fills:
+            each(parser)
+
+    return fill
+
+
+DESCRIPTION = "Signed webhooks become finished git syncs. TASK is an id or a name."
+GROUPS = {
+    "task": "what to sync",
+    "run": "executions of tasks",
+    "delivery": "requests to the hooks",
+}
+COMMANDS: dict[tuple[str, ...], Command] = {
+    ("serve",): Command(commands.serve, serve_options, "the daemon"),
+    ("demo",): Command(commands.show_demo, demo_options, "the main job, step by step"),
+    ("check",): Command(commands.show_check, as_json, "configuration, environment"),
+    ("task", "add"): Command(commands.task_add, task_add, "print the new id"),
+    ("task", "list"): Command(commands.task_list, as_json, "all tasks"),
+    ("task", "show"): Command(commands.task_show, both(task, as_json), "one task"),
+    ("task", "set"): Command(commands.task_set, task_set, "change a task"),
+    ("task", "enable"): Command(commands.task_enable, task, "take triggers"),
+    ("task", "disable"): Command(commands.task_disable, task, "refuse triggers"),
+    ("task", "remove"): Command(commands.task_remove, task, "forget a task"),
+    ("task", "sync"): Command(commands.task_sync, task_sync, "run it now and watch"),
+    ("trigger",): Command(commands.trigger, trigger, "sign and post as a CI job would"),
+    ("sign",): Command(commands.sign, sign, "sign FILE or stdin"),
+    ("run", "list"): Command(commands.run_list, run_list, "the newest runs"),
+    ("run", "show"): Command(commands.run_show, both(number, as_json), "one run"),
+    ("run", "log"): Command(commands.run_log, number, "what git said"),
+    ("run", "retry"): Command(commands.run_retry, number, "queue its task again"),
+    ("run", "cancel"): Command(commands.run_cancel, number, "end a run"),
+    ("delivery", "list"): Command(commands.delivery_list, delivery_list, "the newest"),
+    ("delivery", "show"): Command(commands.delivery_show, both(number, as_json), "one"),
+    ("backup",): Command(commands.backup, backup, "a consistent copy of the store"),
+}  # fmt: skip
+
+
+def parser() -> Parser:
+    """Build the parser of all commands."""
+    root = Parser(PROG, description=DESCRIPTION, allow_abbrev=False)
+    root.add_argument("--version", action="version", version=f"{PROG} {__version__}")
+    common(root)
+    top = root.add_subparsers(metavar="COMMAND", required=True)
+    groups: dict[str, Any] = {}
+    for (*names, last), command in COMMANDS.items():
+        for name in names:
+            groups[name] = groups.get(name) or group(top, name)
+        where = groups[names[0]] if names else top
+        one = where.add_parser(
+            last, help=command.help, description=command.help, allow_abbrev=False
+        )
+        common(one)
+        command.fill(one)
+        one.set_defaults(run=command.run, carry_out=carry_out)
+    return root
+
+
+def group(top: Any, name: str) -> Any:
+    """Add a command that has commands."""
+    text = GROUPS[name]
+    under = top.add_parser(name, help=text, description=text, allow_abbrev=False)
+    common(under)
+    return under.add_subparsers(metavar="COMMAND", required=True)
+
+
+def common(parser: argparse.ArgumentParser) -> None:
+    """Take what every command takes, before its name or after."""
+    parser.add_argument(
+        "--config", metavar="FILE", default=argparse.SUPPRESS, help="configuration"
+    )
+    parser.add_argument(
+        "--state", metavar="DIR", default=argparse.SUPPRESS, help="state directory"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line; return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    logging.getLogger(__package__).addHandler(logging.NullHandler())
+    try:
+        status = carry_out(sys.argv[1:] if arguments is None else arguments, os.environ)
+        sys.stdout.flush()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told in one line
+        return told(error, sys.stderr, os.environ)
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as asked:
+        return int(asked.code or 0)
+    return status
+
+
+def carry_out(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Parse and run; whatever fails is raised."""
+    args = parser().parse_args(arguments, SimpleNamespace(config=None, state=None))
+    session = Session(
+        environ,
+        sys.stdout,
+        render.look_of(sys.stdout, environ, time.time()),
+        args.config,
+        config.state_dir(environ, args.state, os.geteuid()),
+    )
+    run: Run = args.run
+    return run(session, args)
+
+
+EXITS: tuple[tuple[type[Exception], int], ...] = (
+    (UsageError, 2),
+    (ConfigError, 2),
+    (StateBusy, 75),
+    (StateError, 1),
+    (StoreError, 1),
+    (DemoError, 1),
+    (GitError, 1),
+    (RefusedError, 1),
+    (ClientError, 1),
+    (Failure, 1),
+    (OSError, 1),
+)
+
+
+def told(error: Exception, stream: TextIO, environ: Mapping[str, str]) -> int:
+    """Say in one line what went wrong; return the exit status."""
+    if isinstance(error, BrokenPipeError):
+        # Nobody reads on, and the interpreter would say so when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if environ.get(DEBUG):
+        raise error
+    found = [status for kind, status in EXITS if isinstance(error, kind)]
+    line = " ".join((_text(error) if found else _defect(error)).split())
+    priority = "<3>" if under_journal(stream, environ) else ""
+    stream.write(f"{priority}{PROG}: {render.safe(line)}\n")
+    wrong = isinstance(error, RefusedError) and error.status == 400
+    return 2 if wrong else (found or [1])[0]
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return (
+            f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        )
+    return str(error)
+
+
+def _defect(error: Exception) -> str:
+    return f"unexpected {type(error).__name__}: {error} ({DEBUG}=1 shows where)"

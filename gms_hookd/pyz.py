@@ -1,0 +1,76 @@
+"""Build the zipapp: `python3 -m gms_hookd.pyz [FILE]`.
+
+The same sources give the same bytes, whoever builds them, when, and where: names are
+sorted, times, rights and compression are fixed, and nothing but sources goes in. The
+archive is written here and not by the `zipapp` module, which takes times and rights
+from the files, in 3.11 also their order, and drops the exit status of an entry point.
+"""
+
+import os
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+SHEBANG = b"#!/usr/bin/env python3\n"
+MAIN = """\
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit("gms-hookd: needs Python 3.11 or newer, this is " + sys.version.split()[0])
+
+from gms_hookd.cli import main
+
+raise SystemExit(main())
+"""
+BEGINNING = (1980, 1, 1, 0, 0, 0)
+
+
+def build(file: Path, package: Path = PACKAGE) -> None:
+    """Write the zipapp of `package` to `file`, at once or not at all."""
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with fresh.open("wb") as out:
+            out.write(SHEBANG)
+            _pack(zipfile.ZipFile(out, "w"), package)
+        fresh.chmod(0o755)
+        fresh.replace(file)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _pack(archive: zipfile.ZipFile, package: Path) -> None:
+    with archive:
+        _add(archive, "__main__.py", MAIN.encode())
+        for source in sources(package):
+            name = source.relative_to(package.parent).as_posix()
+            _add(archive, name, source.read_bytes())
+
+
+def sources(package: Path) -> list[Path]:
+    """Return the package's source files in the order of their names."""
+    return sorted(package.rglob("*.py"), key=lambda path: path.as_posix())
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name, BEGINNING)
+    entry.create_system = 3
+    entry.external_attr = 0o100644 << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(entry, content, compresslevel=9)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build to the file named in the arguments; exit status as of the commands."""
+    file = Path(arguments[0] if arguments else "gms-hookd.pyz")
+    try:
+        build(file)
+    except OSError as error:
+        sys.stderr.write(f"gms-hookd: {file}: {error.strerror}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,171 @@
+"""The findings of `check`: each level for its reason, each with its remedy."""
+
+import json
+import os
+import socket
+import time
+from dataclasses import replace
+
+import pytest
+
+from gms_hookd import check, cli
+from gms_hookd.check import ERROR, OK, WARNING, Place
+from gms_hookd.config import load
+from gms_hookd.render import Look
+
+TASK = {"id": 1, "source": "/", "target": "ssh://git@h.example/x.git"}
+
+
+@pytest.fixture
+def place(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    config = load({}, state=state, folder=tmp_path)
+    listen = replace(config.server, listen=("127.0.0.1:0",))
+    settings = replace(config, server=listen)
+    return Place({"PATH": os.environ["PATH"]}, state, config=settings)
+
+
+def about(place, subject):
+    return [each for each in check.findings(place) if each.subject.startswith(subject)]
+
+
+def levels(place, subject):
+    return [each.level for each in about(place, subject)]
+
+
+def configured(place, **changes):
+    return replace(place, config=replace(place.config, **changes))
+
+
+def test_a_sound_place_has_no_error_and_looks_at_everything(place):
+    found = check.findings(place)
+    assert [each for each in found if each.level == ERROR] == []
+    subjects = {each.subject for each in found}
+    assert subjects >= {"python", "git", "git-lfs", "sqlite", "clock", "state", "disk",
+                        "daemon", "listen", "configuration"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "level"),
+    [
+        ("git version 2.31.8", ERROR),
+        ("git version 2.32.0", WARNING),
+        ("git version 2.39.3", WARNING),
+        ("git version 2.39.4", OK),
+        ("git version 2.39.5 (Apple Git-154)", OK),
+        ("git version 2.43.6", WARNING),
+        ("git version 2.43.7", OK),
+        ("git version 2.50.0", WARNING),
+        ("git version 2.50.1.windows.1", OK),
+        ("git version 2.51.0.rc1", OK),
+        ("git version 3.0", OK),
+        ("something else", ERROR),
+    ],
+)
+def test_a_git_is_judged_by_what_its_release_notes_say(said, level):
+    finding = check.git_finding(said)
+    assert finding.level == level
+    assert (finding.remedy is None) == (level == OK)
+
+
+def test_a_machine_without_git_is_an_error(place, tmp_path):
+    bare = replace(place, environ={"PATH": str(tmp_path)})
+    assert levels(bare, "git") == [ERROR, OK]
+
+
+def test_a_state_directory_that_others_can_read_is_a_warning(place):
+    place.state.chmod(0o755)
+    (finding,) = about(place, "state")
+    assert (finding.level, finding.remedy) == (WARNING, f"chmod 700 {place.state}")
+
+
+def test_a_state_directory_is_not_made_by_looking(place, tmp_path):
+    missing = replace(place, state=tmp_path / "a" / "b")
+    assert levels(missing, "state") == [OK]
+    assert levels(missing, "disk") == [OK]
+    assert not missing.state.exists()
+
+
+def test_a_clock_behind_the_store_is_an_error(place):
+    store = place.state / "gms-hookd.db"
+    store.touch()
+    assert levels(place, "clock") == [OK]
+    os.utime(store, (0, time.time() + 3600))
+    assert levels(place, "clock") == [ERROR]
+
+
+def test_an_address_in_use_is_an_error_unless_it_is_our_own(place):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        spec = f"127.0.0.1:{taken.getsockname()[1]}"
+        server = replace(place.config.server, listen=(spec, "nonsense"))
+        busy = configured(place, server=server)
+        assert levels(busy, "listen") == [ERROR, ERROR]
+        assert levels(replace(busy, daemon=True), "listen") == [OK, OK]
+
+
+def test_a_short_secret_is_a_warning_that_does_not_show_it(place):
+    hook = replace(place.config.webhook, secrets=("tiny-one",))
+    (finding,) = about(configured(place, webhook=hook), "hook task-sync")
+    assert finding.level == WARNING
+    assert "tiny-one" not in str(finding)
+
+
+def test_an_ssh_task_needs_key_and_known_hosts(place, tmp_path):
+    with_task = replace(place, tasks=[TASK])
+    found = about(with_task, "task 1 target")
+    assert [each.level for each in found] == [ERROR, ERROR]
+    assert "sync.ssh_known_hosts" in found[1].finding
+    key = tmp_path / "key"
+    key.touch()
+    sync = replace(place.config.sync, ssh_key_file=key, ssh_known_hosts=key)
+    assert about(configured(with_task, sync=sync), "task 1") == []
+
+
+def test_a_source_that_is_not_there_or_not_allowed_is_an_error(place):
+    gone = {**TASK, "source": "/no/such/place", "target": "http://h/x"}
+    assert levels(replace(place, tasks=[gone]), "task 1 source") == [ERROR]
+    assert levels(replace(place, tasks=[gone]), "task 1 target") == [ERROR]
+
+
+def test_warnings_and_problems_are_findings(place):
+    warned = configured(place, warnings=("not used: rpc",))
+    assert levels(warned, "configuration") == [OK, WARNING]
+    broken = replace(place, config=None, problem="webhook.sercet: unknown key")
+    assert levels(broken, "configuration") == [ERROR]
+    assert levels(replace(place, problem="not a store"), "store") == [ERROR]
+
+
+def test_the_text_shows_each_remedy_under_its_finding(place):
+    finding = check.Finding(ERROR, "git", "\x1b[2J", "install it")
+    assert check.text([finding], Look(0.0)) == (
+        "error   git: \\x1b[2J\n        -> install it"
+    )
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    def carried_out(text, *words):
+        (tmp_path / "config.toml").write_text(text)
+        monkeypatch.setenv("GMS_HOOKD_CONFIG", str(tmp_path / "config.toml"))
+        status = cli.main(["check", "--state", str(tmp_path / "state"), *words])
+        return status, *capsys.readouterr()
+
+    return carried_out
+
+
+def test_the_command_ends_with_1_where_something_is_wrong(command):
+    listen = '[server]\nlisten = ["unix:/nonexistent/x"]'
+    status, out, err = command(listen)
+    assert (status, err.count("\n")) == (1, 1)
+    assert "error   listen: unix:/nonexistent/x" in out
+    status, out, err = command("[webhook]\nsercet = 1")
+    assert status == 1
+    assert "error   configuration: webhook.sercet" in out
+
+
+def test_the_command_prints_json_and_ends_with_0_where_all_is_well(command):
+    status, out, err = command('[server]\nlisten = ["127.0.0.1:0"]', "--json")
+    assert (status, err) == (0, "")
+    keys = {"level", "subject", "finding", "remedy"}
+    assert all(set(finding) == keys for finding in json.loads(out))

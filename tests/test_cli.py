@@ -1,0 +1,433 @@
+"""The command line as its users meet it: what it prints and how it ends."""
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from gitkit import Repo
+
+from gms_hookd import __version__, cli, client
+from gms_hookd.state import State, control_socket
+
+ROOT = Path(__file__).parent.parent
+SECRET = "a secret of more than sixteen letters"
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+HUNG = """#!/bin/sh
+case " $* " in *" fetch "*) exec sleep 600;; *) exec {git} "$@";; esac
+"""
+
+
+def process(*arguments, **options):
+    """Start the command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "gms_hookd", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def finished(*arguments, **options):
+    """Run it to its end; return status, stdout and stderr."""
+    running = process(*arguments, **options)
+    out, err = running.communicate(timeout=60)
+    return running.returncode, out, err
+
+
+@pytest.fixture
+def environ(tmp_path, monkeypatch):
+    config = tmp_path / "config.toml"
+    config.write_text(f'[webhook]\nsecret = "{SECRET}"\n')
+    config.chmod(0o600)
+    monkeypatch.setenv("GMS_HOOKD_CONFIG", str(config))
+    monkeypatch.setenv("GMS_HOOKD_STATE", str(tmp_path / "state"))
+    for name in ("WEBHOOK_SECRET", "CREDENTIALS_DIRECTORY", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    return config
+
+
+@pytest.fixture
+def run(environ, capsys):
+    """Carry out a command in this process; return (status, stdout, stderr)."""
+
+    def carried_out(*arguments):
+        status = cli.main([str(each) for each in arguments])
+        return status, *capsys.readouterr()
+
+    return carried_out
+
+
+@pytest.fixture
+def ok(run):
+    """Carry out a command that must work; return what it printed."""
+
+    def printed(*arguments):
+        status, out, err = run(*arguments)
+        assert (status, err) == (0, ""), (out, err)
+        return out
+
+    return printed
+
+
+@pytest.fixture
+def no(run):
+    """Carry out a command that must fail; return its status and its one line."""
+
+    def complaint(*arguments):
+        status, _, err = run(*arguments)
+        assert re.fullmatch(r"gms-hookd: [^\n]+\n", err)
+        return status, err
+
+    return complaint
+
+
+@pytest.fixture
+def sides(tmp_path):
+    source, target = Repo(tmp_path / "source.git"), Repo(tmp_path / "target.git")
+    source.commit("main")
+    return source, target
+
+
+@pytest.fixture
+def task(ok, sides):
+    source, target = sides
+    added = ok("task", "add", "mirror", "--source", source, "--target", target)
+    assert added == "1\n"
+    return source, target
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@contextmanager
+def serving(state, port, **options):
+    with process("serve", "--listen", f"127.0.0.1:{port}", **options) as daemon:
+        try:
+            while not client.listens(control_socket(state)):
+                assert daemon.poll() is None, daemon.stderr.read()
+            yield daemon
+        finally:
+            daemon.terminate()
+            daemon.communicate(timeout=30)
+
+
+@pytest.fixture
+def daemon(environ, tmp_path):
+    port = free_port()
+    text = environ.read_text() + f'[server]\nlisten = ["127.0.0.1:{port}"]\n'
+    environ.write_text(text)
+    with serving(tmp_path / "state", port) as running:
+        running.url = f"http://127.0.0.1:{port}/api/webhooks/task-sync"
+        yield running
+
+
+def test_the_version_is_printed(ok):
+    assert ok("--version") == f"gms-hookd {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [(), *((n,) for n in cli.GROUPS), *cli.COMMANDS])
+def test_every_command_has_a_help_of_its_own(ok, words):
+    said = ok(*words, "--help")
+    assert said.startswith(" ".join(("usage: gms-hookd", *words)))
+    assert all(option in said for option in ("--config", "--state"))
+
+
+def test_the_commands_are_those_of_the_contract():
+    words = {" ".join(name) for name in cli.COMMANDS}
+    assert words == {
+        "serve", "demo", "check", "trigger", "sign", "backup",
+        "task add", "task list", "task show", "task set", "task enable",
+        "task disable", "task remove", "task sync",
+        "run list", "run show", "run log", "run retry", "run cancel",
+        "delivery list", "delivery show",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (), ("nope",), ("task",), ("task", "add"), ("task", "list", "x"),
+        ("task", "list", "--js"), ("task", "add", "x", "--source", "/a"),
+        ("run", "show", "x"), ("run", "show", "0"), ("run", "list", "--status", "done"),
+        ("run", "list", "--limit", "0"), ("trigger", "1", "--wait", "301"),
+        ("task", "set", "1"), ("task", "set", "1", "color=red"),
+        ("task", "sync", "1", "--yes", "--dry-run"), ("serve", "--listen"),
+        ("backup",), ("delivery", "show", "1e3"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_one_line_and_status_2(no, words):
+    status, line = no(*words)
+    assert status == 2
+    assert "--help`" in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--source", "ftp://h/x", "--target", "/b"),
+        ("--source", "relative", "--target", "/b"),
+        ("--source", "/a", "--target", "/b", "--refspec", "a..b"),
+        ("--source", "/a", "--target", "/a"),
+    ],
+)
+def test_a_task_that_makes_no_sense_is_status_2(no, arguments):
+    assert no("task", "add", "x", *arguments)[0] == 2
+
+
+@pytest.mark.parametrize("name", ["7", "", "a b\n", "-x", "\x1b[31m"])
+def test_a_name_that_cannot_name_a_task_is_refused(no, name):
+    assert no("task", "add", "--source=/a", "--target=/b", "--", name)[0] == 2
+
+
+def test_config_and_state_stand_before_and_after_the_command(ok, tmp_path):
+    for number in range(4):
+        state = tmp_path / f"s{number}"
+        words = ["task", "list"]
+        words[number % 3 : number % 3] = ["--state", state]
+        assert ok(*words) == "no tasks\n"
+        assert (state / "gms-hookd.db").exists()
+
+
+def test_a_task_goes_through_its_life(ok, no, sides):
+    source, target = sides
+    where = ("--source", source, "--target", target)
+    more = ("--branch", "main:release", "--refspec", "^refs/heads/x", "--branch", "dev")
+    policy = ("--force", "--prune", "--timeout", "90", "--disabled")
+    assert ok("task", "add", "one", *where, *more, *policy) == "1\n"
+    shown = json.loads(ok("task", "show", "one", "--json"))
+    assert shown["refspecs"] == [
+        "refs/heads/main:refs/heads/release",
+        "^refs/heads/x",
+        "refs/heads/dev:refs/heads/dev",
+    ]
+    assert (shown["force"], shown["prune"], shown["enabled"]) == (True, True, False)
+    assert (shown["timeout"], shown["last_run"]) == (90, None)
+    assert RFC3339.fullmatch(shown["created_at"])
+    assert json.loads(ok("task", "list", "--json")) == [shown]
+    ok("task", "enable", "1")
+    ok("task", "set", "one", "name=two", "force=no", "branch=main", "timeout=default")
+    changed = json.loads(ok("task", "show", "1", "--json"))
+    assert (changed["name"], changed["force"], changed["enabled"]) == (
+        "two",
+        False,
+        True,
+    )
+    assert (changed["source_branch"], changed["timeout"]) == ("main", None)
+    ok("task", "disable", "two")
+    assert "off" in ok("task", "list")
+    ok("task", "remove", "two")
+    assert ok("task", "list") == "no tasks\n"
+    assert no("task", "show", "two") == (1, "gms-hookd: no task with name 'two'\n")
+
+
+def test_a_name_is_given_once(task, no):
+    status, line = no("task", "add", "mirror", "--source", "/a", "--target", "/b")
+    assert (status, "mirror" in line) == (1, True)
+
+
+def test_a_sync_without_a_daemon_shows_git_and_what_became_of_each_ref(task, ok):
+    source, target = task
+    said = ok("task", "sync", "mirror")
+    assert "$ git fetch" in said
+    assert "refs/heads/main  created" in said
+    assert re.search(r"^run 1: success in .*$", said.rstrip().split("\n")[-1])
+    assert target.tip("main") == source.tip("main")
+    assert "nothing to do" in ok("task", "sync", "1")
+    assert "$ git fetch" in ok("run", "log", "1")
+    shown = json.loads(ok("run", "show", "1", "--json"))
+    assert (shown["status"], shown["trigger"], shown["attempt"]) == (
+        "success",
+        "manual",
+        1,
+    )
+    assert "$ git fetch" in shown["details"]
+    listed = json.loads(ok("run", "list", "--task", "mirror", "--json"))
+    assert [run["id"] for run in listed] == [2, 1]
+    assert ok("run", "list", "--status", "failed") == "no runs\n"
+    assert len(json.loads(ok("run", "list", "--limit", "1", "--json"))) == 1
+
+
+def test_a_sync_that_fails_is_status_1_with_its_reason(ok, no, tmp_path):
+    ok("task", "add", "x", "--source", tmp_path / "none", "--target", tmp_path / "t")
+    status, line = no("task", "sync", "x")
+    assert status == 1
+    assert "run 1: failed" in line
+    assert "does not appear to be a git repository" in line
+
+
+def test_a_conflict_is_status_1_and_leaves_the_target(task, no):
+    source, target = task
+    source.git("push", "-q", str(target), "main")
+    theirs = target.commit("main")
+    source.commit("main")
+    status, line = no("task", "sync", "mirror")
+    assert (status, "conflict" in line) == (1, True)
+    assert target.tip("main") == theirs
+
+
+def test_a_retry_without_a_daemon_waits_for_one(task, ok):
+    ok("task", "sync", "mirror")
+    assert ok("run", "retry", "1") == "run 2: queued, for when the daemon runs\n"
+    assert ok("run", "cancel", "2") == "run 2: cancelled\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("run", "show", "9"), ("run", "log", "9"), ("run", "retry", "9"),
+     ("run", "cancel", "9"), ("delivery", "show", "9"), ("task", "show", "9"),
+     ("task", "sync", "nope"), ("task", "remove", "nope"),
+     ("run", "list", "--task", "x"), ("trigger", "nope"), ("sign", "/no/such/file"),
+     ("backup", "/no/such/folder/f")],
+)  # fmt: skip
+def test_what_is_not_there_is_status_1(no, words):
+    assert no(*words)[0] == 1
+
+
+def test_an_empty_state_lists_nothing(ok):
+    assert ok("run", "list") == "no runs\n"
+    assert ok("delivery", "list") == "no deliveries\n"
+    assert ok("delivery", "list", "--json") == "[]\n"
+
+
+def test_a_held_state_directory_is_status_75(no, tmp_path):
+    held = State.open(tmp_path / "state")
+    try:
+        assert no("task", "list")[0] == 75
+        assert no("serve")[0] == 75
+    finally:
+        held.close()
+
+
+def test_a_broken_configuration_is_status_2(no, environ):
+    environ.write_text("[webhook]\nsercet = 1\n")
+    status, line = no("task", "list")
+    assert status == 2
+    assert "webhook.sercet" in line
+
+
+def test_a_signature_is_what_openssl_makes(ok, tmp_path):
+    body = b'{"task_id": 1}\n'
+    (tmp_path / "body").write_bytes(body)
+    wanted = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    assert ok("sign", tmp_path / "body") == f"sha256={wanted}\n"
+    with (tmp_path / "body").open() as stdin:
+        assert finished("sign", stdin=stdin)[:2] == (0, f"sha256={wanted}\n")
+
+
+def test_signing_without_a_secret_is_status_2(no, environ):
+    environ.write_text("")
+    status, line = no("sign", os.devnull)
+    assert (status, "webhook.secret" in line) == (2, True)
+
+
+def test_a_backup_is_a_store_of_mode_0600_and_replaces_the_last(task, ok, tmp_path):
+    file = tmp_path / "copy.db"
+    for _ in range(2):
+        ok("backup", file)
+        assert file.stat().st_mode & 0o777 == 0o600
+        copy = sqlite3.connect(file)
+        assert copy.execute("SELECT name FROM tasks").fetchall() == [("mirror",)]
+        copy.close()
+    assert not list((tmp_path / "state").glob("backup-*"))
+    assert not list(tmp_path.glob(".copy.db*"))
+
+
+def test_the_same_commands_go_to_a_running_daemon(daemon, task, ok, tmp_path):
+    assert "mirror" in ok("task", "list")
+    assert "refs/heads/main  created" in ok("task", "sync", "mirror")
+    assert "$ git fetch" in ok("run", "log", "1")
+    ok("backup", tmp_path / "copy.db")
+    assert (tmp_path / "copy.db").exists()
+
+
+def test_a_trigger_is_a_delivery_and_a_run(daemon, task, ok, no):
+    source, target = task
+    said = ok("trigger", "mirror", "--wait", "60")
+    assert said.startswith("run 1: success in ")
+    assert target.tip("main") == source.tip("main")
+    (delivery,) = json.loads(ok("delivery", "list", "--hook", "task-sync", "--json"))
+    assert (delivery["status"], delivery["run_ids"]) == (200, [1])
+    assert "200" in ok("delivery", "show", delivery["id"])
+    run = json.loads(ok("run", "show", "1", "--json"))
+    assert run["trigger"] == "webhook:task-sync"
+    answer = json.loads(ok("trigger", "1", "--url", daemon.url, "--json"))
+    assert answer == {"message": "Sync triggered successfully", "task_id": 1}
+    assert ok("trigger", "1") == "Sync triggered successfully: run 3\n"
+
+
+def test_a_refused_trigger_is_status_1_with_the_answer(daemon, task, ok, no):
+    ok("task", "disable", "mirror")
+    status, line = no("trigger", "mirror")
+    assert (status, "409" in line) == (1, True)
+    assert no("trigger", "99")[0] == 1
+    status, line = no("trigger", "1", "--url", daemon.url + "/nope")
+    assert (status, "404" in line) == (1, True)
+
+
+def test_a_trigger_that_nobody_answers_is_status_1(no):
+    url = f"http://127.0.0.1:{free_port()}/"
+    status, line = no("trigger", "1", "--url", url)
+    assert (status, "Connection refused" in line) == (1, True)
+
+
+def test_a_second_daemon_is_status_75(daemon):
+    status, _, err = finished("serve", "--listen", "127.0.0.1:0")
+    assert status == 75
+    assert err.count("\n") == 1
+
+
+def test_an_address_in_use_is_one_line_and_status_1(environ):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, out, err = finished("serve", "--listen", f"127.0.0.1:{port}")
+    assert (status, out) == (1, "")
+    assert re.search(r"gms-hookd: .*Address already in use", err.split("\n")[-2])
+    assert "Traceback" not in err
+
+
+@pytest.fixture
+def hanging(task, ok, tmp_path, monkeypatch):
+    """Make git hang: the sync of the task begins and does not end."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "git").write_text(HUNG.format(git=shutil.which("git")))
+    (folder / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_ctrl_c_in_a_sync_of_its_own_cancels_the_run(hanging, ok):
+    running = process("task", "sync", "mirror")
+    assert "$ git" in running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "Traceback" not in err
+    assert json.loads(ok("run", "show", "1", "--json"))["status"] == "cancelled"
+
+
+def test_a_reader_that_goes_away_is_no_traceback(task):
+    running = process("task", "list", "--json")
+    running.stdout.close()
+    assert running.stderr.read() == ""
+    assert running.wait(30) == 1
+    running.stderr.close()
+
+
+def test_an_unforeseen_error_is_one_line(no):
+    status, line = no("task", "list", "--state", "/tmp/\0")
+    assert (status, "unexpected ValueError" in line) == (1, True)

@@ -1,0 +1,50 @@
+"""Words of a command line: each is read exactly or refused with a reason."""
+
+import pytest
+
+from gms_hookd import values
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "", "1.0", " 1", "٣", "9" * 20, "0x1"])
+def test_what_is_no_positive_number_is_refused(text):
+    with pytest.raises(ValueError, match="is not a positive number"):
+        values.positive(text)
+
+
+def test_a_wait_is_at_most_300_seconds():
+    assert (values.wait("0"), values.wait("300")) == (0, 300)
+    with pytest.raises(ValueError, match="more than 300"):
+        values.wait("301")
+
+
+def test_a_timeout_is_seconds_or_has_a_unit():
+    assert (values.seconds("90"), values.seconds("10m")) == (90, 600)
+    for text in ("0", "-1", "soon", "", "nan", "inf"):
+        with pytest.raises(ValueError, match=r"."):
+            values.seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        ("name=a=b", ("name", "a=b")),
+        ("force=yes", ("force", True)),
+        ("prune=OFF", ("prune", False)),
+        ("timeout=2m", ("timeout", 120)),
+        ("timeout=default", ("timeout", None)),
+        ("refspecs=", ("refspecs", [])),
+        ("refspecs=refs/a/*:refs/b/* ^refs/a/x",
+         ("refspecs", ["refs/a/*:refs/b/*", "^refs/a/x"])),
+        ("branch=main:release", ("refspecs", ["refs/heads/main:refs/heads/release"])),
+    ],
+)  # fmt: skip
+def test_a_change_is_a_key_of_the_api_and_its_value(text, change):
+    assert values.change(text) == change
+
+
+@pytest.mark.parametrize(
+    "text", ["name", "=x", "id=3", "sourc=x", "force=maybe", "timeout=0", "branch=a..b"]
+)
+def test_a_change_that_means_nothing_is_refused(text):
+    with pytest.raises(ValueError, match=r"."):
+        values.change(text)
