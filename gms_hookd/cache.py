@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gms_hookd import porcelain
+from gms_hookd import journal, porcelain
 from gms_hookd.flock import lock_file
 from gms_hookd.git import Git, Limits
 from gms_hookd.giterror import GitError, Kind
+from gms_hookd.journal import Entry
 from gms_hookd.plan import Kin
 from gms_hookd.refspec import CACHED
 
@@ -24,23 +25,62 @@ BACKUPS = "refs/backup/"
 PARTS = ("HEAD", "config", "objects", "refs")
 STALE = (".lock", "packed-refs.new")
 HALF_WRITTEN = ("tmp_", ".tmp-", "incoming-")
+DEAD_AFTER = 1.0  # seconds
 PATIENCE = 0.05  # seconds between two looks at a lock that another holds
 
 
 @contextmanager
 def locked(path: Path, limits: Limits) -> Iterator[int]:
-    """Hold the lock of a cache; waits for it as long as the run may last."""
+    """Hold the lock of a cache; waits for it as long as the run may last.
+
+    What a crash left is dealt with first: its git is ended, and the locks that it had
+    in a local target are removed.
+    """
+    before = journal.read(path)
     held = lock_file(path)
     while held is None:
+        journal.end_orphan(journal.read(path))
         if limits.stop.wait(PATIENCE):
             raise GitError(Kind.STOPPED, "stopped while waiting for the cache")
         if time.monotonic() > limits.deadline:
             raise GitError(Kind.LOCK, "the cache is in use by another process")
         held = lock_file(path)
     try:
+        if before:
+            _after_crash(before, limits)
+        journal.write(held, writing="")
         yield held
+        journal.clear(held)
     finally:
         os.close(held)
+
+
+def _after_crash(entry: Entry, limits: Limits) -> None:
+    """Remove the locks in a local target that a push of ours died on.
+
+    Nobody can tell whose a lock is; but one that is as old as that push, and is still
+    there after a second, is not held by a git at work.
+    """
+    target = Path(entry.writing)
+    if not entry.writing or not (target / "refs").is_dir():
+        return
+    stale = [*_stale_files(target), *_stale_refs(target / "refs", empty=False)]
+    limits.stop.wait(DEAD_AFTER if stale else 0)
+    for path in stale:
+        if _age(path) >= DEAD_AFTER and _changed(path) >= entry.since - DEAD_AFTER:
+            _remove(path)
+            limits.log.line(f"removed what our killed push left: {path}")
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _age(path: Path) -> float:
+    return time.time() - _changed(path)
 
 
 def key(canonical: str) -> str:
@@ -104,6 +144,8 @@ class Cache:
 
     def sweep(self) -> bool:
         """Remove locks and half-written files; nobody else is at work here."""
+        if not self.path.is_dir():
+            return False
         stale = [*_stale_files(self.path), *_stale_refs(self.path / "refs")]
         for path in stale:
             _remove(path)
@@ -151,6 +193,8 @@ class Cache:
 
     def _kin(self, old: str, new: str) -> Kin:
         forward = self._contains(new, old)
+        if forward is None and self.lacks([new]):
+            raise GitError(Kind.CORRUPT, f"the cache lacks the object {new}")
         if forward is None:
             return Kin.UNSEEN
         if forward:
@@ -214,11 +258,11 @@ def _stale_files(gitdir: Path) -> Iterator[Path]:
     yield from gitdir.glob("objects/info/**/*.lock")
 
 
-def _stale_refs(refs: Path) -> Iterator[Path]:
+def _stale_refs(refs: Path, *, empty: bool = True) -> Iterator[Path]:
     for where, _, names in os.walk(os.fsencode(refs)):
         for name in names:
             path = os.path.join(where, name)
-            if name.endswith(b".lock") or not os.path.getsize(path):
+            if name.endswith(b".lock") or (empty and not os.path.getsize(path)):
                 yield Path(os.fsdecode(path))
 
 

@@ -1,5 +1,6 @@
 """The way into one repository: opened at its first use, closed with the run."""
 
+import os
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,9 @@ class Trust:
         self._file = file
         self._lock = threading.Lock()
         self._paths: set[str] = set()
+        for left in file.parent.glob("gitconfig-*"):
+            if not left.name.startswith(f"gitconfig-{os.getpid()}-"):
+                left.unlink(missing_ok=True)
         self._write()
 
     def add(self, path: str) -> None:
@@ -31,6 +35,10 @@ class Trust:
             if path not in self._paths:
                 self._paths |= {path, f"{path.rstrip('/')}/.git"}
                 self._write()
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._file.unlink(missing_ok=True)
 
     def _write(self) -> None:
         lines = (f"\tdirectory = {_quoted(p)}\n" for p in sorted(self._paths))

@@ -16,18 +16,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
+from gms_hookd import journal
 from gms_hookd.giterror import GitError, Kind, classify, telling_line
 from gms_hookd.redact import one_line
-from gms_hookd.runlog import RunLog
+from gms_hookd.runlog import RunLog, Window
 
 GRACE = 5.0  # seconds between TERM and KILL
 SLICE = 0.2  # seconds at most until a stop is seen
 OUT_CAP = 64 * 1024 * 1024  # bytes of stdout: a million refs
-ERR_CAP = 64 * 1024  # bytes of stderr kept to tell why
+ERR_CAP = 64 * 1024  # characters of stderr kept to tell why
+ERR_LOGGED = 1024 * 1024  # characters of stderr of one command that go to the log
 SHOWN = 1500  # characters of a command in the log
 
 Sink = Callable[[bytes], None]
@@ -138,6 +140,11 @@ class Done:
         """Whether it did not do its work."""
         return bool(self.status or self.ended)
 
+    @property
+    def killed(self) -> bool:
+        """Whether a signal, ours or another, cut it off."""
+        return self.status < 0 or self.ended is not None
+
     def failure(self, what: str) -> GitError:
         """Say as an error why it failed."""
         kind = self.kind
@@ -158,12 +165,12 @@ class Done:
 
 @dataclass(slots=True)
 class _Output:
-    """Collects what a running command prints."""
+    """Collects what a running command prints, and no more than is of use."""
 
     log: RunLog
     quiet: bool
     out: bytearray = field(default_factory=bytearray)
-    err: str = ""
+    err: Window = field(default_factory=lambda: Window(ERR_CAP))
     line: bytes = b""
 
     def stdout(self, chunk: bytes) -> None:
@@ -177,8 +184,7 @@ class _Output:
         if passing and not self.quiet:
             self.log.progress(passing[-1].decode("utf-8", "replace"))
         if len(self.line) > ERR_CAP:
-            self._full(self.line)
-            self.line = b""
+            self.end()
 
     def end(self) -> None:
         if self.line.strip():
@@ -186,12 +192,12 @@ class _Output:
         self.line = b""
 
     def _full(self, line: bytes) -> None:
-        kept = (
-            line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace").rstrip()
-        )
-        self.err = (self.err + kept + "\n")[-ERR_CAP:]
-        if kept and not self.quiet:
-            self.log.line("  " + kept)
+        kept = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
+        before = self.err.end
+        self.err.add(kept.rstrip() + "\n")
+        if not self.quiet and kept.strip() and before < ERR_LOGGED:
+            full = self.err.end >= ERR_LOGGED
+            self.log.line("  " + ("[the rest is left out]" if full else kept.rstrip()))
 
 
 class _Child:
@@ -200,6 +206,7 @@ class _Child:
     def __init__(self, process: subprocess.Popen[bytes], limits: Limits) -> None:
         self._process = process
         self._limits = limits
+        self.pid = process.pid
         self._kill_at = 0.0
         self.ended: Kind | None = None
 
@@ -281,8 +288,11 @@ def execute(
     stdin: bytes | None = None,
     keep: Sequence[int] = (),
     quiet: bool = False,
+    started: Callable[[int], None] | None = None,
 ) -> Done:
     """Run a command to its end, or end it; keep names descriptors it inherits.
+
+    started is told the number of its process, which is that of its group too.
 
     Raises GitError only where it cannot be started.
     """
@@ -291,10 +301,12 @@ def execute(
         child.cap()
     output = _Output(limits.log, quiet)
     try:
+        if started:
+            started(child.pid)
         child.watch(output)
     finally:
         status = child.finish()
-    return Done(status, bytes(output.out), output.err, child.ended)
+    return Done(status, bytes(output.out), output.err.since(0), child.ended)
 
 
 def _spawn(
@@ -332,14 +344,14 @@ def _standard_input(data: bytes | None) -> Iterator[IO[bytes] | int]:
 
 
 def environment(
-    inherited: Mapping[str, str], home: Path, protocols: Sequence[str]
+    inherited: Mapping[str, str], home: Path, name: str, protocols: Sequence[str]
 ) -> dict[str, str]:
     """Make the environment of a git command: nothing of the user, no prompt."""
     kept = {name: inherited[name] for name in PASSED_ON if name in inherited}
     own = {
         "HOME": str(home),
         "TMPDIR": str(home),
-        "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
+        "GIT_CONFIG_GLOBAL": str(home / f"gitconfig-{name}"),
         "GIT_ALLOW_PROTOCOL": ":".join(protocols),
     }
     return {"PATH": os.defpath, **kept, **ISOLATED, **own}
@@ -373,18 +385,39 @@ class Git:
         extra: Mapping[str, str] | None = None,
         stdin: bytes | None = None,
         quiet: bool = False,
+        writing: str | None = None,
     ) -> Done:
         """Run one command, whatever its exit status.
 
         settings and extra are configuration and environment of this command alone;
-        a quiet one is not in the log.
+        a quiet one is not in the log. writing names the local repository that it
+        changes, if not this one.
         """
         environ = configured({**self.environ, **(extra or {})}, (*SETTINGS, *settings))
         argv = (self.binary, f"--git-dir={self.gitdir}", *args)
         if not quiet:
             self.limits.log.line("$ " + one_line(shlex.join(("git", *args)), SHOWN))
         keep = (self.lock,)
-        return execute(argv, environ, self.limits, stdin=stdin, keep=keep, quiet=quiet)
+        done = execute(
+            argv,
+            environ,
+            self.limits,
+            stdin=stdin,
+            keep=keep,
+            quiet=quiet,
+            started=lambda pid: journal.write(self.lock, git=pid, writing=writing),
+        )
+        if writing and not done.killed:
+            journal.write(self.lock, writing="")
+        if done.failed and self._outgrown():
+            return replace(done, ended=Kind.SIZE)
+        return done
+
+    def _outgrown(self) -> bool:
+        """Whether a pack met the limit, of which git says nothing."""
+        limit = self.limits.file_size
+        packs = (self.gitdir / "objects" / "pack").glob("tmp_pack_*")
+        return limit is not None and any(p.stat().st_size >= limit for p in packs)
 
     def ask(self, *args: str, stdin: bytes | None = None, quiet: bool = True) -> bytes:
         """Run one local command that must succeed, and give what it printed."""

@@ -40,6 +40,7 @@ _SAYINGS = {
     Kind.SIZE: """
         file too large
         pack exceeds maximum
+        died of signal 25
     """,
     Kind.TRUST: """
         host key verification failed

@@ -97,6 +97,7 @@ class Remote:
             "--end-of-options",
             self.url,
             *(f"{m.new or ''}:{m.ref}" for m in moves),
+            writing=self.door.url.path if self.door.url.local else None,
         )
         lines = {line.ref: line for line in porcelain.pushed(done.out)}
         broken = done.ended or (done.failed and b"\nDone\n" not in b"\n" + done.out)
@@ -108,13 +109,19 @@ class Remote:
             raise self._error(done, "ls-remote")
         return done.out
 
-    def _run(self, *args: str, stdin: bytes | None = None) -> Done:
+    def _run(
+        self, *args: str, stdin: bytes | None = None, writing: str | None = None
+    ) -> Done:
         access = self.door.access()
         done = self.git.run(
-            *args, settings=access.settings, extra=access.extra, stdin=stdin
+            *args,
+            settings=access.settings,
+            extra=access.extra,
+            stdin=stdin,
+            writing=writing,
         )
         if done.failed and done.kind is Kind.AUTH and self.door.other():
-            return self._run(*args, stdin=stdin)
+            return self._run(*args, stdin=stdin, writing=writing)
         return done
 
     def _error(self, done: Done, what: str) -> GitError:

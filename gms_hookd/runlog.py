@@ -1,6 +1,7 @@
 """The log of one run: what is kept of it, and what can be watched while it grows."""
 
 import threading
+from collections import deque
 from collections.abc import Iterable
 
 from gms_hookd.redact import redacted, spellings
@@ -8,6 +9,35 @@ from gms_hookd.redact import redacted, spellings
 HEAD = 64 * 1024
 TAIL = 192 * 1024
 LINE = 2000  # characters; a longer line says nothing more
+
+
+class Window:
+    """The last so many characters of a text that is written piece by piece."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._pieces: deque[str] = deque()
+        self._size = 0
+        self.start = 0
+
+    @property
+    def end(self) -> int:
+        """Count the characters that were ever written."""
+        return self.start + self._size
+
+    def add(self, piece: str) -> None:
+        """Write a piece, and forget the oldest ones beyond the limit."""
+        self._pieces.append(piece)
+        self._size += len(piece)
+        while self._size > self._limit and len(self._pieces) > 1:
+            gone = len(self._pieces.popleft())
+            self._size -= gone
+            self.start += gone
+
+    def since(self, offset: int) -> str:
+        """Give what was written after so many characters, as far as it is here."""
+        text = "".join(self._pieces)
+        return text[max(offset - self.start, 0) :]
 
 
 class RunLog:
@@ -22,10 +52,8 @@ class RunLog:
         self._secrets: set[str] = set()
         self._changed = threading.Condition()
         self._head = ""
-        self._tail = ""
-        self._left_out = 0
-        self._live = ""
-        self._live_start = 0
+        self._tail = Window(TAIL)
+        self._live = Window(TAIL)
         self._closed = False
         self.hide(secrets)
 
@@ -34,29 +62,29 @@ class RunLog:
         self._secrets.update(s for secret in secrets for s in spellings(secret))
 
     def clean(self, text: str) -> str:
-        """Take the secrets out of a text."""
-        return redacted(text, self._secrets)
+        """Take the secrets out of a text, and what no encoding can hold."""
+        return redacted(text, self._secrets).encode("utf-8", "replace").decode()
 
     def line(self, text: str) -> None:
         """Add a line that is kept."""
         safe = self.clean(text.rstrip("\n").replace("\r", " "))
-        safe = safe.encode("utf-8", "replace").decode()
-        full = "\n".join(_cut(one) for one in safe.split("\n")) + "\n"
+        full = "".join(_cut(one) + "\n" for one in safe.split("\n"))
         with self._changed:
             self._keep(full)
             self._show(full)
 
     def progress(self, text: str) -> None:
         """Show a line to those who watch; the next one takes its place."""
-        safe = _cut(self.clean(text).encode("utf-8", "replace").decode())
+        safe = _cut(self.clean(text))
         with self._changed:
             self._show(safe + "\r")
 
     def text(self) -> str:
         """Give all that is kept."""
         with self._changed:
-            gap = f"\n[{self._left_out} characters left out]\n"
-            return self._head + (gap if self._left_out else "") + self._tail
+            gap = f"\n[{self._tail.start} characters left out]\n"
+            tail = self._tail.since(0)
+            return self._head + (gap if self._tail.start else "") + tail
 
     def follow(self, offset: int, timeout: float) -> tuple[str, int, bool]:
         """Wait up to timeout seconds for more than offset characters.
@@ -65,9 +93,8 @@ class RunLog:
         offset and whether the log is closed.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._end > offset or self._closed, timeout)
-            start = min(max(offset - self._live_start, 0), len(self._live))
-            return self._live[start:], self._end, self._closed
+            self._changed.wait_for(lambda: self._has_more(offset), timeout)
+            return self._live.since(offset), self._live.end, self._closed
 
     def close(self) -> None:
         """Say that nothing will follow."""
@@ -75,23 +102,17 @@ class RunLog:
             self._closed = True
             self._changed.notify_all()
 
-    @property
-    def _end(self) -> int:
-        return self._live_start + len(self._live)
+    def _has_more(self, offset: int) -> bool:
+        return self._live.end > offset or self._closed
 
     def _keep(self, full: str) -> None:
-        room = max(HEAD - len(self._head), 0) if not self._tail else 0
+        room = max(HEAD - len(self._head), 0) if not self._tail.end else 0
         self._head += full[:room]
-        self._tail += full[room:]
-        if len(self._tail) > 2 * TAIL:
-            self._left_out += len(self._tail) - TAIL
-            self._tail = self._tail[-TAIL:]
+        if full[room:]:
+            self._tail.add(full[room:])
 
     def _show(self, full: str) -> None:
-        self._live += full
-        if len(self._live) > 2 * TAIL:
-            self._live_start += len(self._live) - TAIL
-            self._live = self._live[-TAIL:]
+        self._live.add(full)
         self._changed.notify_all()
 
 

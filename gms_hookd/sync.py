@@ -1,6 +1,7 @@
 """Carries out one sync: fetch the source, class each ref, push under leases."""
 
 import errno
+import os
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from gms_hookd.ssh import Masters
 __all__ = ["Engine", "Order", "Outcome", "Settings", "Stop", "cache_key"]
 
 TOLD = 200  # refs that a run's log names
+SUSPECT = (Kind.CORRUPT, Kind.SIGNAL, Kind.OTHER)
 EMPTY: Mapping[str, Pin] = {}
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -44,7 +46,7 @@ class Settings:
     ssh_key_file: Path | None = None
     ssh_known_hosts: Path | None = None
     backups: float = 30 * 86400.0
-    file_size: int | None = None
+    file_size: int | None = 64 * 2**30
     binary: str = "git"
     grace: float = 5.0
 
@@ -62,14 +64,19 @@ class Engine:
     ) -> None:
         self._caches = caches
         self._settings = settings
-        self._environ = environment(environ, settings.home, settings.allow_protocols)
+        self._environ = environment(
+            environ,
+            settings.home,
+            f"{os.getpid()}-{id(self):x}",
+            settings.allow_protocols,
+        )
         keys = Keys(
             settings.home,
             settings.credentials,
             settings.ssh_key_file,
             settings.ssh_known_hosts,
         )
-        trust = Trust(settings.home / "gitconfig")
+        trust = Trust(Path(self._environ["GIT_CONFIG_GLOBAL"]))
         self._doors = Doors(keys, Masters(self._environ), trust)
 
     def sync(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
@@ -89,6 +96,8 @@ class Engine:
     ) -> Outcome:
         try:
             selection = refspec.select(order.task.refspecs, force=order.task.force)
+            if act is _Run.sync and (ref := _synced_before(order, selection)):
+                return _nothing_to_do(order, ref, log)
             return self._locked(order, selection, log, stop, act)
         except ValueError as error:
             return _failure(order, log, GitError(Kind.CONFIG, str(error)))
@@ -118,7 +127,8 @@ class Engine:
             with ExitStack() as stack:
                 doors = (self._doors.door(u, limits, stack) for u in (source, target))
                 remotes = [Remote(git, door) for door in doors]
-                return act(_Run(order, selection, Cache(git), *remotes))
+                run = _Run(order, selection, Cache(git), *remotes)
+                return _mending(run, act)
 
     def _url(self, side: str, text: str) -> GitUrl:
         try:
@@ -129,6 +139,17 @@ class Engine:
     def close(self) -> None:
         """End the connections that were kept open."""
         self._doors.masters.close()
+        self._doors.trust.close()
+
+
+def _mending(run: "_Run", act: Callable[["_Run"], Outcome]) -> Outcome:
+    """Act; once more if it failed for a broken cache, which is then made anew."""
+    try:
+        return act(run)
+    except GitError as error:
+        if not run.mend(error):
+            raise
+    return act(run)
 
 
 class _Run:
@@ -182,6 +203,14 @@ class _Run:
         wanted = self._selection.wanted(served.items())
         known = {ref: want.oid for ref, want in wanted.items()}
         return Outcome(RunStatus.SUCCESS, known=known)
+    def mend(self, error: GitError) -> bool:
+        """Clear up after a failure; True if that was its cause."""
+        swept = self._cache.sweep()
+        if error.kind not in SUSPECT or self._cache.healthy():
+            return swept and error.kind is Kind.LOCK
+        self._log.line(f"the cache is broken ({error}): making it anew")
+        self._cache.remake(self._cache.object_format())
+        return True
 
     def _take_in(self) -> None:
         self._cache.prepare()
@@ -253,6 +282,20 @@ class _Run:
         spec = f"{pin.kept}:{pin.ref}"
         command = shlex.join(("git", place, "push", lease, self._target.url, spec))
         return pin.ref, pin.oid, pin.kept, command
+
+
+def _synced_before(order: Order, selection: Selection) -> str | None:
+    """Name the one ref of a task, if the trigger names what it was last synced to."""
+    single = selection.single
+    if not single or not order.hint or order.verify or order.confirmed:
+        return None
+    return single.dst if order.known.get(single.dst) == order.hint else None
+
+
+def _nothing_to_do(order: Order, ref: str, log: RunLog) -> Outcome:
+    oid = order.known[ref]
+    log.line(f"{ref} was synced to {oid} before: nothing to do")
+    return summarised(order, [Move(ref, RefResult.UNCHANGED, oid, oid)], "", ())
 
 
 def _told(move: Move) -> str:

@@ -109,12 +109,13 @@ def task(source, target, *refspecs: str, **changes) -> Task:
 class Bench:
     """An engine, and what its last run left to be remembered."""
 
-    def __init__(self, root: Path, environ=None, **settings) -> None:
+    def __init__(self, root: Path, environ=None, engine=None, **settings) -> None:
         self.caches = root / "caches"
         self.caches.mkdir(exist_ok=True)
         (root / "home").mkdir(exist_ok=True)
         environ = {"PATH": os.environ["PATH"]} | (environ or {})
-        self.engine = Engine(self.caches, Settings(root / "home", **settings), environ)
+        settings = Settings(root / "home", **settings)
+        self.engine = engine or Engine(self.caches, settings, environ)
         self.known: dict[str, str] = {}
         self.log = RunLog()
         self.stop = Stop()

@@ -234,8 +234,7 @@ def test_concurrent_runs_share_connections(sshd, source, tmp_path, by_ssh):
 
     def run(source, target):
         source.commit()
-        one = Bench(tmp_path)
-        one.engine = bench.engine
+        one = Bench(tmp_path, engine=bench.engine)
         results.append(one.sync(task(sshd.url(source), sshd.url(target))).status)
 
     threads = [

@@ -14,7 +14,7 @@ LAYERS = (
     {
         "signature", "ratelimit", "whitelist", "retry", "redact", "quantity",
         "miniyaml", "refspec", "giturl", "http1", "tls", "quota", "postbox",
-        "systemd", "log", "flock", "futures", "jsontext", "porcelain",
+        "systemd", "log", "flock", "futures", "jsontext", "porcelain", "journal",
         "secretfile",
     },
     {"giterror", "plan", "runlog", "settings", "readers"},

@@ -1,0 +1,398 @@
+"""git that hangs, dies, floods or is not there; caches that are broken; full disks."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from gitkit import Bench, Repo, task
+
+from gms_hookd.model import RefResult, RunStatus
+from gms_hookd.runlog import HEAD, TAIL
+from gms_hookd.sync import cache_key
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """Make an engine whose git is a script; "$0.marks" is where it leaves marks."""
+
+    def make(script, **settings):
+        path = tmp_path / "fake-git"
+        path.write_text("#!/bin/sh\n" + textwrap.dedent(script))
+        path.chmod(0o755)
+        return Bench(tmp_path, binary=str(path), **{"grace": 0.3} | settings)
+
+    return make
+
+
+ONLY_FETCH = 'case " $* " in *" fetch "*) ;; *) exec git "$@";; esac\n'
+ONLY_PUSH = 'case " $* " in *" push "*) ;; *) exec git "$@";; esac\n'
+
+
+def processes_with(text):
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if text.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def cache_of(bench, repo):
+    return bench.caches / cache_key(str(repo))
+
+
+def leftovers(folder):
+    names = [p.name for p in folder.rglob("*")]
+    return [n for n in names if n.endswith(".lock") or n.startswith("tmp_")]
+
+
+def test_a_hanging_git_that_ignores_term_is_killed_with_its_children(
+    fake, source, target, tmp_path
+):
+    bench = fake(
+        ONLY_FETCH + 'trap "" TERM\nsh -c "trap \'\' TERM; sleep 1000.25" &\n'
+        "sleep 1000.25\nsleep 1000.25\n"
+    )
+    began = time.monotonic()
+    outcome = bench.sync(task(source, target, timeout=0.5))
+    assert time.monotonic() - began < 6
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert "timeout" in outcome.error_message
+    assert processes_with("1000.25") == []
+
+
+def test_a_grandchild_in_another_session_that_holds_the_pipe_does_not_hold_the_run(
+    fake, source, target
+):
+    bench = fake(ONLY_FETCH + 'setsid sleep 1000.75 &\nexec git "$@"\n')
+    try:
+        began = time.monotonic()
+        assert bench.sync(task(source, target)).status is RunStatus.SUCCESS
+        assert time.monotonic() - began < 10
+    finally:
+        for pid in processes_with("1000.75"):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_cancelled_run_ends_its_git_at_once(fake, source, target, tmp_path):
+    bench = fake(ONLY_FETCH + f"touch {tmp_path}/began\nsleep 1000.5\n")
+
+    def cancel():
+        while not (tmp_path / "began").exists():
+            time.sleep(0.01)
+        bench.stop.set("cancelled")
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    outcome = bench.sync(task(source, target))
+    thread.join()
+    assert outcome.status is RunStatus.CANCELLED
+    assert processes_with("1000.5") == []
+
+
+def test_a_git_that_dies_of_a_signal_is_transient(fake, source, target):
+    outcome = fake(ONLY_FETCH + "kill -SEGV $$\n").sync(task(source, target))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+
+
+def test_an_unknown_failure_is_not_tried_again(fake, source, target):
+    outcome = fake(ONLY_FETCH + "echo fatal: odd >&2; exit 128\n").sync(
+        task(source, target)
+    )
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert "fatal: odd" in outcome.error_message
+
+
+@pytest.mark.parametrize("how", ["missing", "not executable"])
+def test_a_git_that_cannot_be_run_is_named_and_transient(tmp_path, source, target, how):
+    path = tmp_path / "no-git"
+    if how != "missing":
+        path.write_text("")
+    bench = Bench(tmp_path, binary=str(path))
+    outcome = bench.sync(task(source, target))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert f"{path} cannot be run" in outcome.error_message
+
+
+def test_a_flood_on_stderr_is_capped_and_does_not_block(fake, source, target):
+    flood = "head -c 100000000 /dev/zero | tr '\\0' 'x' | fold -w 1000 >&2\n"
+    bench = fake(ONLY_FETCH + flood + 'exec git "$@"\n')
+    assert bench.sync(task(source, target)).status is RunStatus.SUCCESS
+    assert len(bench.log.text()) < HEAD + 2 * TAIL + 100
+
+
+def test_a_flood_on_stdout_ends_the_command(fake, source, target):
+    flood = 'case " $* " in *" ls-remote "*) exec cat /dev/zero;; esac\n'
+    bench = fake(flood + 'exec git "$@"\n')
+    outcome = bench.sync(task(source, target))
+    assert outcome.status is RunStatus.FAILED
+    assert "too large" in outcome.error_message
+
+
+def test_a_file_over_the_size_cap_ends_the_run(tmp_path, source, target):
+    source.commit(files={"big": os.urandom(400_000).hex()})
+    bench = Bench(tmp_path, file_size=100_000)
+    outcome = bench.sync(task(source, target))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert "too large" in outcome.error_message
+    assert leftovers(cache_of(bench, source)) == []
+
+
+def test_a_push_cut_off_after_it_arrived_is_recorded_as_done(fake, source, target):
+    bench = fake(ONLY_PUSH + 'git "$@" >/dev/null 2>&1; sleep 1000.125\n')
+    outcome = bench.sync(task(source, target, "main:main", timeout=1.5))
+    assert outcome.status is RunStatus.SUCCESS, outcome
+    assert [r.result for r in outcome.refs] == [RefResult.CREATED]
+    assert bench.known == target.refs() == source.refs()
+
+
+def test_a_push_cut_off_before_it_arrived_is_transient(fake, source, target):
+    bench = fake(ONLY_PUSH + "sleep 1000.0625\n")
+    outcome = bench.sync(task(source, target, "main:main", timeout=1.0))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert bench.known == target.refs() == {}
+
+
+def test_a_broken_transport_is_seen_by_what_arrived_not_by_the_exit(
+    fake, source, target
+):
+    bench = fake(
+        ONLY_PUSH + 'git "$@" >/dev/null; echo fatal: early EOF >&2; exit 128\n'
+    )
+    outcome = bench.sync(task(source, target, "main:main"))
+    assert outcome.status is RunStatus.SUCCESS
+    assert target.refs() == source.refs()
+
+
+LOCKS = (
+    "refs/src/heads/main.lock", "packed-refs.lock", "packed-refs.new", "HEAD.lock",
+    "config.lock", "shallow.lock", "objects/pack/tmp_pack_x", "objects/tmp_objdir-in/x",
+    "objects/info/commit-graphs/commit-graph-chain.lock",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_stale_lock_does_not_stop_the_next_run(bench, source, target, lock):
+    it = task(source, target, prune=True)
+    source.commit("old")
+    bench.sync(it)
+    cache = cache_of(bench, source)
+    subprocess.run(("git", f"--git-dir={cache}", "pack-refs", "--all"), check=True)
+    path = cache / lock
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    source.set(old=None)
+    source.commit()
+    outcome = bench.sync(it)
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+    assert target.refs() == source.refs()
+    assert not path.exists()
+
+
+def test_an_empty_ref_file_after_a_power_cut_is_mended(bench, source, target):
+    it = task(source, target)
+    bench.sync(it)
+    (cache_of(bench, source) / "refs/src/heads/main").write_bytes(b"")
+    source.commit()
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    assert target.refs() == source.refs()
+
+
+def wreck_nothing_left(cache):
+    subprocess.run(("rm", "-rf", str(cache)), check=True)
+
+
+def wreck_half_made(cache):
+    wreck_nothing_left(cache)
+    (cache / "objects").mkdir(parents=True)
+
+
+def wreck_objects(cache):
+    for pack in (cache / "objects/pack").iterdir():
+        pack.unlink()
+
+
+def wreck_pack(cache):
+    for pack in (cache / "objects/pack").glob("*.pack"):
+        pack.chmod(0o600)
+        pack.write_bytes(pack.read_bytes()[:-40] + b"x" * 40)
+
+
+def wreck_head(cache):
+    (cache / "HEAD").write_bytes(b"\0" * 30)
+
+
+def wreck_config(cache):
+    (cache / "config").write_text("[core\n")
+
+
+WRECKS = (
+    wreck_nothing_left, wreck_half_made, wreck_objects, wreck_pack, wreck_head,
+    wreck_config,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [True, False])
+@pytest.mark.parametrize("wreck", WRECKS)
+def test_a_broken_cache_heals_within_one_run(bench, source, target, wreck, change):
+    it = task(source, target)
+    source.commit(files={f"f{n}": os.urandom(50).hex() for n in range(20)})
+    bench.sync(it)
+    wreck(cache_of(bench, source))
+    if change:
+        source.commit()
+    outcome = bench.sync(it)
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+    assert target.refs() == source.refs()
+    source.commit()
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    target.fsck()
+
+
+def test_a_corrupt_source_does_not_cost_the_cache(bench, source, target):
+    it = task(source, target)
+    bench.sync(it)
+    before = cache_of(bench, source).stat().st_ino
+    oid = source.commit()
+    for path in (source.path / "objects").rglob("*"):
+        if path.is_file() and path.stat().st_mtime_ns and "pack" not in str(path):
+            path.unlink()
+    subprocess.run(("rm", "-rf", f"{source}/objects/{oid[:2]}"), check=True)
+    outcome = bench.sync(it)
+    assert outcome.status is not RunStatus.CANCELLED
+    assert cache_of(bench, source).stat().st_ino == before
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place))
+    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+        pytest.skip("needs root to mount a small tmpfs")
+    yield place
+    subprocess.run(("umount", "-l", str(place)), check=True)
+
+
+def test_a_full_disk_in_a_fetch_is_transient_and_swept(small_disk, source, target):
+    source.commit(files={"big": os.urandom(1_500_000).hex()})
+    bench = Bench(small_disk)
+    it = task(source, target)
+    outcome = bench.sync(it)
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert "No space left" in outcome.error_message
+    assert leftovers(cache_of(bench, source)) == []
+    subprocess.run(("mount", "-o", "remount,size=40m", str(small_disk)), check=True)
+    assert bench.sync(it).status is RunStatus.SUCCESS
+
+
+CRASHING = """
+import os, sys
+sys.path[:0] = {path!r}
+from gitkit import Bench, task
+bench = Bench({root!r})
+bench.sync(task({source!r}, {target!r}, force=True, prune=True))
+"""
+
+
+def test_after_kill_9_at_random_moments_the_next_run_finishes(tmp_path, source, target):
+    """The daemon's process and all its git are killed; or the daemon's alone."""
+    tests = str(Path(__file__).parent)
+    code = CRASHING.format(
+        path=[tests, str(Path(tests).parent)],
+        root=Path(str(tmp_path)),
+        source=str(source),
+        target=str(target),
+    ).replace("PosixPath(", "__import__('pathlib').PosixPath(")
+    for number in range(12):
+        source.commit(*(f"b{n}" for n in range(number, number + 6)))
+        source.put({f"refs/heads/b{number}": None})
+        child = subprocess.Popen((sys.executable, "-c", code), start_new_session=True)
+        time.sleep(0.12 + 0.03 * number)
+        child.kill()
+        child.wait()
+        bench = Bench(tmp_path)
+        outcome = bench.sync(task(source, target, force=True, prune=True))
+        assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+        assert target.refs() == source.refs()
+    assert leftovers(bench.caches) == [f"{cache_key(str(source))}.lock"]
+    assert leftovers(target.path) == []
+    target.fsck()
+
+
+def test_a_git_that_outlived_its_daemon_is_ended(tmp_path, source, target, fake):
+    fake(ONLY_FETCH + f"touch {tmp_path}/began; sleep 1000.375\n")
+    tests = str(Path(__file__).parent)
+    code = f"""
+import sys
+sys.path[:0] = [{tests!r}, {str(Path(tests).parent)!r}]
+from pathlib import Path
+from gitkit import Bench, task
+bench = Bench(Path({str(tmp_path)!r}), binary={str(tmp_path / "fake-git")!r})
+bench.sync(task({str(source)!r}, {str(target)!r}))
+"""
+    child = subprocess.Popen((sys.executable, "-c", code), start_new_session=True)
+    while not (tmp_path / "began").exists():
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    assert processes_with("1000.375")
+    outcome = Bench(tmp_path).sync(task(source, target, timeout=10.0))
+    assert outcome.status is RunStatus.SUCCESS
+    assert processes_with("1000.375") == []
+
+
+def test_two_runs_of_one_cache_wait_for_each_other(tmp_path, source, bench):
+    targets = [Repo(tmp_path / f"t{n}.git") for n in range(4)]
+    source.commit("a", "b")
+    found = []
+
+    def run(target):
+        one = Bench(tmp_path, engine=bench.engine)
+        found.append(one.sync(task(source, target)).status)
+
+    threads = [threading.Thread(target=run, args=(t,)) for t in targets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [RunStatus.SUCCESS] * 4
+    assert all(t.refs() == source.refs() for t in targets)
+
+
+def test_a_run_that_cannot_get_its_cache_is_transient(tmp_path, source, target, fake):
+    holder = fake(ONLY_FETCH + f"touch {tmp_path}/began; sleep 30\n")
+    thread = threading.Thread(target=holder.sync, args=(task(source, target),))
+    thread.start()
+    while not (tmp_path / "began").exists():
+        time.sleep(0.01)
+    outcome = Bench(tmp_path).sync(task(source, target, timeout=0.3))
+    holder.stop.set("shutdown")
+    thread.join()
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert "in use" in outcome.error_message
+
+
+def test_the_sha_last_synced_costs_no_git_at_all(source, target, bench):
+    it = task(source, target, "main:main")
+    bench.sync(it)
+    outcome = bench.sync(it, hint=source.tip())
+    assert (outcome.status, outcome.commit_range) == (RunStatus.SUCCESS, "")
+    assert bench.commands() == []
+
+
+def test_a_sha_that_the_source_does_not_serve_is_not_synced(source, target, bench):
+    it = task(source, target, "main:main")
+    bench.sync(it)
+    other = source.commit("other", on=source.tip())
+    outcome = bench.sync(it, hint=other)
+    assert outcome.commit_range == ""
+    assert target.tip() == source.tip() != other
