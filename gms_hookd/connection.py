@@ -112,6 +112,7 @@ class Connection(BaseHTTPRequestHandler):
         self._reader = Reader(server.limits.body)
         self._phase = Phase.HEAD
         self._asked: Request | None = None
+        self._fresh = True
         self._keep_alive = False
         self._old = False
         self._unsent: bytes | memoryview = b""
@@ -191,10 +192,16 @@ class Connection(BaseHTTPRequestHandler):
             self._ask(self._reader.refuse(Fault(408, "request took too long")))
 
     def wind_up(self) -> None:
-        """Take a request that is there already, and close if there is none."""
+        """Take a request that is there already, and close if there is none.
+
+        Who has only just connected is about to ask, and gets a moment for it.
+        """
         if self._is_idle():
             self._read()
-        if self._is_idle():
+        if self._is_idle() and self._fresh:
+            soon = self._loop.now + self._loop.limits.late_time
+            self.deadline = min(self.deadline, soon)
+        elif self._is_idle():
             self.finish()
 
     def finish(self) -> None:
@@ -285,6 +292,7 @@ class Connection(BaseHTTPRequestHandler):
 
     def _ask(self, message: Message) -> None:
         head, body, fault = message
+        self._fresh = False
         self._keep_alive = fault is None and not self.late and head.keep_alive
         self._old = head.minor == 0
         self._asked = request = Request(

@@ -29,6 +29,7 @@ class Limits:
     linger_time: float = 5.0
     # A peer that shut its sending side may still wait for a quick answer.
     gone_time: float = 5.0
+    # Who is over the limits, or has connected just before we stop, gets this to ask.
     late_time: float = 0.5
 
     def time_for(self, phase: Phase) -> float:

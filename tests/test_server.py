@@ -226,6 +226,26 @@ def test_draining_answers_what_is_in_flight_and_refuses_what_is_new(
         assert not drain.is_alive()
 
 
+def connects(server):
+    try:
+        connect(server).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_draining_answers_who_has_connected_and_not_asked_yet():
+    limits = Limits(late_time=TIMEOUT)
+    with serving("127.0.0.1:0", limits=limits) as server, connect(server) as connected:
+        drain = threading.Thread(target=server.drain, args=(TIMEOUT,))
+        drain.start()
+        while connects(server):
+            pass
+        connected.sendall(GET)
+        assert statuses(read_all(connected)) == [200]
+        drain.join(TIMEOUT)
+
+
 def test_draining_ends_at_its_time_with_an_answer_outstanding(server, application):
     with connect(server) as waiting:
         waiting.sendall(b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n")
