@@ -150,7 +150,7 @@ class Daemon:
     def _end(self, loop: threading.Thread) -> None:
         self._tell("STOPPING=1", systemd.extend(GRACE + DRAIN + KILL))
         log.info("stopping runs=%d", self._service.live.under_way)
-        self._service.app.stop()
+        # What is in flight is still queued, and waits for our successor.
         self._service.live.close()
         self._server.drain(DRAIN)
         loop.join()

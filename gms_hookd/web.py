@@ -71,11 +71,6 @@ class App:
     def __init__(self, desk: Desk, policy: Policy) -> None:
         self._desk = desk
         self._policy = policy
-        self._stopping = False
-
-    def stop(self) -> None:
-        """Take nothing new from now on: 503."""
-        self._stopping = True
 
     def adopt(self, desk: Desk, policy: Policy) -> None:
         """Use another desk and policy from the next request on."""
@@ -96,8 +91,6 @@ class App:
     def _route(self, request: Request) -> Future[Response]:
         if request.fault is not None:
             raise HttpError(request.fault.status, request.fault.message)
-        if self._stopping and request.method == "POST":
-            raise HttpError(503, "shutting down", (RETRY_AFTER,))
         path = request.path
         if path.startswith(hooks.PREFIX):
             return self._hook(request, path.removeprefix(hooks.PREFIX))
