@@ -259,12 +259,16 @@ def list_deliveries(desk: Desk, params: Params) -> Data:
 
 
 def show_delivery(desk: Desk, params: Params) -> Data:
-    """Show a delivery."""
+    """Show a delivery, with what is kept of its headers and body."""
     _only(params, ("id",))
     number = _number(params, "id")
     written = desk.store.write(upkeep.ping)
-    found = then(written, lambda _: desk.store.read(deliveries.get, number))
-    return apply(found, views.delivery)
+    return then(written, lambda _: desk.store.read(_show_delivery, number))
+
+
+def _show_delivery(db: Connection, number: int) -> views.Json:
+    found = views.delivery(deliveries.get(db, number))
+    return {**found, **views.parcel(deliveries.parcel(db, number))}
 
 
 def backup(desk: Desk, params: Params) -> Data:

@@ -304,5 +304,7 @@ def delivery(one: Record, look: Look) -> str:
             ("reason", one["reason"] or None),
             ("tasks", _ids(one["task_ids"])),
             ("runs", _ids(one["run_ids"])),
+            *(("header", f"{n}: {v}") for n, v in (one.get("headers") or {}).items()),
+            ("body", one.get("body")),
         ]
     )

@@ -1,11 +1,13 @@
 """Records as JSON objects: the keys that scripts are written against."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 from gms_hookd import refspec
 from gms_hookd.model import Delivery, Ref, Run, Task
 from gms_hookd.order import Outcome
+from gms_hookd.store.deliveries import Parcel
 
 Json = dict[str, Any]
 
@@ -94,6 +96,14 @@ def ref(record: Ref) -> Json:
         "new": record.new,
         "reason": record.reason,
     }
+
+
+def parcel(record: Parcel | None) -> Json:
+    """Show what is kept of a delivery's headers and body; null where it is not."""
+    if record is None:
+        return {"headers": None, "body": None}
+    body = None if record.body is None else record.body.decode("utf-8", "replace")
+    return {"headers": json.loads(record.headers), "body": body}
 
 
 def delivery(record: Delivery) -> Json:

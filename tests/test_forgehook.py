@@ -405,6 +405,16 @@ def test_headers_are_kept_without_secrets_and_bodies_only_if_wanted(forge, desk)
         assert parcel.body == (b'{"a": true}' if keep else None)
 
 
+def test_a_shown_delivery_has_its_headers_and_body(forge):
+    hub = forge(terms=Terms(bodies=True))
+    hub.send(PUSH, {"a": "é"})
+    query = f"id={hub.last().id}"
+    asked = Request("GET", "/api/v1/sync/delivery", query, control=True)
+    shown = json.loads(hub.app.handle(asked).result(5).body)["data"]
+    assert shown["headers"]["x-github-event"] == "push"
+    assert json.loads(shown["body"]) == {"a": "é"}
+
+
 def test_bodies_go_when_their_time_is_over_and_headers_stay(forge, desk):
     hub = forge(terms=Terms(bodies=True))
     hub.send(PUSH, {"a": 1})

@@ -242,6 +242,14 @@ def test_a_result_is_one_line():
     assert render.result(idle, PLAIN) == "run 7: success in 3.2 s: nothing to do"
 
 
+def test_a_delivery_shows_what_is_kept_of_it():
+    kept = {"headers": {"x-github-event": "push"}, "body": '{"a":"\x1b"}'}
+    text = render.delivery({**DELIVERY, **kept}, PLAIN)
+    assert "header:     x-github-event: push" in text
+    assert 'body:       {"a":' in text
+    assert "\x1b" not in text
+
+
 def test_a_delivery_leaves_out_what_it_has_not():
     text = render.delivery(DELIVERY, PLAIN)
     assert "hook:       task-sync (gms)" in text
