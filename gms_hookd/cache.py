@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from gms_hookd.plan import Kin
 from gms_hookd.refspec import CACHED
 
 BACKUPS = "refs/backup/"
+MARK = "tidied"  # its age is the time since all was put together
 PARTS = ("HEAD", "config", "objects", "refs")
 STALE = (".lock", "packed-refs.new")
 HALF_WRITTEN = ("tmp_", ".tmp-", "incoming-")
@@ -30,7 +31,9 @@ PATIENCE = 0.05  # seconds between two looks at a lock that another holds
 
 
 @contextmanager
-def locked(path: Path, limits: Limits) -> Iterator[int]:
+def locked(
+    path: Path, limits: Limits, make_way: Callable[[], None] = lambda: None
+) -> Iterator[int]:
     """Hold the lock of a cache; waits for it as long as the run may last.
 
     What a crash left is dealt with first: its git is ended, and the locks that it had
@@ -39,6 +42,7 @@ def locked(path: Path, limits: Limits) -> Iterator[int]:
     before = journal.read(path)
     held = lock_file(path)
     while held is None:
+        make_way()
         journal.end_orphan(journal.read(path))
         if limits.stop.wait(PATIENCE):
             raise GitError(Kind.STOPPED, "stopped while waiting for the cache")
@@ -112,6 +116,7 @@ class Cache:
         shutil.rmtree(fresh, ignore_errors=True)
         options = ("-q", "--bare", "--template=", f"--object-format={object_format}")
         self.git.ask("init", *options, "--", str(fresh))
+        (fresh / MARK).touch()
         if self.path.exists():
             shutil.rmtree(old, ignore_errors=True)
             self.path.rename(old)
@@ -164,6 +169,10 @@ class Cache:
         """Keep objects that are here: name below refs/backup/ -> object id."""
         lines = "".join(f"update {ref} {oid}\n" for ref, oid in tips.items())
         self.git.ask("update-ref", "--stdin", stdin=os.fsencode(lines))
+
+    def backups(self) -> list[str]:
+        """Name the refs that keep overwritten tips."""
+        return list(_all_refs(self.path, BACKUPS.encode()))
 
     def lacks(self, oids: Iterable[str]) -> set[str]:
         """Tell which of these objects are not here."""

@@ -20,4 +20,14 @@ def lock_file(path: Path) -> int | None:
     except BaseException:
         os.close(held)
         raise
-    return held
+    if _is(path, held):
+        return held
+    os.close(held)  # removed since it was opened: a lock on it would be worth nothing
+    return None
+
+
+def _is(path: Path, held: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(held))
+    except FileNotFoundError:
+        return False

@@ -124,6 +124,7 @@ class Limits:
     log: RunLog
     grace: float = GRACE
     file_size: int | None = None  # bytes of the largest file it may write
+    low: bool = False  # whether all else goes before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +228,14 @@ class _Child:
         output.end()
 
     def cap(self) -> None:
-        """Limit the size of the files it may write."""
+        """Limit the size of the files it may write, and its share of the machine."""
         size = self._limits.file_size
         if size is not None:
             with contextlib.suppress(OSError):  # it ended at once
-                resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, size))
+                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, size))
+        if self._limits.low:
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self.pid, 19)
 
     def finish(self) -> int:
         """Kill what is left of the group, then let the leader go."""

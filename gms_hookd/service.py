@@ -25,7 +25,7 @@ from gms_hookd.reconcile import Reconciler
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.signature import hub_keys
 from gms_hookd.state import State
-from gms_hookd.store import Store, StoreError, runs, upkeep
+from gms_hookd.store import Store, StoreError, runs, tasks, upkeep
 from gms_hookd.sync import Engine, Settings
 from gms_hookd.web import App, Policy
 from gms_hookd.whitelist import Whitelist
@@ -204,8 +204,11 @@ class Service:
             while not self._stopping.is_set() and self._prune():
                 pass
             self.desk.store.alone(upkeep.shrink).result()
+            every = self.desk.store.read(tasks.every).result()
         except StoreError as error:
             log.error("upkeep failed error=%s", error)
+            return
+        self._rules.engine.tidy({task.source for task in every})
 
     def _prune(self) -> int:
         """Delete one batch of each kind; gives how many rows."""

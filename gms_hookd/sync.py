@@ -4,8 +4,8 @@ import errno
 import os
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from gms_hookd.refspec import Selection, Wanted
 from gms_hookd.remote import Remote
 from gms_hookd.runlog import RunLog
 from gms_hookd.ssh import Masters
+from gms_hookd.tidy import Tidier, crowded, join_packs
 
 __all__ = ["Engine", "Order", "Outcome", "Settings", "Stop", "cache_key"]
 
@@ -56,6 +57,13 @@ def cache_key(source: str) -> str:
     return cache.key(giturl.parse(source, ("https", "ssh", "file", "http")).canonical)
 
 
+def _key(source: str) -> str | None:
+    try:
+        return cache_key(source)
+    except ValueError:
+        return None
+
+
 class Engine:
     """Syncs tasks; any number of threads may use it at once."""
 
@@ -78,6 +86,7 @@ class Engine:
         )
         trust = Trust(Path(self._environ["GIT_CONFIG_GLOBAL"]))
         self._doors = Doors(keys, Masters(self._environ), trust)
+        self._tidier = Tidier(caches, self._git)
 
     def sync(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
         """Do it; never raises for what git or the disk does."""
@@ -122,13 +131,24 @@ class Engine:
         settings = self._settings
         limits = Limits(deadline, stop, log, settings.grace, settings.file_size)
         path = self._caches / cache.key(source.canonical)
-        with cache.locked(path.with_name(path.name + ".lock"), limits) as lock:
-            git = Git(path, self._environ, limits, lock, self._settings.binary)
-            with ExitStack() as stack:
-                doors = (self._doors.door(u, limits, stack) for u in (source, target))
-                remotes = [Remote(git, door) for door in doors]
-                run = _Run(order, selection, Cache(git), *remotes)
-                return _mending(run, act)
+        with ExitStack() as stack:
+            lock = stack.enter_context(self._lock(path, limits))
+            git = self._git(path, lock, limits)
+            doors = (self._doors.door(u, limits, stack) for u in (source, target))
+            remotes = [Remote(git, door) for door in doors]
+            return _mending(_Run(order, selection, Cache(git), *remotes), act)
+
+    def _lock(self, path: Path, limits: Limits) -> AbstractContextManager[int]:
+        lock = path.with_name(path.name + ".lock")
+        return cache.locked(lock, limits, lambda: self._tidier.make_way(path))
+
+    def _git(self, path: Path, lock: int, limits: Limits) -> Git:
+        return Git(path, self._environ, limits, lock, self._settings.binary)
+
+    def tidy(self, sources: Collection[str]) -> None:
+        """Tidy the caches of these sources, remove all others; runs go first."""
+        used = {key for source in sources if (key := _key(source))}
+        self._tidier.turn(used, self._settings.backups)
 
     def _url(self, side: str, text: str) -> GitUrl:
         try:
@@ -138,6 +158,7 @@ class Engine:
 
     def close(self) -> None:
         """End the connections that were kept open."""
+        self._tidier.end()
         self._doors.masters.close()
         self._doors.trust.close()
 
@@ -203,6 +224,7 @@ class _Run:
         wanted = self._selection.wanted(served.items())
         known = {ref: want.oid for ref, want in wanted.items()}
         return Outcome(RunStatus.SUCCESS, known=known)
+
     def mend(self, error: GitError) -> bool:
         """Clear up after a failure; True if that was its cause."""
         swept = self._cache.sweep()
@@ -214,6 +236,8 @@ class _Run:
 
     def _take_in(self) -> None:
         self._cache.prepare()
+        if crowded(self._cache.path):
+            join_packs(self._cache)
         served = Intake(self._selection, self._cache, self._source).served()
         self._wanted = self._selection.wanted(served.refs.items())
         self._empty = served.empty

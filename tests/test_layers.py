@@ -20,6 +20,7 @@ LAYERS = (
     {"giterror", "plan", "runlog", "settings", "readers"},
     {"git", "order", "access", "configfile", "places"},
     {"cache", "ssh"},
+    {"tidy"},
     {"door"},
     {"remote"},
     {"intake", "outlet"},

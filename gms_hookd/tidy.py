@@ -1,0 +1,166 @@
+"""Keeps caches small: packs put together, old backups dropped, unused ones removed.
+
+Low-priority work in the lock of each cache, which makes way as soon as a run wants it.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from gms_hookd.cache import BACKUPS, MARK, Cache
+from gms_hookd.flock import lock_file
+from gms_hookd.git import Git, Limits, Stop
+from gms_hookd.giterror import GitError
+from gms_hookd.runlog import RunLog
+
+PACKS_JOINED = 20  # packs beyond which the small ones are put together
+PACKS_WHOLE = 50  # packs beyond which all is put together
+LOOSE = 500  # refs in files of their own beyond which they are packed
+WEEK = 7 * 86400.0
+LONGEST = 3600.0  # seconds for one cache
+
+_CACHE = re.compile(r"([0-9a-f]{64})(\.new|\.old|\.broken-(\d+))?")
+_STAMP = re.compile(rf"{BACKUPS}\d+/(\d{{8}}T\d{{6}})")
+
+
+class Tidier:
+    """Goes over the caches when it is told to; runs have the right of way."""
+
+    def __init__(self, caches: Path, git: Callable[[Path, int, Limits], Git]) -> None:
+        self._caches = caches
+        self._git = git
+        self._lock = threading.Lock()
+        self._at_work: dict[Path, Stop] = {}
+        self._turn = threading.Lock()
+        self._over = False
+
+    def make_way(self, path: Path) -> None:
+        """Break off work on a cache, for a run that wants it."""
+        with self._lock:
+            stop = self._at_work.get(path)
+        if stop:
+            stop.set("a run wants the cache")
+
+    def end(self) -> None:
+        """Break off all work, for good."""
+        with self._lock:
+            self._over = True
+            stops = list(self._at_work.values())
+        for stop in stops:
+            stop.set("shutdown")
+
+    def turn(self, used: Collection[str], backups: float) -> None:
+        """See to every cache; used names those that tasks have, by their keys."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            for path in sorted(self._caches.iterdir()):
+                self._see_to(path, used, backups)
+        finally:
+            self._turn.release()
+
+    def _see_to(self, path: Path, used: Collection[str], backups: float) -> None:
+        name = _CACHE.fullmatch(path.name)
+        if not name or self._over:
+            return
+        if name[2]:
+            self._leftover(path, name[1], name[3], backups)
+        elif name[1] not in used:
+            self._remove(path)
+        else:
+            self._tidy(path, backups)
+
+    def _leftover(
+        self, path: Path, key: str, broken: str | None, backups: float
+    ) -> None:
+        if broken and time.time() - int(broken) < backups:
+            return
+        with _at_once(self._caches / f"{key}.lock") as held:
+            if held is not None:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _remove(self, path: Path) -> None:
+        lock = path.with_name(path.name + ".lock")
+        with _at_once(lock) as held:
+            if held is not None:
+                shutil.rmtree(path, ignore_errors=True)
+                lock.unlink(missing_ok=True)
+
+    def _tidy(self, path: Path, backups: float) -> None:
+        stop = Stop()
+        with self._lock:
+            self._at_work[path] = stop
+            if self._over:
+                stop.set("shutdown")
+        limits = Limits(time.monotonic() + LONGEST, stop, RunLog(), low=True)
+        try:
+            with _at_once(path.with_name(path.name + ".lock")) as held:
+                if held is not None:
+                    tidy(Cache(self._git(path, held, limits)), backups)
+        except GitError:
+            return  # broken off, or broken: the next run sees to it
+        finally:
+            with self._lock:
+                del self._at_work[path]
+
+
+def tidy(cached: Cache, backups: float) -> None:
+    """Do what is due for one cache; raises GitError."""
+    _drop_old_pins(cached, time.time() - backups)
+    packs, loose = _packs(cached.path), _loose_refs(cached.path)
+    if loose > LOOSE:
+        cached.git.ask("pack-refs", "--all")
+    mark = cached.path / MARK
+    age = time.time() - (mark.stat().st_mtime if mark.exists() else 0)
+    if packs > PACKS_WHOLE or age > WEEK:
+        cached.git.ask("gc", "--quiet", "--prune=now")
+        mark.touch()
+    elif packs > PACKS_JOINED:
+        join_packs(cached)
+
+
+def join_packs(cached: Cache) -> None:
+    """Put the small packs together; cheap, whatever the size of the large ones."""
+    cached.git.ask("repack", "-d", "-q", "-l", "--geometric=2")
+
+
+def crowded(path: Path) -> bool:
+    """Whether a cache has so many packs that a run should not wait for the tidier."""
+    return _packs(path) > 4 * PACKS_WHOLE
+
+
+def _drop_old_pins(cached: Cache, before: float) -> None:
+    limit = time.strftime("%Y%m%dT%H%M%S", time.gmtime(before))
+    names = [
+        name
+        for name in cached.backups()
+        if (found := _STAMP.match(name)) and found[1] < limit
+    ]
+    if names:
+        lines = b"".join(b"delete " + os.fsencode(n) + b"\n" for n in names)
+        cached.git.ask("update-ref", "--stdin", stdin=lines)
+
+
+def _packs(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return sum(n.endswith(".pack") for n in os.listdir(path / "objects" / "pack"))
+    return 0
+
+
+def _loose_refs(path: Path) -> int:
+    return sum(len(names) for _, _, names in os.walk(path / "refs"))
+
+
+@contextlib.contextmanager
+def _at_once(path: Path) -> Iterator[int | None]:
+    held = lock_file(path)
+    try:
+        yield held
+    finally:
+        if held is not None:
+            os.close(held)
