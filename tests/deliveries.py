@@ -127,6 +127,8 @@ def gitea_like(provider):
     yield sent("created", "push", push(MAIN, Z), changes={MAIN: CREATED})
     yield sent("create", "create", short("main", "branch"), idle=COMES_WITH)
     yield sent("deleted", "delete", short("main", "branch"), changes={MAIN: DELETED})
+    if not gogs:
+        yield sent("tag", "push", push(TAG, Z), changes={TAG: CREATED})
     told = {"changes": {TAG: CREATED}} if gogs else {"idle": COMES_WITH}
     yield sent("create-tag", "create", short("v1.0", "tag"), **told)
     yield sent("full", "delete", short(MAIN, "branch"), changes={MAIN: DELETED})
@@ -210,6 +212,10 @@ def bitbucket_cloud():
     )
     wanted = {MAIN: UPDATED, "refs/heads/x/y": CREATED, TAG: DELETED}
     yield sent("several", "repo:push", three, changes=wanted)
+    tag = changed((None, end("tag", "v1.0", B)))
+    yield sent("tag", "repo:push", tag, changes={TAG: CREATED})
+    gone = changed((end("branch", "main", A), None))
+    yield sent("deleted", "repo:push", gone, changes={MAIN: DELETED})
     yield sent("none", "repo:push", changed(), everything=True)
     yield sent("merge", "pullrequest:fulfilled", {"pullrequest": {}}, idle=COMES_WITH)
 
@@ -238,6 +244,10 @@ def bitbucket_server():
     pushed = "repo:refs_changed"
     both = {"changes": [change(MAIN, A, B, "UPDATE"), change(TAG, Z, B, "ADD")]}
     yield sent("several", pushed, both, changes={MAIN: UPDATED, TAG: CREATED})
+    one = {"changes": [change(MAIN, A, B, "UPDATE")]}
+    yield sent("branch", pushed, one, changes={MAIN: UPDATED})
+    tag = {"changes": [change(TAG, Z, B, "ADD")]}
+    yield sent("tag", pushed, tag, changes={TAG: CREATED})
     gone = {"changes": [change(MAIN, A, Z, "DELETE")]}
     yield sent("deleted", pushed, gone, changes={MAIN: DELETED})
     yield sent("none", pushed, {"changes": []}, everything=True)
