@@ -28,6 +28,10 @@ class Refspec:
         """Whether it stands for any number of refs."""
         return "*" in self.src
 
+    def covers(self, target: str) -> bool:
+        """Whether a ref of the target is one that it writes."""
+        return _match(self.dst, target) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:

@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gms_hookd import cache, giturl, refspec
@@ -16,6 +16,7 @@ from gms_hookd.door import Doors, Trust
 from gms_hookd.git import Git, Limits, Stop, environment
 from gms_hookd.giterror import GitError, Kind
 from gms_hookd.giturl import GitUrl
+from gms_hookd.head import DefaultBranch
 from gms_hookd.intake import Intake
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.order import DOUBT, Order, Outcome, summarised
@@ -189,6 +190,7 @@ class _Run:
         self._cache = cached
         self._source = source
         self._target = target
+        self._default = DefaultBranch(selection, source, target)
         self._log = cached.git.limits.log
         self._known = {r: o.removeprefix(DOUBT) for r, o in order.known.items()}
         self._wanted: dict[str, Wanted] = {}
@@ -211,7 +213,7 @@ class _Run:
         outlet = Outlet(
             self._cache, self._target, self._label(), self._again, self._first(views)
         )
-        settled = outlet.settle(moves)
+        settled = self._follow_head(outlet.settle(moves), outlet, views)
         return self._outcome(settled, pins=outlet.pins)
 
     def probe(self) -> Outcome:
@@ -278,8 +280,26 @@ class _Run:
         """Name the branch that an empty target should see first, to make it default."""
         if views.target or len(self._wanted) < 2:
             return None
-        head = self._source.head()
-        return next((r for r, w in self._wanted.items() if w.source == head), None)
+        if not self._target.door.url.local:
+            self._log.line("note: the first branch pushed becomes the target's default")
+        return self._default.at_target(self._wanted)
+
+    def _follow_head(
+        self, moves: list[Move], outlet: Outlet, views: Views
+    ) -> list[Move]:
+        """Set HEAD of a local target; the old default branch can go only after that."""
+        ask = self._order.verify or not views.target
+        if not self._default.follow(moves, self._wanted, ask=ask):
+            return moves
+        kept = [m for m in moves if m.ref not in self._wanted and not m.acts]
+        if not self._order.task.prune or not kept:
+            return moves
+        gone = [
+            Move(m.ref, RefResult.DELETED, m.old, None)
+            for m in kept
+            if m.result is RefResult.UNCHANGED
+        ]
+        return [m for m in moves if m not in kept] + outlet.settle(gone)
 
     def _label(self) -> str:
         now = time.time()
@@ -289,13 +309,19 @@ class _Run:
     def _outcome(
         self, moves: Sequence[Move], guard: str = "", pins: Mapping[str, Pin] = EMPTY
     ) -> Outcome:
-        restore = [self._restore(m, pins[m.ref]) for m in moves if m.ref in pins]
+        kept = [m for m in moves if m.ref in pins and m.acts]
+        restore = [self._restore(m, pins[m.ref]) for m in kept]
+        commands = {pin[0]: pin[3] for pin in restore}
+        moves = [
+            replace(m, reason=f"to restore: {commands[m.ref]}")
+            if m.ref in commands
+            else m
+            for m in moves
+        ]
         outcome = summarised(self._order, moves, guard, restore)
         told = [m for m in moves if m.result is not RefResult.UNCHANGED]
         for move in (told or moves)[:TOLD]:
             self._log.line(_told(move))
-        for _, _, _, command in restore[:TOLD]:
-            self._log.line(f"to restore: {command}")
         if outcome.error_message:
             self._log.line(f"{outcome.status}: {outcome.error_message}")
         return outcome

@@ -121,3 +121,18 @@ def sshd(tmp_path_factory):
     host = SshHost(tmp_path_factory.mktemp("sshd"))
     yield host
     host.stop()
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Make an engine with settings; it is closed at the end."""
+    made = []
+
+    def make(environ=None, **settings):
+        settings = {"allow_protocols": ("https", "http", "ssh", "file")} | settings
+        made.append(Bench(tmp_path, environ, **settings))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.engine.close()

@@ -13,7 +13,6 @@ from gitkit import Bench, Repo, task
 from gms_hookd.model import RunStatus
 
 CANARY = "s3cr3t-c4n4ry/+=%"
-OPEN = ("https", "http", "ssh", "file")
 
 
 @dataclass
@@ -29,21 +28,6 @@ def secret(tmp_path):
     path = tmp_path / "secret"
     path.write_text(CANARY + "\n")
     return path
-
-
-@pytest.fixture
-def opened(tmp_path):
-    """Make an engine with settings; it is closed at the end."""
-    made = []
-
-    def make(environ=None, **settings):
-        settings = {"allow_protocols": OPEN} | settings
-        made.append(Bench(tmp_path, environ, **settings))
-        return made[-1]
-
-    yield make
-    for bench in made:
-        bench.engine.close()
 
 
 @pytest.fixture

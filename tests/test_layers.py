@@ -23,7 +23,7 @@ LAYERS = (
     {"tidy"},
     {"door"},
     {"remote"},
-    {"intake", "outlet"},
+    {"intake", "outlet", "head"},
     {"state", "listener", "live", "limits"},
     {"store", "forges"},
     {"config"},

@@ -243,3 +243,56 @@ def test_plan_names_every_ref_and_changes_nothing(source, target, bench):
         "refs/heads/a": RefResult.CREATED, "refs/heads/main": RefResult.UPDATED,
     }  # fmt: skip
     assert target.refs() == before
+
+
+def test_head_of_a_local_target_follows_the_default_branch(source, target, bench):
+    branches(source, "trunk")
+    it = task(source, target)
+    bench.sync(it)
+    assert target.head() == "refs/heads/main"
+    source.git("symbolic-ref", "HEAD", "refs/heads/trunk")
+    bench.sync(it)
+    assert target.head() == "refs/heads/trunk"
+
+
+def test_a_renamed_default_branch_is_renamed_at_a_local_target(source, target, bench):
+    it = task(source, target, prune=True)
+    bench.sync(it)
+    source.put({"refs/heads/trunk": source.tip()})
+    source.git("symbolic-ref", "HEAD", "refs/heads/trunk")
+    source.set(main=None)
+    outcome = bench.sync(it)
+    assert results(outcome)["refs/heads/main"] is RefResult.DELETED
+    assert (target.head(), set(target.refs())) == (
+        "refs/heads/trunk", {"refs/heads/trunk"},
+    )  # fmt: skip
+
+
+def test_one_branch_does_not_turn_the_head_of_a_target_that_has_one(
+    source, target, bench
+):
+    target.commit("main")
+    branches(source, "dev")
+    source.git("symbolic-ref", "HEAD", "refs/heads/dev")
+    bench.sync(task(source, target, "dev:dev"))
+    assert target.head() == "refs/heads/main"
+
+
+def test_one_branch_becomes_the_default_of_an_empty_target(source, target, bench):
+    bench.sync(task(source, target, "main:release"))
+    assert target.head() == "refs/heads/release"
+
+
+def test_a_default_branch_that_cannot_be_deleted_is_kept_and_said_so(
+    source, target, bench, http_host, opened
+):
+    branches(source, "a", "trunk")
+    it = task(source, http_host.url(target), prune=True)
+    bench = opened()
+    bench.sync(it)
+    source.git("symbolic-ref", "HEAD", "refs/heads/trunk")
+    source.set(main=None)
+    outcome = bench.sync(it)
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+    [kept] = [r for r in outcome.refs if r.ref == "refs/heads/main"]
+    assert kept.reason == "kept: it is the target's default branch"

@@ -1,0 +1,72 @@
+"""Default branches: which one a source has, and that a local target has the same."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from gms_hookd.cache import Cache
+from gms_hookd.model import RefResult
+from gms_hookd.plan import Move
+from gms_hookd.refspec import Selection, Wanted
+from gms_hookd.remote import Remote
+
+POINTS = "ref: "
+
+
+class DefaultBranch:
+    """The default branch of one task's source and target, asked for when needed."""
+
+    def __init__(self, selection: Selection, source: Remote, target: Remote) -> None:
+        self._selection = selection
+        self._source = source
+        self._target = target
+        self._asked = False
+        self._name: str | None = None
+
+    def at_target(self, wanted: Mapping[str, Wanted]) -> str | None:
+        """Name the target's ref that the source's default branch goes to."""
+        if not self._asked:
+            self._asked = True
+            self._name = _local_head(self._source) or self._source.head()
+        found = (ref for ref, w in wanted.items() if w.source == self._name)
+        return next(found, None)
+
+    def follow(
+        self, moves: Iterable[Move], wanted: Mapping[str, Wanted], *, ask: bool
+    ) -> bool:
+        """Let a local bare target's HEAD follow the source's; True if it was changed.
+
+        Where the source is not local it is asked only if there is reason to.
+        """
+        there = _local_head(self._target)
+        if there is None or not (ask or self._source.door.url.local or _moved(moves)):
+            return False
+        name = self.at_target(wanted)
+        if name is None or name == there or not self._may_set(name, there):
+            return False
+        git = replace(self._target.git, gitdir=Path(self._target.door.url.path))
+        if Cache(git).ref(name) is None:
+            return False
+        git.ask("symbolic-ref", "HEAD", name, quiet=False)
+        return True
+
+    def _may_set(self, name: str, there: str) -> bool:
+        """Whether the task speaks for the whole target, or nobody has spoken yet."""
+        git = replace(self._target.git, gitdir=Path(self._target.door.url.path))
+        whole = any(spec.glob and spec.covers(name) for spec in self._selection.specs)
+        return whole or Cache(git).ref(there) is None
+
+
+def _moved(moves: Iterable[Move]) -> bool:
+    return any(m.result in (RefResult.CREATED, RefResult.DELETED) for m in moves)
+
+
+def _local_head(remote: Remote) -> str | None:
+    """Read HEAD of a bare repository on this machine."""
+    if not remote.door.url.local:
+        return None
+    try:
+        text = (Path(remote.door.url.path) / "HEAD").read_text(errors="replace")
+    except OSError:
+        return None
+    return text.removeprefix(POINTS).strip() if text.startswith(POINTS) else None
