@@ -1,0 +1,418 @@
+"""What the daemon survives: kills, full disks, broken files, rivals, signals."""
+
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing, suppress
+
+import pytest
+from process import PAUSE, SECRET, Daemon, ask, run_number
+
+ROUNDS = int(os.environ.get("GMS_HOOKD_KILL_ROUNDS", "10"))
+GIT = shutil.which("git")
+
+
+def git(*arguments, cwd=None):
+    done = subprocess.run(
+        [GIT, "-c", "user.name=t", "-c", "user.email=t@t", *arguments],
+        cwd=cwd,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
+def commit(repository, text):
+    """Put one more commit on main of a bare repository; returns its id."""
+    tree = git("hash-object", "-t", "tree", "-w", "/dev/null", cwd=repository)
+    parent = git(
+        "for-each-ref", "--format=%(objectname)", "refs/heads/main", cwd=repository
+    )
+    above = ["-p", parent] if parent else []
+    made = git("commit-tree", tree, *above, "-m", text, cwd=repository)
+    git("update-ref", "refs/heads/main", made, cwd=repository)
+    return made
+
+
+def tip(repository):
+    return git("rev-parse", "refs/heads/main", cwd=repository)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Make a source with one commit and an empty target; returns their paths."""
+
+    def make(name="one"):
+        source, target = (
+            tmp_path / f"{name}-source.git",
+            tmp_path / f"{name}-target.git",
+        )
+        for repository in (source, target):
+            git("init", "-q", "--bare", "-b", "main", str(repository))
+        commit(source, "first")
+        return source, target
+
+    return make
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    (tmp_path / "home").mkdir()
+    made = Daemon(tmp_path / "home")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def gate(tmp_path, daemon):
+    """Put a git first in the daemon's PATH which fetches only through the gate.
+
+    Opening the gate for writing waits until a fetch stands there.
+    """
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    os.mkfifo(folder / "gate")
+    (folder / "git").write_text(
+        f'#!/bin/sh\ncase " $* " in *" fetch "*) read -r _ <{folder}/gate ;; esac\n'
+        f'exec {GIT} "$@"\n'
+    )
+    (folder / "git").chmod(0o755)
+    daemon.environ["PATH"] = f"{folder}:{os.environ['PATH']}"
+    return folder / "gate"
+
+
+def sound(state):
+    """Check what holds of every store, whatever happened to its process."""
+    with closing(sqlite3.connect(state / "gms-hookd.db")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        for status in ("queued", "running"):
+            many = (
+                "SELECT task_id FROM runs WHERE status=? GROUP BY 1 HAVING COUNT(*)>1"
+            )
+            assert db.execute(many, (status,)).fetchall() == []
+
+
+class Producer(threading.Thread):
+    """Triggers the tasks in turn, for as long as somebody answers; keeps the runs."""
+
+    def __init__(self, daemon, tasks):
+        super().__init__()
+        self.daemon_process = daemon
+        self.tasks = tasks
+        self.runs = []
+        self.others = []
+        self.begun = threading.Event()
+
+    def run(self):
+        with suppress(OSError, EOFError):
+            while True:
+                for task in self.tasks:
+                    self.post(task)
+
+    def post(self, task):
+        status, headers, _ = self.daemon_process.trigger(task)
+        if status == 200:
+            self.runs.append(run_number(headers))
+        else:
+            self.others.append(status)
+        self.begun.set()
+
+
+def test_every_accepted_trigger_has_its_run_after_kills_at_random_moments(daemon, pair):
+    moments = random.Random(20)
+    daemon.start()
+    pairs = [pair(str(i)) for i in range(4)]
+    tasks = [daemon.add_task(f"task{i}", *both) for i, both in enumerate(pairs)]
+    accepted = set()
+    for number in range(ROUNDS):
+        commit(pairs[number % 4][0], f"round {number}")
+        producer = Producer(daemon, tasks)
+        producer.start()
+        assert producer.begun.wait(60)
+        PAUSE.wait(
+            moments.uniform(0, 0.5)
+        )  # the moment itself, not a wait for anything
+        daemon.kill()
+        producer.join()
+        assert producer.others == []
+        accepted.update(producer.runs)
+        sound(daemon.state)
+        daemon.start()
+    assert accepted
+    for run in accepted:
+        assert daemon.ended(run)["status"] == "success", daemon.run(run)
+    assert [tip(target) for _, target in pairs] == [tip(source) for source, _ in pairs]
+
+
+def test_a_run_cut_off_by_a_kill_finishes_as_its_second_attempt(daemon, pair, gate):
+    source, target = pair()
+    daemon.start()
+    task = daemon.add_task("one", source, target)
+    run = run_number(daemon.trigger(task)[1])
+    with gate.open("w"):
+        daemon.kill()
+    daemon.start()
+    gate.write_text("go\n")
+    assert (daemon.ended(run)["status"], daemon.run(run)["attempt"]) == ("success", 2)
+    assert tip(target) == tip(source)
+
+
+def test_a_second_daemon_on_the_same_state_exits_with_75(daemon):
+    daemon.start()
+    second = subprocess.run(
+        [*daemon.command, "serve", "--config", daemon.config, "--state", daemon.state],
+        env=daemon.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 75
+    assert "Traceback" not in second.stderr
+    assert daemon.api("GET", "tasks") == []
+
+
+def test_sigterm_lets_a_running_sync_end_and_exits_with_0(daemon, pair, gate):
+    source, target = pair()
+    daemon.start()
+    run = run_number(daemon.trigger(daemon.add_task("one", source, target))[1])
+    with gate.open("w") as passage:
+        daemon.signal(signal.SIGTERM)
+        daemon.told("STOPPING=1")
+        passage.write("go\n")
+    assert daemon.wait() == 0
+    assert tip(target) == tip(source)
+    daemon.start()
+    assert (daemon.run(run)["status"], daemon.run(run)["attempt"]) == ("success", 1)
+
+
+def test_a_second_sigterm_requeues_what_runs_and_exits_with_0(daemon, pair, gate):
+    source, target = pair()
+    daemon.start()
+    run = run_number(daemon.trigger(daemon.add_task("one", source, target))[1])
+    with gate.open("w"):
+        daemon.signal(signal.SIGTERM)
+        daemon.told("STOPPING=1")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+    daemon.start()
+    gate.write_text("go\n")
+    assert daemon.ended(run)["status"] == "success"
+    assert tip(target) == tip(source)
+
+
+def test_sighup_takes_a_changed_secret_over(daemon, pair):
+    daemon.start()
+    task = daemon.add_task("one", *pair())
+    daemon.configure(secret="another-secret")
+    daemon.signal(signal.SIGHUP)
+    assert any(x.startswith("MONOTONIC_USEC=") for x in daemon.told("RELOADING=1"))
+    daemon.told("READY=1")
+    assert daemon.trigger(task)[0] == 401
+    assert daemon.trigger(task, secret="another-secret")[0] == 200
+
+
+def test_sighup_with_a_broken_file_changes_nothing_and_says_so(daemon, pair):
+    daemon.start()
+    task = daemon.add_task("one", *pair())
+    daemon.configure(text="[server\nno toml", secret="another-secret")
+    daemon.signal(signal.SIGHUP)
+    daemon.told("RELOADING=1")
+    daemon.told("READY=1")
+    assert daemon.trigger(task)[0] == 200
+    assert re.search(r"ERROR .*reload.*config\.toml", daemon.log())
+
+
+def test_a_hundred_reloads_leave_no_descriptor_behind(daemon):
+    def reload():
+        daemon.signal(signal.SIGHUP)
+        daemon.told("READY=1")
+
+    def descriptors():
+        return len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
+
+    daemon.start()
+    reload()
+    before = descriptors()
+    for _ in range(100):
+        reload()
+    assert descriptors() <= before
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no right to mount: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(path):
+    block = bytes(1 << 16)
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(block):
+            pass
+
+
+def test_a_full_disk_is_503_and_nothing_else_until_there_is_room(
+    daemon, pair, small_disk
+):
+    daemon.state = small_disk / "state"
+    daemon.start()
+    task = daemon.add_task("one", *pair())
+    fill(small_disk / "filler")
+    answers = {daemon.trigger(task)[0] for _ in range(50)}
+    while 503 not in answers:
+        fill(small_disk / f"filler{len(answers)}")
+        answers = {daemon.trigger(task)[0] for _ in range(50)}
+    status, headers, _ = daemon.trigger(task)
+    assert (status, int(headers["Retry-After"]) > 0) == (503, True)
+    for filler in small_disk.glob("filler*"):
+        filler.unlink()
+    daemon.until(lambda: daemon.trigger(task)[0] == 200)
+    assert daemon.process.poll() is None
+    daemon.kill()
+    sound(daemon.state)
+
+
+@pytest.mark.parametrize(
+    ("pragma", "word"),
+    [("user_version=9999", "newer"), ("application_id=1", "not")],
+    ids=["newer", "foreign"],
+)
+def test_a_store_that_is_not_ours_is_refused_and_untouched(daemon, pragma, word):
+    daemon.start()
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    file = daemon.state / "gms-hookd.db"
+    with closing(sqlite3.connect(file)) as db:
+        db.execute(f"PRAGMA {pragma}")
+        db.commit()
+    before = hashlib.sha256(file.read_bytes()).hexdigest()
+    daemon.spawn()
+    assert daemon.wait() in (1, 2)
+    assert word in daemon.log().splitlines()[-1]
+    assert "Traceback" not in daemon.log()
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == before
+
+
+def test_the_watchdog_is_fed_while_the_daemon_works(daemon):
+    daemon.start(WATCHDOG_USEC="300000")
+    for _ in range(3):
+        daemon.told("WATCHDOG=1")
+
+
+def test_no_secret_is_left_in_the_log_or_the_state(daemon, pair):
+    daemon.start()
+    task = daemon.add_task("one", *pair())
+    daemon.trigger(task)
+    daemon.trigger(task, secret="wrong")
+    daemon.signal(signal.SIGTERM)
+    daemon.wait()
+    for path in (*daemon.state.rglob("*"), daemon.home / "log"):
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+
+
+ACTIVATED = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3, inheritable=True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execv(sys.executable, [sys.executable, "-m", "gms_hookd", *sys.argv[2:]])
+"""
+
+
+def test_a_restart_behind_a_passed_socket_loses_no_trigger(daemon, pair):
+    """The manager keeps the socket: who connects during the restart waits."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(daemon.socket))
+        listening.listen(64)
+        os.set_inheritable(listening.fileno(), True)
+        daemon.config.write_text(f'[webhook]\nsecret = "{SECRET}"\nrate_limit = 0\n')
+        daemon.command = (sys.executable, "-c", ACTIVATED, str(listening.fileno()))
+        daemon.spawn_options = {"pass_fds": [listening.fileno()]}
+        daemon.start()
+        task = daemon.add_task("one", *pair())
+        stop, answers = threading.Event(), []
+
+        def post():
+            while not stop.is_set():
+                answers.append(daemon.trigger(task)[0])
+
+        producer = threading.Thread(target=post)
+        producer.start()
+        for enough in (5, 10, 15):
+            daemon.until(lambda enough=enough: len(answers) > enough)
+            daemon.signal(signal.SIGTERM)
+            assert daemon.wait() == 0
+            daemon.start()
+        stop.set()
+        producer.join()
+        assert set(answers) == {200}
+
+
+@pytest.fixture
+def traced(tmp_path, daemon):
+    """Run the daemon under strace; returns what gives the calls made so far."""
+    strace = shutil.which("strace")
+    if not strace:
+        pytest.skip("no strace here")
+    calls = tmp_path / "calls"
+    wanted = "trace=fdatasync,fsync,sendto,sendmsg,write,writev"
+    daemon.command = (
+        strace,
+        "-f",
+        "-y",
+        "-s",
+        "64",
+        "-o",
+        calls,
+        "-e",
+        wanted,
+        *daemon.command,
+    )
+    return lambda: calls.read_text().splitlines()
+
+
+def test_the_wal_is_synced_before_the_answer_leaves(daemon, pair, traced):
+    daemon.start()
+    task = daemon.add_task("one", *pair())
+    before = len(traced())
+    assert daemon.trigger(task)[0] == 200
+    calls = daemon.until(lambda: answered(traced()[before:]))
+    synced = [i for i, call in enumerate(calls) if is_sync(call)]
+    assert synced
+    assert synced[0] < len(calls) - 1
+
+
+def is_sync(call):
+    return re.search(r"\b(fdatasync|fsync)\(\d+<[^>]*gms-hookd\.db-wal>", call)
+
+
+def answered(calls):
+    """Return the calls up to the answer, once it is there."""
+    ends = [i for i, call in enumerate(calls) if '"HTTP/1.1 200 ' in call]
+    return calls[: ends[0] + 1] if ends else None
+
+
+def test_a_client_that_is_gone_is_no_event_for_the_others(daemon, pair):
+    daemon.start()
+    task = daemon.add_task("one", *pair())
+    for _ in range(20):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as gone:
+            gone.connect(str(daemon.socket))
+            gone.sendall(b"POST /api/webhooks/task-sync HTTP/1.1\r\nHost: x\r\n")
+    assert daemon.trigger(task)[0] == 200
+    assert ask(daemon.socket, "GET", "/healthz")[0] == 200
+    assert "Traceback" not in daemon.log()
