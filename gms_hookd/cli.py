@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NoReturn, TextIO
 
-from gms_hookd import __version__, commands, config, render, values
+from gms_hookd import __version__, commands, config, hookcommands, render, values
 from gms_hookd.client import ClientError, RefusedError
 from gms_hookd.commands import Failure, Session
 from gms_hookd.config import ConfigError
@@ -190,6 +190,21 @@ def run_list(parser: argparse.ArgumentParser) -> None:
     as_json(parser)
 
 
+def hook(parser: argparse.ArgumentParser) -> None:
+    """Take one hook."""
+    parser.add_argument("name", metavar="NAME", help="of the hook")
+
+
+def hook_test(parser: argparse.ArgumentParser) -> None:
+    """Take a hook, and what the push shall be about."""
+    hook(parser)
+    parser.add_argument(
+        "--task", metavar="TASK", help="push to its source, and sync it"
+    )
+    parser.add_argument("--url", help="of the hook; default: this machine's daemon")
+    as_json(parser)
+
+
 def delivery_list(parser: argparse.ArgumentParser) -> None:
     """Take which deliveries to list."""
     parser.add_argument("--hook", metavar="H", help="name of the hook")
@@ -227,6 +242,7 @@ DESCRIPTION = "Signed webhooks become finished git syncs. TASK is an id or a nam
 GROUPS = {
     "task": "what to sync",
     "run": "executions of tasks",
+    "hook": "where forges report pushes",
     "delivery": "requests to the hooks",
 }
 COMMANDS: dict[tuple[str, ...], Command] = {
@@ -250,6 +266,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("run", "cancel"): Command(commands.run_cancel, number, "end a run"),
     ("delivery", "list"): Command(commands.delivery_list, delivery_list, "the newest"),
     ("delivery", "show"): Command(commands.delivery_show, both(number, as_json), "one"),
+    ("hook", "list"): Command(hookcommands.hook_list, as_json, "what to enter where"),
+    ("hook", "secret"): Command(hookcommands.hook_secret, hook, "make a random secret"),
+    ("hook", "test"): Command(hookcommands.hook_test, hook_test, "send a signed push"),
     ("backup",): Command(commands.backup, backup, "a consistent copy of the store"),
 }  # fmt: skip
 

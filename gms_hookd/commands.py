@@ -30,7 +30,7 @@ from gms_hookd.store import StoreError
 from gms_hookd.watch import Screen, follow
 
 Args = SimpleNamespace
-HOOK = "/api/webhooks/task-sync"
+HOOKS = "/api/webhooks/"
 SLOW = 3600.0
 
 
@@ -349,7 +349,7 @@ def trigger(session: Session, args: Args) -> int:
     settings = session.config()
     secret = _secret(settings)
     body = b'{"task_id": %d}' % _trigger_id(session, args.task)
-    url = _waiting(args.url or _own_url(settings), args.wait)
+    url = _waiting(args.url or own_url(settings, settings.webhook.name), args.wait)
     patience = client.PATIENCE + (args.wait or 0)
     posted = client.post_signed(url, body, signature.sign(secret, body), patience)
     return _answered(session, args, posted)
@@ -362,16 +362,16 @@ def _trigger_id(session: Session, task: str) -> int:
         return int(get(api, "task", **by)["id"])
 
 
-def _own_url(settings: Config) -> str:
-    """Return the hook's URL on this machine, by the first address we listen on."""
+def own_url(settings: Config, hook: str) -> str:
+    """Return a hook's URL on this machine, by the first address we listen on."""
     spec = settings.server.listen[0]
     if spec.startswith("unix:"):
-        return f"{spec}:{HOOK}"
+        return f"{spec}:{HOOKS}{hook}"
     host, _, port = spec.rpartition(":")
     if host in ("", "*", "0.0.0.0", "[::]"):  # noqa: S104 - not bound
         host = "localhost"
     scheme = "https" if settings.server.tls_cert else "http"
-    return f"{scheme}://{host}:{port}{HOOK}"
+    return f"{scheme}://{host}:{port}{HOOKS}{hook}"
 
 
 def _waiting(url: str, seconds: int | None) -> str:

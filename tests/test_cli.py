@@ -18,6 +18,7 @@ import pytest
 from gitkit import Repo
 
 from gms_hookd import __version__, cli, client
+from gms_hookd.forges.table import FORGES
 from gms_hookd.state import State, control_socket
 
 ROOT = Path(__file__).parent.parent
@@ -154,7 +155,7 @@ def test_the_commands_are_those_of_the_contract():
         "task add", "task list", "task show", "task set", "task enable",
         "task disable", "task remove", "task sync",
         "run list", "run show", "run log", "run retry", "run cancel",
-        "delivery list", "delivery show",
+        "delivery list", "delivery show", "hook list", "hook secret", "hook test",
     }  # fmt: skip
 
 
@@ -167,7 +168,7 @@ def test_the_commands_are_those_of_the_contract():
         ("run", "list", "--limit", "0"), ("trigger", "1", "--wait", "301"),
         ("task", "set", "1"), ("task", "set", "1", "color=red"),
         ("task", "sync", "1", "--yes", "--dry-run"), ("serve", "--listen"),
-        ("backup",), ("delivery", "show", "1e3"),
+        ("backup",), ("delivery", "show", "1e3"), ("hook", "test"), ("hook", "secret"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_one_line_and_status_2(no, words):
@@ -431,3 +432,56 @@ def test_a_reader_that_goes_away_is_no_traceback(task):
 def test_an_unforeseen_error_is_one_line(no):
     status, line = no("task", "list", "--state", "/tmp/\0")
     assert (status, "unexpected ValueError" in line) == (1, True)
+
+
+WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+
+
+@pytest.fixture
+def hooks(environ):
+    """Configure a hook of every provider."""
+    tables = (f"[hooks.{p}]\nsecret = '{WHSEC}'\ntasks = ['mirror']\n" for p in FORGES)
+    environ.write_text(environ.read_text() + "".join(tables))
+
+
+def test_the_list_of_hooks_says_what_to_enter_where_and_no_secret(hooks, ok):
+    listed = json.loads(ok("hook", "list", "--json"))
+    assert [hook["name"] for hook in listed] == ["task-sync", *FORGES]
+    github = listed[1]
+    assert github == {
+        "name": "github", "provider": "github", "scheme": "signature",
+        "url": "http://127.0.0.1:38080/api/webhooks/github", "secret_place": "Secret",
+        "events": "Just the push event", "tasks": ["mirror"], "last_delivery": None,
+    }  # fmt: skip
+    text = ok("hook", "list")
+    assert "no delivery yet" in text
+    assert "?key=SECRET" in text
+    assert WHSEC not in text + json.dumps(listed)
+    assert SECRET not in text + json.dumps(listed)
+
+
+def test_a_hook_gets_a_long_random_secret_of_the_form_it_needs(hooks, ok):
+    first, second = ok("hook", "secret", "github"), ok("hook", "secret", "github")
+    assert first != second
+    assert re.fullmatch(r"[\w-]{43}\n", first)
+    assert re.fullmatch(r"whsec_[\w/+]{43}=\n", ok("hook", "secret", "svix"))
+    assert re.fullmatch(r"[\w-]{43}\n", ok("hook", "secret", "not-configured-yet"))
+
+
+def test_a_test_delivery_of_every_hook_passes_the_real_socket(hooks, daemon, ok, task):
+    url = daemon.url.removesuffix("task-sync")
+    for provider in FORGES:
+        told = ok("hook", "test", provider, "--url", url + provider)
+        assert told.startswith("delivery ")
+        told = json.loads(ok("hook", "test", provider, "--task", "mirror", "--json"))
+        assert told["task_ids"] == [1], provider
+    listed = json.loads(ok("hook", "list", "--json"))
+    assert all(hook["last_delivery"]["task_ids"] == [1] for hook in listed[1:])
+
+
+def test_a_test_delivery_that_is_refused_is_status_1(hooks, daemon, no, environ):
+    text = environ.read_text().replace(WHSEC, WHSEC[:-4] + "AAAA")
+    environ.write_text(text)
+    status, said = no("hook", "test", "github")
+    assert (status, "answered 401: missing or wrong signature" in said) == (1, True)
+    assert "no hook 'nope'" in no("hook", "test", "nope")[1]

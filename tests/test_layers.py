@@ -38,6 +38,7 @@ LAYERS = (
     {"daemon", "render", "values"},
     {"check", "demo", "watch"},
     {"commands"},
+    {"hookcommands"},
     {"cli"},
     {"__main__"},
 )  # fmt: skip

@@ -1,0 +1,187 @@
+"""The commands about hooks: what to enter at the forge, a secret, a test delivery."""
+
+import base64
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gms_hookd import client, render
+from gms_hookd.client import Api, get
+from gms_hookd.commands import Args, Failure, Session, api_of, own_url, which
+from gms_hookd.config import Config, HookConfig
+from gms_hookd.forges.base import Forge
+from gms_hookd.forges.proof import Scheme
+from gms_hookd.forges.table import FORGES, default_scheme, scheme_of
+from gms_hookd.render import Look
+
+NOWHERE = "https://example.invalid/gms-hookd/test.git"
+ANY_SECRET = ("0" * 64,)
+GMS_EVENTS = "(a POST of `{'task_id': N}`)"
+GMS_PLACE = "signs the body: X-Hub-Signature-256"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One configured hook of a forge, with its one scheme."""
+
+    settings: HookConfig
+    forge: Forge
+    scheme_name: str
+    scheme: Scheme
+
+
+def hook_of(settings: HookConfig) -> Hook:
+    """Find forge and scheme of a hook's settings, which were checked when read."""
+    known = settings.secrets or ANY_SECRET
+    provider = settings.provider
+    scheme = scheme_of(provider, settings.scheme, known, settings.options)
+    name = settings.scheme or default_scheme(provider, known)
+    return Hook(settings, FORGES[provider], name, scheme)
+
+
+def hook_list(session: Session, args: Args) -> int:
+    """List the hooks with what to enter at the forge, and their last delivery."""
+    settings = session.config()
+    with api_of(session) as api:
+        found = [
+            {**told, "last_delivery": _last(api, told["name"])}
+            for told in _told(settings)
+        ]
+    return session.show(args, found, hooks)
+
+
+def _told(settings: Config) -> list[dict[str, Any]]:
+    own = {
+        "name": settings.webhook.name,
+        "provider": settings.webhook.provider,
+        "scheme": "signature",
+        "url": own_url(settings, settings.webhook.name),
+        "secret_place": GMS_PLACE,
+        "events": GMS_EVENTS,
+        "tasks": None,
+    }
+    return [own, *(_entry(settings, hook_of(hook)) for hook in settings.hooks)]
+
+
+def _entry(settings: Config, hook: Hook) -> dict[str, Any]:
+    named = hook.settings.tasks
+    return {
+        "name": hook.settings.name,
+        "provider": hook.settings.provider,
+        "scheme": hook.scheme_name,
+        "url": own_url(settings, hook.settings.name),
+        "secret_place": hook.scheme.place,
+        "events": hook.forge.EVENTS,
+        "tasks": None if named is None else list(named),
+    }
+
+
+def _last(api: Api, name: str) -> Any:
+    return next(iter(get(api, "deliveries", hook=name, limit=1)), None)
+
+
+def hooks(found: list[dict[str, Any]], look: Look) -> str:
+    """Write the list for people: one block for each hook."""
+    return "\n\n".join(_block(hook, look) for hook in found)
+
+
+def _block(hook: Mapping[str, Any], look: Look) -> str:
+    return render.record(
+        [
+            ("hook", f"{hook['name']} ({hook['provider']}, {hook['scheme']})"),
+            ("url", hook["url"]),
+            ("secret", hook["secret_place"]),
+            ("events", hook["events"]),
+            ("tasks", hook["tasks"] and ", ".join(map(str, hook["tasks"]))),
+            ("last", _came(hook["last_delivery"])),
+        ]
+    )
+
+
+def _came(last: Mapping[str, Any] | None) -> str:
+    if last is None:
+        return "no delivery yet"
+    return f"{render.when(last['received_at'])} {last['status']} {last['reason']}"
+
+
+def hook_secret(session: Session, args: Args) -> int:
+    """Print a new random secret, of the form that the hook's scheme needs."""
+    settings = session.config()
+    found = [hook for hook in settings.hooks if hook.name == args.name]
+    session.say(new_secret(_wants_key(found[0] if found else None, args.name)))
+    if session.out.isatty():
+        session.say(f"\nEnter it at the sender, and put it under [hooks.{args.name}]")
+        session.say("in a file that only the service can read: secret_file = ...")
+    return 0
+
+
+def _wants_key(hook: HookConfig | None, name: str) -> bool:
+    """Tell whether the scheme takes base64 behind `whsec_`."""
+    if hook is None:
+        return name in {"standard-webhooks", "svix"}
+    return hook.provider in {"standard-webhooks", "svix"} or hook.scheme == "signing"
+
+
+def new_secret(key: bool) -> str:
+    """Make a secret of 32 random bytes, fit for a URL; or a Standard Webhooks key."""
+    if key:
+        return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    return secrets.token_urlsafe(32)
+
+
+def hook_test(session: Session, args: Args) -> int:
+    """Send a correctly signed push to a hook; print what it was answered with."""
+    settings = session.config()
+    hook = _named(settings, args.name)
+    source, ref = _about(session, args.task)
+    sample = hook.forge.sample(source, ref)
+    body = json.dumps(sample.payload).encode()
+    proof = hook.scheme.sign(body, hook.settings.secrets[0], time.time())
+    url = args.url or own_url(settings, args.name)
+    if proof.key:
+        url += f"{'&' if '?' in url else '?'}key={proof.key}"
+    headers = {**client.JSON_HEADERS, **sample.headers, **proof.headers}
+    posted = client.send(url, proof.body or body, _wire(headers), client.PATIENCE)
+    return _answered(session, args, posted)
+
+
+def _named(settings: Config, name: str) -> Hook:
+    found = [hook for hook in settings.hooks if hook.name == name]
+    if not found:
+        known = ", ".join(hook.name for hook in settings.hooks) or "none is configured"
+        raise Failure(f"no hook {name!r} in the configuration: {known}")
+    if not found[0].secrets:
+        raise Failure(f"hooks.{name}.secret: none is configured")
+    return hook_of(found[0])
+
+
+def _about(session: Session, task: str | None) -> tuple[str, str]:
+    """Return the repository and the ref that the test push is about."""
+    if task is None:
+        return NOWHERE, "refs/heads/main"
+    with api_of(session) as api:
+        found = get(api, "task", **which(task))
+    branch = found["source_branch"] or "main"
+    return found["source"], f"refs/heads/{branch}"
+
+
+def _wire(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers whose UTF-8 bytes HTTP sends as they are."""
+    return {name: text.encode().decode("latin-1") for name, text in headers.items()}
+
+
+def _answered(session: Session, args: Args, posted: client.Posted) -> int:
+    answer = posted.body if isinstance(posted.body, dict) else {}
+    if posted.status != 200 or "delivery_id" not in answer:
+        said = answer.get("error") or posted.text.strip() or "nothing"
+        raise Failure(f"answered {posted.status}: {render.safe(str(said))[:300]}")
+    return session.show(args, answer, _accepted)
+
+
+def _accepted(answer: Mapping[str, Any], look: Look) -> str:
+    runs = ", ".join(f"run {number}" for number in answer["run_ids"])
+    told = f"delivery {answer['delivery_id']}: {answer['message']}"
+    return render.safe(f"{told}: {runs}" if runs else told)
