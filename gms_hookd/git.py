@@ -152,6 +152,8 @@ class Done:
         said = telling_line(self.err) or f"exit status {self.status}"
         if kind is self.ended:
             said = f"ended: {kind}"
+        if kind is Kind.MISSING:
+            said += " (missing, or no access)"
         return GitError(kind, one_line(f"git {what}: {said}"), self.err)
 
     @property

@@ -1,6 +1,6 @@
 """What a sync is asked to do, and what it answers: the values of the engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gms_hookd.model import Ref, RefResult, RunStatus, Task
@@ -48,9 +48,14 @@ def summarised(
     order: Order,
     moves: Sequence[Move],
     guard: str,
-    pinned: Sequence[tuple[str, str, str, str]],
+    pinned: Sequence[tuple[str, str, str, str]] = (),
+    gone: Collection[str] = (),
 ) -> Outcome:
-    """Draw the sum of a run from what became of each ref."""
+    """Draw the sum of a run from what became of each ref.
+
+    gone names what was pushed once and is no longer at the target.
+    """
+    before = {r: o for r, o in order.known.items() if r not in gone}
     status = _status(moves, guard)
     return Outcome(
         status,
@@ -58,7 +63,7 @@ def summarised(
         commit_range="" if guard else commit_range(moves),
         error_message="" if status is RunStatus.SUCCESS else _message(moves, guard),
         transient=status is RunStatus.FAILED and any(m.transient for m in moves),
-        known=order.known if guard else remembered(order.known, moves),
+        known=order.known if guard else remembered(before, moves),
         pinned=tuple(pinned),
     )
 

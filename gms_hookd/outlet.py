@@ -15,7 +15,7 @@ AFTERMATH = 15.0  # seconds to find out what became of a push that was cut off
 UNSURE = (Kind.TIMEOUT, Kind.NETWORK, Kind.SIGNAL, Kind.OTHER, Kind.DISK, Kind.SIZE)
 LOST = (RefResult.FORCED, RefResult.DELETED)
 
-Again = Callable[[Remote], tuple[Move, ...]]
+Again = Callable[[], tuple[Move, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Outlet:
             return []
         self._log.line("the target is not as expected: reading it again")
         tried = {m.ref: m for m in unsure}
-        anew = {m.ref: m for m in self._again(self._target) if m.ref in tried}
+        anew = {m.ref: m for m in self._again() if m.ref in tried}
         open_ = []
         for ref, move in tried.items():
             now = anew.get(ref) or replace(move, result=RefResult.UNCHANGED)

@@ -59,6 +59,9 @@ class Remote:
         )
         if done.failed:
             raise self._error(done, "fetch")
+        if "shallow roots are not allowed" in done.err:  # and yet the status is 0
+            message = "git fetch: the repository is a shallow clone: complete it first"
+            raise GitError(Kind.CONFIG, message)
 
     def within(self, deadline: float) -> "Remote":
         """Give it another end of time (time.monotonic)."""

@@ -195,11 +195,12 @@ class _Run:
         self._known = {r: o.removeprefix(DOUBT) for r, o in order.known.items()}
         self._wanted: dict[str, Wanted] = {}
         self._empty = False
+        self._gone: set[str] = set()
 
     def plan(self) -> Outcome:
         """Class every ref against the target as it is now."""
         self._take_in()
-        views = self._views(self._target.refs())
+        views = self._views(self._read())
         moves = self._decide(views)
         return self._outcome(moves, held(moves, views))
 
@@ -255,7 +256,7 @@ class _Run:
             moves = self._decide(views)
             if all(m.result is not RefResult.REJECTED for m in moves):
                 return views, moves
-        views = self._views(self._target.refs())
+        views = self._views(self._read())
         return views, self._decide(views)
 
     def _trusts_memory(self) -> bool:
@@ -265,8 +266,13 @@ class _Run:
         known = order.known
         return not any(known.get(ref, "").startswith(DOUBT) for ref in self._wanted)
 
-    def _again(self, target: Remote) -> tuple[Move, ...]:
-        return self._decide(self._views(target.refs()))
+    def _read(self) -> dict[str, str]:
+        found = self._target.refs()
+        self._gone = self._known.keys() - found.keys()
+        return found
+
+    def _again(self) -> tuple[Move, ...]:
+        return self._decide(self._views(self._read()))
 
     def _views(self, target: Mapping[str, str]) -> Views:
         prune = self._order.task.prune
@@ -318,7 +324,7 @@ class _Run:
             else m
             for m in moves
         ]
-        outcome = summarised(self._order, moves, guard, restore)
+        outcome = summarised(self._order, moves, guard, restore, self._gone)
         told = [m for m in moves if m.result is not RefResult.UNCHANGED]
         for move in (told or moves)[:TOLD]:
             self._log.line(_told(move))
@@ -345,7 +351,7 @@ def _synced_before(order: Order, selection: Selection) -> str | None:
 def _nothing_to_do(order: Order, ref: str, log: RunLog) -> Outcome:
     oid = order.known[ref]
     log.line(f"{ref} was synced to {oid} before: nothing to do")
-    return summarised(order, [Move(ref, RefResult.UNCHANGED, oid, oid)], "", ())
+    return summarised(order, [Move(ref, RefResult.UNCHANGED, oid, oid)], "")
 
 
 def _told(move: Move) -> str:
