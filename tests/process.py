@@ -41,6 +41,11 @@ def ask(path, method, target, body=b"", headers=None):
         connection.close()
 
 
+def _without_settings():
+    ours = ("GMS_HOOKD_", "WEBHOOK_SECRET", "CREDENTIALS_DIRECTORY")
+    return {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+
+
 class Daemon:
     """`gms-hookd serve` on the folder `home`; its listener is a unix socket."""
 
@@ -55,7 +60,7 @@ class Daemon:
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.manager.bind(str(home / "notify"))
         self.manager.settimeout(0.2)
-        self.environ = os.environ | {
+        self.environ = _without_settings() | {
             "NOTIFY_SOCKET": str(home / "notify"),
             "PYTHONPATH": str(ROOT),
         }

@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 import pytest
 from process import PAUSE, SECRET, Daemon, ask, run_number
 
-ROUNDS = int(os.environ.get("GMS_HOOKD_KILL_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "10"))
 GIT = shutil.which("git")
 
 
@@ -306,6 +306,23 @@ def test_a_store_that_is_not_ours_is_refused_and_untouched(daemon, pragma, word)
     assert word in daemon.log().splitlines()[-1]
     assert "Traceback" not in daemon.log()
     assert hashlib.sha256(file.read_bytes()).hexdigest() == before
+
+
+@pytest.mark.parametrize("at", [0, 4096], ids=["header", "table"])
+def test_a_damaged_store_is_refused_and_its_content_untouched(daemon, pair, at):
+    daemon.start()
+    daemon.add_task("one", *pair())
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    file = daemon.state / "gms-hookd.db"
+    whole = file.read_bytes()
+    damaged = whole[:at] + b"\xff" * 4096 + whole[at + 4096 :]
+    file.write_bytes(damaged)
+    daemon.spawn()
+    assert daemon.wait() == 1
+    assert "damaged" in daemon.log().splitlines()[-1]
+    assert "Traceback" not in daemon.log()
+    assert file.read_bytes()[100:] == damaged[100:]  # sqlite counts opens in the head
 
 
 def test_the_watchdog_is_fed_while_the_daemon_works(daemon):
