@@ -39,10 +39,15 @@ class Postbox(Generic[T]):
                 self._bell.send(b"!")
 
     def hear(self) -> None:
-        """Let the bell be rung again; what came before is there to be taken."""
-        # In this order: the other way round a ring in between would be read here and
-        # leave `_rung` set for good, and nobody would ring again.
+        """Read the ring that made the descriptor readable."""
         self._alarm.recv(64)
+
+    def mute(self) -> None:
+        """Let nobody ring: the loop is awake, and will look into the box."""
+        self._rung = True
+
+    def unmute(self) -> None:
+        """Let the bell be rung again; what came before is there to be taken."""
         self._rung = False
 
     def take(self) -> Iterator[T]:

@@ -23,6 +23,7 @@ from functools import partial
 from http.server import ThreadingHTTPServer
 from math import inf
 from socketserver import BaseServer
+from typing import Protocol
 
 from gms_hookd.connection import LARGE, READ, UNWATCHED, Connection, Origin, failure
 from gms_hookd.http1 import serialise
@@ -56,6 +57,16 @@ OTHER_DESCRIPTORS = 512  # for git's pipes, the store, the two above
 log = logging.getLogger(__name__)
 
 
+class Batch(Protocol):
+    """Who would rather hear of all requests of one turn at its end."""
+
+    def hold(self) -> None:
+        """Wait for `release` with what this thread asks for."""
+
+    def release(self) -> None:
+        """Do it now, or have it done."""
+
+
 class Server(ThreadingHTTPServer):
     """The listeners and all their connections, served by the thread that calls us.
 
@@ -72,6 +83,7 @@ class Server(ThreadingHTTPServer):
         limits: Limits | None = None,
         *,
         exempt: Callable[[str], bool] | None = None,
+        batch: Batch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # Not TCPServer's: the sockets are there, and no name is looked up for them.
@@ -81,6 +93,7 @@ class Server(ThreadingHTTPServer):
         self.now = self.beat = clock()
         self.stopping = False
         self._answer = answer
+        self._batch = batch
         self._clock = clock
         self._listeners = {each.socket.fileno(): each for each in listeners}
         self._connections: dict[int, Connection] = {}
@@ -224,6 +237,20 @@ class Server(ThreadingHTTPServer):
     def _turn(self, timeout: float) -> None:
         events = self._epoll.poll(0 if self._ready else timeout)
         self.now = self.beat = self._clock()
+        # Nobody need wake us before we look into the box at the end.
+        self._postbox.mute()
+        if self._batch is None:
+            self._work(events)
+        else:
+            self._batch.hold()
+            try:
+                self._work(events)
+            finally:
+                self._batch.release()
+        self._postbox.unmute()
+        self._deliver()
+
+    def _work(self, events: list[tuple[int, int]]) -> None:
         others = []
         for descriptor, event in events:
             connection = self._connections.get(descriptor)

@@ -18,7 +18,6 @@ def postbox():
 def test_items_come_in_order_and_once(postbox):
     for number in range(3):
         postbox.post(number)
-    postbox.hear()
     assert list(postbox.take()) == [0, 1, 2]
     assert list(postbox.take()) == []
 
@@ -39,12 +38,24 @@ def test_no_ring_is_lost_between_threads(postbox):
     while count < 2000:
         ready, _, _ = select.select([postbox], [], [], 5)
         assert ready, "items wait and nobody rang"
+        postbox.mute()
         postbox.hear()
+        postbox.unmute()
         for number in postbox.take():
             count += 1
             taken[number].release()
     for thread in threads:
         thread.join()
+
+
+def test_a_muted_bell_is_not_rung(postbox):
+    postbox.mute()
+    postbox.post("while muted")
+    assert select.select([postbox], [], [], 0)[0] == []
+    postbox.unmute()
+    assert list(postbox.take()) == ["while muted"]
+    postbox.post("afterwards")
+    assert select.select([postbox], [], [], 5)[0] == [postbox]
 
 
 def test_a_closed_postbox_takes_no_notice():

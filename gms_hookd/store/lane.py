@@ -1,15 +1,20 @@
 """A lane: one thread that owns one connection and does what it is handed, in order.
 
-A connection never leaves its thread: shared ones return wrong rows on CPython 3.12 and
-3.13 (cpython#118172). The writing lane is the only connection that writes, so that no
-two can checkpoint at once (sqlite.org/wal.html, the WAL-reset bug). It takes everything
-that waits, commits it at once with one fsync, and only then answers each: a result
-that a future holds is on the disk.
+No two threads use a connection at once: shared ones return wrong rows on CPython 3.12
+and 3.13 (cpython#118172). The writing lane is the only connection that writes, so that
+no two can checkpoint at once (sqlite.org/wal.html, the WAL-reset bug). It takes
+everything that waits, commits it at once with one fsync, and only then answers each: a
+result that a future holds is on the disk.
+
+A loop that has much to hand over in one turn holds it back until the end of the turn.
+While the disk is quick it is then committed in the loop's own thread: handing it to
+another and back costs more than the commit itself.
 """
 
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -26,10 +31,12 @@ Error = sqlite3.Error
 Row = tuple[Any, ...]
 SQLITE_VERSION = sqlite3.sqlite_version_info
 Operation = Callable[[Connection], Any]
+_Outcome = tuple[Any, Exception | None]
 
 BATCH = 1024
 BACKLOG = 20_000
 BUSY_MS = 5_000
+QUICK = 0.002  # seconds: a commit that takes longer must not hold up a loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ def connect(path: Path, *, writes: bool) -> Connection:
         uri=True,
         timeout=BUSY_MS / 1000,
         isolation_level=None,
+        check_same_thread=not writes,
     )
     db.execute("PRAGMA foreign_keys=ON")
     db.execute("PRAGMA trusted_schema=OFF")
@@ -71,6 +79,11 @@ class Lane:
         self._orders: SimpleQueue[_Order] = SimpleQueue()
         self._closed = False
         self._gate = threading.Lock()
+        self._db: Connection | None = None
+        self._in_use = threading.Lock()
+        self._pace = 0.0
+        self._holder: int | None = None
+        self._held: list[_Order] = []
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
@@ -81,19 +94,52 @@ class Lane:
         operation's own StoreError when it refuses: then it has changed nothing.
         """
         future: Future[Any] = Future()
+        order = _Order(operation, future, bare)
+        if not bare and self._holder == threading.get_ident():
+            self._held.append(order)
+        else:
+            self._put(order)
+        return future
+
+    def hold(self) -> None:
+        """Keep back what this thread submits from now on, until it calls `release`."""
+        self._holder = threading.get_ident()
+
+    def release(self) -> None:
+        """Commit what was kept back, here if that is quick, else in the lane."""
+        self._holder = None
+        batch, self._held = self._held, []
+        if batch and not self._commit_here(batch):
+            for order in batch:
+                self._put(order)
+
+    def _put(self, order: _Order) -> None:
         with self._gate:
             refused = self._closed or self._orders.qsize() >= BACKLOG
             if not refused:
-                self._orders.put(_Order(operation, future, bare))
+                self._orders.put(order)
         if refused:
             why = "shutting down" if self._closed else "the store is busy"
-            future.set_exception(Unavailable(why))
-        return future
+            order.future.set_exception(Unavailable(why))
+
+    def _commit_here(self, batch: list[_Order]) -> bool:
+        db = self._db
+        if db is None or self._pace > QUICK or not self._orders.empty():
+            return False
+        if not self._in_use.acquire(blocking=False):
+            return False
+        try:
+            begun = _begin_at_once(db)
+            results = self._commit(db, batch) if begun else []
+        finally:
+            self._in_use.release()
+        _settle_all(batch, results)
+        return begun
 
     @property
     def waiting(self) -> int:
         """Count the operations that wait."""
-        return self._orders.qsize()
+        return self._orders.qsize() + len(self._held)
 
     def close(self) -> None:
         """Do what waits, then close the connection; later submissions are refused."""
@@ -106,18 +152,23 @@ class Lane:
 
     def _serve(self) -> None:
         db = connect(self._path, writes=self._writes)
+        self._db = db if self._writes else None
         try:
             while self._turn(db, self._orders.get()):
                 pass
         finally:
+            self._db = None
             db.close()
 
     def _turn(self, db: Connection, first: _Order) -> bool:
         batch, bare = self._gather(first)
-        if batch:
-            (self._write if self._writes else self._read)(db, batch)
+        with self._in_use:
+            results = (self._write if self._writes else self._read)(db, batch)
+        _settle_all(batch, results)
         if bare is not None:
-            _alone(db, bare)
+            with self._in_use:
+                outcome = _alone(db, bare)
+            _settle(bare.future, *outcome)
         return bare is None or not bare.last
 
     def _gather(self, first: _Order) -> tuple[list[_Order], _Order | None]:
@@ -131,28 +182,58 @@ class Lane:
             order = self._orders.get()
         return batch, order
 
-    def _read(self, db: Connection, batch: list[_Order]) -> None:
-        for order in batch:
-            _settle(order.future, *_attempt(db, order.operation))
+    def _read(self, db: Connection, batch: list[_Order]) -> list[_Outcome]:
+        return [_attempt(db, order.operation) for order in batch]
 
-    def _write(self, db: Connection, batch: list[_Order]) -> None:
+    def _write(self, db: Connection, batch: list[_Order]) -> list[_Outcome]:
         try:
             db.execute("BEGIN IMMEDIATE")
-            results = [_guarded(db, order.operation) for order in batch]
+        except sqlite3.Error as error:
+            return [(None, _unavailable(error))] * len(batch)
+        return self._commit(db, batch)
+
+    def _commit(self, db: Connection, batch: list[_Order]) -> list[_Outcome]:
+        """Run a batch in the transaction that has begun, and end it."""
+        try:
+            results = _together(db, batch)
+            began = time.monotonic()
             db.execute("COMMIT")
+            self._pace = time.monotonic() - began
         except sqlite3.Error as error:
             _roll_back(db)
-            problem = _unavailable(error)
-            results = [(None, problem)] * len(batch)
-        for order, (value, failure) in zip(batch, results, strict=True):
-            _settle(order.future, value, failure)
+            return [(None, _unavailable(error))] * len(batch)
+        return results
+
+
+def _begin_at_once(db: Connection) -> bool:
+    """Begin a transaction unless another process is in the way."""
+    try:
+        db.execute("PRAGMA busy_timeout=0")
+        db.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    return True
+
+
+def _together(db: Connection, batch: list[_Order]) -> list[_Outcome]:
+    """Run a batch; one that fails undoes only itself, and costs the others a repeat."""
+    try:
+        return [(order.operation(db), None) for order in batch]
+    except sqlite3.OperationalError:
+        raise
+    except Exception:  # noqa: BLE001 - told apart, and carried by futures, in the repeat
+        db.execute("ROLLBACK")
+        db.execute("BEGIN IMMEDIATE")
+        return [_guarded(db, order.operation) for order in batch]
 
 
 def _nothing(_db: Connection) -> None:
     pass
 
 
-def _guarded(db: Connection, operation: Operation) -> tuple[Any, Exception | None]:
+def _guarded(db: Connection, operation: Operation) -> _Outcome:
     """Run one operation of a batch so that its failure undoes only itself."""
     db.execute("SAVEPOINT one")
     value, failure = _attempt(db, operation, fatal=sqlite3.OperationalError)
@@ -166,7 +247,7 @@ def _attempt(
     db: Connection,
     operation: Operation,
     fatal: type[Exception] | tuple[type[Exception], ...] = (),
-) -> tuple[Any, Exception | None]:
+) -> _Outcome:
     try:
         return operation(db), None
     except fatal:
@@ -179,10 +260,10 @@ def _attempt(
         return None, error
 
 
-def _alone(db: Connection, order: _Order) -> None:
-    value, failure = _attempt(db, order.operation)
+def _alone(db: Connection, order: _Order) -> _Outcome:
+    outcome = _attempt(db, order.operation)
     _roll_back(db)
-    _settle(order.future, value, failure)
+    return outcome
 
 
 def _roll_back(db: Connection) -> None:
@@ -193,6 +274,11 @@ def _roll_back(db: Connection) -> None:
 def _unavailable(error: sqlite3.Error) -> Unavailable:
     log.error("store unavailable error=%s", error)
     return Unavailable(f"cannot be committed: {error}")
+
+
+def _settle_all(batch: list[_Order], results: list[_Outcome]) -> None:
+    for order, (value, failure) in zip(batch, results, strict=False):
+        _settle(order.future, value, failure)
 
 
 def _settle(future: Future[Any], value: Any, failure: Exception | None) -> None:

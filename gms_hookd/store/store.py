@@ -73,6 +73,14 @@ class Store:
         bound = partial(_call, operation, args, kwargs)
         return cast(Future[T], self._reader.submit(bound))
 
+    def hold(self) -> None:
+        """Keep back the writes of this thread until it calls `release`."""
+        self._writer.hold()
+
+    def release(self) -> None:
+        """Have what was kept back committed, all at once."""
+        self._writer.release()
+
     @property
     def waiting(self) -> int:
         """Count the writes that wait to be committed."""
