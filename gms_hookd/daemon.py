@@ -19,10 +19,11 @@ from gms_hookd import systemd, tls
 from gms_hookd.config import Config, ConfigError, guard_published, made_secret
 from gms_hookd.limits import Limits
 from gms_hookd.listener import Listener, adopt, listen
-from gms_hookd.server import Server
+from gms_hookd.log import hold, release
+from gms_hookd.server import Server, lift_descriptor_limit
 from gms_hookd.service import Service
 from gms_hookd.state import State
-from gms_hookd.store import upkeep
+from gms_hookd.store import Store, upkeep
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +160,25 @@ class Daemon:
         log.info("stopped")
 
 
+class _Turn:
+    """What one turn of the front's loop asks for, done together at its end."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def hold(self) -> None:
+        """Keep back writes and log lines."""
+        hold()
+        self._store.hold()
+
+    def release(self) -> None:
+        """Commit, and write the lines."""
+        try:
+            self._store.release()
+        finally:
+            release()
+
+
 def limits(config: Config) -> Limits:
     """Give what the front must know of the configuration."""
     return Limits(body=config.server.max_body)
@@ -191,8 +211,14 @@ def serve(load: Callable[[], Config], state: State, environ: Mapping[str, str]) 
     try:
         listeners = bind(config, state, environ)
         guard_published(config, [each.name for each in listeners])
+        allowed = limits(config)
+        lift_descriptor_limit(allowed)
         server = Server(
-            listeners, service.app.handle, limits(config), exempt=service.trusts
+            listeners,
+            service.app.handle,
+            allowed,
+            exempt=service.trusts,
+            batch=_Turn(service.desk.store),
         )
         return Daemon(service, server, listeners, load, environ).run()
     finally:

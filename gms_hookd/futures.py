@@ -32,7 +32,9 @@ def then(first: Future[A], step: Callable[[A], Future[B]]) -> Future[B]:
 
 def apply(first: Future[A], function: Callable[[A], B]) -> Future[B]:
     """Give the result of `function` on the result of `first`."""
-    return then(first, lambda value: done(function(value)))
+    future: Future[B] = Future()
+    first.add_done_callback(partial(_apply, function, future))
+    return future
 
 
 def rescue(
@@ -51,8 +53,20 @@ def _step(
         following = step(finished.result())
     except BaseException as error:  # noqa: BLE001 - the future carries it on
         future.set_exception(error)
+        return
+    if following.done():
+        _copy(future, following)
     else:
         following.add_done_callback(partial(_copy, future))
+
+
+def _apply(function: Callable[[A], B], future: Future[B], finished: Future[A]) -> None:
+    try:
+        value = function(finished.result())
+    except BaseException as error:  # noqa: BLE001 - the future carries it on
+        future.set_exception(error)
+    else:
+        future.set_result(value)
 
 
 def _rescue(

@@ -14,8 +14,8 @@ def loads(body: bytes) -> Any:
 
 
 def dumps(value: object) -> bytes:
-    """Write compact JSON that any reader takes: lone surrogates stay escaped."""
-    return json.dumps(value, separators=(", ", ": ")).encode()
+    """Write JSON that any reader takes: lone surrogates stay escaped."""
+    return json.dumps(value).encode()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import os
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TextIO
 
 FIELD_LIMIT = 200
@@ -42,12 +42,31 @@ def setup(
     handler = _Handler(stream)
     handler.setFormatter(_Line(under_journal(stream, environ), redact))
     root = logging.getLogger()
-    for earlier in [h for h in root.handlers if isinstance(h, _Handler)]:
+    for earlier in _handlers():
         root.removeHandler(earlier)
     root.addHandler(handler)
     root.setLevel(level)
     logging.captureWarnings(True)
+    # No line names them, and finding them out for each costs as much as writing it.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     return handler
+
+
+def hold() -> None:
+    """Keep lines back until `release`: many together cost little more than one."""
+    for handler in _handlers():
+        handler.held = True
+
+
+def release() -> None:
+    """Write what was kept back."""
+    for handler in _handlers():
+        handler.held = False
+        handler.let_out()
+
+
+def _handlers() -> list["_Handler"]:
+    return [h for h in logging.getLogger().handlers if isinstance(h, _Handler)]
 
 
 def under_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
@@ -86,6 +105,28 @@ def _cut(text: str, limit: int, more: bool) -> str:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.held = False
+        self._kept: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; while lines are held back only a warning gets through."""
+        try:
+            self._kept.append(self.format(record) + self.terminator)
+            if not self.held or record.levelno >= logging.WARNING:
+                self.let_out()
+        except Exception:  # noqa: BLE001 - where logging itself fails there is no log
+            self.handleError(record)
+
+    def let_out(self) -> None:
+        """Write what was kept back."""
+        with self.lock or nullcontext():
+            kept, self._kept = self._kept, []
+            if kept:
+                self.stream.write("".join(kept))
+                self.stream.flush()
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Say in one line where an event was lost, which a traceback would not."""
         where = f"log event lost at={record.module}:{record.lineno}"

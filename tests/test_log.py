@@ -244,3 +244,21 @@ def test_the_format_holds_on_a_real_stderr_in_the_c_locale():
     )
     assert done.stderr.count(b"\n") == 1
     assert done.stderr.endswith(b" INFO caf\\xe9 \\udcff\\n<0>x\n")
+
+
+def test_lines_held_back_come_in_order_when_they_are_let_go(read):
+    log.hold()
+    events.info("one")
+    events.info("two")
+    assert read() == []
+    log.release()
+    events.info("three")
+    assert read() == ["INFO one", "INFO two", "INFO three"]
+
+
+def test_a_warning_is_not_held_back_nor_what_came_before_it(read):
+    log.hold()
+    events.info("before")
+    events.warning("now")
+    assert read() == ["INFO before", "WARNING now"]
+    log.release()

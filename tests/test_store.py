@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -475,3 +476,47 @@ def test_the_queue_is_read_through_indexes(store):
     assert "runs_by_status" in text
     assert "runs_one_running" in text
     assert "TEMP B-TREE" not in text
+
+
+def test_writes_held_back_are_committed_together_when_they_are_released(store):
+    store.hold()
+    held = [store.write(lambda db: threading.get_ident()) for _ in range(3)]
+    assert store.waiting == 3
+    store.release()
+    assert [future.result(timeout=10) for future in held] == [threading.get_ident()] * 3
+
+
+def test_what_another_thread_writes_is_not_held_back(store):
+    store.hold()
+    with ThreadPoolExecutor(1) as other:
+        written = other.submit(store.write, lambda db: "written").result(timeout=10)
+        assert written.result(timeout=10) == "written"
+    store.release()
+
+
+def test_held_writes_do_not_wait_for_another_process_in_the_releasing_thread(store):
+    store.hold()
+    held = store.write(lambda db: threading.get_ident())
+    with contextlib.closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store.release()
+        assert not held.done()
+        other.execute("ROLLBACK")
+    assert held.result(timeout=10) != threading.get_ident()
+
+
+def test_one_that_fails_among_held_writes_undoes_only_itself(store):
+    def leave(db, name):
+        db.execute(f"CREATE TABLE {name} (a)")
+        if name == "bad":
+            raise StoreError("not this one")
+
+    store.hold()
+    held = [store.write(leave, name) for name in ("one", "bad", "two")]
+    store.release()
+    failures = [type(future.exception(timeout=10)) for future in held]
+    assert failures == [type(None), StoreError, type(None)]
+    listed = "SELECT name FROM sqlite_master"
+    names = store.read(lambda db: db.execute(listed).fetchall())
+    assert {("one",), ("two",)} <= set(names.result(timeout=10))
+    assert ("bad",) not in names.result()
