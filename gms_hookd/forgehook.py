@@ -29,6 +29,7 @@ from gms_hookd.store import Connection, Missing, callbacks, deliveries, runs, ta
 log = logging.getLogger(__name__)
 
 LARGE = 128 * 1024  # bytes; the digest of more would hold up the one who accepts
+LARGEST_KEPT = 1 << 20  # bytes of a body that is kept where bodies are
 LONGEST_REASON = 1000
 MOST_HEADERS = 50
 LONGEST_HEADER = 200
@@ -152,7 +153,8 @@ class ForgeHook:
 
     def _kept(self, request: Request) -> deliveries.Parcel:
         headers = json.dumps(self._lock.kept_headers(request.headers))
-        return deliveries.Parcel(headers, request.body if self._terms.bodies else None)
+        wanted = self._terms.bodies and len(request.body) <= LARGEST_KEPT
+        return deliveries.Parcel(headers, request.body if wanted else None)
 
     def _answer(self, event: Event, receipt: Receipt) -> Response:
         if receipt.run_ids:

@@ -426,6 +426,22 @@ def test_bodies_go_when_their_time_is_over_and_headers_stay(forge, desk):
         assert "x-github-event" in parcel.headers
 
 
+def test_the_newest_bodies_and_idle_deliveries_are_kept(forge, desk, monkeypatch):
+    monkeypatch.setattr(upkeep, "BODIES", 2)
+    monkeypatch.setattr(upkeep, "IDLE", 3)
+    hub = forge(terms=Terms(bodies=True))
+    hub.task()
+    started = hub.send(PUSH, github_like(**push(MAIN)))[1]["delivery_id"]
+    ids = [hub.send(PUSH, {"a": n})[1]["delivery_id"] for n in range(5)]
+    for operation in ((upkeep.prune, 0, 0), (upkeep.drop_bodies, 0)):
+        while desk.store.write(*operation).result():
+            pass
+    left = desk.store.read(deliveries.latest, "in", 9).result()
+    assert [delivery.id for delivery in left] == [*reversed(ids[2:]), started]
+    parcels = [desk.store.read(deliveries.parcel, i).result() for i in ids[2:]]
+    assert [parcel.body is not None for parcel in parcels] == [False, True, True]
+
+
 def test_a_large_body_is_judged_like_a_small_one(forge):
     hub = forge()
     task = hub.task()

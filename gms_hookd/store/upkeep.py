@@ -9,6 +9,8 @@ from gms_hookd.store.problem import Invalid, Unavailable
 
 BATCH = 500
 REFUSED = 20_000  # refused deliveries kept at most: strangers must not fill the disk
+IDLE = 100_000  # kept at most of those that started nothing: forges tell a lot
+BODIES = 1_000  # bodies kept at most
 
 
 def prune(db: Connection, runs_before: int, deliveries_before: int) -> int:
@@ -27,17 +29,26 @@ def prune(db: Connection, runs_before: int, deliveries_before: int) -> int:
         " WHERE l.delivery_id=d.id) LIMIT ?)",
         (deliveries_before, BATCH),
     ).rowcount
-    return len(old) + gone + _prune_refused(db)
+    return len(old) + gone + _prune_refused(db) + _prune_idle(db)
 
 
 def drop_bodies(db: Connection, before: int) -> int:
-    """Forget one batch of the bodies that came before then (ms); gives how many."""
+    """Forget one batch of the bodies that came before then (ms); gives how many.
+
+    Beyond the newest 1000 none is kept, whenever it came.
+    """
     query = (
         "UPDATE parcels SET body=NULL WHERE delivery_id IN (SELECT delivery_id"
         " FROM parcels p JOIN deliveries d ON d.id=p.delivery_id"
         " WHERE p.body IS NOT NULL AND d.received_ms<? LIMIT ?)"
     )
-    return db.execute(query, (before, BATCH)).rowcount
+    old = db.execute(query, (before, BATCH)).rowcount
+    query = (
+        "UPDATE parcels SET body=NULL WHERE delivery_id IN (SELECT delivery_id"
+        " FROM parcels WHERE body IS NOT NULL"
+        " ORDER BY delivery_id DESC LIMIT ? OFFSET ?)"
+    )
+    return old + db.execute(query, (BATCH, BODIES)).rowcount
 
 
 def _prune_refused(db: Connection) -> int:
@@ -46,6 +57,15 @@ def _prune_refused(db: Connection) -> int:
         " WHERE status>=400 ORDER BY id DESC LIMIT ? OFFSET ?)"
     )
     return db.execute(query, (BATCH, REFUSED)).rowcount
+
+
+def _prune_idle(db: Connection) -> int:
+    query = (
+        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries d"
+        " WHERE status=200 AND NOT EXISTS(SELECT 1 FROM links l"
+        "  WHERE l.delivery_id=d.id) ORDER BY id DESC LIMIT ? OFFSET ?)"
+    )
+    return db.execute(query, (BATCH, IDLE)).rowcount
 
 
 def shrink(db: Connection) -> None:
