@@ -113,11 +113,6 @@ class Selection:
     force: bool
 
     @property
-    def sources(self) -> frozenset[str]:
-        """The names on the source's side, globs as they are."""
-        return frozenset(spec.src for spec in self.specs)
-
-    @property
     def single(self) -> Refspec | None:
         """The one exact refspec, where that is all there is."""
         one = len(self.specs) == 1 and not self.specs[0].glob

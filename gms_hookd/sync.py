@@ -221,7 +221,7 @@ class _Run:
         """Read the source's refs, and map them to the target's."""
         self._cache.prepare()
         served = self._source.refs()
-        head = self._source.head() if "HEAD" in self._selection.sources else None
+        head = self._source.head() if self._selection.takes_head else None
         if head in served:
             served["HEAD"] = served[head]
         wanted = self._selection.wanted(served.items())

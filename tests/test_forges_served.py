@@ -99,6 +99,7 @@ def served(tmp_path):
 def source(tmp_path):
     repo = Repo(tmp_path / "team" / "app.git")
     repo.commit("keep", "main")
+    repo.git("symbolic-ref", "HEAD", "refs/heads/keep")
     return repo
 
 
@@ -127,7 +128,6 @@ def test_each_provider_takes_what_is_proven_and_refuses_what_is_not(served):
 @pytest.mark.parametrize("provider", SEVEN)
 def test_push_tag_merge_and_deletion_move_the_target(served, source, target, provider):
     served.task(source, target, prune=True)
-    target.git("symbolic-ref", "HEAD", "refs/heads/keep")
 
     def deliver(name):
         sent = find(provider, name)

@@ -120,7 +120,7 @@ def _selected(task: Task, event: Event) -> list[Change]:
 
 def _selects(selection: Selection, ref: str) -> bool:
     # Which branch HEAD stands for is not told: any of them may be it.
-    if any(s.src == "HEAD" for s in selection.specs) and ref.startswith("refs/heads/"):
+    if selection.takes_head and ref.startswith("refs/heads/"):
         return True
     return bool(selection.wanted([(ref, "")]))
 
