@@ -4,12 +4,12 @@ Under refs/src/ is what the source served last; under refs/backup/ are the tips 
 runs have overwritten or deleted at their targets.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from gms_hookd.plan import Kin
 from gms_hookd.refspec import CACHED
 
 BACKUPS = "refs/backup/"
+COUNT = "advertised"
+COUNTED_FOR = 7 * 86400.0  # seconds
+FLUSHED_AFTER = 300.0  # seconds in which the system surely writes out what it holds
 MARK = "tidied"  # its age is the time since all was put together
 PARTS = ("HEAD", "config", "objects", "refs")
 STALE = (".lock", "packed-refs.new")
@@ -30,7 +33,7 @@ DEAD_AFTER = 1.0  # seconds
 PATIENCE = 0.05  # seconds between two looks at a lock that another holds
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked(
     path: Path, limits: Limits, make_way: Callable[[], None] = lambda: None
 ) -> Iterator[int]:
@@ -74,6 +77,14 @@ def _after_crash(entry: Entry, limits: Limits) -> None:
         if _age(path) >= DEAD_AFTER and _changed(path) >= entry.since - DEAD_AFTER:
             _remove(path)
             limits.log.line(f"removed what our killed push left: {path}")
+
+
+def _flush(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _changed(path: Path) -> float:
@@ -169,6 +180,27 @@ class Cache:
         """Keep objects that are here: name below refs/backup/ -> object id."""
         lines = "".join(f"update {ref} {oid}\n" for ref, oid in tips.items())
         self.git.ask("update-ref", "--stdin", stdin=os.fsencode(lines))
+        self.harden(tips)
+
+    def harden(self, refs: Iterable[str]) -> None:
+        """Let refs, and the objects fetched for them lately, survive a power cut."""
+        packs = self.path / "objects" / "pack"
+        fresh = [p for p in packs.iterdir() if _age(p) < FLUSHED_AFTER]
+        for path in (*fresh, packs, *(self.path / ref for ref in refs)):
+            with contextlib.suppress(FileNotFoundError):
+                _flush(path)
+
+    def advertised(self) -> int | None:
+        """Tell how many refs the source has; None if that was not counted lately."""
+        count = self.path / COUNT
+        try:
+            return int(count.read_text()) if _age(count) < COUNTED_FOR else None
+        except (OSError, ValueError):
+            return None
+
+    def note_advertised(self, refs: int) -> None:
+        """Remember how many refs the source has."""
+        (self.path / COUNT).write_text(f"{refs}\n")
 
     def backups(self) -> list[str]:
         """Name the refs that keep overwritten tips."""
@@ -196,9 +228,13 @@ class Cache:
         """Give one ref of the source."""
         return self.ref(CACHED + name.removeprefix("refs/"))
 
-    def kin(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Kin]:
-        """Tell for each (old, new) how old relates to new."""
-        return {(old, new): self._kin(old, new) for old, new in pairs}
+    def kin(
+        self, pairs: Iterable[tuple[str, str]], ahead: Collection[tuple[str, str]] = ()
+    ) -> dict[tuple[str, str], Kin]:
+        """Tell for each (old, new) how old relates to new; ahead are known already."""
+        return {
+            pair: Kin.AHEAD if pair in ahead else self._kin(*pair) for pair in pairs
+        }
 
     def _kin(self, old: str, new: str) -> Kin:
         forward = self._contains(new, old)

@@ -64,7 +64,7 @@ SETTINGS = (
     ("core.fsmonitor", "false"),
     ("core.useReplaceRefs", "false"),
     ("core.alternateRefsCommand", "exit 0 #"),
-    ("core.fsync", "objects,derived-metadata,reference"),
+    ("core.fsync", "none"),  # a cache can be fetched again; see Cache.pin
     ("core.bigFileThreshold", "32m"),
     ("credential.helper", ""),
     ("fetch.fsck.badTimezone", "ignore"),

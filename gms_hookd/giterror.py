@@ -73,6 +73,7 @@ _SAYINGS = {
         returned error: 3[0-9][0-9]
         transport '.*' not allowed
         hash algorithm
+        object format
         mismatched algorithms
         dubious ownership
         strange (pathname|hostname)

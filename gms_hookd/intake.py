@@ -1,5 +1,6 @@
 """Brings what the source serves into its cache, and mends what stands in the way."""
 
+import re
 from dataclasses import dataclass
 
 from gms_hookd.cache import Cache
@@ -7,6 +8,9 @@ from gms_hookd.giterror import GitError, Kind
 from gms_hookd.refspec import CACHED, Selection
 from gms_hookd.remote import Remote
 
+HEX = {"sha1": 40, "sha256": 64}
+_FORMAT = re.compile("hash algorithm|mismatched algorithms|object format")
+FEW = 200  # refs that a host may list at each fetch
 TRIES = 5  # a fetch is tried again after each thing that was mended
 
 
@@ -16,6 +20,7 @@ class Served:
 
     refs: dict[str, str]
     empty: bool
+    ahead: tuple[tuple[str, str], ...] = ()  # (old, new) that git found in order
 
 
 class Intake:
@@ -27,16 +32,54 @@ class Intake:
         self._source = source
         self._specs = selection.fetched()
         self._seen: dict[str, str] | None = None
-        self._cures = [self._missing, self._format, self._in_the_way, self._stale_lock]
+        self._cures = [
+            self._rewound,
+            self._missing,
+            self._format,
+            self._in_the_way,
+            self._stale_lock,
+        ]
 
     def served(self) -> Served:
         """Fetch, and tell what there is; raises GitError."""
+        if self._cache.advertised() is None:
+            self._count()
+        before = self._careful()
         self._fetch()
         if self._seen is None:
             refs = self._cached()
-            return Served(refs, empty=not refs)
+            return Served(refs, not refs, self._in_order(before, refs))
         refs = {r: o for r, o in self._cached().items() if r in self._seen}
         return Served(refs, empty=not self._seen)
+
+    def _count(self) -> None:
+        """Look at all refs of the source once; their ids tell its hash, too."""
+        refs = self._source.refs()
+        if any(len(oid) != HEX[self._cache.object_format()] for oid in refs.values()):
+            self._other_format()
+        self._cache.note_advertised(len(refs))
+
+    def _careful(self) -> dict[str, str]:
+        """Let git itself find out whether a single ref moves forward only.
+
+        Without "+" a fetch refuses all else, and costs no more.
+        """
+        before = self._cached() if self._selection.single else {}
+        if before:
+            self._specs = tuple(s.removeprefix("+") for s in self._specs)
+        return before
+
+    def _in_order(
+        self, before: dict[str, str], after: dict[str, str]
+    ) -> tuple[tuple[str, str], ...]:
+        plain = not any(s.startswith("+") for s in self._specs)
+        return tuple((o, after[r]) for r, o in before.items() if plain and r in after)
+
+    def _rewound(self, error: GitError) -> bool:
+        if "(non-fast-forward)" not in error.stderr:
+            return False
+        self._specs = self._selection.fetched()
+        return True
 
     def _cached(self) -> dict[str, str]:
         single = self._selection.single
@@ -46,10 +89,11 @@ class Intake:
         return {single.src: oid} if oid else {}
 
     def _fetch(self) -> None:
+        few = (self._cache.advertised() or FEW) < FEW
         for _ in range(TRIES):
             try:
                 if self._specs:
-                    self._source.fetch(self._specs, "--prune")
+                    self._source.fetch(self._specs, "--prune", listed=few)
             except GitError as error:
                 self._cure(error)
             else:
@@ -78,13 +122,15 @@ class Intake:
         return "*" in name or spec.startswith("^") or name in (self._seen or ())
 
     def _format(self, error: GitError) -> bool:
-        text = error.stderr.lower()
-        if "hash algorithm" not in text and "mismatched algorithms" not in text:
+        if not _FORMAT.search(error.stderr):
             return False
+        self._other_format()
+        return True
+
+    def _other_format(self) -> None:
         other = {"sha1": "sha256", "sha256": "sha1"}[self._cache.object_format()]
         self._cache.git.limits.log.line(f"the source is a {other} repository")
         self._cache.remake(other)
-        return True
 
     def _in_the_way(self, error: GitError) -> bool:
         """Drop what another task fetched: its refs/heads/feat bars our feat/one."""

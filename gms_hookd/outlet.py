@@ -130,6 +130,7 @@ class Outlet:
             self._target.fetch([f"+{p.ref}:{p.kept}" for p in wanted])
         except GitError as error:
             return {p.ref: f"its old tip could not be kept: {error}" for p in wanted}
+        self._cache.harden(p.kept for p in wanted)
         moved = [p for p in wanted if self._cache.ref(p.kept) != p.oid]
         return {p.ref: "the target moved while its old tip was kept" for p in moved}
 

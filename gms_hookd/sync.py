@@ -195,6 +195,7 @@ class _Run:
         self._known = {r: o.removeprefix(DOUBT) for r, o in order.known.items()}
         self._wanted: dict[str, Wanted] = {}
         self._empty = False
+        self._ahead: frozenset[tuple[str, str]] = frozenset()
         self._gone: set[str] = set()
 
     def plan(self) -> Outcome:
@@ -244,6 +245,7 @@ class _Run:
         served = Intake(self._selection, self._cache, self._source).served()
         self._wanted = self._selection.wanted(served.refs.items())
         self._empty = served.empty
+        self._ahead = frozenset(served.ahead)
 
     def _first_look(self) -> tuple[Views, tuple[Move, ...]]:
         """Class by what is remembered; by what the target has where that is not sure.
@@ -280,7 +282,7 @@ class _Run:
         return Views(self._wanted, target, known, prune, selection, self._empty)
 
     def _decide(self, views: Views) -> tuple[Move, ...]:
-        return decide(views, self._cache.kin(pairs(views)))
+        return decide(views, self._cache.kin(pairs(views), self._ahead))
 
     def _first(self, views: Views) -> str | None:
         """Name the branch that an empty target should see first, to make it default."""
