@@ -33,6 +33,7 @@ LEAST_DISK = 1 << 30
 RELEASED = 1_767_225_600  # 2026-01-01: a clock before that is not set
 AHEAD = 60
 SHORT_SECRET = 16
+IMAGES = frozenset({"dockerhub", "msr"})  # who names an image, no repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,19 @@ def _secrets(place: Place) -> Iterator[Finding]:
             yield Finding(OK, subject, f"{len(hook.secrets)} active secret(s)")
 
 
+def _hooks(place: Place) -> Iterator[Finding]:
+    known = {task[key] for task in place.tasks for key in ("id", "name")}
+    for hook in place.config.hooks if place.config else ():
+        subject = f"hook {hook.name}"
+        missing = [str(task) for task in hook.tasks or () if task not in known]
+        if missing:
+            remedy = f"mend hooks.{hook.name}.tasks, or add them (task add)"
+            yield Finding(WARNING, subject, f"no task {', '.join(missing)}", remedy)
+        if hook.tasks is None and hook.provider in IMAGES:
+            remedy = f'name some: hooks.{hook.name}.tasks = ["..."]'
+            yield Finding(WARNING, subject, "starts nothing: it has no tasks", remedy)
+
+
 def _configuration(place: Place) -> Iterator[Finding]:
     if place.problem:
         subject = "store" if place.config else "configuration"
@@ -276,6 +290,7 @@ LOOKS: tuple[Callable[[Place], Iterator[Finding]], ...] = (
     _clock,
     _configuration,
     _secrets,
+    _hooks,
     _state,
     _disk,
     _daemon,

@@ -13,7 +13,7 @@ from gms_hookd.check import ERROR, OK, WARNING, Place
 from gms_hookd.config import load
 from gms_hookd.render import Look
 
-TASK = {"id": 1, "source": "/", "target": "ssh://git@h.example/x.git"}
+TASK = {"id": 1, "name": "t", "source": "/", "target": "ssh://git@h.example/x.git"}
 
 
 @pytest.fixture
@@ -109,6 +109,20 @@ def test_a_short_secret_is_a_warning_that_does_not_show_it(place):
     (finding,) = about(configured(place, webhook=hook), "hook task-sync")
     assert finding.level == WARNING
     assert "tiny-one" not in str(finding)
+
+
+def test_a_hook_that_can_start_nothing_is_a_warning(place, tmp_path):
+    (tmp_path / "config.toml").write_text(
+        "[webhook]\nsecret = 'long enough for everybody'\n"
+        "[hooks.github]\ntasks = ['app', 'gone', 7]\n[hooks.dockerhub]\n"
+        "[hooks.msr]\ntasks = [1]"
+    )
+    config = load({}, state=place.state, folder=tmp_path)
+    place = replace(place, config=config, tasks=[{**TASK, "name": "app"}])
+    said = {each.subject: each for each in check.findings(place) if each.remedy}
+    assert said["hook github"].finding == "no task gone, 7"
+    assert "it has no tasks" in said["hook dockerhub"].finding
+    assert "hook msr" not in said
 
 
 def test_an_ssh_task_needs_key_and_known_hosts(place, tmp_path):
