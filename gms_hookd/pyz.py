@@ -15,10 +15,26 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 SHEBANG = b"#!/usr/bin/env python3\n"
 MAIN = """\
+import os
 import sys
+import zipimport
 
 if sys.version_info < (3, 11):
     sys.exit("gms-hookd: needs Python 3.11 or newer, this is " + sys.version.split()[0])
+
+
+class Importer(zipimport.zipimporter):
+    # zipimport's own way to tell where a module is compiles it, and loading it compiles
+    # it again: a third of the time until the first command line is read.
+    def get_filename(self, fullname):
+        stem = os.path.join(self.archive, self.prefix + fullname.rpartition(".")[2])
+        if self.is_package(fullname):
+            return os.path.join(stem, "__init__.py")
+        return stem + ".py"
+
+
+sys.path_hooks.insert(0, Importer)
+sys.path_importer_cache.clear()
 
 from gms_hookd.cli import main
 
