@@ -9,7 +9,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any, TextIO
@@ -248,7 +248,8 @@ def run(one: Record, look: Look) -> str:
             ("error", one["error_message"] or None),
         ]
     )
-    return f"{shown}\n\n{refs(one['refs'], look)}" if one.get("refs") else shown
+    whole = replace(look, width=None)  # a reason may hold the command that restores
+    return f"{shown}\n\n{refs(one['refs'], whole)}" if one.get("refs") else shown
 
 
 def _ids(numbers: Sequence[int]) -> str | None:
@@ -291,7 +292,7 @@ def _delivery_row(delivery: Record) -> tuple[object, ...]:
 
 
 def delivery(one: Record, look: Look) -> str:
-    """Return one delivery in full."""
+    """Return one delivery in full, with what is kept of its headers and body."""
     return record(
         [
             ("delivery", one["id"]),

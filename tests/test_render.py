@@ -255,3 +255,8 @@ def test_a_delivery_leaves_out_what_it_has_not():
     assert "hook:       task-sync (gms)" in text
     assert "reason:     signature wrong" in text
     assert "event" not in text
+
+
+def test_the_reasons_of_a_run_are_never_cut():
+    ref = {**RUN["refs"][0], "reason": "to restore: " + "x" * 200}
+    assert "x" * 200 in render.run({**RUN, "refs": [ref]}, Look(NOW, width=80))
