@@ -19,6 +19,7 @@ MAX_FIELDS = 100
 MAX_CHUNK_LINE = 256
 MAX_CHUNKS = 65_536
 MAX_TRAILER = 8 * 1024
+MAX_LENGTH_DIGITS = 10
 
 _LINE = re.compile(r"([A-Z]{1,16}) ([!-~]+) HTTP/1\.([01])\r\n")
 _OTHER_VERSION = re.compile(r"[A-Z]{1,16} [!-~]+ HTTP/[0-9](\.[0-9])?\r\n")
@@ -29,7 +30,7 @@ _FIELD = re.compile(
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _ABSOLUTE = re.compile(r"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_LENGTH = re.compile(r"[0-9]{1,10}", re.ASCII)
+_LENGTH = re.compile(r"[0-9]+", re.ASCII)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t -~\x80-\xff]*)?\r\n")
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _ONCE = frozenset({"content-length", "host", "transfer-encoding"})
@@ -412,7 +413,7 @@ def _content_length(head: Head, limit: int) -> int:
         return 0
     if not _LENGTH.fullmatch(text):
         raise _RefusedError(400, "malformed content-length")
-    if int(text) > limit:
+    if len(text) > MAX_LENGTH_DIGITS or int(text) > limit:
         raise _RefusedError(413, "body too large")
     return int(text)
 
