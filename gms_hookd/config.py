@@ -444,7 +444,10 @@ def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
     if written.foreign:
         yield f"not used by gms-hookd: {', '.join(written.foreign)}{written.place}"
     if exposed and any(name[-1] in _INLINE for name in written.values):
-        yield f"{config.file}: holds a secret and is open to others: chmod 600"
+        yield (
+            f"{config.file}: holds a secret and is open to others: put the secret into"
+            " a file of its own (secret_file), or chmod 600"
+        )
     for name in _published(config):
         yield f"{name}: {PUBLISHED} is published with GMS: set one of your own"
     for credential in config.credentials:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 
@@ -78,6 +78,7 @@ class Daemon:
         self._ping: Future[None] | None = None
         self._pinged_at = 0.0
         self._kept_at = time.monotonic()
+        self._refused = ""
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; gives the exit status."""
@@ -123,7 +124,8 @@ class Daemon:
         return writing and now - self._server.beat < STUCK
 
     def _status(self) -> str:
-        return f"STATUS=serving, {self._service.live.under_way} syncs under way"
+        under_way = self._service.live.under_way
+        return f"STATUS=serving, {under_way} syncs under way{self._refused}"
 
     def _tell(self, *lines: str) -> None:
         systemd.notify(self._environ, *lines)
@@ -132,17 +134,20 @@ class Daemon:
         self._tell(*systemd.reloading())
         try:
             self._adopt(self._load())
-            told = self._status()
+            self._refused = ""
             log.info("configuration reloaded")
         except (ConfigError, OSError) as error:
-            told = f"STATUS=reload refused, the old configuration stays: {error}"
+            self._refused = f"; reload refused, the old configuration stays: {error}"
             log.error("reload refused error=%s", error)
         # Also after a refusal: the unit would hang in `reloading` (systemd#37515).
-        self._tell("READY=1", told)
+        self._tell("READY=1", self._status())
 
     def _adopt(self, config: Config) -> None:
         guard_published(config, [each.name for each in self._listeners])
         context = tls_context(config)
+        _warn(config)
+        for key in _fixed(self._service.config, config):
+            log.warning("changed, but in use only after a restart key=%s", key)
         self._service.adopt(config)
         self._server.limits = limits(config)
         if context:
@@ -179,6 +184,19 @@ class _Turn:
             release()
 
 
+def _warn(config: Config) -> None:
+    for warning in config.warnings:
+        log.warning("configuration warning=%r", warning)
+
+
+def _fixed(old: Config, new: Config) -> Iterator[str]:
+    """Name what has changed and cannot change while we serve."""
+    if old.server.listen != new.server.listen:
+        yield "server.listen"
+    if old.sync.workers != new.sync.workers:
+        yield "sync.workers"
+
+
 def limits(config: Config) -> Limits:
     """Give what the front must know of the configuration."""
     return Limits(body=config.server.max_body)
@@ -205,8 +223,7 @@ def serve(load: Callable[[], Config], state: State, environ: Mapping[str, str]) 
     """
     faulthandler.enable(sys.stderr)
     config = _with_secret(load, state)
-    for warning in config.warnings:
-        log.warning("configuration warning=%r", warning)
+    _warn(config)
     service = Service.open(config, state, environ)
     try:
         listeners = bind(config, state, environ)

@@ -221,14 +221,27 @@ def test_sighup_takes_a_changed_secret_over(daemon, pair):
 
 
 def test_sighup_with_a_broken_file_changes_nothing_and_says_so(daemon, pair):
-    daemon.start()
+    daemon.start(WATCHDOG_USEC="300000")
     task = daemon.add_task("one", *pair())
     daemon.configure(text="[server\nno toml", secret="another-secret")
     daemon.signal(signal.SIGHUP)
     daemon.told("RELOADING=1")
-    daemon.told("READY=1")
+    for _ in range(2):
+        assert "reload refused" in daemon.told("STATUS=")[1]
     assert daemon.trigger(task)[0] == 200
     assert re.search(r"ERROR .*reload.*config\.toml", daemon.log())
+
+
+def test_a_reload_names_what_it_cannot_change_and_what_is_unwise(daemon):
+    daemon.start()
+    text = daemon.config.read_text().replace("web.sock", "other.sock")
+    daemon.config.write_text(text + "[sync]\nworkers = 3\n")
+    daemon.config.chmod(0o644)
+    daemon.signal(signal.SIGHUP)
+    daemon.told("READY=1")
+    assert "key=server.listen" in daemon.log()
+    assert "key=sync.workers" in daemon.log()
+    assert "is open to others" in daemon.log()
 
 
 def test_a_hundred_reloads_leave_no_descriptor_behind(daemon):
