@@ -168,7 +168,7 @@ class Ours(Peer):
             source = f"/nonexistent/{number}" if number else hangs
             words = ["--source", source, "--target", "/nonexistent/target"]
             self.call("task", "add", f"t{number}", *words)
-        self.call("trigger", "1", "--url", f"http://127.0.0.1:{self.port}")
+        self.call("trigger", "1", "--url", f"http://127.0.0.1:{self.port}{self.path}")
 
     def call(self, *words):
         command = self.hookd(*words)
