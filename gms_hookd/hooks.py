@@ -100,7 +100,9 @@ class GmsHook:
             runs.Wish(f"webhook:{self.gate.hook}"),
             self._desk.now(),
         )
-        return then(accepted, lambda answer: self._answer(answer, task_id, seconds))
+        if seconds is None:
+            return apply(accepted, lambda answer: self._taken(answer, task_id))
+        return then(accepted, lambda answer: self._ended(answer, task_id, seconds))
 
     def show(self, request: Request, run_id: int) -> Future[Response]:
         """Show a run to whoever can sign the empty body."""
@@ -126,20 +128,27 @@ class GmsHook:
         now = self._desk.now()
         return deliveries.Arrival(gate.hook, gate.provider, client, now, "task-sync")
 
-    def _answer(
-        self, answer: runs.Answer, task_id: int, seconds: float | None
-    ) -> Future[Response]:
+    def _taken(self, answer: runs.Answer, task_id: int) -> Response:
         if answer.status != 200:
             body = jsontext.dumps({"error": answer.reason})
-            return done(Response(answer.status, body))
+            return Response(answer.status, body)
         self._desk.live.ring()
-        run_id = answer.run_ids[0]
-        location = ("Location", f"{PREFIX}runs/{run_id}")
-        if seconds is None:
-            body = _body("Sync triggered successfully", task_id)
-            return done(Response(200, body, (location,)))
-        ended = await_end(self._desk, run_id, seconds)
+        body = _body("Sync triggered successfully", task_id)
+        return Response(200, body, (_location(answer),))
+
+    def _ended(
+        self, answer: runs.Answer, task_id: int, seconds: float
+    ) -> Future[Response]:
+        taken = self._taken(answer, task_id)
+        if taken.status != 200:
+            return done(taken)
+        location = _location(answer)
+        ended = await_end(self._desk, answer.run_ids[0], seconds)
         return apply(ended, lambda run: _ending(run, task_id, location))
+
+
+def _location(answer: runs.Answer) -> tuple[str, str]:
+    return "Location", f"{PREFIX}runs/{answer.run_ids[0]}"
 
 
 def await_end(desk: Desk, run_id: int, seconds: float) -> Future[Run]:

@@ -36,7 +36,7 @@ _Outcome = tuple[Any, Exception | None]
 BATCH = 1024
 BACKLOG = 20_000
 BUSY_MS = 5_000
-QUICK = 0.002  # seconds: a commit that takes longer must not hold up a loop
+QUICK = 0.005  # seconds: a commit that takes longer must not hold up a loop
 
 
 @dataclass(frozen=True, slots=True)
