@@ -48,11 +48,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is looked at: configuration and tasks as far as they could be read."""
+    """What is looked at, as far as it is known."""
 
     environ: Mapping[str, str]
     state: Path
-    daemon: bool = False
+    daemon: bool | None = None
     config: Config | None = None
     tasks: Sequence[Mapping[str, Any]] = ()
     problem: str | None = None
@@ -219,13 +219,16 @@ def _dotted(version: Version) -> str:
 
 
 def _daemon(place: Place) -> Iterator[Finding]:
+    if place.daemon is None:
+        return
     said = "running" if place.daemon else "not running"
     remedy = None if place.daemon else "systemctl start gms-hookd, or gms-hookd serve"
     yield Finding(OK, "daemon", said, remedy)
 
 
 def _listeners(place: Place) -> Iterator[Finding]:
-    for spec in place.config.server.listen if place.config else ():
+    known = place.config is not None and place.daemon is not None
+    for spec in place.config.server.listen if known and place.config else ():
         if place.daemon or _is_file(spec):
             yield Finding(OK, "listen", f"{spec} is in use")
         else:
@@ -243,7 +246,8 @@ def _listener(spec: str) -> Finding:
         return Finding(ERROR, "listen", str(error), "write HOST:PORT or unix:PATH")
     except OSError as error:
         remedy = "stop what listens there, or change server.listen"
-        return Finding(ERROR, "listen", f"{spec}: {error.strerror}", remedy)
+        why = str(error.strerror or error).partition(" (")[0]
+        return Finding(ERROR, "listen", f"{spec}: {why}", remedy)
     return Finding(OK, "listen", f"{spec} is free")
 
 

@@ -313,9 +313,7 @@ def common(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line; return the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams()
     logging.getLogger(__package__).addHandler(logging.NullHandler())
     try:
         status = carry_out(sys.argv[1:] if arguments is None else arguments, os.environ)
@@ -327,6 +325,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as asked:
         return int(asked.code or 0)
     return status
+
+
+def prepare_streams() -> None:
+    """Let every text be printable, also where there is nothing to print to."""
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def carry_out(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

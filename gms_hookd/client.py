@@ -224,6 +224,9 @@ def one_line_errors(where: str, patience: float) -> Iterator[None]:
         raise UnreachableError(f"{where}: {_why(error)}") from error
     except TimeoutError as error:
         raise ClientError(f"{where}: no answer within {patience:g} s") from error
+    except PermissionError as error:
+        remedy = "run this as root or as the user of the daemon"
+        raise ClientError(f"{where}: {_why(error)}: {remedy}") from error
     except ssl.SSLCertVerificationError as error:
         raise ClientError(f"{where}: certificate: {error.verify_message}") from error
     except OSError as error:

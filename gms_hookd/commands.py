@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from gms_hookd.watch import Screen, follow
 Args = SimpleNamespace
 HOOKS = "/api/webhooks/"
 SLOW = 3600.0
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Failure(Exception):
@@ -80,7 +81,7 @@ def opened(session: Session) -> Iterator[Desk]:
         yield Desk(client.OverSocket(socket))
         return
     settings = session.config()
-    with held(session.state) as state:
+    with held(session.state) as state, interruptible():
         service = Service.open(settings, state, session.environ)
         try:
             yield Desk(client.InProcess(service.app.handle), service)
@@ -96,6 +97,19 @@ def held(path: Path) -> Iterator[State]:
         yield state
     finally:
         state.close()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let what ends a process end a command as Ctrl-C does, its git included."""
+    defaults = [n for n in ENDINGS if signal.getsignal(n) is signal.SIG_DFL]
+    for number in defaults:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in defaults:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
@@ -205,7 +219,7 @@ def _plan(session: Session, task: str) -> int:
 def _watched(session: Session, desk: Desk, run_id: int) -> Any:
     screen = Screen(session.out, session.look)
     if desk.service is None:
-        return follow(desk.api, run_id, screen)
+        return _watched_afar(session, desk.api, run_id, screen)
     own = _OwnWork(desk.service, run_id)
     try:
         return follow(desk.api, run_id, screen, own.pause)
@@ -214,6 +228,15 @@ def _watched(session: Session, desk: Desk, run_id: int) -> Any:
         raise
     finally:
         own.thread.join()
+
+
+def _watched_afar(session: Session, api: Api, run_id: int, screen: Screen) -> Any:
+    try:
+        return follow(api, run_id, screen)
+    except KeyboardInterrupt:
+        screen.clear()
+        session.say(f"run {run_id} goes on; `gms-hookd run cancel {run_id}` ends it")
+        raise
 
 
 class _OwnWork:
@@ -303,6 +326,8 @@ def backup(session: Session, args: Args) -> int:
     and the operator may read.
     """
     file = Path(args.file).absolute()
+    if file.is_dir():
+        raise Failure(f"{file}: is a directory")
     between = session.state.absolute() / f"backup-{secrets.token_hex(8)}"
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     try:
@@ -311,8 +336,9 @@ def backup(session: Session, args: Args) -> int:
         _copy(between, fresh)
         fresh.replace(file)
     finally:
-        fresh.unlink(missing_ok=True)
-        between.unlink(missing_ok=True)
+        for leftover in (fresh, between):
+            with suppress(OSError):
+                leftover.unlink()
     return 0
 
 
@@ -339,8 +365,8 @@ def _secret(settings: Config) -> str:
     if settings.webhook.secrets:
         return settings.webhook.secrets[0]
     raise ConfigError(
-        "webhook.secret: none is configured; set it, or WEBHOOK_SECRET,"
-        " or let `gms-hookd serve` make one"
+        "webhook.secret: there is none that this user may read: set WEBHOOK_SECRET,"
+        " or run this as the daemon's user, or let `gms-hookd serve` make one"
     )
 
 

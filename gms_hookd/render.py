@@ -257,9 +257,12 @@ def _ids(numbers: Sequence[int]) -> str | None:
 
 
 def refs(found: Sequence[Record], look: Look) -> str:
-    """Return what a run did to each ref."""
+    """Return what a run did to each ref; those it left alone are counted."""
     head = ("REF", "RESULT", "OLD", "NEW", "REASON")
-    return table(head, map(_ref_row, found), look)
+    told = [ref for ref in found if ref["result"] != "unchanged" or ref["reason"]]
+    same = len(found) - len(told)
+    parts = [table(head, map(_ref_row, told), look)] if told else []
+    return "\n".join([*parts, *([f"{same} unchanged"] if same else [])])
 
 
 def _ref_row(ref: Record) -> tuple[object, ...]:

@@ -23,7 +23,7 @@ def place(tmp_path):
     config = load({}, state=state, folder=tmp_path)
     listen = replace(config.server, listen=("127.0.0.1:0",))
     settings = replace(config, server=listen)
-    return Place({"PATH": os.environ["PATH"]}, state, config=settings)
+    return Place({"PATH": os.environ["PATH"]}, state, daemon=False, config=settings)
 
 
 def about(place, subject):
@@ -148,6 +148,11 @@ def test_warnings_and_problems_are_findings(place):
     broken = replace(place, config=None, problem="webhook.sercet: unknown key")
     assert levels(broken, "configuration") == [ERROR]
     assert levels(replace(place, problem="not a store"), "store") == [ERROR]
+
+
+def test_what_is_not_known_of_the_daemon_is_not_told(place):
+    unknown = replace(place, daemon=None, problem="control.sock: Permission denied")
+    assert levels(unknown, "daemon") == levels(unknown, "listen") == []
 
 
 def test_the_text_shows_each_remedy_under_its_finding(place):

@@ -293,7 +293,7 @@ def test_a_retry_without_a_daemon_waits_for_one(task, ok):
      ("run", "cancel", "9"), ("delivery", "show", "9"), ("task", "show", "9"),
      ("task", "sync", "nope"), ("task", "remove", "nope"),
      ("run", "list", "--task", "x"), ("trigger", "nope"), ("sign", "/no/such/file"),
-     ("backup", "/no/such/folder/f")],
+     ("backup", "/no/such/folder/f"), ("backup", "/")],
 )  # fmt: skip
 def test_what_is_not_there_is_status_1(no, words):
     assert no(*words)[0] == 1
@@ -411,14 +411,43 @@ def hanging(task, ok, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-def test_ctrl_c_in_a_sync_of_its_own_cancels_the_run(hanging, ok):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_ends_a_sync_of_its_own_cancels_the_run(hanging, ok, number):
     running = process("task", "sync", "mirror")
     assert "$ git" in running.stdout.readline()
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     _, err = running.communicate(timeout=30)
     assert running.returncode == 130
     assert "Traceback" not in err
     assert json.loads(ok("run", "show", "1", "--json"))["status"] == "cancelled"
+
+
+def test_ctrl_c_while_watching_leaves_the_run_to_the_daemon(hanging, daemon, ok):
+    running = process("task", "sync", "mirror")
+    assert "$ git" in running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=30)
+    assert (running.returncode, err) == (130, "")
+    assert "run 1 goes on" in out
+    assert json.loads(ok("run", "show", "1", "--json"))["status"] == "running"
+    assert ok("run", "cancel", "1") == "run 1: cancelled\n"
+
+
+def test_a_closed_stdout_is_no_error(task):
+    command = [sys.executable, "-m", "gms_hookd", "task", "list"]
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    done = subprocess.run(closed, cwd=ROOT, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_full_disk_under_stdout_is_one_line(task):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "gms_hookd", "task", "list"]
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    said = b"gms-hookd: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_a_reader_that_goes_away_is_no_traceback(task):

@@ -260,3 +260,11 @@ def test_a_delivery_leaves_out_what_it_has_not():
 def test_the_reasons_of_a_run_are_never_cut():
     ref = {**RUN["refs"][0], "reason": "to restore: " + "x" * 200}
     assert "x" * 200 in render.run({**RUN, "refs": [ref]}, Look(NOW, width=80))
+
+
+def test_refs_that_were_left_alone_are_counted():
+    same = {**RUN["refs"][0], "result": "unchanged"}
+    assert render.refs([same, same], PLAIN) == "2 unchanged"
+    text = render.refs([same, *RUN["refs"]], PLAIN)
+    assert text.splitlines()[1].startswith("refs/heads/main  forced")
+    assert text.splitlines()[2:] == ["1 unchanged"]
