@@ -18,7 +18,7 @@ from gms_hookd.store.callbacks import Callback
 log = logging.getLogger(__name__)
 
 TICK = 5.0
-PATIENCE = 15.0
+PATIENCE = 5.0
 TRIES = 6
 FIRST_DELAY = 30.0  # seconds; doubles with each try
 

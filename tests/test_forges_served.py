@@ -1,13 +1,16 @@
 """Every provider over the real socket, with the daemon's own wiring and real git."""
 
+import csv
 import http.client
 import json
+import os
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
-from deliveries import HTTPS, MAIN, PAGE, SENT, TAG
+from deliveries import HTTPS, MAIN, PAGE, SENT, TAG, Sent
 from gitkit import ENVIRON, Repo
 
 from gms_hookd import config
@@ -20,6 +23,7 @@ from gms_hookd.state import State
 from gms_hookd.store import runs, tasks
 from gms_hookd.sync import cache_key
 
+PAYLOADS = os.environ.get("GMS_HOOKD_PAYLOADS", "")
 WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 SEVEN = ("github", "gitlab", "gitea", "forgejo", "gogs", "gitee", "bitbucket-cloud",
          "bitbucket-server", "coding")  # fmt: skip
@@ -183,6 +187,25 @@ def test_no_body_of_any_shape_is_answered_with_an_error_of_ours(served):
 SAMPLES = {"bitbucket-cloud": "several", "azuredevops": "several", "dockerhub": "image",
            "msr": "image", "argo-events": "forge", "generic": "ref", "svix": "ref",
            "standard-webhooks": "ref", "convoy": "ref", "hookdeck": "ref"}  # fmt: skip
+
+
+def recorded():
+    with Path(PAYLOADS, "INDEX.tsv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    for row in rows:
+        told = {k.lower(): v for k, v in json.loads(row["headers"]).items()}
+        headers = {k: v for k, v in told.items() if k.startswith(("x-", "codeup-"))}
+        payload = json.loads(Path(PAYLOADS, row["file"]).read_bytes())
+        if row["provider"] in FORGES:
+            yield Sent(row["file"], row["provider"], headers, payload)
+
+
+@pytest.mark.skipif(not PAYLOADS, reason="GMS_HOOKD_PAYLOADS names no folder")
+def test_every_recorded_body_passes_the_real_socket(served):
+    for sent in recorded():
+        status, told = served.deliver(sent)
+        assert (status, told.get("run_ids")) == (200, []), sent.name
+        assert served.deliver(sent, secret=WHSEC[:-4] + "AAAA")[0] == 401, sent.name
 
 
 def test_a_secret_in_the_url_is_in_no_log(served, caplog):
