@@ -22,6 +22,7 @@ from gms_hookd.config import ConfigError
 from gms_hookd.demo import DemoError
 from gms_hookd.giterror import GitError
 from gms_hookd.log import under_journal
+from gms_hookd.redact import redacted
 from gms_hookd.state import StateBusy, StateError
 from gms_hookd.store import StoreError
 
@@ -376,7 +377,7 @@ def told(error: Exception, stream: TextIO, environ: Mapping[str, str]) -> int:
     found = [status for kind, status in EXITS if isinstance(error, kind)]
     line = " ".join((_text(error) if found else _defect(error)).split())
     priority = "<3>" if under_journal(stream, environ) else ""
-    stream.write(f"{priority}{PROG}: {render.safe(line)}\n")
+    stream.write(f"{priority}{PROG}: {render.safe(redacted(line))}\n")
     wrong = isinstance(error, RefusedError) and error.status == 400
     return 2 if wrong else (found or [1])[0]
 

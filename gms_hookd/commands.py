@@ -23,6 +23,7 @@ from gms_hookd.client import Api, ClientError, RefusedError, get, post
 from gms_hookd.config import Config, ConfigError
 from gms_hookd.demo import Show, prepare, stage
 from gms_hookd.model import RunStatus
+from gms_hookd.redact import redacted
 from gms_hookd.render import Look
 from gms_hookd.service import Service
 from gms_hookd.state import State, StateError, control_socket
@@ -32,6 +33,8 @@ from gms_hookd.watch import Screen, follow
 Args = SimpleNamespace
 HOOKS = "/api/webhooks/"
 SLOW = 3600.0
+SERVICE_STATE = Path("/var/lib/gms-hookd")
+SERVICE_CREDENTIALS = Path("/run/credentials/gms-hookd.service")
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -56,13 +59,27 @@ class Session:
     def config(self, **overrides: object) -> Config:
         """Read the configuration. Raises ConfigError."""
         return config.load(
-            self.environ, file=self.file, state=self.state, overrides=overrides
+            with_credentials(self.environ, self.state),
+            file=self.file,
+            state=self.state,
+            overrides=overrides,
         )
 
     def show(self, args: Args, value: Any, text: Callable[[Any, Look], str]) -> int:
         """Print an answer of the API, as text or as it is."""
         self.say(render.as_json(value) if args.json else text(value, self.look))
         return 0
+
+
+def with_credentials(environ: Mapping[str, str], state: Path) -> Mapping[str, str]:
+    """Let root see the secrets which systemd has handed to the service of this state.
+
+    Without them a command would sign with another secret than the daemon expects.
+    """
+    usable = state == SERVICE_STATE and os.access(SERVICE_CREDENTIALS, os.R_OK)
+    if "CREDENTIALS_DIRECTORY" in environ or not usable:
+        return environ
+    return {**environ, "CREDENTIALS_DIRECTORY": str(SERVICE_CREDENTIALS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,7 +449,7 @@ def _waited(session: Session, args: Args, run: Mapping[str, Any]) -> int:
 def serve(session: Session, args: Args) -> int:
     """Serve until told to stop."""
     overrides = {"server.listen": tuple(args.listen)} if args.listen else {}
-    log.setup(sys.stderr, session.environ)
+    log.setup(sys.stderr, session.environ, redact=redacted)
     with held(session.state) as state:
         return daemon.serve(lambda: session.config(**overrides), state, session.environ)
 
@@ -457,7 +474,7 @@ def _end() -> None:
 
 def _go_on(session: Session) -> None:
     session.say("\nThe daemon goes on serving; Ctrl-C ends it and removes all this.")
-    log.setup(sys.stderr, session.environ)
+    log.setup(sys.stderr, session.environ, redact=redacted)
 
 
 def show_check(session: Session, args: Args) -> int:

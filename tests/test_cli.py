@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from gitkit import Repo
 
-from gms_hookd import __version__, cli, client
+from gms_hookd import __version__, cli, client, commands
 from gms_hookd.forges.table import FORGES
 from gms_hookd.state import State, control_socket
 
@@ -334,6 +334,24 @@ def test_signing_without_a_secret_is_status_2(no, environ):
     environ.write_text("")
     status, line = no("sign", os.devnull)
     assert (status, "webhook.secret" in line) == (2, True)
+
+
+def test_root_signs_with_the_secret_that_the_service_was_handed(tmp_path, monkeypatch):
+    folder, state = tmp_path / "credentials", tmp_path / "state"
+    folder.mkdir()
+    monkeypatch.setattr(commands, "SERVICE_CREDENTIALS", folder)
+    assert commands.with_credentials({}, state) == {}
+    monkeypatch.setattr(commands, "SERVICE_STATE", state)
+    handed = {"CREDENTIALS_DIRECTORY": str(folder)}
+    assert commands.with_credentials({}, state) == handed
+    own = {"CREDENTIALS_DIRECTORY": "/run/credentials/another.service"}
+    assert commands.with_credentials(own, state) == own
+
+
+def test_a_password_in_a_url_is_not_repeated(no):
+    url = "https://me:hunter2@h.example/x.git"
+    status, line = no("task", "add", "x", "--source", url, "--target", "/b")
+    assert (status, "hunter2" in line) == (2, False)
 
 
 def test_a_backup_is_a_store_of_mode_0600_and_replaces_the_last(task, ok, tmp_path):
