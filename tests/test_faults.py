@@ -166,6 +166,34 @@ def test_a_run_cut_off_by_a_kill_finishes_as_its_second_attempt(daemon, pair, ga
     assert tip(target) == tip(source)
 
 
+def test_a_store_locked_by_somebody_is_503_until_it_is_free(daemon, pair):
+    daemon.start()
+    task = daemon.add_task("one", *pair())
+    file = daemon.state / "gms-hookd.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as rival:
+        rival.execute("BEGIN IMMEDIATE")
+        status, headers, _ = daemon.trigger(task)
+        assert (status, int(headers["Retry-After"]) > 0) == (503, True)
+        assert ask(daemon.socket, "GET", "/healthz")[0] == 200
+    assert daemon.trigger(task)[0] == 200
+
+
+def test_a_machine_without_git_is_not_ready_and_keeps_the_trigger(daemon, pair):
+    source, target = pair()
+    path, daemon.environ["PATH"] = daemon.environ["PATH"], "/nonexistent"
+    daemon.start()
+    task = daemon.add_task("one", source, target)
+    run = run_number(daemon.trigger(task)[1])
+    status, _, answer = ask(daemon.socket, "GET", "/readyz")
+    assert (status, answer["reasons"]) == (503, ["git: is not on the PATH"])
+    daemon.kill()
+    daemon.environ["PATH"] = path
+    daemon.start()
+    daemon.trigger(task)
+    assert daemon.ended(run)["status"] == "success"
+    assert tip(target) == tip(source)
+
+
 def test_a_second_daemon_on_the_same_state_exits_with_75(daemon):
     daemon.start()
     second = subprocess.run(
@@ -342,6 +370,25 @@ def test_the_watchdog_is_fed_while_the_daemon_works(daemon):
     daemon.start(WATCHDOG_USEC="300000")
     for _ in range(3):
         daemon.told("WATCHDOG=1")
+
+
+def test_the_journal_gets_one_line_an_event_whatever_clients_send(daemon, pair):
+    (daemon.home / "log").touch()
+    status = (daemon.home / "log").stat()
+    daemon.start(JOURNAL_STREAM=f"{status.st_dev}:{status.st_ino}")
+    for target in ("/a%0a<0>b", "/\x1b[2J", "/" + "x" * 7000, "/api/webhooks/<0>"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(60)
+            client.connect(str(daemon.socket))
+            client.sendall(f"GET {target} HTTP/1.1\r\nHost: a\n<0>b\r\n\r\n".encode())
+            client.recv(4096)
+    daemon.trigger(daemon.add_task("one", *pair()), secret="wrong")
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    lines = daemon.log().split("\n")[:-1]
+    assert len(lines) > 6
+    assert all(re.match(r"<[3-6]>[a-z]", line) for line in lines), lines
+    assert max(map(len, lines)) < 1000
 
 
 def test_no_secret_is_left_in_the_log_or_the_state(daemon, pair):
