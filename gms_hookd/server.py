@@ -10,7 +10,6 @@ import dataclasses
 import itertools
 import logging
 import os
-import resource
 import select
 import socket
 import threading
@@ -26,12 +25,12 @@ from socketserver import BaseServer
 from typing import Protocol
 
 from gms_hookd.connection import LARGE, READ, UNWATCHED, Connection, Origin, failure
+from gms_hookd.entrance import Entrance, lift_descriptor_limit
 from gms_hookd.http1 import serialise
 from gms_hookd.limits import Limits
-from gms_hookd.listener import Listener, adopt, listen
+from gms_hookd.listener import BACKLOG, Listener, adopt, listen
 from gms_hookd.message import Request, Response
 from gms_hookd.postbox import Postbox
-from gms_hookd.quota import Quota
 from gms_hookd.tls import Context
 
 __all__ = [
@@ -50,9 +49,7 @@ Call = Callable[[], None]
 ACCEPT_BATCH = 64
 POOL = 2
 SWEEP = 0.25
-CONTROL_CONNECTIONS = 128
 LATE_CONNECTIONS = 64
-OTHER_DESCRIPTORS = 512  # for git's pipes, the store, the two above
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +72,12 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    stopping = False
+    _paused = True
+    _interval = SWEEP
+    _next_sweep = -inf
+    _stop_at = inf
+    _date = (-inf, "")
 
     def __init__(
         self,
@@ -91,7 +94,6 @@ class Server(ThreadingHTTPServer):
         self.socket = listeners[0].socket
         self.limits = limits or Limits()
         self.now = self.beat = clock()
-        self.stopping = False
         self._answer = answer
         self._batch = batch
         self._clock = clock
@@ -99,41 +101,34 @@ class Server(ThreadingHTTPServer):
         self._connections: dict[int, Connection] = {}
         self._late: deque[Connection] = deque()
         self._ready: deque[Connection] = deque()
-        self._places, self._held = _quotas(self.limits, exempt)
-        self._control_places = Quota(CONTROL_CONNECTIONS, CONTROL_CONNECTIONS)
-        self._turned_away = 0
+        self._entrance = Entrance(self.limits, exempt)
         self._ids = itertools.count(int.from_bytes(os.urandom(8)))
-        self._date = (-inf, "")
         self._large = ThreadPoolExecutor(POOL, "large-body")
         self._handshakes = ThreadPoolExecutor(POOL, "handshake")
         self._epoll = select.epoll()
         self._postbox: Postbox[tuple[Connection, Call]] = Postbox()
-        self._next_sweep = self._next_note = self.now
-        self._sweep_time = SWEEP
-        self._paused = True
-        self._stop_at = inf
-        self._stopped = threading.Event()
-        self._stopped.set()
+        self._ended = threading.Event()
+        self._ended.set()
 
     def serve_forever(self, poll_interval: float = SWEEP) -> None:
         """Serve until `drain` or `shutdown` is called from another thread."""
-        self._stopped.clear()
-        self._sweep_time = poll_interval
+        self._ended.clear()
+        self._interval = poll_interval
         try:
             self._epoll.register(self._postbox, READ)
             self._resume()
             while self._serving():
-                self._turn(poll_interval)
+                self._turn()
         finally:
             for connection in list(self._connections.values()):
                 connection.finish()
-            self._stopped.set()
+            self._ended.set()
 
     def drain(self, seconds: float) -> None:
         """Accept nothing new, answer what is in flight, and end within `seconds`."""
         self._stop_at = self._clock() + seconds
         self._postbox.ring()
-        self._stopped.wait()
+        self._ended.wait()
 
     def shutdown(self) -> None:
         """End now; what is in flight is cut off."""
@@ -178,13 +173,9 @@ class Server(ThreadingHTTPServer):
 
     def hold(self, connection: Connection, size: int) -> bool:
         """Count a large body in memory as `size` bytes; say whether there is room."""
-        if connection.held:
-            self._held.give_back(connection.peer, connection.held)
-            connection.held = 0
-        if size and not self._held.take(connection.peer, size):
-            return False
-        connection.held = size
-        return True
+        there_is_room = self._entrance.hold(connection.peer, connection.held, size)
+        connection.held = size if there_is_room else 0
+        return there_is_room
 
     def watch(self, connection: Connection, interest: int) -> None:
         """Let the loop call `connection` when its socket is ready for `interest`."""
@@ -211,7 +202,7 @@ class Server(ThreadingHTTPServer):
         if connection.late:
             self._late.remove(connection)
         else:
-            self._places_of(connection.listener).give_back(connection.peer)
+            self._entrance.leave(connection.peer, connection.listener.control)
 
     def new_id(self) -> str:
         """Return an id that no other request of this process has: 16 hex digits."""
@@ -234,8 +225,8 @@ class Server(ThreadingHTTPServer):
             self._stop_accepting()
         return bool(self._connections) and self._clock() < self._stop_at
 
-    def _turn(self, timeout: float) -> None:
-        events = self._epoll.poll(0 if self._ready else timeout)
+    def _turn(self) -> None:
+        events = self._epoll.poll(0 if self._ready else self._interval)
         self.now = self.beat = self._clock()
         # Nobody need wake us before we look into the box at the end.
         self._postbox.mute()
@@ -281,8 +272,8 @@ class Server(ThreadingHTTPServer):
             log.exception("connection failed peer=%s", connection.peer)
             connection.finish()
 
-    def _accept(self, listener: Listener) -> None:
-        for _ in range(ACCEPT_BATCH):
+    def _accept(self, listener: Listener, most: int = ACCEPT_BATCH) -> None:
+        for _ in range(most):
             try:
                 accepted, address = listener.socket.accept()
             except (BlockingIOError, ConnectionAbortedError):
@@ -293,7 +284,7 @@ class Server(ThreadingHTTPServer):
             self._admit(accepted, _peer(address), listener)
 
     def _admit(self, accepted: socket.socket, peer: str, listener: Listener) -> None:
-        late = not self._places_of(listener).take(peer)
+        late = not self._entrance.enter(peer, listener.control)
         connection = Connection(accepted, Origin(peer, listener, late), self)
         self._connections[accepted.fileno()] = connection
         if late:
@@ -302,15 +293,11 @@ class Server(ThreadingHTTPServer):
 
     def _squeeze_in(self, connection: Connection) -> None:
         """Let a connection over the limits wait a moment, the oldest one no longer."""
-        self._turned_away += 1
         self._late.append(connection)
         if len(self._late) > LATE_CONNECTIONS:
             oldest = self._late[0]
             self._guard(oldest, oldest.expire)
             oldest.finish()
-
-    def _places_of(self, listener: Listener) -> Quota:
-        return self._control_places if listener.control else self._places
 
     def _deliver(self) -> None:
         for connection, act in self._postbox.take():
@@ -322,18 +309,12 @@ class Server(ThreadingHTTPServer):
             self._guard(connection, connection.go_on)
 
     def _sweep(self) -> None:
-        self._next_sweep = self.now + self._sweep_time
+        self._next_sweep = self.now + self._interval
         for connection in list(self._connections.values()):
             self._guard(connection, connection.check)
         if self._paused and not self.stopping:
             self._resume()
-        self._note_turned_away()
-
-    def _note_turned_away(self) -> None:
-        if self._turned_away and self.now >= self._next_note:
-            self._next_note = self.now + 10.0
-            log.warning("connections turned away count=%d", self._turned_away)
-            self._turned_away = 0
+        self._entrance.note(self.now)
 
     def _pause(self, error: OSError) -> None:
         """Stop accepting for a moment: no descriptor or memory is left."""
@@ -349,6 +330,9 @@ class Server(ThreadingHTTPServer):
             self._epoll.register(descriptor, READ)
 
     def _stop_accepting(self) -> None:
+        for listener in self._listeners.values():
+            # Closing would reset who waits; on a lent socket our successor takes them.
+            self._accept(listener, 0 if listener.lent else BACKLOG)
         self.stopping = True
         for descriptor, listener in self._listeners.items():
             # By hand: a lent socket stays open elsewhere, and epoll would keep it.
@@ -394,31 +378,6 @@ class Server(ThreadingHTTPServer):
         if self.now >= self._date[0]:
             self._date = (self.now + 1.0, formatdate(usegmt=True))
         return self._date[1]
-
-
-def lift_descriptor_limit(limits: Limits) -> None:
-    """Let this process open as many sockets as `limits` allow, as far as it may."""
-    wanted = limits.connections + OTHER_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-def _quotas(
-    limits: Limits, exempt: Callable[[str], bool] | None
-) -> tuple[Quota, Quota]:
-    """Return the limits on connections and on bytes of large bodies."""
-
-    def many(peer: str) -> bool:
-        return not peer or (exempt is not None and exempt(peer))
-
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if descriptors == resource.RLIM_INFINITY:
-        descriptors = limits.connections + OTHER_DESCRIPTORS
-    total = max(1, min(limits.connections, descriptors - OTHER_DESCRIPTORS))
-    share = max(1, min(limits.per_address, total // 2))
-    return Quota(total, share, many), Quota(limits.held, limits.held // 2, many)
 
 
 def _peer(address: object) -> str:

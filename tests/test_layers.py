@@ -31,7 +31,7 @@ LAYERS = (
     {"desk", "views"},
     {"hooks", "api"},
     {"forgehook"},
-    {"web", "worker", "reconcile", "connection"},
+    {"web", "worker", "reconcile", "connection", "entrance"},
     {"server", "client"},
     {"callback"},
     {"service"},

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -64,8 +64,8 @@ class Application:
             assert self.came.wait_for(lambda: len(self.seen) >= count, TIMEOUT)
 
     def let_go(self):
-        for future in self.held:
-            future.set_result(Response(200, b"let go"))
+        while self.held:
+            self.held.pop().set_result(Response(200, b"let go"))
 
 
 @contextmanager
@@ -538,7 +538,7 @@ def test_large_bodies_together_have_a_limit():
         connect(server, "127.0.0.2") as first,
     ):
         first.sendall(part[:140_000])
-        wait_until(lambda: server._held.held > 100_000)
+        wait_until(lambda: server._entrance.held > 100_000)
         answer = exchange(server, part)
         assert statuses(answer) == [503]
         assert statuses(exchange(server, LAST)) == [200]
@@ -566,6 +566,44 @@ def test_a_lent_socket_listens_on_after_the_end():
         with serving(adopt(kept.dup())) as server:
             assert statuses(exchange(server, LAST)) == [200]
         socket.create_connection(kept.getsockname(), TIMEOUT).close()
+
+
+class Turns:
+    """Notes what was asked for between `hold` and `release`."""
+
+    def __init__(self, application):
+        self.application = application
+        self.held = None
+        self.turns = []
+
+    def hold(self):
+        self.held = len(self.application.seen)
+
+    def release(self):
+        if len(self.application.seen) > self.held:
+            self.turns.append(len(self.application.seen) - self.held)
+            self.application.let_go()
+        self.held = None
+
+
+def test_what_is_answered_at_the_end_of_a_turn_is_sent_then(application):
+    turns = Turns(application)
+    server = Server([listen("127.0.0.1:0")], application, batch=turns)
+    thread = threading.Thread(target=server.serve_forever, args=(TIMEOUT,))
+    asked = b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n"
+    with ExitStack() as stack:
+        stack.callback(server.server_close)
+        early = [stack.enter_context(connect(server)) for _ in range(5)]
+        for sock in early:
+            sock.sendall(asked)
+        thread.start()
+        stack.callback(thread.join, TIMEOUT)
+        stack.callback(server.shutdown)
+        for sock in early:
+            assert read_answer(sock) == (200, b"let go")
+    assert turns.turns[0] > 1
+    assert sum(turns.turns) == 5
+    assert turns.held is None
 
 
 def test_the_beat_goes_on_while_nothing_happens(server):
