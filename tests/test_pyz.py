@@ -54,11 +54,12 @@ def test_two_builds_are_the_same_bytes_wherever_and_whenever(built, tmp_path):
     assert again.stat().st_mode & 0o777 == 0o755
 
 
-def test_it_holds_the_sources_and_nothing_else(built):
+def test_it_holds_the_sources_and_what_is_made_of_them_and_nothing_else(built):
     with zipfile.ZipFile(built) as archive:
         names = archive.namelist()
     package = {p.relative_to(ROOT).as_posix() for p in pyz.sources(ROOT / "gms_hookd")}
-    assert set(names) == package | {"__main__.py"}
+    compiled = {f"{name}c" for name in package}
+    assert set(names) == package | compiled | {"__main__.py"}
     assert built.read_bytes().startswith(b"#!/usr/bin/env python3\n")
 
 
@@ -69,6 +70,30 @@ def test_it_runs_alone_and_its_exit_statuses_survive(built, tmp_path):
     assert run(built, "task", "show", "1", *state)[0] == 1
     status, out, err = run(built, "nope")
     assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+def test_the_python_that_built_it_compiles_nothing_at_the_start(built):
+    code = f"""if True:
+        import sys, zipimport
+        def refuse(*_):
+            raise AssertionError("compiled")
+        zipimport._compile_source = refuse
+        sys.path.insert(0, {str(built)!r})
+        import gms_hookd.cli
+        print(gms_hookd.cli.__spec__.loader.archive)
+    """
+    said = subprocess.check_output([sys.executable, "-I", "-c", code], text=True)
+    assert said == f"{built}\n"
+
+
+def test_another_python_takes_the_sources(built, tmp_path):
+    strange = tmp_path / "strange.pyz"
+    with zipfile.ZipFile(built) as old, zipfile.ZipFile(strange, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            changed = b"\0\0\r\n" + content[4:] if name.endswith("c") else content
+            new.writestr(name, changed)
+    assert run(strange, "--version") == (0, f"gms-hookd {__version__}\n", "")
 
 
 def test_it_is_executable_as_it_is(built):
