@@ -116,7 +116,7 @@ def _line(
 
 def _pad(row: Sequence[str], widths: Sequence[int], look: Look) -> list[str]:
     used = sum(widths[:-1]) + 2 * (len(widths) - 1)
-    last = cut(row[-1], max(look.width - used, 10)) if look.width else row[-1]
+    last = cut(row[-1], max(look.width - used, 24)) if look.width else row[-1]
     before = zip(row[:-1], widths[:-1], strict=True)
     return [*(cell + " " * (w - columns(cell)) for cell, w in before), last]
 

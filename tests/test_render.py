@@ -165,8 +165,8 @@ def test_an_empty_value_is_a_dash_and_an_empty_list_is_said():
 
 
 def test_the_last_column_is_cut_to_the_terminal():
-    text = render.table(("A", "B"), [("x", "y" * 50)], Look(NOW, width=20))
-    assert text.splitlines()[1] == "x  " + "y" * 16 + "…"
+    text = render.table(("A", "B"), [("x", "y" * 50)], Look(NOW, width=30))
+    assert text.splitlines()[1] == "x  " + "y" * 26 + "…"
     assert render.cut("分支分支", 5) == "分支…"
 
 
