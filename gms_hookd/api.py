@@ -29,11 +29,13 @@ LARGEST_LIMIT = 1000
 LARGEST_ID = 2**63 - 1
 LONGEST_TIMEOUT = 7 * 24 * 3600.0
 LONGEST_TEXT = 4096
+MOST_OPTIONS = 20
 _ATTEMPT = 1 << 32  # an offset holds the attempt above, the position below
 
 _DRAFT = frozenset({"name", "source", "target", "force", "prune", "enabled", "timeout"})
 _BRANCHES = frozenset({"source_branch", "target_branch"})
 _TASK_KEYS = _DRAFT | _BRANCHES | {"refspecs", "push_options"}
+_PUSH_OPTIONS = frozenset({"--force", "--prune", "--no-verify"})
 _WHICH = {"id": "id", "key": "key", "task_id": "id", "task_key": "key"}
 
 
@@ -100,6 +102,7 @@ def _as_draft(task: Task) -> tasks.Draft:
         prune=task.prune,
         enabled=task.enabled,
         timeout=task.timeout,
+        push_options=task.push_options,
     )
 
 
@@ -297,6 +300,7 @@ class _PushOptions:
 
     force: bool = False
     prune: bool = False
+    passed: tuple[str, ...] = ()
 
 
 def _draft(desk: Desk, before: tasks.Draft, params: Params) -> tasks.Draft:
@@ -312,6 +316,9 @@ def _draft(desk: Desk, before: tasks.Draft, params: Params) -> tasks.Draft:
         prune=_boolean(params, "prune", before.prune or options.prune),
         enabled=_boolean(params, "enabled", before.enabled),
         timeout=_timeout(params, before.timeout),
+        push_options=options.passed
+        if "push_options" in params
+        else before.push_options,
     )
     if cache_key(draft.source) == cache_key(draft.target):
         raise HttpError(400, "target: is the source itself")
@@ -355,11 +362,18 @@ def _push_options(params: Params) -> _PushOptions:
     words = given.split() if isinstance(given, str) else given
     if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
         raise HttpError(400, "push_options: a list of strings is needed")
+    prefix = views.PUSH_OPTION
+    passed = tuple(w.removeprefix(prefix) for w in words if w.startswith(prefix))
+    if len(passed) > MOST_OPTIONS or not all(map(_is_line, passed)):
+        raise HttpError(400, "push_options: at most 20 lines of text are passed on")
     for word in words:
-        if word not in {"--force", "-f", "--prune", "--no-verify"}:
+        if not word.startswith(prefix) and word not in _PUSH_OPTIONS:
             raise HttpError(400, f"push_options: {word[:100]!r} is not possible here")
-    force = "--force" in words or "-f" in words
-    return _PushOptions(force=force, prune="--prune" in words)
+    return _PushOptions("--force" in words, "--prune" in words, passed)
+
+
+def _is_line(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_TEXT and text.isprintable()
 
 
 def _timeout(params: Params, before: float | None) -> float | None:
@@ -406,7 +420,7 @@ def _text(params: Params, key: str, default: str | None = None) -> str:
     given = params.get(key, default)
     if not isinstance(given, str):
         raise HttpError(400, f"{key}: a string is needed")
-    if len(given) > LONGEST_TEXT or not given.isprintable():
+    if given and not _is_line(given):
         raise HttpError(400, f"{key}: printable text is needed, at most 4096 long")
     return given
 

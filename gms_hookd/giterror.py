@@ -78,6 +78,7 @@ _SAYINGS = {
         dubious ownership
         strange (pathname|hostname)
         not found in path
+        not support push options
         shallow update
     """,
     Kind.NETWORK: """

@@ -50,6 +50,7 @@ class Task:
     timeout: float | None
     created_at: int
     updated_at: int
+    push_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class Remote:
 
     git: Git
     door: Door
+    push_options: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -102,6 +103,7 @@ class Remote:
             "--no-verify",
             "--no-follow-tags",
             "--recurse-submodules=no",
+            *(f"--push-option={option}" for option in self.push_options),
             *(f"--force-with-lease={m.ref}:{m.old or ''}" for m in moves),
             "--end-of-options",
             self.url,

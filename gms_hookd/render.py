@@ -209,7 +209,8 @@ def task(one: Record, look: Look) -> str:
 
 def _policy(one: Record) -> str:
     force = "overwrites what has diverged" if one["force"] else "fast-forward only"
-    return f"{force}, {'deletes' if one['prune'] else 'never deletes'}"
+    passed = "".join(f", {option}" for option in one.get("push_options", ()))
+    return f"{force}, {'deletes' if one['prune'] else 'never deletes'}{passed}"
 
 
 def _outcome(run: Record, look: Look) -> str:

@@ -136,7 +136,8 @@ class Engine:
             lock = stack.enter_context(self._lock(path, limits))
             git = self._git(path, lock, limits)
             doors = (self._doors.door(u, limits, stack) for u in (source, target))
-            remotes = [Remote(git, door) for door in doors]
+            options: tuple[tuple[str, ...], ...] = ((), order.task.push_options)
+            remotes = [Remote(git, *pair) for pair in zip(doors, options, strict=True)]
             return _mending(_Run(order, selection, Cache(git), *remotes), act)
 
     def _lock(self, path: Path, limits: Limits) -> AbstractContextManager[int]:

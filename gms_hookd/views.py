@@ -10,6 +10,7 @@ from gms_hookd.order import Outcome
 from gms_hookd.store.deliveries import Parcel
 
 Json = dict[str, Any]
+PUSH_OPTION = "--push-option="
 
 
 def moment(milliseconds: int | None) -> str | None:
@@ -42,6 +43,8 @@ def task(record: Task, last_run: Run | None) -> Json:
     }
     branches = _one_branch(record.refspecs)
     shown["source_branch"], shown["target_branch"] = branches
+    if record.push_options:
+        shown["push_options"] = [f"{PUSH_OPTION}{o}" for o in record.push_options]
     return shown
 
 

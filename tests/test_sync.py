@@ -76,3 +76,18 @@ def test_a_conflict_is_still_one_in_the_next_run(source, target, bench):
     source.commit()
     bench.sync(it)
     assert bench.sync(it).status is RunStatus.CONFLICT
+
+
+def test_push_options_reach_the_hooks_of_the_target(source, target, bench):
+    target.git("config", "receive.advertisePushOptions", "true")
+    target.hook("pre-receive", "echo $GIT_PUSH_OPTION_0,$GIT_PUSH_OPTION_1 > options\n")
+    it = task(source, target, "main:main", push_options=("ci.skip", "a=b c"))
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    assert (target.path / "options").read_text() == "ci.skip,a=b c\n"
+
+
+def test_a_target_that_takes_no_push_options_is_not_tried_again(source, target, bench):
+    target.git("config", "receive.advertisePushOptions", "false")
+    outcome = bench.sync(task(source, target, "main:main", push_options=("ci.skip",)))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert "push options" in outcome.error_message

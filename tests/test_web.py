@@ -398,6 +398,10 @@ def test_tasks_are_listed_found_changed_and_removed(app, task):
         ({"timeout": True}, "timeout"),
         ({"timeout": "soon"}, "timeout"),
         ({"push_options": ["--mirror"]}, "push_options"),
+        ({"push_options": "--push-option"}, "push_options"),
+        ({"push_options": "--push-option="}, "push_options"),
+        ({"push_options": ["--push-option=a\nb"]}, "push_options"),
+        ({"push_options": ["--push-option=a"] * 21}, "push_options"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -414,6 +418,17 @@ def test_push_options_of_gms_are_understood(app):
     wanted["push_options"] = "--force --prune --no-verify"
     made = call(app, "POST", "task/create", wanted)[1]["data"]
     assert (made["force"], made["prune"]) == (True, True)
+
+
+def test_push_options_for_the_target_stay_with_the_task(app):
+    wanted = {"name": "one", "source": "/srv/a", "target": "/srv/b"}
+    wanted["push_options"] = ["--push-option=ci.skip", "--push-option=a=b c"]
+    made = call(app, "POST", "task/create", wanted)[1]["data"]
+    assert made["push_options"] == wanted["push_options"]
+    call(app, "POST", "task/update", {"id": 1, "timeout": 5})
+    assert call(app, "GET", "task?id=1")[1]["data"]["push_options"]
+    changed = call(app, "POST", "task/update", {"id": 1, "push_options": []})[1]["data"]
+    assert "push_options" not in changed
 
 
 def test_runs_are_listed_shown_cancelled_retried_and_deleted(app, task, desk):

@@ -15,7 +15,8 @@ _FIRST = (
         refspecs TEXT NOT NULL, force INTEGER NOT NULL, prune INTEGER NOT NULL,
         enabled INTEGER NOT NULL, timeout REAL, cache TEXT NOT NULL,
         host TEXT NOT NULL, path TEXT NOT NULL,
-        created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL)""",
+        created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL,
+        push_options TEXT NOT NULL DEFAULT '[]')""",
     "CREATE INDEX tasks_of_source ON tasks(path, host)",
     # What a user may look up stays when the task goes: the run has its own copy.
     """CREATE TABLE runs(

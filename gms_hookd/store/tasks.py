@@ -14,7 +14,7 @@ from gms_hookd.store.problem import Clash, Invalid, Missing
 
 _COLUMNS = (
     "id,key,name,source,target,refspecs,force,prune,enabled,timeout,"
-    "created_ms,updated_ms"
+    "created_ms,updated_ms,push_options"
 )
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 
@@ -32,6 +32,7 @@ class Draft:
     prune: bool = False
     enabled: bool = True
     timeout: float | None = None
+    push_options: tuple[str, ...] = ()
 
 
 def checked_name(name: str) -> str:
@@ -49,7 +50,8 @@ def add(db: Connection, draft: Draft, now: int) -> Task:
     _refuse_taken_name(db, draft.name, 0)
     cursor = db.execute(
         "INSERT INTO tasks(key,name,source,target,cache,host,path,refspecs,force,prune,"
-        "enabled,timeout,created_ms,updated_ms) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "enabled,timeout,push_options,created_ms,updated_ms)"
+        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (str(uuid4()), *_fields(draft), now, now),
     )
     return get(db, cursor.lastrowid or 0)
@@ -67,6 +69,7 @@ def _fields(draft: Draft) -> tuple[object, ...]:
         draft.prune,
         draft.enabled,
         draft.timeout,
+        json.dumps(draft.push_options),
     )
 
 
@@ -130,6 +133,7 @@ def _task(row: Row) -> Task:
     values: list[Any] = list(row)
     values[5] = tuple(json.loads(values[5]))
     values[6:9] = map(bool, values[6:9])
+    values[12] = tuple(json.loads(values[12]))
     return Task(*values)
 
 
@@ -139,7 +143,7 @@ def change(db: Connection, task_id: int, draft: Draft, now: int) -> Task:
     _refuse_taken_name(db, draft.name, task_id)
     db.execute(
         "UPDATE tasks SET name=?,source=?,target=?,cache=?,host=?,path=?,refspecs=?,"
-        "force=?,prune=?,enabled=?,timeout=?,updated_ms=? WHERE id=?",
+        "force=?,prune=?,enabled=?,timeout=?,push_options=?,updated_ms=? WHERE id=?",
         (*_fields(draft), now, task_id),
     )
     if (before.source, before.target) != (draft.source, draft.target):
