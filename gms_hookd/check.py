@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import stat
 import sys
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from gms_hookd import giturl
+from gms_hookd.access import Keys, access, pinning
 from gms_hookd.config import Config
 from gms_hookd.git import Limits, Stop, execute
 from gms_hookd.giterror import GitError
+from gms_hookd.giturl import GitUrl
 from gms_hookd.listener import listen
 from gms_hookd.render import Look, paint, safe
 from gms_hookd.runlog import RunLog
@@ -254,36 +257,40 @@ def _listener(spec: str) -> Finding:
 def _tasks(place: Place) -> Iterator[Finding]:
     if place.config is None:
         return
+    sync = place.config.sync
+    files = sync.ssh_key_file, sync.ssh_known_hosts
+    keys = Keys(place.state / "home", place.config.credentials, *files)
     for task in place.tasks:
         for side in ("source", "target"):
-            yield from _url(place.config, task, side)
+            subject = f"task {task['id']} {side}"
+            yield from _url(place, subject, task[side], keys)
 
 
-def _url(config: Config, task: Mapping[str, Any], side: str) -> Iterator[Finding]:
-    subject = f"task {task['id']} {side}"
+def _url(place: Place, subject: str, text: str, keys: Keys) -> Iterator[Finding]:
+    allowed = place.config.sync.allow_protocols if place.config else ()
     try:
-        url = giturl.parse(task[side], config.sync.allow_protocols)
-    except ValueError as error:
+        url = giturl.parse(text, allowed)
+        access(url, keys)
+    except (ValueError, GitError) as error:
         yield Finding(ERROR, subject, str(error))
         return
     if url.scheme == "ssh":
-        yield from _ssh(config, subject)
-    if url.scheme == "file" and side == "source" and not Path(url.path).exists():
-        yield Finding(ERROR, subject, f"{url.path} does not exist")
+        yield from _ssh(place, subject, url, keys)
+    elif url.local and subject.endswith("source") and not Path(url.path).exists():
+        remedy = "mend the path: gms-hookd task set TASK source=..."
+        yield Finding(ERROR, subject, f"{url.path} does not exist", remedy)
 
 
-def _ssh(config: Config, subject: str) -> Iterator[Finding]:
-    wanted = (
-        ("ssh_key_file", config.sync.ssh_key_file),
-        (
-            "ssh_known_hosts",
-            config.sync.ssh_known_hosts,
-        ),
-    )
-    for key, file in wanted:
-        if file is None or not file.exists():
-            remedy = f"set sync.{key} to a file that exists"
-            yield Finding(ERROR, subject, f"sync.{key}: {file or 'not set'}", remedy)
+def _ssh(place: Place, subject: str, url: GitUrl, keys: Keys) -> Iterator[Finding]:
+    if shutil.which("ssh", path=_path(place)) is None:
+        yield Finding(ERROR, subject, "there is no ssh", "install openssh-client")
+    if not keys.identity.exists():
+        make = f"ssh-keygen -t ed25519 -N '' -f {shlex.quote(str(keys.identity))}"
+        remedy = f"set sync.ssh_key_file, or: {make}"
+        yield Finding(ERROR, subject, f"no key at {keys.identity}", remedy)
+    if not keys.known_hosts.exists():
+        remedy = f"compare the host's key, then: {pinning(url, keys.known_hosts)}"
+        yield Finding(ERROR, subject, f"no host key at {keys.known_hosts}", remedy)
 
 
 LOOKS: tuple[Callable[[Place], Iterator[Finding]], ...] = (

@@ -10,7 +10,7 @@ import pytest
 
 from gms_hookd import check, cli
 from gms_hookd.check import ERROR, OK, WARNING, Place
-from gms_hookd.config import load
+from gms_hookd.config import Credential, load
 from gms_hookd.render import Look
 
 TASK = {"id": 1, "name": "t", "source": "/", "target": "ssh://git@h.example/x.git"}
@@ -129,7 +129,7 @@ def test_an_ssh_task_needs_key_and_known_hosts(place, tmp_path):
     with_task = replace(place, tasks=[TASK])
     found = about(with_task, "task 1 target")
     assert [each.level for each in found] == [ERROR, ERROR]
-    assert "sync.ssh_known_hosts" in found[1].finding
+    assert "ssh-keyscan h.example" in found[1].remedy
     key = tmp_path / "key"
     key.touch()
     sync = replace(place.config.sync, ssh_key_file=key, ssh_known_hosts=key)
@@ -140,6 +140,13 @@ def test_a_source_that_is_not_there_or_not_allowed_is_an_error(place):
     gone = {**TASK, "source": "/no/such/place", "target": "http://h/x"}
     assert levels(replace(place, tasks=[gone]), "task 1 source") == [ERROR]
     assert levels(replace(place, tasks=[gone]), "task 1 target") == [ERROR]
+
+
+def test_a_password_that_cannot_be_read_is_an_error(place, tmp_path):
+    credential = Credential("https://h", "me", tmp_path / "none", None)
+    settings = configured(place, credentials=(credential,))
+    task = {**TASK, "target": "https://h/x.git"}
+    assert levels(replace(settings, tasks=[task]), "task 1") == [ERROR]
 
 
 def test_warnings_and_problems_are_findings(place):
