@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import resource
 import select
 import shutil
@@ -16,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from test_http1 import mutated, pieces
 
 from gms_hookd import tls
 from gms_hookd.message import Request, Response
@@ -604,6 +606,18 @@ def test_what_is_answered_at_the_end_of_a_turn_is_sent_then(application):
     assert turns.turns[0] > 1
     assert sum(turns.turns) == 5
     assert turns.held is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_stream_ends_in_answers_and_a_close(server, application, seed):
+    rng = random.Random(seed)
+    for _ in range(40):
+        with connect(server) as sock:
+            for piece in pieces(rng, mutated(rng)):
+                sock.sendall(piece)
+            sock.shutdown(socket.SHUT_WR)
+            assert b"HTTP/1.1 500 " not in read_all(sock)
+    assert statuses(exchange(server, LAST)) == [200]
 
 
 def test_the_beat_goes_on_while_nothing_happens(server):
