@@ -520,3 +520,11 @@ def test_one_that_fails_among_held_writes_undoes_only_itself(store):
     names = store.read(lambda db: db.execute(listed).fetchall())
     assert {("one",), ("two",)} <= set(names.result(timeout=10))
     assert ("bad",) not in names.result()
+
+
+def test_after_a_slow_commit_held_writes_go_to_the_lane(store):
+    store._writer._pace = 1.0
+    store.hold()
+    held = store.write(lambda db: threading.get_ident())
+    store.release()
+    assert held.result(timeout=10) != threading.get_ident()

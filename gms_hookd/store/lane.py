@@ -206,14 +206,15 @@ class Lane:
 
 
 def _begin_at_once(db: Connection) -> bool:
-    """Begin a transaction unless another process is in the way."""
+    """Begin a transaction, unless that cannot be done or not without waiting."""
     try:
         db.execute("PRAGMA busy_timeout=0")
-        db.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        finally:
+            db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    except sqlite3.Error:
         return False
-    finally:
-        db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
     return True
 
 
