@@ -48,7 +48,7 @@ def test_the_watchdog_is_on(settings):
 def test_credentials_may_be_absent(settings):
     # systemd refuses to start a unit whose absolute credential path does not exist.
     sources = dict(v.split(":") for v in values(settings, "LoadCredential"))
-    assert sources.keys() == {"webhook-secret", "api-token", "ssh-key"}
+    assert sources.keys() == {"webhook-secret", "api-token", "ssh-key", "tls-key"}
     assert not any(source.startswith("/") for source in sources.values())
 
 
