@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from gms_hookd.git import Git, Limits
 from gms_hookd.giterror import GitError, Kind
 from gms_hookd.journal import Entry
 from gms_hookd.plan import Kin
-from gms_hookd.refspec import CACHED
+from gms_hookd.refspec import CACHED, stored
 
 BACKUPS = "refs/backup/"
 COUNT = "advertised"
@@ -171,10 +171,19 @@ class Cache:
 
     def drop_source(self) -> bool:
         """Forget what the source served; its objects stay."""
-        names = _all_refs(self.path, CACHED.encode())
-        lines = b"".join(b"delete " + os.fsencode(n) + b"\n" for n in names)
-        self.git.ask("update-ref", "--stdin", stdin=lines)
+        names = list(self.source_refs())
+        self.drop(names)
         return bool(names)
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Forget refs of the source, by its own names."""
+        lines = b"".join(b"delete " + os.fsencode(stored(n)) + b"\n" for n in names)
+        if names:
+            self.git.ask("update-ref", "--stdin", stdin=lines)
+
+    def pack_refs(self) -> None:
+        """Put all refs into one file."""
+        self.git.ask("pack-refs", "--all")
 
     def pin(self, tips: Mapping[str, str]) -> None:
         """Keep objects that are here: name below refs/backup/ -> object id."""
@@ -226,7 +235,7 @@ class Cache:
 
     def source_ref(self, name: str) -> str | None:
         """Give one ref of the source."""
-        return self.ref(CACHED + name.removeprefix("refs/"))
+        return self.ref(stored(name))
 
     def kin(
         self, pairs: Iterable[tuple[str, str]], ahead: Collection[tuple[str, str]] = ()
@@ -291,7 +300,7 @@ def _loose(gitdir: Path, prefix: bytes) -> dict[str, str]:
             path = os.path.join(where, name)
             oid = _read_oid(os.fsdecode(path))
             if oid and not name.endswith(b".lock"):
-                found[os.fsdecode(os.path.relpath(path, root))] = oid
+                found[os.fsdecode(path[len(root) + 1 :])] = oid
     return found
 
 

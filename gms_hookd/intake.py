@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from gms_hookd.cache import Cache
 from gms_hookd.giterror import GitError, Kind
-from gms_hookd.refspec import CACHED, Selection
+from gms_hookd.refspec import CACHED, Selection, stored
 from gms_hookd.remote import Remote
 
 HEX = {"sha1": 40, "sha256": 64}
 _FORMAT = re.compile("hash algorithm|mismatched algorithms|object format")
+MANY_NEW = 2000  # refs beyond which one fetch by glob is quicker
 FEW = 200  # refs that a host may list at each fetch
 TRIES = 5  # a fetch is tried again after each thing that was mended
 
@@ -44,6 +45,8 @@ class Intake:
         """Fetch, and tell what there is; raises GitError."""
         if self._cache.advertised() is None:
             self._count()
+        if (self._cache.advertised() or 0) >= FEW and self._selection.only_globs:
+            return self._by_difference()
         before = self._careful()
         self._fetch()
         if self._seen is None:
@@ -51,6 +54,30 @@ class Intake:
             return Served(refs, not refs, self._in_order(before, refs))
         refs = {r: o for r, o in self._cached().items() if r in self._seen}
         return Served(refs, empty=not self._seen)
+
+    def _by_difference(self) -> Served:
+        """Ask for the list of refs, and fetch those that are not here yet.
+
+        Of very many refs git compares each at every fetch, which takes longer.
+        """
+        listed = self._source.refs(*self._selection.spans_only)
+        selected = {w.source: w.oid for w in self._selection.wanted(listed).values()}
+        have = self._cache.source_refs()
+        new = [r for r, oid in selected.items() if have.get(r) != oid]
+        gone = [r for r in have if r not in selected and self._selection.takes(r)]
+        if len(new) + len(gone) > MANY_NEW:
+            self._fetch()
+            self._cache.pack_refs()
+            refs = self._cached()
+            return Served(refs, not refs)
+        self._cache.drop(gone)
+        self._specs = tuple(f"+{r}:{stored(r)}" for r in new)
+        self._fetch()
+        served = selected if self._seen is None else self._seen
+        for ref in new:
+            selected[ref] = self._cache.source_ref(ref) or ""
+        refs = {r: oid for r, oid in selected.items() if oid and r in served}
+        return Served(refs, not refs)
 
     def _count(self) -> None:
         """Look at all refs of the source once; their ids tell its hash, too."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from gms_hookd.model import Ref, RefResult, RunStatus, Task
 from gms_hookd.plan import Move
 
 DOUBT = "?"  # before a known id: the target was seen to differ, so read it first
-UNCHANGED_LISTED = 100  # refs; of a larger mirror only what changed is listed
 RANGES = 20  # changed refs that a commit range names
 
 
@@ -48,14 +48,19 @@ def summarised(
     order: Order,
     moves: Sequence[Move],
     guard: str,
+    *,
     pinned: Sequence[tuple[str, str, str, str]] = (),
+    right: Mapping[str, str] = MappingProxyType({}),
     gone: Collection[str] = (),
 ) -> Outcome:
     """Draw the sum of a run from what became of each ref.
 
-    gone names what was pushed once and is no longer at the target.
+    right is what the target had as it should be; gone names what was pushed once and
+    is no longer there.
     """
-    before = {r: o for r, o in order.known.items() if r not in gone}
+    before = {**order.known, **right}
+    for ref in gone:
+        before.pop(ref, None)
     status = _status(moves, guard)
     return Outcome(
         status,
@@ -107,12 +112,7 @@ def _message(moves: Sequence[Move], guard: str) -> str:
 
 
 def _listed(moves: Sequence[Move]) -> tuple[Ref, ...]:
-    every = len(moves) <= UNCHANGED_LISTED
-    return tuple(
-        Ref(m.ref, m.result, m.old, m.new, m.reason)
-        for m in moves
-        if every or m.result is not RefResult.UNCHANGED
-    )
+    return tuple(Ref(m.ref, m.result, m.old, m.new, m.reason) for m in moves)
 
 
 def _range(move: Move) -> str:

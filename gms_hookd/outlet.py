@@ -8,11 +8,14 @@ from gms_hookd.cache import BACKUPS, Cache
 from gms_hookd.giterror import GitError, Kind
 from gms_hookd.model import RefResult
 from gms_hookd.plan import Move, judged, refused
+from gms_hookd.refspec import Selection
 from gms_hookd.remote import Remote, Report
 
 ROUNDS = 4  # times that a target is read again because it moved under a push
 AFTERMATH = 15.0  # seconds to find out what became of a push that was cut off
 UNSURE = (Kind.TIMEOUT, Kind.NETWORK, Kind.SIGNAL, Kind.OTHER, Kind.DISK, Kind.SIZE)
+MASS = 500  # new and forward refs beyond which they are pushed by glob
+PLAIN = (RefResult.CREATED, RefResult.UPDATED)
 LOST = (RefResult.FORCED, RefResult.DELETED)
 
 Again = Callable[[], tuple[Move, ...]]
@@ -31,10 +34,18 @@ class Outlet:
     """One run's way to its target; again reads the target and decides anew."""
 
     def __init__(
-        self, cached: Cache, target: Remote, label: str, again: Again, first: str | None
+        self,
+        cached: Cache,
+        target: Remote,
+        selection: Selection,
+        *,
+        label: str,
+        again: Again,
+        first: str | None,
     ) -> None:
         self._cache = cached
         self._target = target
+        self._selection = selection
         self._label = label
         self._again = again
         self._first = first
@@ -59,7 +70,7 @@ class Outlet:
         done = [m for m in moves if not m.acts]
         unsure: list[Move] = []
         for part in self._phases(m for m in moves if m.acts):
-            report = self._target.push(part)
+            report = self._pushed(part)
             if report.error:
                 done += self._aftermath(part, report)
                 continue
@@ -70,11 +81,30 @@ class Outlet:
 
     def _phases(self, moves: Iterable[Move]) -> list[list[Move]]:
         """Put deletions first, for feat/one needs feat's place, then the default."""
-        parts: list[list[Move]] = [[], [], []]
+        parts: list[list[Move]] = [[], [], [], []]
         for move in moves:
-            deleted = move.result is RefResult.DELETED
-            parts[0 if deleted else 1 if move.ref == self._first else 2].append(move)
+            parts[self._phase(move)].append(move)
+        if not self._is_mass(parts[3]):
+            parts[2:] = [parts[2] + parts[3]]
         return [part for part in parts if part]
+
+    def _phase(self, move: Move) -> int:
+        if move.result is RefResult.DELETED:
+            return 0
+        if move.ref == self._first:
+            return 1
+        plain = move.result in PLAIN and self._selection.origin_by_glob(move.ref)
+        return 3 if plain else 2
+
+    def _is_mass(self, moves: Sequence[Move]) -> bool:
+        return len(moves) > MASS and all(m.result in PLAIN for m in moves)
+
+    def _pushed(self, part: Sequence[Move]) -> Report:
+        if not self._is_mass(part):
+            return self._target.push(part)
+        if self._target.door.url.scheme in ("http", "https"):
+            self._log.line(f"note: git is slow at {len(part)} refs in one http push")
+        return self._target.push_forward(self._selection.forward())
 
     def _seen_again(
         self, unsure: Sequence[Move], settled: dict[str, Move]

@@ -26,6 +26,8 @@ class Kin(Enum):
     UNSEEN = "unseen"
 
 
+UNCHANGED_LISTED = 200  # refs
+
 _KEPT = re.compile(r"deletion of the current branch|delete the current branch")
 _RACE = re.compile(
     r"lock ref|failed to lock|failed to update ref|old value|already exists"
@@ -69,6 +71,12 @@ class Views:
     empty: bool = False
 
     @property
+    def changing(self) -> list[str]:
+        """The wanted refs that the target has not, or has otherwise."""
+        target = self.target
+        return [r for r, want in self.wanted.items() if target.get(r) != want.oid]
+
+    @property
     def selected(self) -> dict[str, str]:
         """The refs of the target that the task may touch."""
         return {
@@ -81,16 +89,18 @@ class Views:
 def pairs(views: Views) -> list[tuple[str, str]]:
     """Name the (old, new) objects whose kinship the decision needs."""
     found = {
-        (views.target[ref], want.oid): None
-        for ref, want in views.wanted.items()
-        if views.target.get(ref, want.oid) != want.oid and not _immutable(ref, want)
+        (views.target[ref], views.wanted[ref].oid): None
+        for ref in views.changing
+        if ref in views.target and not _immutable(ref, views.wanted[ref])
     }
     return list(found)
 
 
 def decide(views: Views, kin: Mapping[tuple[str, str], Kin]) -> tuple[Move, ...]:
-    """Class every selected ref."""
-    moves = [_move(ref, want, views, kin) for ref, want in sorted(views.wanted.items())]
+    """Class every selected ref; of very many, only those that are not as wanted."""
+    every = len(views.wanted) <= UNCHANGED_LISTED
+    named = sorted(views.wanted if every else views.changing)
+    moves = [_move(ref, views.wanted[ref], views, kin) for ref in named]
     if views.prune:
         moves += [_deletion(ref, old, views) for ref, old in _gone(views)]
     else:

@@ -1,8 +1,9 @@
 """Which refs a task selects, under which names: git's own notation, read strictly."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 CACHED = "refs/src/"  # where a cache keeps what its source serves
 MIRROR = ("refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*")
@@ -28,18 +29,40 @@ class Refspec:
         """Whether it stands for any number of refs."""
         return "*" in self.src
 
+    def mapped(
+        self, source: Mapping[str, str], spared: Collection[str], *, force: bool
+    ) -> dict[str, "Wanted"]:
+        """Map the refs that are like src, ref -> oid, to the target's names."""
+        forced = force or self.force
+        head, star, tail = self.src.partition("*")
+        if not star:
+            oid = None if self.src in spared else source.get(self.src)
+            return {self.dst: Wanted(oid, forced, self.src)} if oid else {}
+        shortest, start, stop = len(self.src) - 1, len(head), -len(tail) or None
+        before, _, after = self.dst.partition("*")
+        return {
+            before + ref[start:stop] + after: Wanted(oid, forced, ref)
+            for ref, oid in source.items()
+            if ref.startswith(head) and ref.endswith(tail) and len(ref) >= shortest
+            if ref not in spared
+        }
+
     def covers(self, target: str) -> bool:
         """Whether a ref of the target is one that it writes."""
         return _match(self.dst, target) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a ref of the target should be: which object, and whether by force."""
 
     oid: str
     force: bool
     source: str
+
+
+def stored(ref: str) -> str:
+    """Name the ref of a cache that holds one of the source."""
+    return CACHED + ref.removeprefix("refs/")
 
 
 def valid_ref(name: str) -> bool:
@@ -119,6 +142,16 @@ class Selection:
         return self.specs[0] if one else None
 
     @property
+    def only_globs(self) -> bool:
+        """Whether no ref is named in full."""
+        return all(s.glob for s in self.specs)
+
+    def takes(self, source: str) -> bool:
+        """Whether a ref of the source is selected."""
+        found = any(_match(s.src, source) is not None for s in self.specs)
+        return found and not self._spared(source)
+
+    @property
     def takes_head(self) -> bool:
         """Whether the source's HEAD is asked for by this name."""
         return any(s.src == "HEAD" for s in self.specs)
@@ -128,15 +161,30 @@ class Selection:
         """The refs that are named in full: target's name -> source's name."""
         return {s.dst: s.src for s in self.specs if not s.glob}
 
-    def wanted(self, source: Iterable[tuple[str, str]]) -> dict[str, Wanted]:
-        """Map what the source has, (ref, oid), to what the target should have.
+    @property
+    def spans_only(self) -> tuple[str, ...]:
+        """Name the ls-remote options that still list all that is selected."""
+        kinds = {s.src.split("/")[1] for s in self.specs if s.src != "HEAD"}
+        every = kinds - {"heads", "tags"} or any("*" in k for k in kinds)
+        return () if every else tuple(f"--{k}" for k in sorted(kinds))
+
+    def wanted(self, source: Mapping[str, str]) -> dict[str, Wanted]:
+        """Map what the source has, ref -> oid, to what the target should have.
 
         Raises ValueError where two refs of the source claim one of the target.
         """
+        spared = {r for r in source if self._spared(r)} if self.negatives else set()
         found: dict[str, Wanted] = {}
-        for ref, oid in source:
-            self._add(found, ref, oid)
+        for spec in self.specs:
+            made = spec.mapped(source, spared, force=self.force)
+            for target in found.keys() & made.keys():
+                made[target] = _claimed_twice(target, found[target], made[target])
+            found.update(made)
         return found
+
+    def origin_by_glob(self, target: str) -> bool:
+        """Whether a glob, not a full name, sends something to this ref."""
+        return any(s.glob and s.covers(target) for s in self.specs)
 
     def origin(self, target: str) -> str | None:
         """Name the ref of the source that would go to this one of the target."""
@@ -153,29 +201,21 @@ class Selection:
         globs = any(s.glob for s in self.specs)
         return own + tuple(f"^{n}" for n in self.negatives if globs)
 
-    def _add(self, found: dict[str, Wanted], ref: str, oid: str) -> None:
-        if self._spared(ref):
-            return
-        for spec in self.specs:
-            part = _match(spec.src, ref)
-            if part is not None:
-                _claim(found, spec.dst.replace("*", part), ref, oid, self._forces(spec))
-
-    def _forces(self, spec: Refspec) -> bool:
-        return self.force or spec.force
+    def forward(self) -> tuple[str, ...]:
+        """Write the refspecs that push, from a cache, what globs select; no force."""
+        globs = [s for s in self.specs if s.glob]
+        own = tuple(f"{CACHED}{s.src.removeprefix('refs/')}:{s.dst}" for s in globs)
+        spared = tuple(f"^{CACHED}{n.removeprefix('refs/')}" for n in self.negatives)
+        return own + spared if own else ()
 
     def _spared(self, ref: str) -> bool:
         return any(_match(n, ref) is not None for n in self.negatives)
 
 
-def _claim(
-    found: dict[str, Wanted], target: str, ref: str, oid: str, force: bool
-) -> None:
-    before = found.get(target)
-    if before and before.source != ref:
-        raise ValueError(f"{before.source} and {ref} would both go to {target}")
-    forced = force or bool(before and before.force)
-    found[target] = Wanted(oid, forced, ref)
+def _claimed_twice(target: str, one: Wanted, other: Wanted) -> Wanted:
+    if one.source != other.source:
+        raise ValueError(f"{one.source} and {other.source} would both go to {target}")
+    return other._replace(force=one.force or other.force)
 
 
 def select(refspecs: Iterable[str], *, force: bool) -> Selection:

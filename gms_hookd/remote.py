@@ -1,6 +1,5 @@
 """What is asked of another repository: its refs, its objects, and to take ours."""
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ STDIN_FROM = 50  # refspecs; more go through a pipe
 LISTED = (("protocol.version", "0"),)
 _BUSY = re.compile(r"returned error: (429|503)")
 _RETRY_AFTER = re.compile(r"(?i)retry-after: *(\d{1,6})")
-ARGV_ROOM = 1_000_000  # bytes of arguments in one push, where the system has room
+AT_ONCE = 500  # leases in one push: git compares each with every ref of the target
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +88,22 @@ class Remote:
         """Carry out moves, each under a lease on the object id it replaces."""
         lines: dict[str, Pushed] = {}
         for part in _parts(moves):
-            report = self._push(part)
+            leases = [f"--force-with-lease={m.ref}:{m.old or ''}" for m in part]
+            report = self._push([f"{m.new or ''}:{m.ref}" for m in part], leases)
             lines.update(report.lines)
             if report.error:
                 return Report(lines, report.error)
         return Report(lines)
 
-    def _push(self, moves: Sequence[Move]) -> Report:
+    def push_forward(self, specs: Sequence[str]) -> Report:
+        """Push what is new or a fast-forward, by glob, and nothing else.
+
+        Without force git itself refuses all that would lose something, on the refs as
+        it reads them then; a lease for each of many refs would cost their square.
+        """
+        return self._push(specs)
+
+    def _push(self, specs: Sequence[str], leases: Sequence[str] = ()) -> Report:
         done = self._run(
             "push",
             "--progress",
@@ -104,10 +112,10 @@ class Remote:
             "--no-follow-tags",
             "--recurse-submodules=no",
             *(f"--push-option={option}" for option in self.push_options),
-            *(f"--force-with-lease={m.ref}:{m.old or ''}" for m in moves),
+            *leases,
             "--end-of-options",
             self.url,
-            *(f"{m.new or ''}:{m.ref}" for m in moves),
+            *specs,
             writing=self.door.url.path if self.door.url.local else None,
         )
         lines = {line.ref: line for line in porcelain.pushed(done.out)}
@@ -159,16 +167,5 @@ def _lines(specs: Iterable[str]) -> bytes:
     return "".join(f"{s}\n" for s in specs).encode("utf-8", "surrogateescape")
 
 
-def _parts(moves: Sequence[Move]) -> Iterator[list[Move]]:
-    room = min(ARGV_ROOM, os.sysconf("SC_ARG_MAX") // 2)
-    part: list[Move] = []
-    used = 0
-    for move in moves:
-        size = 2 * len(os.fsencode(move.ref)) + 220
-        if part and used + size > room:
-            yield part
-            part, used = [], 0
-        part.append(move)
-        used += size
-    if part:
-        yield part
+def _parts(moves: Sequence[Move]) -> Iterator[Sequence[Move]]:
+    return (moves[n : n + AT_ONCE] for n in range(0, len(moves), AT_ONCE))

@@ -198,6 +198,7 @@ class _Run:
         self._empty = False
         self._ahead: frozenset[tuple[str, str]] = frozenset()
         self._gone: set[str] = set()
+        self._right: dict[str, str] = {}
 
     def plan(self) -> Outcome:
         """Class every ref against the target as it is now."""
@@ -214,7 +215,12 @@ class _Run:
         if reason and not self._order.confirmed:
             return self._outcome(moves, reason)
         outlet = Outlet(
-            self._cache, self._target, self._label(), self._again, self._first(views)
+            self._cache,
+            self._target,
+            self._selection,
+            label=self._label(),
+            again=self._again,
+            first=self._first(views),
         )
         settled = self._follow_head(outlet.settle(moves), outlet, views)
         return self._outcome(settled, pins=outlet.pins)
@@ -226,7 +232,7 @@ class _Run:
         head = self._source.head() if self._selection.takes_head else None
         if head in served:
             served["HEAD"] = served[head]
-        wanted = self._selection.wanted(served.items())
+        wanted = self._selection.wanted(served)
         known = {ref: want.oid for ref, want in wanted.items()}
         return Outcome(RunStatus.SUCCESS, known=known)
 
@@ -244,7 +250,7 @@ class _Run:
         if crowded(self._cache.path):
             join_packs(self._cache)
         served = Intake(self._selection, self._cache, self._source).served()
-        self._wanted = self._selection.wanted(served.refs.items())
+        self._wanted = self._selection.wanted(served.refs)
         self._empty = served.empty
         self._ahead = frozenset(served.ahead)
 
@@ -272,6 +278,8 @@ class _Run:
     def _read(self) -> dict[str, str]:
         found = self._target.refs()
         self._gone = self._known.keys() - found.keys()
+        wanted = self._wanted.items()
+        self._right = {r: w.oid for r, w in wanted if found.get(r) == w.oid}
         return found
 
     def _again(self) -> tuple[Move, ...]:
@@ -327,7 +335,14 @@ class _Run:
             else m
             for m in moves
         ]
-        outcome = summarised(self._order, moves, guard, restore, self._gone)
+        outcome = summarised(
+            self._order,
+            moves,
+            guard,
+            pinned=restore,
+            right=self._right,
+            gone=self._gone,
+        )
         told = [m for m in moves if m.result is not RefResult.UNCHANGED]
         for move in (told or moves)[:TOLD]:
             self._log.line(_told(move))

@@ -224,9 +224,9 @@ def test_names_outside_ascii_survive(source, target, bench):
 
 def test_an_unlisted_mass_of_refs_says_only_what_changed(source, target, bench):
     tip = source.tip()
-    source.put({f"refs/heads/b{n}": tip for n in range(150)})
+    source.put({f"refs/heads/b{n}": tip for n in range(250)})
     it = task(source, target)
-    assert len(bench.sync(it).refs) == 151
+    assert len(bench.sync(it).refs) == 251
     source.commit()
     assert [r.ref for r in bench.sync(it).refs] == ["refs/heads/main"]
     assert bench.known == target.refs()

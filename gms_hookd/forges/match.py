@@ -122,7 +122,7 @@ def _selects(selection: Selection, ref: str) -> bool:
     # Which branch HEAD stands for is not told: any of them may be it.
     if selection.takes_head and ref.startswith("refs/heads/"):
         return True
-    return bool(selection.wanted([(ref, "")]))
+    return selection.takes(ref)
 
 
 def _hint(task: Task, event: Event) -> str | None:
