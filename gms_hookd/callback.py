@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from gms_hookd.client import ClientError, send
 from gms_hookd.desk import Desk
+from gms_hookd.log import quoted
 from gms_hookd.model import RunStatus
 from gms_hookd.store import StoreError, callbacks
 from gms_hookd.store.callbacks import Callback
@@ -46,7 +47,7 @@ class Caller:
             try:
                 self.turn()
             except StoreError as error:
-                log.warning("callbacks wait error=%s", error)
+                log.warning("callbacks wait error=%s", quoted(error))
             except Exception:
                 # The root of this thread: a defect of ours must not end it.
                 log.exception("callback turn failed")
@@ -75,7 +76,9 @@ class Caller:
 
     def _put_off(self, callback: Callback, problem: str) -> None:
         log.warning(
-            "callback failed delivery=%d error=%r", callback.delivery_id, problem
+            "callback failed delivery=%d error=%s",
+            callback.delivery_id,
+            quoted(problem),
         )
         delay = FIRST_DELAY * 2**callback.tries
         at = self._desk.now() + int(delay * 1000)

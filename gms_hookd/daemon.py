@@ -19,7 +19,7 @@ from gms_hookd import systemd, tls
 from gms_hookd.config import Config, ConfigError, guard_published, made_secret
 from gms_hookd.limits import Limits
 from gms_hookd.listener import Listener, adopt, listen
-from gms_hookd.log import hold, release
+from gms_hookd.log import hold, quoted, release
 from gms_hookd.server import Server, lift_descriptor_limit
 from gms_hookd.service import Service
 from gms_hookd.state import State
@@ -138,7 +138,7 @@ class Daemon:
             log.info("configuration reloaded")
         except (ConfigError, OSError) as error:
             self._refused = f"; reload refused, the old configuration stays: {error}"
-            log.error("reload refused error=%s", error)
+            log.error("reload refused error=%s", quoted(error))
         # Also after a refusal: the unit would hang in `reloading` (systemd#37515).
         self._tell("READY=1", self._status())
 
@@ -186,7 +186,7 @@ class _Turn:
 
 def _warn(config: Config) -> None:
     for warning in config.warnings:
-        log.warning("configuration warning=%r", warning)
+        log.warning("configuration warning=%s", quoted(warning, 500))
 
 
 def _fixed(old: Config, new: Config) -> Iterator[str]:
@@ -247,7 +247,8 @@ def _with_secret(load: Callable[[], Config], state: State) -> Config:
     config = load()
     if config.webhook.secrets:
         return config
-    log.warning("no secret is configured: made one file=%s", made_secret(state.path))
+    made = quoted(made_secret(state.path))
+    log.warning("no secret is configured: made one file=%s", made)
     return load()
 
 

@@ -59,10 +59,11 @@ def hold() -> None:
 
 
 def release() -> None:
-    """Write what was kept back."""
+    """Write what was kept back; nobody can be told that it cannot be written."""
     for handler in _handlers():
         handler.held = False
-        handler.let_out()
+        with suppress(OSError, ValueError):
+            handler.let_out()
 
 
 def _handlers() -> list["_Handler"]:

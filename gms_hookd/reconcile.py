@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from gms_hookd.desk import Desk
+from gms_hookd.log import quoted
 from gms_hookd.model import RunStatus, Task
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import StoreError, checks
@@ -65,7 +66,7 @@ class Reconciler:
             now = self._desk.now()
             self._desk.store.write(checks.begin, now, int(spread * 1000)).result()
         except StoreError as error:
-            log.warning("cannot plan the first checks error=%s", error)
+            log.warning("cannot plan the first checks error=%s", quoted(error))
 
     def turn(self, pool: ThreadPoolExecutor) -> None:
         """Start the checks that are due, as far as there is room."""
@@ -84,7 +85,7 @@ class Reconciler:
         try:
             return self._desk.store.read(checks.due, now, interval, room, busy).result()
         except StoreError as error:
-            log.warning("cannot tell which checks are due error=%s", error)
+            log.warning("cannot tell which checks are due error=%s", quoted(error))
             return []
 
     def check(self, check: Check) -> None:
@@ -99,7 +100,7 @@ class Reconciler:
             if behind(check, wanted, digest, self._desk.now()):
                 self._catch_up(task, digest)
         except StoreError as error:
-            log.warning("check failed task=%d error=%s", task.id, error)
+            log.warning("check failed task=%d error=%s", task.id, quoted(error))
         except Exception:
             # The root of this thread: a defect of ours must not go unseen.
             log.exception("check failed task=%d", task.id)
@@ -120,7 +121,8 @@ class Reconciler:
             record.close()
             del self._stops[task.id]
         if outcome.status is not RunStatus.SUCCESS:
-            log.warning("check failed task=%d error=%r", task.id, outcome.error_message)
+            why = quoted(outcome.error_message)
+            log.warning("check failed task=%d error=%s", task.id, why)
             return None
         return outcome.known
 

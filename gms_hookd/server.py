@@ -29,6 +29,7 @@ from gms_hookd.entrance import Entrance, lift_descriptor_limit
 from gms_hookd.http1 import serialise
 from gms_hookd.limits import Limits
 from gms_hookd.listener import BACKLOG, Listener, adopt, listen
+from gms_hookd.log import quoted
 from gms_hookd.message import Request, Response
 from gms_hookd.postbox import Postbox
 from gms_hookd.tls import Context
@@ -319,7 +320,7 @@ class Server(ThreadingHTTPServer):
     def _pause(self, error: OSError) -> None:
         """Stop accepting for a moment: no descriptor or memory is left."""
         if not self._paused:
-            log.error("cannot accept connections reason=%s", error.strerror)
+            log.error("cannot accept connections reason=%s", quoted(error.strerror))
             self._paused = True
             for descriptor in self._listeners:
                 self._epoll.unregister(descriptor)

@@ -20,6 +20,7 @@ from gms_hookd.forgehook import ForgeHook, Lock, Terms
 from gms_hookd.forges.table import FORGES, scheme_of
 from gms_hookd.hooks import Gate, GmsHook
 from gms_hookd.live import Live
+from gms_hookd.log import quoted
 from gms_hookd.ratelimit import Buckets
 from gms_hookd.reconcile import Reconciler
 from gms_hookd.retry import RetryPolicy
@@ -74,7 +75,7 @@ class Service:
         for run_id in again:
             log.warning("run recovered run=%d", run_id)
         for run_id in failed:
-            log.error("run failed run=%d error=%r", run_id, "killed the daemon")
+            log.error("run failed run=%d error=%s", run_id, quoted("killed the daemon"))
         return service
 
     def adopt(self, config: Config) -> None:
@@ -206,7 +207,7 @@ class Service:
             self.desk.store.alone(upkeep.shrink).result()
             every = self.desk.store.read(tasks.every).result()
         except StoreError as error:
-            log.error("upkeep failed error=%s", error)
+            log.error("upkeep failed error=%s", quoted(error))
             return
         self._rules.engine.tidy({task.source for task in every})
 

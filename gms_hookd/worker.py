@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from gms_hookd.desk import Desk
+from gms_hookd.log import quoted
 from gms_hookd.model import RunStatus
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.runlog import RunLog
@@ -61,7 +62,7 @@ class Worker:
         try:
             return self.run_one() is not None
         except StoreError as error:
-            log.error("cannot claim error=%s", error)
+            log.error("cannot claim error=%s", quoted(error))
         except Exception:
             # The root of this thread: a defect of ours must not end the worker.
             log.exception("worker turn failed")
@@ -138,13 +139,13 @@ class Worker:
         level = logging.INFO if result.status is RunStatus.SUCCESS else logging.WARNING
         log.log(
             level,
-            "run ended run=%d task=%d attempt=%d status=%s changed=%r error=%r",
+            "run ended run=%d task=%d attempt=%d status=%s changed=%s error=%s",
             run.id,
             run.task_id,
             run.attempt,
             result.status.value,
-            result.commit_range[:100],
-            result.error_message,
+            quoted(result.commit_range, 100),
+            quoted(result.error_message),
         )
         try:
             ids = self._record(run.id, result)
@@ -166,11 +167,11 @@ class Worker:
     def _give_back(self, claim: runs.Claim, back: runs.Return) -> None:
         run = claim.run
         log.warning(
-            "run goes back run=%d task=%d attempt=%d error=%r",
+            "run goes back run=%d task=%d attempt=%d error=%s",
             run.id,
             run.task_id,
             run.attempt,
-            back.error,
+            quoted(back.error),
         )
         self._desk.live.paused(run.id)
         self._offer(lambda: self._desk.store.write(runs.requeue, run.id, back).result())
@@ -182,7 +183,7 @@ class Worker:
             try:
                 return write()
             except StoreError as error:
-                log.error("cannot record error=%s", error)
+                log.error("cannot record error=%s", quoted(error))
             if self._stopping.wait(OFFER_AGAIN):
                 return None
 

@@ -1,5 +1,6 @@
 """The log as its reader gets it: from a stream, and from a process's stderr."""
 
+import ast
 import io
 import logging
 import os
@@ -194,6 +195,15 @@ def test_a_broken_stream_breaks_nothing(logging_as_before):
     events.info("nobody reads this")
 
 
+def test_lines_kept_back_for_a_broken_stream_break_nothing(logging_as_before):
+    stream = io.StringIO()
+    log.setup(stream, {})
+    log.hold()
+    events.info("nobody reads this")
+    stream.close()
+    log.release()
+
+
 def test_a_second_setup_takes_the_place_of_the_first(logging_as_before):
     first, second = io.StringIO(), io.StringIO()
     log.setup(first, {})
@@ -228,6 +238,31 @@ def test_a_field_is_one_word_or_quoted_and_never_long(value, written):
     assert written is None or out == written
     assert len(out) <= 200
     assert re.fullmatch(r'[^\s="\\]+|"([^"\\]|\\.)*"', out)
+
+
+def log_calls():
+    """Yield (where, message, arguments) of each log call of the package."""
+    for path in sorted((ROOT / "gms_hookd").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("log."):
+                texts = [a for a in node.args if isinstance(a, ast.Constant)]
+                if texts and isinstance(texts[0].value, str):
+                    after = node.args[node.args.index(texts[0]) + 1 :]
+                    yield f"{path}:{node.lineno}", texts[0].value, after
+
+
+@pytest.mark.parametrize(
+    ("where", "message", "arguments"),
+    [pytest.param(*call, id=call[1][:40]) for call in log_calls()],
+)
+def test_free_text_in_an_event_is_quoted(where, message, arguments):
+    keys = re.findall(r"(\w+)=%", message)
+    assert "%r" not in message, where
+    assert message.count("%") == len(keys) == len(arguments), where
+    for key, argument in zip(keys, arguments, strict=True):
+        free = key in ("error", "reason", "warning", "changed")
+        kept = isinstance(argument, ast.Name) and argument.id in ("why", "made")
+        assert not free or kept or "quoted(" in ast.unparse(argument), where
 
 
 def test_the_format_holds_on_a_real_stderr_in_the_c_locale():

@@ -22,6 +22,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from gms_hookd.log import quoted
 from gms_hookd.store.problem import StoreError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -273,7 +274,7 @@ def _roll_back(db: Connection) -> None:
 
 
 def _unavailable(error: sqlite3.Error) -> Unavailable:
-    log.error("store unavailable error=%s", error)
+    log.error("store unavailable error=%s", quoted(error))
     return Unavailable(f"cannot be committed: {error}")
 
 
