@@ -223,11 +223,11 @@ def serve(load: Callable[[], Config], state: State, environ: Mapping[str, str]) 
     """
     faulthandler.enable(sys.stderr)
     config = _with_secret(load, state)
-    _warn(config)
     service = Service.open(config, state, environ)
     try:
         listeners = bind(config, state, environ)
         guard_published(config, [each.name for each in listeners])
+        _warn(config)
         allowed = limits(config)
         lift_descriptor_limit(allowed)
         server = Server(

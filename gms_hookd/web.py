@@ -216,7 +216,7 @@ def _run_id(text: str) -> int:
 
 def _params(request: Request) -> Mapping[str, Any]:
     if request.method == "GET":
-        pairs = parse_qsl(request.query, keep_blank_values=True, max_num_fields=20)
+        pairs = parse_qsl(request.query, max_num_fields=20)
         found = dict(pairs)
         if len(found) != len(pairs):
             raise HttpError(400, "a parameter is given twice")

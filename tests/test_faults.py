@@ -208,6 +208,16 @@ def test_a_second_daemon_on_the_same_state_exits_with_75(daemon):
     assert daemon.api("GET", "tasks") == []
 
 
+def test_a_refused_start_says_one_line_only(daemon):
+    daemon.configure(secret="my-secret-key")
+    listen = daemon.config.read_text().replace(f"unix:{daemon.socket}", ":0")
+    daemon.config.write_text(listen)
+    daemon.spawn()
+    assert daemon.wait() == 2
+    (line,) = daemon.log().splitlines()
+    assert "webhook.secret: my-secret-key is published with GMS" in line
+
+
 def test_sigterm_lets_a_running_sync_end_and_exits_with_0(daemon, pair, gate):
     source, target = pair()
     daemon.start()

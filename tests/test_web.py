@@ -444,6 +444,7 @@ def test_runs_are_listed_shown_cancelled_retried_and_deleted(app, task, desk):
         (1, "cancelled"),
     ]
     assert listed[0]["details"] is None
+    assert call(app, "GET", "history?task_id=&status=&limit=")[1]["data"] == listed
     only = call(app, "GET", "history?status=cancelled")[1]["data"]
     assert [r["id"] for r in only] == [1]
     assert call(app, "GET", "run?id=2")[1]["data"]["details"] == "log\n"
@@ -461,6 +462,7 @@ def test_runs_are_listed_shown_cancelled_retried_and_deleted(app, task, desk):
         ("GET", "history?status=done", None, 400),
         ("GET", "history?limit=0", None, 400),
         ("GET", "run?id=7", None, 404),
+        ("GET", "run?id=", None, 400),
         ("POST", "run", {"task_id": 7}, 404),
         ("POST", "run", {"task_id": True}, 400),
         ("POST", "run", [1], 400),
