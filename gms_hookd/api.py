@@ -335,7 +335,7 @@ def _url(desk: Desk, params: Params, key: str, before: str) -> str:
 
 
 def _refspecs(params: Params, before: tuple[str, ...]) -> tuple[str, ...]:
-    branch = _branch(params)
+    branch = _branch(params, before)
     given = params.get("refspecs", list(before) if branch is None else [])
     if branch is not None and given:
         raise HttpError(400, "refspecs: not together with source_branch")
@@ -349,12 +349,18 @@ def _refspecs(params: Params, before: tuple[str, ...]) -> tuple[str, ...]:
     return specs
 
 
-def _branch(params: Params) -> str | None:
+def _branch(params: Params, before: tuple[str, ...]) -> str | None:
+    """Complete what is given of the two names by what the task has."""
     source = _text(params, "source_branch", "")
     target = _text(params, "target_branch", "")
-    if not source and target:
+    if not source and not target:
+        return None
+    old_source, old_target = views.one_branch(before)
+    if not source and not old_source:
         raise HttpError(400, "target_branch: source_branch is missing")
-    return f"{source}:{target or source}" if source else None
+    # What had one name on both sides keeps one; what was renamed keeps its target.
+    kept = old_target if old_target != old_source else source
+    return f"{source or old_source}:{target or kept or source}"
 
 
 def _push_options(params: Params) -> _PushOptions:

@@ -76,6 +76,8 @@ KEYS: dict[str, tuple[str, Callable[[str], object]]] = {
     "source": ("source", str),
     "target": ("target", str),
     "branch": ("refspecs", _branches),
+    "source_branch": ("source_branch", str),
+    "target_branch": ("target_branch", str),
     "refspecs": ("refspecs", _refspecs),
     "force": ("force", _flag),
     "prune": ("prune", _flag),

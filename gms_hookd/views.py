@@ -41,14 +41,15 @@ def task(record: Task, last_run: Run | None) -> Json:
         "updated_at": moment(record.updated_at),
         "last_run": last,
     }
-    branches = _one_branch(record.refspecs)
+    branches = one_branch(record.refspecs)
     shown["source_branch"], shown["target_branch"] = branches
     if record.push_options:
         shown["push_options"] = [f"{PUSH_OPTION}{o}" for o in record.push_options]
     return shown
 
 
-def _one_branch(refspecs: tuple[str, ...]) -> tuple[str | None, str | None]:
+def one_branch(refspecs: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """Name source and target branch where the refspecs are one branch."""
     if len(refspecs) != 1:
         return None, None
     spec = refspec.parse(refspecs[0])

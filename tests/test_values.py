@@ -35,6 +35,7 @@ def test_a_timeout_is_seconds_or_has_a_unit():
         ("refspecs=", ("refspecs", [])),
         ("refspecs=refs/a/*:refs/b/* ^refs/a/x",
          ("refspecs", ["refs/a/*:refs/b/*", "^refs/a/x"])),
+        ("source_branch=dev", ("source_branch", "dev")),
         ("branch=main:release", ("refspecs", ["refs/heads/main:refs/heads/release"])),
     ],
 )  # fmt: skip

@@ -420,6 +420,26 @@ def test_push_options_of_gms_are_understood(app):
     assert (made["force"], made["prune"]) == (True, True)
 
 
+@pytest.mark.parametrize(
+    ("change", "branches"),
+    [
+        ({"target_branch": "other"}, ("main", "other")),
+        ({"source_branch": "dev"}, ("dev", "release")),
+        ({"source_branch": "dev", "target_branch": "dev"}, ("dev", "dev")),
+        ({"source_branch": "", "target_branch": ""}, ("main", "release")),
+    ],
+)
+def test_one_of_two_branch_names_can_be_changed(app, task, change, branches):
+    changed = call(app, "POST", "task/update", {"id": 1, **change})[1]["data"]
+    assert (changed["source_branch"], changed["target_branch"]) == branches
+
+
+def test_a_branch_of_one_name_keeps_one_name(app, task):
+    call(app, "POST", "task/update", {"id": 1, "refspecs": ["main"]})
+    changed = call(app, "POST", "task/update", {"id": 1, "source_branch": "dev"})
+    assert changed[1]["data"]["target_branch"] == "dev"
+
+
 def test_push_options_for_the_target_stay_with_the_task(app):
     wanted = {"name": "one", "source": "/srv/a", "target": "/srv/b"}
     wanted["push_options"] = ["--push-option=ci.skip", "--push-option=a=b c"]
