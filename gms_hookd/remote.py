@@ -122,6 +122,13 @@ class Remote:
         broken = done.ended or (done.failed and b"\nDone\n" not in b"\n" + done.out)
         return Report(lines, self._error(done, "push") if broken else None)
 
+    def lfs(self, verb: str, tips: Sequence[str]) -> None:
+        """Let git-lfs fetch or push all that these commits need; raises GitError."""
+        url = f"file://{self.url}" if self.url.startswith("/") else self.url
+        done = self._run("lfs", verb, "--all", url, *tips)
+        if done.failed:
+            raise self._error(done, f"lfs {verb}")
+
     def _ask(self, *args: str) -> bytes:
         done = self._run("ls-remote", *args)
         if done.failed:

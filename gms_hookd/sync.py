@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gms_hookd import cache, giturl, refspec
+from gms_hookd import cache, giturl, lfs, refspec
 from gms_hookd.access import Credential, Keys
 from gms_hookd.cache import Cache
 from gms_hookd.door import Doors, Trust
@@ -222,7 +222,12 @@ class _Run:
             again=self._again,
             first=self._first(views),
         )
+        with_lfs = lfs.at_hand(self._cache.git)
+        if with_lfs:
+            lfs.bring(self._cache.git, self._source, self._target, moves)
         settled = self._follow_head(outlet.settle(moves), outlet, views)
+        if not with_lfs:
+            lfs.warn(self._cache.git, settled)
         return self._outcome(settled, pins=outlet.pins)
 
     def probe(self) -> Outcome:

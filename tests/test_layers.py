@@ -23,7 +23,7 @@ LAYERS = (
     {"tidy"},
     {"door"},
     {"remote"},
-    {"intake", "outlet", "head"},
+    {"intake", "outlet", "head", "lfs"},
     {"state", "listener", "live", "limits"},
     {"store", "forges"},
     {"config"},
