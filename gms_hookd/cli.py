@@ -1,7 +1,7 @@
 """The command line: which commands there are, what they take, how they may end.
 
-What a command does is in `commands`; here is how it is said, and how failure is told:
-one line on stderr and the exit status, never a traceback.
+What a command does is in the modules named after it; here is how it is said, and how
+failure is told: one line on stderr and the exit status, never a traceback.
 """
 
 import argparse
@@ -15,14 +15,24 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NoReturn, TextIO
 
-from gms_hookd import __version__, commands, config, hookcommands, render, values
+from gms_hookd import (
+    __version__,
+    config,
+    hookcommands,
+    render,
+    runcommands,
+    servicecommands,
+    taskcommands,
+    triggercommands,
+    values,
+)
 from gms_hookd.client import ClientError, RefusedError
-from gms_hookd.commands import Failure, Session
 from gms_hookd.config import ConfigError
 from gms_hookd.demo import DemoError
 from gms_hookd.giterror import GitError
 from gms_hookd.log import under_journal
 from gms_hookd.redact import redacted
+from gms_hookd.session import Failure, Session
 from gms_hookd.state import StateBusy, StateError
 from gms_hookd.store import StoreError
 
@@ -224,19 +234,21 @@ def limit(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def one(parser: argparse.ArgumentParser) -> None:
+    """Take one id and how to print."""
+    number(parser)
+    as_json(parser)
+
+
+def one_task(parser: argparse.ArgumentParser) -> None:
+    """Take one task and how to print."""
+    task(parser)
+    as_json(parser)
+
+
 def backup(parser: argparse.ArgumentParser) -> None:
     """Take where to."""
     parser.add_argument("file", metavar="FILE")
-
-
-def both(*fills: Fill) -> Fill:
-    """Take the arguments of all."""
-
-    def fill(parser: argparse.ArgumentParser) -> None:
-        for each in fills:
-            each(parser)
-
-    return fill
 
 
 DESCRIPTION = "Signed webhooks become finished git syncs. TASK is an id or a name."
@@ -247,30 +259,30 @@ GROUPS = {
     "delivery": "requests to the hooks",
 }
 COMMANDS: dict[tuple[str, ...], Command] = {
-    ("serve",): Command(commands.serve, serve_options, "the daemon"),
-    ("demo",): Command(commands.show_demo, demo_options, "the main job, step by step"),
-    ("check",): Command(commands.show_check, as_json, "configuration, environment"),
-    ("task", "add"): Command(commands.task_add, task_add, "print the new id"),
-    ("task", "list"): Command(commands.task_list, as_json, "all tasks"),
-    ("task", "show"): Command(commands.task_show, both(task, as_json), "one task"),
-    ("task", "set"): Command(commands.task_set, task_set, "change a task"),
-    ("task", "enable"): Command(commands.task_enable, task, "take triggers"),
-    ("task", "disable"): Command(commands.task_disable, task, "refuse triggers"),
-    ("task", "remove"): Command(commands.task_remove, task, "forget a task"),
-    ("task", "sync"): Command(commands.task_sync, task_sync, "run it now and watch"),
-    ("trigger",): Command(commands.trigger, trigger, "sign and post as a CI job would"),
-    ("sign",): Command(commands.sign, sign, "sign FILE or stdin"),
-    ("run", "list"): Command(commands.run_list, run_list, "the newest runs"),
-    ("run", "show"): Command(commands.run_show, both(number, as_json), "one run"),
-    ("run", "log"): Command(commands.run_log, number, "what git said"),
-    ("run", "retry"): Command(commands.run_retry, number, "queue its task again"),
-    ("run", "cancel"): Command(commands.run_cancel, number, "end a run"),
-    ("delivery", "list"): Command(commands.delivery_list, delivery_list, "the newest"),
-    ("delivery", "show"): Command(commands.delivery_show, both(number, as_json), "one"),
+    ("serve",): Command(servicecommands.serve, serve_options, "the daemon"),
+    ("demo",): Command(servicecommands.show_demo, demo_options, "the main job, shown"),
+    ("check",): Command(servicecommands.show_check, as_json, "look at the set-up"),
+    ("task", "add"): Command(taskcommands.task_add, task_add, "print the new id"),
+    ("task", "list"): Command(taskcommands.task_list, as_json, "all tasks"),
+    ("task", "show"): Command(taskcommands.task_show, one_task, "one task"),
+    ("task", "set"): Command(taskcommands.task_set, task_set, "change a task"),
+    ("task", "enable"): Command(taskcommands.task_enable, task, "take triggers"),
+    ("task", "disable"): Command(taskcommands.task_disable, task, "refuse triggers"),
+    ("task", "remove"): Command(taskcommands.task_remove, task, "forget a task"),
+    ("task", "sync"): Command(taskcommands.task_sync, task_sync, "run it and watch"),
+    ("trigger",): Command(triggercommands.trigger, trigger, "post as a CI job would"),
+    ("sign",): Command(triggercommands.sign, sign, "sign FILE or stdin"),
+    ("run", "list"): Command(runcommands.run_list, run_list, "the newest runs"),
+    ("run", "show"): Command(runcommands.run_show, one, "one run"),
+    ("run", "log"): Command(runcommands.run_log, number, "what git said"),
+    ("run", "retry"): Command(runcommands.run_retry, number, "queue its task again"),
+    ("run", "cancel"): Command(runcommands.run_cancel, number, "end a run"),
+    ("delivery", "list"): Command(runcommands.delivery_list, delivery_list, "recent"),
+    ("delivery", "show"): Command(runcommands.delivery_show, one, "one delivery"),
     ("hook", "list"): Command(hookcommands.hook_list, as_json, "what to enter where"),
     ("hook", "secret"): Command(hookcommands.hook_secret, hook, "make a random secret"),
     ("hook", "test"): Command(hookcommands.hook_test, hook_test, "send a signed push"),
-    ("backup",): Command(commands.backup, backup, "a consistent copy of the store"),
+    ("backup",): Command(runcommands.backup, backup, "a consistent copy of the store"),
 }  # fmt: skip
 
 
@@ -285,12 +297,12 @@ def parser() -> Parser:
         for name in names:
             groups[name] = groups.get(name) or group(top, name)
         where = groups[names[0]] if names else top
-        one = where.add_parser(
+        own = where.add_parser(
             last, help=command.help, description=command.help, allow_abbrev=False
         )
-        common(one)
-        command.fill(one)
-        one.set_defaults(run=command.run, carry_out=carry_out)
+        common(own)
+        command.fill(own)
+        own.set_defaults(run=command.run, carry_out=carry_out)
     return root
 
 

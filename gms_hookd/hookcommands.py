@@ -10,12 +10,13 @@ from typing import Any
 
 from gms_hookd import client, render
 from gms_hookd.client import Api, get
-from gms_hookd.commands import Args, Failure, Session, api_of, own_url, which
 from gms_hookd.config import Config, HookConfig
 from gms_hookd.forges.base import Forge
 from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.table import FORGES, default_scheme, scheme_of
 from gms_hookd.render import Look
+from gms_hookd.session import Args, Failure, Session, api_of, which
+from gms_hookd.triggercommands import own_url
 
 NOWHERE = "https://example.invalid/gms-hookd/test.git"
 ANY_SECRET = ("0" * 64,)

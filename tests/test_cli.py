@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from gitkit import Repo
 
-from gms_hookd import __version__, cli, client, commands
+from gms_hookd import __version__, cli, client, session
 from gms_hookd.forges.table import FORGES
 from gms_hookd.state import State, control_socket
 
@@ -339,13 +339,13 @@ def test_signing_without_a_secret_is_status_2(no, environ):
 def test_root_signs_with_the_secret_that_the_service_was_handed(tmp_path, monkeypatch):
     folder, state = tmp_path / "credentials", tmp_path / "state"
     folder.mkdir()
-    monkeypatch.setattr(commands, "SERVICE_CREDENTIALS", folder)
-    assert commands.with_credentials({}, state) == {}
-    monkeypatch.setattr(commands, "SERVICE_STATE", state)
+    monkeypatch.setattr(session, "SERVICE_CREDENTIALS", folder)
+    assert session.with_credentials({}, state) == {}
+    monkeypatch.setattr(session, "SERVICE_STATE", state)
     handed = {"CREDENTIALS_DIRECTORY": str(folder)}
-    assert commands.with_credentials({}, state) == handed
+    assert session.with_credentials({}, state) == handed
     own = {"CREDENTIALS_DIRECTORY": "/run/credentials/another.service"}
-    assert commands.with_credentials(own, state) == own
+    assert session.with_credentials(own, state) == own
 
 
 def test_a_password_in_a_url_is_not_repeated(no):

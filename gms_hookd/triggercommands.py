@@ -1,0 +1,94 @@
+"""The commands of a client: sign a body, post a trigger as a CI job would."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gms_hookd import client, render, signature
+from gms_hookd.client import get
+from gms_hookd.config import Config, ConfigError
+from gms_hookd.model import RunStatus
+from gms_hookd.render import Look
+from gms_hookd.session import Args, Failure, Session, api_of, which
+
+HOOKS = "/api/webhooks/"
+
+
+def sign(session: Session, args: Args) -> int:
+    """Print the signature of a body."""
+    body = _standard_input() if args.file == "-" else Path(args.file).read_bytes()
+    session.say(signature.sign(_secret(session.config()), body))
+    return 0
+
+
+def _standard_input() -> bytes:
+    return sys.stdin.buffer.read()
+
+
+def _secret(settings: Config) -> str:
+    if settings.webhook.secrets:
+        return settings.webhook.secrets[0]
+    raise ConfigError(
+        "webhook.secret: there is none that this user may read: set WEBHOOK_SECRET,"
+        " or run this as the daemon's user, or let `gms-hookd serve` make one"
+    )
+
+
+def trigger(session: Session, args: Args) -> int:
+    """Post a signed trigger as a CI job would; print what it was answered with."""
+    settings = session.config()
+    secret = _secret(settings)
+    body = b'{"task_id": %d}' % _trigger_id(session, args.task)
+    url = _waiting(args.url or own_url(settings, settings.webhook.name), args.wait)
+    patience = client.PATIENCE + (args.wait or 0)
+    posted = client.post_signed(url, body, signature.sign(secret, body), patience)
+    return _answered(session, args, posted)
+
+
+def _trigger_id(session: Session, task: str) -> int:
+    if "id" in (by := which(task)):
+        return int(by["id"])
+    with api_of(session) as api:
+        return int(get(api, "task", **by)["id"])
+
+
+def own_url(settings: Config, hook: str) -> str:
+    """Return a hook's URL on this machine, by the first address we listen on."""
+    spec = settings.server.listen[0]
+    if spec.startswith("unix:"):
+        return f"{spec}:{HOOKS}{hook}"
+    host, _, port = spec.rpartition(":")
+    if host in ("", "*", "0.0.0.0", "[::]"):  # noqa: S104 - not bound
+        host = "localhost"
+    scheme = "https" if settings.server.tls_cert else "http"
+    return f"{scheme}://{host}:{port}{HOOKS}{hook}"
+
+
+def _waiting(url: str, seconds: int | None) -> str:
+    if seconds is None:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}wait={seconds}"
+
+
+def _answered(session: Session, args: Args, posted: client.Posted) -> int:
+    answer = posted.body if isinstance(posted.body, dict) else {}
+    if posted.status not in (200, 202, 409, 502) or "message" not in answer:
+        said = answer.get("error") or posted.text.strip() or "nothing"
+        raise Failure(f"answered {posted.status}: {render.safe(str(said))[:300]}")
+    if args.json:
+        session.say(render.as_json(answer))
+    if "run" in answer:
+        return _waited(session, args, answer["run"])
+    if not args.json:
+        number = posted.location.rpartition("/")[2]
+        session.say(render.safe(f"{answer['message']}: run {number}"))
+    return 0
+
+
+def _waited(session: Session, args: Args, run: Mapping[str, Any]) -> int:
+    if run["status"] != RunStatus.SUCCESS:
+        raise Failure(render.result(run, Look(session.look.now)))
+    if not args.json:
+        session.say(render.result(run, session.look))
+    return 0
