@@ -138,19 +138,22 @@ def test_every_accepted_trigger_has_its_run_after_kills_at_random_moments(daemon
         producer = Producer(daemon, tasks)
         producer.start()
         assert producer.begun.wait(60)
-        PAUSE.wait(
-            moments.uniform(0, 0.5)
-        )  # the moment itself, not a wait for anything
+        PAUSE.wait(moments.uniform(0, 0.5))  # the moment, not a wait for anything
         daemon.kill()
         producer.join()
         assert producer.others == []
         accepted.update(producer.runs)
         sound(daemon.state)
         daemon.start()
-    assert accepted
-    for run in accepted:
-        assert daemon.ended(run)["status"] == "success", daemon.run(run)
+    accepted.update(run_number(daemon.trigger(task)[1]) for task in tasks)
+    assert [why for run in accepted if (why := unfinished(daemon.ended(run)))] == []
     assert [tip(target) for _, target in pairs] == [tip(source) for source, _ in pairs]
+
+
+def unfinished(run):
+    """Say what is wrong with a run; three kills in its midst may have ended it."""
+    killed = run["attempt"] == 3 and "daemon" in (run["error_message"] or "")
+    return None if run["status"] == "success" or killed else run
 
 
 def test_a_run_cut_off_by_a_kill_finishes_as_its_second_attempt(daemon, pair, gate):
