@@ -114,9 +114,9 @@ def number(parser: argparse.ArgumentParser) -> None:
 
 def task_add(parser: argparse.ArgumentParser) -> None:
     """Take a new task."""
-    parser.add_argument("name", metavar="NAME")
-    parser.add_argument("--source", required=True, metavar="URL")
-    parser.add_argument("--target", required=True, metavar="URL")
+    parser.add_argument("name", metavar="NAME", help="letters, digits, . _ -")
+    parser.add_argument("--source", required=True, metavar="URL", help="where from")
+    parser.add_argument("--target", required=True, metavar="URL", help="where to")
     refs(parser)
     parser.add_argument(
         "--force", action="store_true", help="overwrite what has diverged"
@@ -124,7 +124,12 @@ def task_add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prune", action="store_true", help="delete what the source no longer has"
     )
-    parser.add_argument("--timeout", type=checked(values.seconds), metavar="SECONDS")
+    parser.add_argument(
+        "--timeout",
+        type=checked(values.seconds),
+        metavar="SECONDS",
+        help="of one attempt; default: sync.timeout",
+    )
     parser.add_argument(
         "--disabled", action="store_true", help="take no triggers for now"
     )
@@ -190,7 +195,9 @@ def trigger(parser: argparse.ArgumentParser) -> None:
 
 def sign(parser: argparse.ArgumentParser) -> None:
     """Take what to sign."""
-    parser.add_argument("file", nargs="?", default="-", metavar="FILE")
+    parser.add_argument(
+        "file", nargs="?", default="-", metavar="FILE", help="default: stdin"
+    )
 
 
 def run_list(parser: argparse.ArgumentParser) -> None:
@@ -251,7 +258,11 @@ def backup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE")
 
 
-DESCRIPTION = "Signed webhooks become finished git syncs. TASK is an id or a name."
+DESCRIPTION = "Signed webhooks become finished git syncs."
+EPILOG = """\
+Exit status: 0 done, 1 it did not work, 2 wrong usage or configuration, 75 another
+process holds the state directory. A command asks the running daemon, or works itself.
+"""
 GROUPS = {
     "task": "what to sync",
     "run": "executions of tasks",
@@ -288,7 +299,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
 
 def parser() -> Parser:
     """Build the parser of all commands."""
-    root = Parser(PROG, description=DESCRIPTION, allow_abbrev=False)
+    root = Parser(PROG, description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
     root.add_argument("--version", action="version", version=f"{PROG} {__version__}")
     common(root)
     top = root.add_subparsers(metavar="COMMAND", required=True)
@@ -317,10 +328,10 @@ def group(top: Any, name: str) -> Any:
 def common(parser: argparse.ArgumentParser) -> None:
     """Take what every command takes, before its name or after."""
     parser.add_argument(
-        "--config", metavar="FILE", default=argparse.SUPPRESS, help="configuration"
+        "--config", metavar="FILE", default=argparse.SUPPRESS, help="the configuration"
     )
     parser.add_argument(
-        "--state", metavar="DIR", default=argparse.SUPPRESS, help="state directory"
+        "--state", metavar="DIR", default=argparse.SUPPRESS, help="the state directory"
     )
 
 
