@@ -1,0 +1,68 @@
+"""The README is true: its commands exist and work, its tables leave nothing out."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from gitkit import Repo
+from process import Daemon
+
+from gms_hookd import cli, settings
+from gms_hookd.forges.table import FORGES
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+SHELL = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+CODE = set(re.findall(r"`([^`\n]+)`", README))
+
+
+def test_the_first_command_runs_the_main_job_and_the_second_the_tests():
+    assert SHELL[0] == "python3 -m gms_hookd demo\n"
+    assert SHELL[1].startswith("python3 -m venv ")
+    assert SHELL[1].endswith(" -m pytest\n")
+
+
+@pytest.mark.parametrize("name", sorted({words[-1] for words in cli.COMMANDS}))
+def test_every_command_is_named(name):
+    assert re.search(rf"`(\w+ )?{name}\b", README)
+
+
+@pytest.mark.parametrize("name", FORGES)
+def test_every_forge_is_in_the_table(name):
+    assert f"\n| `{name}` |" in README
+
+
+@pytest.mark.parametrize(
+    "name", [f"{s}.{key}" for s, keys in settings.KEYS.items() for key in keys]
+)
+def test_every_setting_is_in_the_table(name):
+    key = name.rpartition(".")[2]
+    words = {word.rpartition(".")[2] for word in CODE}
+    assert key in words, name
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="no curl here")
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl here")
+def test_the_curl_can_be_pasted(tmp_path):
+    source = Repo(tmp_path / "source.git")
+    source.commit("main")
+    daemon = Daemon(tmp_path)
+    try:
+        daemon.start()
+        daemon.api(
+            "POST", "task/create", name="app", source=str(source), target="/nonexistent"
+        )
+        (snippet,) = [text for text in SHELL if "openssl dgst" in text]
+        (tmp_path / "secret").write_text(daemon_secret(daemon))
+        pasted = snippet.replace(
+            "sudo cat /var/lib/gms-hookd/webhook-secret", f"cat {tmp_path}/secret"
+        ).replace("curl ", f"curl --unix-socket {daemon.socket} ")
+        said = subprocess.check_output(["bash", "-ec", pasted], text=True)
+    finally:
+        daemon.close()
+    assert said == '{"message": "Sync triggered successfully", "task_id": 1}'
+
+
+def daemon_secret(daemon):
+    return re.search(r'secret = "(.+)"', daemon.config.read_text())[1]
