@@ -90,11 +90,11 @@ def parse(text: str) -> Refspec:
 
 def branch(text: str) -> str:
     """Turn SRC[:DST], two branch names, into a refspec."""
-    src, _, dst = text.removeprefix("+").partition(":")
+    src, colon, dst = text.removeprefix("+").partition(":")
     plus = "+" if text.startswith("+") else ""
     names = [n.removeprefix("refs/heads/") for n in (src, dst or src)]
     spec = "{}refs/heads/{}:refs/heads/{}".format(plus, *names)
-    if "*" in spec or not all(names):
+    if "*" in spec or not all(names) or (colon and not dst):
         raise ValueError(f"{text[:200]!r} is not one branch: --refspec takes patterns")
     parse(spec)
     return spec

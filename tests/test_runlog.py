@@ -1,0 +1,89 @@
+import base64
+import threading
+
+import pytest
+
+from gms_hookd.redact import one_line, redacted
+from gms_hookd.runlog import HEAD, LINE, TAIL, RunLog
+
+
+@pytest.mark.parametrize(("text", "safe"), [
+    ("to https://u:p@h/x ok", "to https://***@h/x ok"),
+    ("HTTPS://token@h/x", "HTTPS://***@h/x"),
+    ("ssh://git@h/x", "ssh://git@h/x"),
+    ("ssh://git:pw@h/x", "ssh://git:***@h/x"),
+    ("Authorization: Basic abc", "Authorization: ***"),
+    ("private-token=abc", "private-token=***"),
+])  # fmt: skip
+def test_credentials_are_masked(text, safe):
+    assert redacted(text) == safe
+
+
+def test_known_secrets_are_masked_in_every_spelling():
+    secret = "a/secret+x"
+    log = RunLog([secret])
+    log.line(f"{secret} {base64.b64encode(secret.encode()).decode()} a%2Fsecret%2Bx")
+    assert log.text() == "*** *** ***\n"
+
+
+def test_a_short_secret_does_not_mask_ordinary_words():
+    assert redacted("a cat", ["a"]) == "a cat"
+
+
+def test_one_line_has_nothing_that_moves_a_terminal():
+    assert one_line("a\x1b[31m\r\nb\u2028c") == "a [31m b c"
+    assert len(one_line("x" * 1000)) == 500
+
+
+def test_a_long_log_keeps_its_head_and_its_tail():
+    log = RunLog()
+    for number in range(20_000):
+        log.line(f"line {number} " + "x" * 40)
+    text = log.text()
+    assert text.startswith("line 0 ")
+    assert "line 19999 " in text
+    assert "characters left out" in text
+    assert len(text) < HEAD + TAIL + 200
+
+
+def test_a_long_line_is_cut():
+    log = RunLog()
+    log.line("x" * 100_000)
+    assert len(log.text()) < LINE + 10
+
+
+def test_progress_is_shown_and_not_kept():
+    log = RunLog()
+    log.progress("50%")
+    log.line("done")
+    assert log.text() == "done\n"
+    assert log.follow(0, 0) == ("50%\rdone\n", 9, False)
+
+
+def test_a_follower_is_woken_by_a_line_and_by_the_end():
+    log = RunLog()
+    seen = []
+
+    def follow():
+        offset, closed = 0, False
+        while not closed:
+            text, offset, closed = log.follow(offset, 10)
+            seen.append(text)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    log.line("one")
+    log.line("two")
+    log.close()
+    thread.join(10)
+    assert "".join(seen) == "one\ntwo\n"
+
+
+def test_a_follower_who_is_late_goes_on_where_the_window_begins():
+    log = RunLog()
+    for number in range(10_000):
+        log.line(f"{number:060}")
+    text, offset, _ = log.follow(0, 0)
+    assert offset == 10_000 * 61
+    assert text.endswith(f"{9999:060}\n")
+    assert len(text) <= TAIL
