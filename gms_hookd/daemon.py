@@ -5,6 +5,7 @@ has a thread of its own, and so has each worker.
 """
 
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -83,6 +84,10 @@ class Daemon:
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; gives the exit status."""
         self._signals.catch()
+        # What is loaded stays; to look through it, and through every few requests,
+        # for garbage was 6 % of the cost of a trigger.
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
         loop = threading.Thread(target=self._server.serve_forever, name="front")
         loop.start()
         self._service.start(self._service.config.sync.workers)
