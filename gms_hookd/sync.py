@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gms_hookd import cache, giturl, lfs, refspec
+from gms_hookd import cache, giturl, glance, lfs, refspec
 from gms_hookd.access import Credential, Keys
 from gms_hookd.cache import Cache
 from gms_hookd.door import Doors, Trust
@@ -33,6 +33,7 @@ __all__ = ["Engine", "Order", "Outcome", "Settings", "Stop", "cache_key"]
 
 TOLD = 200  # refs that a run's log names
 SUSPECT = (Kind.CORRUPT, Kind.SIGNAL, Kind.OTHER)
+SPOKEN = ("https", "ssh", "file", "http")
 EMPTY: Mapping[str, Pin] = {}
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -55,7 +56,7 @@ class Settings:
 
 def cache_key(source: str) -> str:
     """Name the cache of a source; equal spellings share it. Raises ValueError."""
-    return cache.key(giturl.parse(source, ("https", "ssh", "file", "http")).canonical)
+    return cache.key(giturl.parse(source, SPOKEN).canonical)
 
 
 def _key(source: str) -> str | None:
@@ -263,7 +264,8 @@ class _Run:
         """Class by what is remembered; by what the target has where that is not sure.
 
         A remembered tip is as good as a read one for a push, whose lease proves it,
-        but not for a refusal.
+        but not for a refusal. Where nothing is pushed nothing is proved, so a target
+        on this machine, which costs next to nothing, is glanced at.
         """
         if self._trusts_memory():
             views = self._views(self._known)
@@ -277,8 +279,10 @@ class _Run:
         order = self._order
         if not order.known or order.task.prune or order.verify or order.confirmed:
             return False
-        known = order.known
-        return not any(known.get(ref, "").startswith(DOUBT) for ref in self._wanted)
+        known = {ref: order.known.get(ref, "") for ref in self._wanted}
+        if any(oid.startswith(DOUBT) for oid in known.values()):
+            return False
+        return not _was_moved(order, {r: o for r, o in known.items() if o})
 
     def _read(self) -> dict[str, str]:
         found = self._target.refs()
@@ -368,7 +372,15 @@ def _synced_before(order: Order, selection: Selection) -> str | None:
     single = selection.single
     if not single or not order.hint or order.verify or order.confirmed:
         return None
-    return single.dst if order.known.get(single.dst) == order.hint else None
+    if order.known.get(single.dst) != order.hint:
+        return None
+    return None if _was_moved(order, {single.dst: order.hint}) else single.dst
+
+
+def _was_moved(order: Order, tips: Mapping[str, str]) -> bool:
+    """Tell whether a target on this machine may have other tips; ValueError as ever."""
+    target = giturl.parse(order.task.target, SPOKEN)
+    return target.local and glance.differs(target.path, tips)
 
 
 def _nothing_to_do(order: Order, ref: str, log: RunLog) -> Outcome:

@@ -15,7 +15,7 @@ LAYERS = (
         "signature", "ratelimit", "whitelist", "retry", "redact", "quantity",
         "miniyaml", "refspec", "giturl", "http1", "tls", "quota", "postbox",
         "systemd", "log", "flock", "futures", "jsontext", "porcelain", "journal",
-        "secretfile",
+        "secretfile", "glance",
     },
     {"giterror", "plan", "runlog", "settings", "readers"},
     {"git", "order", "access", "configfile", "places"},

@@ -1,5 +1,6 @@
 """The engine against real repositories: one branch to one branch."""
 
+import pytest
 from gitkit import task
 
 from gms_hookd.model import RefResult, RunStatus
@@ -44,6 +45,35 @@ def test_diverged_target_is_a_conflict_and_stays_as_it_is(source, target, bench)
     assert outcome.status is RunStatus.CONFLICT
     assert "the target has commits that the source has not" in outcome.error_message
     assert target.tip() == foreign
+
+
+@pytest.mark.parametrize("order", [{}, {"hint": "tip"}, {"verify": True}])
+def test_a_target_ahead_of_an_unchanged_source_is_a_conflict(
+    source, target, bench, order
+):
+    it = task(source, target, "main:main")
+    bench.sync(it)
+    hint = {"hint": source.tip()} if "hint" in order else {}
+    foreign = target.commit()
+    outcome = bench.sync(it, **order | hint)
+    assert outcome.status is RunStatus.CONFLICT
+    assert target.tip() == foreign
+
+
+def test_a_branch_that_somebody_deleted_at_the_target_comes_back(source, target, bench):
+    it = task(source, target, "main:main")
+    bench.sync(it)
+    target.set(main=None)
+    assert [r.result for r in bench.sync(it).refs] == [RefResult.CREATED]
+    assert target.tip() == source.tip()
+
+
+def test_packed_refs_of_the_target_are_read_by_git(source, target, bench):
+    it = task(source, target, "main:main")
+    bench.sync(it)
+    target.git("pack-refs", "--all")
+    assert [r.result for r in bench.sync(it).refs] == [RefResult.UNCHANGED]
+    assert bench.commands() == ["fetch", "ls-remote"]
 
 
 def test_source_behind_the_target_is_a_conflict(source, target, bench):
