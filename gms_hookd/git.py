@@ -7,6 +7,7 @@ killed as a whole, and a cap on what it may print.
 import contextlib
 import errno
 import os
+import re
 import resource
 import select
 import shlex
@@ -36,8 +37,11 @@ Sink = Callable[[bytes], None]
 
 PASSED_ON = (
     "PATH", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
-    "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "TZ",
+    "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ",
 )  # fmt: skip
+
+# git asks for authorities by names of its own.
+TRUSTED = (("SSL_CERT_FILE", "GIT_SSL_CAINFO"), ("SSL_CERT_DIR", "GIT_SSL_CAPATH"))
 
 ISOLATED = {
     "LC_ALL": "C",
@@ -154,6 +158,8 @@ class Done:
             said = f"ended: {kind}"
         if kind is Kind.MISSING:
             said += " (missing, or no access)"
+        if re.search(r"returned error: 30[1-8]", self.err):
+            said += " (a redirect, which is not followed: give the final URL)"
         return GitError(kind, one_line(f"git {what}: {said}"), self.err)
 
     @property
@@ -360,6 +366,7 @@ def environment(
         "GIT_CONFIG_GLOBAL": str(home / f"gitconfig-{name}"),
         "GIT_ALLOW_PROTOCOL": ":".join(protocols),
     }
+    own |= {git: inherited[name] for name, git in TRUSTED if inherited.get(name)}
     return {"PATH": os.defpath, **kept, **ISOLATED, **own}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from gms_hookd.cache import BACKUPS, Cache
 from gms_hookd.giterror import GitError, Kind
 from gms_hookd.model import RefResult
-from gms_hookd.plan import Move, judged, refused
+from gms_hookd.plan import UNSAID, Move, judged, refused
 from gms_hookd.refspec import Selection
 from gms_hookd.remote import Remote, Report
 
@@ -116,11 +116,15 @@ class Outlet:
         anew = {m.ref: m for m in self._again() if m.ref in tried}
         open_ = []
         for ref, move in tried.items():
-            now = anew.get(ref) or replace(move, result=RefResult.UNCHANGED)
-            if now.acts and now != replace(move, reason=None):
+            now = anew.get(ref)
+            if now is None or now.result is RefResult.UNCHANGED:
+                settled[ref] = _found_done(move)
+            elif now == replace(move, reason=None):
+                settled[ref] = _same_again(move)
+            elif now.acts:
                 open_.append(now)
             else:
-                settled[ref] = _same_again(move) if now.acts else now
+                settled[ref] = now
         return open_
 
     def _aftermath(self, part: Sequence[Move], report: Report) -> list[Move]:
@@ -166,6 +170,13 @@ class Outlet:
 
     def _kept(self, ref: str) -> str:
         return f"{BACKUPS}{self._label}/{ref.removeprefix('refs/')}"
+
+
+def _found_done(move: Move) -> Move:
+    """Take it for ours if we had pushed it, and nobody had told us how that went."""
+    if move.reason == UNSAID:
+        return replace(move, reason=None)
+    return Move(move.ref, RefResult.UNCHANGED, move.new, move.new)
 
 
 def _same_again(move: Move) -> Move:

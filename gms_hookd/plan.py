@@ -26,6 +26,7 @@ class Kin(Enum):
     UNSEEN = "unseen"
 
 
+UNSAID = "the target did not say"
 UNCHANGED_LISTED = 200  # refs
 
 _KEPT = re.compile(r"deletion of the current branch|delete the current branch")
@@ -122,7 +123,7 @@ def held(moves: Iterable[Move], views: Views) -> str:
 def judged(move: Move, line: Pushed | None) -> tuple[Move, bool]:
     """Read what became of a move; False where the target must be looked at again."""
     if line is None:
-        return replace(move, reason="the target did not say"), False
+        return replace(move, reason=UNSAID), False
     if line.flag in " +*-":
         return move, True
     if line.flag == "=":

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -104,9 +105,14 @@ class HttpHost(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 64
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, tls: tuple[Path, Path] | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.root = root
+        self.scheme = "https" if tls else "http"
+        if tls:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(*tls)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.accounts: set[str] = set()
         self.faults: list = []
         self.requests: list = []
@@ -115,10 +121,13 @@ class HttpHost(ThreadingHTTPServer):
 
     @property
     def base(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
 
     def url(self, repo) -> str:
         return f"{self.base}/{Path(str(repo)).relative_to(self.root)}"
+
+    def handle_error(self, request, client_address):
+        """Say nothing: clients that hang up are what is tested."""
 
     def let_in(self, user: str, password: str) -> None:
         both = base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -200,3 +209,16 @@ def wait_for_port(port: int, seconds: float = 10.0) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1, signed by itself, and its key."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+         "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", str(key), "-out", str(cert)),
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return cert, key

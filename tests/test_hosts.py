@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from githosts import keygen
+from githosts import HttpHost, certificate, keygen
 from gitkit import Bench, Repo, task
 
 from gms_hookd.model import RunStatus
@@ -298,3 +298,18 @@ def test_a_local_repository_of_another_user_is_used(source, target, bench):
             os.chown(path, 65534, 65534)
     outcome = bench.sync(task(source, target))
     assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
+    source, target, opened, tmp_path
+):
+    cert, key = certificate(tmp_path)
+    host = HttpHost(tmp_path, tls=(cert, key))
+    try:
+        it = task(host.url(source), target)
+        outcome = opened().sync(it)
+        assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+        assert "certificate" in outcome.error_message
+        assert opened({"SSL_CERT_FILE": str(cert)}).sync(it).status is RunStatus.SUCCESS
+    finally:
+        host.stop()

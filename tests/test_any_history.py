@@ -1,0 +1,104 @@
+"""Whatever happens at a source and a target: what a run may do, and what never."""
+
+import os
+import random
+
+import pytest
+from gitkit import Repo, task
+
+from gms_hookd.model import RefResult, RunStatus
+
+NAMES = ("main", "a", "a/b", "c", "refs/tags/v1", "refs/tags/v2", "d/e/f")
+ROUNDS = 12
+
+
+def full(name):
+    return name if name.startswith("refs/") else "refs/heads/" + name
+
+
+def in_the_way(name, refs):
+    return any(
+        r != name and (r.startswith(name + "/") or name.startswith(r + "/"))
+        for r in refs
+    )
+
+
+def happen(repo, chance):
+    """One thing that happens to a repository: push, rewind, delete, move, swap."""
+    refs = repo.refs()
+    name = full(chance.choice(NAMES))
+    if name in refs and name != full("main") and chance.random() < 0.3:
+        repo.put({name: None})
+    elif in_the_way(name, refs):
+        gone = [r for r in refs if in_the_way(name, [r])]
+        repo.put(dict.fromkeys(gone))
+        repo.put({name: chance.choice(list(refs.values()))})
+    elif chance.random() < 0.4:
+        repo.put({name: chance.choice(list(refs.values()))})
+    else:
+        repo.commit(name, on=chance.choice(list(refs.values())))
+
+
+def holds(repo, new, old):
+    """Whether a commit contains another."""
+    base = repo.git("merge-base", new, old) if new and old else ""
+    return base.strip() == old
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("prune", [False, True])
+def test_nothing_is_lost_that_the_policy_does_not_give_up(
+    source, target, bench, force, prune
+):
+    chance = random.Random(f"{force}{prune}")
+    source.commit("c", on=source.tip())
+    it = task(source, target, force=force, prune=prune)
+    bench.sync(it)
+    for _ in range(ROUNDS):
+        for repo in chance.choices([source, target], weights=[3, 1], k=3):
+            happen(repo, chance)
+        before = target.refs()
+        outcome = bench.sync(it, verify=chance.random() < 0.5)
+        check(target, before, outcome, force=force, prune=prune)
+    bench.sync(it, confirmed=True)
+    outcome = bench.sync(task(source, target, force=True, prune=True), confirmed=True)
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+    bench.sync(task(source, target, force=True, prune=True), confirmed=True)
+    assert target.refs() == source.refs()
+    target.fsck()
+
+
+def check(target, before, outcome, *, force, prune):
+    after = target.refs()
+    told = {r.ref: r for r in outcome.refs}
+    pinned = {p[0]: p[1] for p in outcome.pinned}
+    for ref, old in before.items():
+        new = after.get(ref)
+        if new == old:
+            continue
+        assert told[ref].new == new
+        assert told[ref].result not in (RefResult.UNCHANGED, RefResult.REJECTED)
+        if new is None:
+            assert prune
+        elif ref.startswith("refs/tags/") or not holds(target, new, old):
+            assert force
+        if told[ref].result in (RefResult.FORCED, RefResult.DELETED):
+            assert pinned[ref] == old
+
+
+def test_a_long_history_with_merges_arrives_identical(tmp_path, bench):
+    source, target = Repo(tmp_path / "long.git"), Repo(tmp_path / "copy.git")
+    lines = []
+    for n in range(1, 3001):
+        lines.append(f"commit refs/heads/b{n % 40}\nmark :{n}\n")
+        lines.append(f"committer t <t@e.org> {n} +0000\ndata 1\nx\n")
+        lines.append(f"from :{n - 1}\n" if n > 1 else "")
+        lines.append(f"merge :{n - 30}\n" if n > 30 and n % 7 == 0 else "")
+        lines.append(f"M 644 inline d{n % 20}/f{n % 90}\ndata 10\n{n:010}\n")
+    lines += [f"reset refs/tags/v{n}\nfrom :{n * 50}\n\n" for n in range(1, 60)]
+    source.git("fast-import", "--quiet", stdin="".join(lines).encode())
+    assert bench.sync(task(source, target)).status is RunStatus.SUCCESS
+    assert target.refs() == source.refs()
+    assert len(source.refs()) == 99
+    target.fsck()
+    assert os.listdir(bench.caches)
