@@ -351,6 +351,12 @@ def test_the_reading_connection_cannot_write(store):
         store.read(tasks.add, draft(), NOW).result()
 
 
+def test_the_file_is_for_us_alone(store):
+    add(store)
+    for file in store.path.parent.glob("gms-hookd.db*"):
+        assert file.stat().st_mode & 0o777 == 0o600, file
+
+
 def test_every_commit_is_synced(store):
     pragmas = ("journal_mode", "synchronous", "auto_vacuum")
     found = store.write(

@@ -1,5 +1,6 @@
 """The face of the store: `write` and `read` an operation, each answered by a future."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -31,12 +32,14 @@ class Store:
         """
         inspect(path)
         try:
+            # Made by sqlite it would be readable for all; the -wal takes after it.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             db = connect(path, writes=True)
             try:
                 prepare(db, path)
             finally:
                 db.close()
-        except Error as error:
+        except (Error, OSError) as error:
             raise StoreError(f"{path}: {error}") from None
         writer = Lane("store-writer", path, writes=True)
         # The reading connection opens a file whose WAL the writer holds open.
