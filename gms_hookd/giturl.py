@@ -13,6 +13,7 @@ _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 _FULL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)(/.*)?", re.DOTALL)
 _AUTHORITY = re.compile(r"(?:(.*)@)?(\[[^\]]*\]|[^:@]*)(?::(.*))?", re.DOTALL)
 _SCP = re.compile(r"(?:([^@:/]*)@)?(\[[^\]]*\]|[^:/@]+):(?!:)(.+)", re.DOTALL)
+_PASSWORD = re.compile(r"[^/@]+@[^/@:]+:")  # what follows "user:" in user:pw@host:
 _CODED = re.compile(r"%(?![0-9A-Fa-f]{2})|%0[0-9A-Fa-f]|%1[0-9A-Fa-f]|%7[Ff]")
 
 
@@ -119,6 +120,8 @@ def _scp(text: str, user: str | None, host: str, path: str) -> GitUrl:
     _check(host, user, path)
     if path.startswith("-"):
         raise ValueError("a path does not start with '-'")
+    if user is None and _PASSWORD.match(path):
+        raise ValueError("an address holds a user name at most, never a password")
     return GitUrl(text, "ssh", host.lower(), None, path, user)
 
 

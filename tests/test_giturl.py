@@ -32,6 +32,13 @@ def test_a_password_in_a_url_is_refused_with_the_remedy_and_not_repeated():
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_password_in_an_scp_like_address_is_refused_and_not_repeated():
+    with pytest.raises(ValueError, match="never a password") as caught:
+        giturl.parse("git:hunter2@h:a/b", EVERY)
+    assert "hunter2" not in str(caught.value)
+    assert giturl.parse("h:a@b/c:d", EVERY).path == "a@b/c:d"
+
+
 @pytest.mark.parametrize(("one", "other"), [
     ("https://h/a/b.git", "git@h:a/b"),
     ("https://H/A/B/", "ssh://git@h:2222/a/b.git"),
