@@ -392,17 +392,25 @@ EXITS: tuple[tuple[type[Exception], int], ...] = (
 def told(error: Exception, stream: TextIO, environ: Mapping[str, str]) -> int:
     """Say in one line what went wrong; return the exit status."""
     if isinstance(error, BrokenPipeError):
-        # Nobody reads on, and the interpreter would say so when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 1
     if environ.get(DEBUG):
         raise error
+    drop_output()
     found = [status for kind, status in EXITS if isinstance(error, kind)]
     line = " ".join((_text(error) if found else _defect(error)).split())
     priority = "<3>" if under_journal(stream, environ) else ""
     stream.write(f"{priority}{PROG}: {render.safe(redacted(line))}\n")
     wrong = isinstance(error, RefusedError) and error.status == 400
     return 2 if wrong else (found or [1])[0]
+
+
+def drop_output() -> None:
+    """Drop what cannot be printed: the interpreter would complain at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _text(error: Exception) -> str:

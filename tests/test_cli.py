@@ -462,7 +462,12 @@ def test_a_full_disk_under_stdout_is_one_line(task):
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "gms_hookd", "task", "list"]
         done = subprocess.run(
-            command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False
+            command,
+            cwd=ROOT,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
         )
     said = b"gms-hookd: No space left on device\n"
     assert (done.returncode, done.stderr) == (1, said)
