@@ -14,7 +14,7 @@ from typing import Any
 
 from gms_hookd import giturl
 from gms_hookd.access import Keys, access, pinning
-from gms_hookd.config import Config
+from gms_hookd.config import Config, ConfigError, guard_published
 from gms_hookd.git import Limits, Stop, execute
 from gms_hookd.giterror import GitError
 from gms_hookd.giturl import GitUrl
@@ -212,9 +212,17 @@ def _configuration(place: Place) -> Iterator[Finding]:
         subject = "store" if place.config else "configuration"
         yield Finding(ERROR, subject, place.problem)
     elif place.config:
-        yield Finding(OK, "configuration", str(place.config.file or "no file"))
+        yield _judged(place.config)
     for warning in place.config.warnings if place.config else ():
         yield Finding(WARNING, "configuration", warning)
+
+
+def _judged(config: Config) -> Finding:
+    try:
+        guard_published(config, config.server.listen)
+    except ConfigError as error:
+        return Finding(ERROR, "configuration", str(error))
+    return Finding(OK, "configuration", str(config.file or "no file"))
 
 
 def _dotted(version: Version) -> str:

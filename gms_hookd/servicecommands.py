@@ -49,13 +49,15 @@ def _go_on(session: Session) -> None:
 
 
 def show_check(session: Session, args: Args) -> int:
-    """Look at configuration and environment; 1 if something is wrong."""
+    """Look at configuration and environment; 1 or 2 if something is wrong."""
     found = check.findings(_place(session))
     said = render.as_json(check.objects(found)) if args.json else None
     session.say(said or check.text(found, session.look))
-    wrong = sum(finding.level == check.ERROR for finding in found)
+    wrong = [finding for finding in found if finding.level == check.ERROR]
     if wrong:
-        raise Failure(f"{wrong} of {len(found)} findings are errors")
+        refused = any(finding.subject == "configuration" for finding in wrong)
+        message = f"{len(wrong)} of {len(found)} findings are errors"
+        raise ConfigError(message) if refused else Failure(message)
     return 0
 
 

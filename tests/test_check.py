@@ -180,14 +180,21 @@ def command(tmp_path, monkeypatch, capsys):
     return carried_out
 
 
-def test_the_command_ends_with_1_where_something_is_wrong(command):
+def test_the_command_ends_with_1_or_2_where_something_is_wrong(command):
     listen = '[server]\nlisten = ["unix:/nonexistent/x"]'
     status, out, err = command(listen)
     assert (status, err.count("\n")) == (1, 1)
     assert "error   listen: unix:/nonexistent/x" in out
     status, out, err = command("[webhook]\nsercet = 1")
-    assert status == 1
+    assert status == 2
     assert "error   configuration: webhook.sercet" in out
+
+
+def test_the_secret_that_gms_publishes_is_found_as_serve_finds_it(command):
+    status, out, _ = command('[server]\nport = 0\n[webhook]\nsecret="my-secret-key"')
+    assert status == 2
+    assert "error   configuration: webhook.secret: my-secret-key is published" in out
+    assert command('[webhook]\nsecret="my-secret-key"')[0] == 0
 
 
 def test_the_command_prints_json_and_ends_with_0_where_all_is_well(command):
