@@ -334,7 +334,7 @@ def test_one_branch_of_very_many_costs_no_more_than_one(source, target, bench):
     tip = source.tip()
     lines = "".join(f"{tip} refs/heads/r{n}\n" for n in range(100_000))
     (source.path / "packed-refs").write_text(lines)
-    outcome = bench.sync(task(source, target, "main:main", timeout=5.0))
+    outcome = bench.sync(task(source, target, "main:main"))
     assert outcome.status is RunStatus.SUCCESS
     assert set(cache_of(bench, source).refs()) == {"refs/src/heads/main"}
 
