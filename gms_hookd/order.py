@@ -32,6 +32,7 @@ class Outcome:
 
     pinned lists the tips that were overwritten or deleted at the target: the ref, its
     old object id, the ref of the cache that keeps it, the command that restores it.
+    unable: it failed for want of git here, which says nothing about the task.
     """
 
     status: RunStatus
@@ -39,6 +40,7 @@ class Outcome:
     commit_range: str = ""
     error_message: str = ""
     transient: bool = False
+    unable: bool = False
     known: Mapping[str, str] = field(default_factory=dict)
     retry_after: float | None = None
     pinned: tuple[tuple[str, str, str, str], ...] = ()

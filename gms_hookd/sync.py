@@ -404,6 +404,7 @@ def _failure(order: Order, log: RunLog, error: GitError) -> Outcome:
         status,
         error_message=message,
         transient=error.transient,
+        unable=error.kind is Kind.GIT,
         known=order.known,
         retry_after=error.retry_after,
     )

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 IDLE = 5.0  # seconds between looks at the queue when nobody rings
 OFFER_AGAIN = 1.0
+UNABLE = 15.0  # seconds until a machine without git is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +109,15 @@ class Worker:
             back = runs.Return(self._desk.now(), "the daemon was stopped", failed=False)
             self._give_back(claim, replace(back, details=record.text()))
             return
-        delay = self._delay(rules.retry, claim, outcome)
+        # A webhook's run outlasts a machine without git; a person is told.
+        held_up = outcome.unable and not verify
+        delay = UNABLE if held_up else self._delay(rules.retry, claim, outcome)
         if delay is None:
             self._finish(claim, outcome, record)
         else:
             due = self._desk.now() + int(delay * 1000)
-            back = runs.Return(due, outcome.error_message, record.text())
+            error = outcome.error_message
+            back = runs.Return(due, error, record.text(), failed=not held_up)
             self._give_back(claim, back)
 
     def _delay(

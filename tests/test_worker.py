@@ -99,6 +99,28 @@ def test_a_run_that_changes_nothing_is_a_success_without_a_range(
     assert (run.status, run.commit_range) == (RunStatus.SUCCESS, "")
 
 
+def test_a_machine_without_git_burns_no_attempts_of_a_webhook(
+    desk, make_worker, run_id, clock, tmp_path
+):
+    once = RetryPolicy(attempts=1)
+    desk.store.write(runs.cancel, run_id, desk.now()).result()
+    wish = Wish("webhook:task-sync")
+    waiting = desk.store.write(runs.trigger, 1, wish, desk.now()).result()
+    for _ in range(3):
+        make_worker(tmp_path / "nothing", once).run_one()
+        run = get(desk, waiting)
+        assert run.status is RunStatus.QUEUED
+        assert "cannot be run" in run.error_message
+        clock.forward(60)
+    make_worker(policy=once).run_one()
+    assert get(desk, waiting).status is RunStatus.SUCCESS
+
+
+def test_a_person_is_told_that_there_is_no_git(desk, make_worker, run_id, tmp_path):
+    make_worker(tmp_path / "nothing", RetryPolicy(attempts=1)).run_one()
+    assert get(desk, run_id).status is RunStatus.FAILED
+
+
 def test_a_person_has_the_target_looked_at_and_mended(
     desk, make_worker, run_id, target, source
 ):
