@@ -11,7 +11,8 @@ from gms_hookd.remote import Remote
 HEX = {"sha1": 40, "sha256": 64}
 _FORMAT = re.compile("hash algorithm|mismatched algorithms|object format")
 MANY_NEW = 2000  # refs beyond which one fetch by glob is quicker
-FEW = 200  # refs that a host may list at each fetch
+FEW = 500  # refs that a host may list at each fetch
+VERY_MANY = 3000  # refs that are better compared here than by each fetch
 TRIES = 5  # a fetch is tried again after each thing that was mended
 
 
@@ -45,7 +46,7 @@ class Intake:
         """Fetch, and tell what there is; raises GitError."""
         if self._cache.advertised() is None:
             self._count()
-        if (self._cache.advertised() or 0) >= FEW and self._selection.only_globs:
+        if (self._cache.advertised() or 0) >= VERY_MANY and self._selection.only_globs:
             return self._by_difference()
         before = self._careful()
         self._fetch()

@@ -167,6 +167,7 @@ class SshHost:
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.root}/host\n"
             f"AuthorizedKeysFile {self.root}/authorized\nStrictModes no\nUsePAM no\n"
             "PermitRootLogin yes\nPidFile none\nAcceptEnv GIT_PROTOCOL\n"
+            "SetEnv SHLVL=1\n"  # or bash would read the account's .bashrc each time
         )
         Path("/run/sshd").mkdir(exist_ok=True)
         self.pin()

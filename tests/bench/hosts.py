@@ -7,6 +7,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import threading
 from pathlib import Path
@@ -84,9 +85,9 @@ async def main(root, delays):
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set())).start()
     while not ended.is_set():
         await asyncio.sleep(0.1)
-    http.stop()
     if ssh:
         ssh.stop()
+    os._exit(0)  # whatever still talks to the http host
 
 
 if __name__ == "__main__":
