@@ -462,6 +462,7 @@ def traced(tmp_path, daemon):
     wanted = "trace=fdatasync,fsync,sendto,sendmsg,write,writev"
     daemon.command = (
         strace,
+        "-D",  # the daemon is our child, strace its: who ends the one ends the other
         "-f",
         "-y",
         "-s",
