@@ -191,10 +191,11 @@ def test_the_command_ends_with_1_or_2_where_something_is_wrong(command):
 
 
 def test_the_secret_that_gms_publishes_is_found_as_serve_finds_it(command):
-    status, out, _ = command('[server]\nport = 0\n[webhook]\nsecret="my-secret-key"')
+    published = '[webhook]\nsecret="my-secret-key"\n[server]\nlisten=["{}:0"]'
+    status, out, _ = command(published.format("0.0.0.0"))
     assert status == 2
     assert "error   configuration: webhook.secret: my-secret-key is published" in out
-    assert command('[webhook]\nsecret="my-secret-key"')[0] == 0
+    assert command(published.format("127.0.0.1"))[0] == 0
 
 
 def test_the_command_prints_json_and_ends_with_0_where_all_is_well(command):
