@@ -26,6 +26,7 @@ COUNT = "advertised"
 COUNTED_FOR = 7 * 86400.0  # seconds
 FLUSHED_AFTER = 300.0  # seconds in which the system surely writes out what it holds
 MARK = "tidied"  # its age is the time since all was put together
+LOOSE = 200  # refs
 PARTS = ("HEAD", "config", "objects", "refs")
 STALE = (".lock", "packed-refs.new")
 HALF_WRITTEN = ("tmp_", ".tmp-", "incoming-")
@@ -182,8 +183,9 @@ class Cache:
             self.git.ask("update-ref", "--stdin", stdin=lines)
 
     def pack_refs(self) -> None:
-        """Put all refs into one file."""
-        self.git.ask("pack-refs", "--all")
+        """Put all refs into one file, if many have files of their own."""
+        if sum(len(names) for _, _, names in os.walk(self.path / "refs")) > LOOSE:
+            self.git.ask("pack-refs", "--all")
 
     def pin(self, tips: Mapping[str, str]) -> None:
         """Keep objects that are here: name below refs/backup/ -> object id."""

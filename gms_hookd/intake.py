@@ -50,6 +50,8 @@ class Intake:
             return self._by_difference()
         before = self._careful()
         self._fetch()
+        if not self._selection.single:
+            self._cache.pack_refs()
         if self._seen is None:
             refs = self._cached()
             return Served(refs, not refs, self._in_order(before, refs))

@@ -20,7 +20,6 @@ from gms_hookd.runlog import RunLog
 
 PACKS_JOINED = 20  # packs beyond which the small ones are put together
 PACKS_WHOLE = 50  # packs beyond which all is put together
-LOOSE = 500  # refs in files of their own beyond which they are packed
 WEEK = 7 * 86400.0
 LONGEST = 3600.0  # seconds for one cache
 
@@ -112,9 +111,8 @@ class Tidier:
 def tidy(cached: Cache, backups: float) -> None:
     """Do what is due for one cache; raises GitError."""
     _drop_old_pins(cached, time.time() - backups)
-    packs, loose = _packs(cached.path), _loose_refs(cached.path)
-    if loose > LOOSE:
-        cached.git.ask("pack-refs", "--all")
+    packs = _packs(cached.path)
+    cached.pack_refs()
     mark = cached.path / MARK
     age = time.time() - (mark.stat().st_mtime if mark.exists() else 0)
     if packs > PACKS_WHOLE or age > WEEK:
@@ -150,10 +148,6 @@ def _packs(path: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         return sum(n.endswith(".pack") for n in os.listdir(path / "objects" / "pack"))
     return 0
-
-
-def _loose_refs(path: Path) -> int:
-    return sum(len(names) for _, _, names in os.walk(path / "refs"))
 
 
 @contextlib.contextmanager
