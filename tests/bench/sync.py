@@ -14,6 +14,7 @@ import hmac
 import http.client
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -288,6 +289,7 @@ def main():
     parser.add_argument("--workers", type=whole, default=[1, 2, 8, 16])
     parser.add_argument("--tasks", type=int, default=100)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the hosts, too
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         world = World(Path(folder), options.delays)
         try:
