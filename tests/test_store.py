@@ -247,6 +247,20 @@ def test_a_run_that_took_the_process_down_three_times_is_failed(store):
     assert get(store, 1).status is RunStatus.FAILED
 
 
+def test_runs_that_were_under_way_together_share_the_blame_for_a_death(store):
+    for name in ("one", "two", "three"):
+        add(store, name, name)
+    for task_id in (1, 2, 3):
+        trigger(store, task_id)
+    for _ in range(8):
+        for _ in range(3):
+            claim(store)
+        assert store.write(runs.recover, NOW).result() == ([1, 2, 3], [])
+    for _ in range(3):
+        claim(store)
+    assert store.write(runs.recover, NOW).result() == ([], [1, 2, 3])
+
+
 def test_a_queued_run_is_cancelled_at_once_and_an_ended_one_not(store):
     add(store)
     trigger(store)

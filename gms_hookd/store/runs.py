@@ -304,13 +304,16 @@ def recover(db: Connection, now: int) -> tuple[list[int], list[int]]:
     """Give the running runs of a dead process back; gives (queued again, failed).
 
     A run that took the process down `CRASHES` times is failed: it would do it again.
+    Runs that were under way together share the blame for a death in equal parts.
     """
-    query = "SELECT id,crashes FROM runs WHERE status='running' ORDER BY id"
+    query = "SELECT id,crashes,attempt FROM runs WHERE status='running' ORDER BY id"
+    found = db.execute(query).fetchall()
     again, failed = [], []
-    for run_id, crashes in db.execute(query).fetchall():
-        db.execute("UPDATE runs SET crashes=crashes+1 WHERE id=?", (run_id,))
-        if crashes + 1 >= CRASHES:
-            why = f"the daemon died {CRASHES} times while it ran this"
+    for run_id, crashes, attempt in found:
+        blame = crashes + 1 / len(found)
+        db.execute("UPDATE runs SET crashes=? WHERE id=?", (blame, run_id))
+        if blame > CRASHES - 0.001:
+            why = f"the daemon died while it ran this, at attempt {attempt} again"
             finish(db, run_id, Result(RunStatus.FAILED, error_message=why), now)
             failed.append(run_id)
         else:

@@ -25,7 +25,7 @@ _FIRST = (
         status TEXT NOT NULL CHECK(status IN
             ('queued','running','success','conflict','failed','cancelled')),
         attempt INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0,
-        crashes INTEGER NOT NULL DEFAULT 0, trigger TEXT NOT NULL,
+        crashes REAL NOT NULL DEFAULT 0, trigger TEXT NOT NULL,
         confirmed INTEGER NOT NULL DEFAULT 0, hint TEXT, cache TEXT,
         due_ms INTEGER NOT NULL, created_ms INTEGER NOT NULL,
         started_ms INTEGER, ended_ms INTEGER,
