@@ -114,7 +114,13 @@ class Service:
             for hook in config.hooks
             if hook.secrets
         }
-        return Policy({own.gate.hook: own}, config.api.token, self.unready, forges)
+        return Policy(
+            {own.gate.hook: own},
+            config.api.token,
+            self.unready,
+            forges,
+            strangers=self._gate(config, replace(config.webhook, name="")),
+        )
 
     def _forge(self, config: Config, hook: HookConfig) -> ForgeHook:
         scheme = scheme_of(hook.provider, hook.scheme, hook.secrets, hook.options)

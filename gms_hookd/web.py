@@ -16,6 +16,7 @@ from gms_hookd import api, hooks, jsontext, signature
 from gms_hookd.desk import Desk
 from gms_hookd.forgehook import ForgeHook
 from gms_hookd.futures import apply, done
+from gms_hookd.hooks import Gate
 from gms_hookd.log import quoted
 from gms_hookd.message import HttpError, Request, Response
 from gms_hookd.store import StoreError
@@ -44,6 +45,7 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("POST", "history/delete"): api.delete_run,
     ("GET", "deliveries"): api.list_deliveries,
     ("GET", "delivery"): api.show_delivery,
+    ("GET", "delivery/parcel"): api.show_parcel,
     ("POST", "backup"): api.backup,
 }
 _PATHS = {path for _, path in CALLS}
@@ -52,12 +54,16 @@ _ON_SOCKET_ONLY = frozenset({"backup"})
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the configuration says about requests; replaced whole at a reload."""
+    """What the configuration says about requests; replaced whole at a reload.
+
+    `strangers` counts wrong tokens, apart from what a hook's senders may use up.
+    """
 
     hooks: Mapping[str, hooks.GmsHook]
     token: str | None
     ready: Callable[[], list[str]]
     forges: Mapping[str, ForgeHook] = field(default_factory=dict)
+    strangers: Gate = field(kw_only=True)
 
     def hook(self, path: str) -> Hook | None:
         """Find the hook at a path; behind its name a forge's may hold a secret."""
@@ -123,11 +129,11 @@ class App:
             return
         if self._policy.token is None or path in _ON_SOCKET_ONLY:
             raise HttpError(403, "this is open on the control socket only")
-        hook = self._policy.hooks["task-sync"]
-        hook.gate.check_failures(request, self._desk.monotonic())
+        strangers = self._policy.strangers
+        strangers.check_failures(request, self._desk.monotonic())
         given = signature.bearer_token(request.headers.get("authorization"))
         if not signature.matches(given, [self._policy.token]):
-            hook.gate.count_failure(request, self._desk.monotonic())
+            strangers.count_failure(request, self._desk.monotonic())
             bearer = ("WWW-Authenticate", "Bearer")
             raise HttpError(401, "a valid bearer token is needed", (bearer,))
 

@@ -78,9 +78,11 @@ def desk(store, clock, engine):
 def make_app(desk):
     """Make an application whose gate, token or readiness a test chooses."""
 
-    def make(token="t0ken", ready=list, **gate_settings):
+    def make(token="t0ken", ready=list, strangers=None, **gate_settings):
         hook = GmsHook(gate(**gate_settings), desk)
-        return App(desk, Policy({"task-sync": hook}, token, ready))
+        counted = gate(buckets=strangers or Buckets(0))
+        policy = Policy({"task-sync": hook}, token, ready, strangers=counted)
+        return App(desk, policy)
 
     return make
 

@@ -315,12 +315,15 @@ def test_without_a_token_the_api_is_on_the_control_socket_only(make_app):
 
 
 def test_wrong_tokens_count_against_the_address(make_app):
-    app = make_app(buckets=Buckets(2))
+    app = make_app(strangers=Buckets(2), buckets=Buckets(1))
 
     def tasks(token, peer="192.0.2.1"):
         headers = {"authorization": f"Bearer {token}"}
         return ask(app, "GET", API + "tasks", headers=headers, peer=peer)[0]
 
+    assert trigger(app, b"")[0] != 429
+    assert trigger(app, b"")[0] == 429
+    assert tasks("t0ken") == 200
     assert [tasks("wrong") for _ in range(3)] == [401, 401, 429]
     assert tasks("t0ken") == 429
     assert [tasks("t0ken", "192.0.2.2") for _ in range(9)] == [200] * 9
