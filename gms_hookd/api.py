@@ -262,16 +262,19 @@ def list_deliveries(desk: Desk, params: Params) -> Data:
 
 
 def show_delivery(desk: Desk, params: Params) -> Data:
-    """Show a delivery, with what is kept of its headers and body."""
+    """Show a delivery."""
     _only(params, ("id",))
     number = _number(params, "id")
     written = desk.store.write(upkeep.ping)
-    return then(written, lambda _: desk.store.read(_show_delivery, number))
+    found = then(written, lambda _: desk.store.read(deliveries.get, number))
+    return apply(found, views.delivery)
 
 
-def _show_delivery(db: Connection, number: int) -> views.Json:
-    found = views.delivery(deliveries.get(db, number))
-    return {**found, **views.parcel(deliveries.parcel(db, number))}
+def show_parcel(desk: Desk, params: Params) -> Data:
+    """Show what is kept of a delivery's headers and body."""
+    _only(params, ("id",))
+    found = desk.store.read(deliveries.parcel, _number(params, "id"))
+    return apply(found, views.parcel)
 
 
 def backup(desk: Desk, params: Params) -> Data:

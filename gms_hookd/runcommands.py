@@ -69,7 +69,9 @@ def delivery_list(session: Session, args: Args) -> int:
 def delivery_show(session: Session, args: Args) -> int:
     """Show a delivery."""
     with api_of(session) as api:
-        return session.show(args, get(api, "delivery", id=args.id), render.delivery)
+        found = get(api, "delivery", id=args.id)
+        kept = {} if args.json else get(api, "delivery/parcel", id=args.id)
+        return session.show(args, {**found, **kept}, render.delivery)
 
 
 def backup(session: Session, args: Args) -> int:

@@ -43,7 +43,10 @@ class Forge:
         settings = {"hook": "in", "provider": provider, **gated}
         hook = ForgeHook(gate(**settings), lock, terms or Terms(), desk)
         own = GmsHook(gate(), desk)
-        self.app = App(desk, Policy({"task-sync": own}, None, list, {"in": hook}))
+        policy = Policy(
+            {"task-sync": own}, None, list, {"in": hook}, strangers=own.gate
+        )
+        self.app = App(desk, policy)
 
     def task(self, name="app", source=HTTPS, **more):
         draft = tasks.Draft(name, source, f"/target/{name}", source, **more)
@@ -405,11 +408,11 @@ def test_headers_are_kept_without_secrets_and_bodies_only_if_wanted(forge, desk)
         assert parcel.body == (b'{"a": true}' if keep else None)
 
 
-def test_a_shown_delivery_has_its_headers_and_body(forge):
+def test_headers_and_body_of_a_delivery_are_shown_on_demand(forge):
     hub = forge(terms=Terms(bodies=True))
     hub.send(PUSH, {"a": "é"})
     query = f"id={hub.last().id}"
-    asked = Request("GET", "/api/v1/sync/delivery", query, control=True)
+    asked = Request("GET", "/api/v1/sync/delivery/parcel", query, control=True)
     shown = json.loads(hub.app.handle(asked).result(5).body)["data"]
     assert shown["headers"]["x-github-event"] == "push"
     assert json.loads(shown["body"]) == {"a": "é"}
