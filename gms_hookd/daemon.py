@@ -138,7 +138,7 @@ class Daemon:
     def _reload(self) -> None:
         self._tell(*systemd.reloading())
         try:
-            self._adopt(self._load())
+            self._adopt(_with_secret(self._load, self._service.state))
             self._refused = ""
             log.info("configuration reloaded")
         except (ConfigError, OSError) as error:

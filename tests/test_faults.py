@@ -261,6 +261,18 @@ def test_sighup_takes_a_changed_secret_over(daemon, pair):
     assert daemon.trigger(task, secret="another-secret")[0] == 200
 
 
+def test_sighup_with_the_last_secret_removed_makes_one(daemon, pair):
+    daemon.start()
+    task = daemon.add_task("one", *pair())
+    text = daemon.config.read_text().replace(f'secret = "{SECRET}"', "")
+    daemon.config.write_text(text)
+    daemon.signal(signal.SIGHUP)
+    daemon.told("READY=1")
+    assert daemon.trigger(task)[0] == 401
+    made = (daemon.state / "webhook-secret").read_text().strip()
+    assert daemon.trigger(task, made)[0] == 200
+
+
 def test_sighup_with_a_broken_file_changes_nothing_and_says_so(daemon, pair):
     daemon.start(WATCHDOG_USEC="300000")
     task = daemon.add_task("one", *pair())
