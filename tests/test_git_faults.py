@@ -354,7 +354,8 @@ bench = Bench(Path({str(tmp_path)!r}), binary={str(tmp_path / "fake-git")!r})
 bench.sync(task({str(source)!r}, {str(target)!r}))
 """
     child = subprocess.Popen((sys.executable, "-c", code), start_new_session=True)
-    while not (tmp_path / "began").exists():
+    deadline = time.monotonic() + 60
+    while not processes_with("1000.375") and time.monotonic() < deadline:
         time.sleep(0.01)
     child.kill()
     child.wait()
