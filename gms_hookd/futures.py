@@ -16,13 +16,6 @@ def done(value: A) -> Future[A]:
     return future
 
 
-def failed(error: BaseException) -> "Future[A]":
-    """Give a future that holds `error` already."""
-    future: Future[A] = Future()
-    future.set_exception(error)
-    return future
-
-
 def then(first: Future[A], step: Callable[[A], Future[B]]) -> Future[B]:
     """Do `step` with the result of `first`, in the thread that completes it."""
     future: Future[B] = Future()
@@ -34,15 +27,6 @@ def apply(first: Future[A], function: Callable[[A], B]) -> Future[B]:
     """Give the result of `function` on the result of `first`."""
     future: Future[B] = Future()
     first.add_done_callback(partial(_apply, function, future))
-    return future
-
-
-def rescue(
-    first: Future[A], function: Callable[[BaseException], A | Future[A]]
-) -> Future[A]:
-    """Give the result of `first`, or what `function` makes of its failure."""
-    future: Future[A] = Future()
-    first.add_done_callback(partial(_rescue, function, future))
     return future
 
 
@@ -65,26 +49,6 @@ def _apply(function: Callable[[A], B], future: Future[B], finished: Future[A]) -
         value = function(finished.result())
     except BaseException as error:  # noqa: BLE001 - the future carries it on
         future.set_exception(error)
-    else:
-        future.set_result(value)
-
-
-def _rescue(
-    function: Callable[[BaseException], A | Future[A]],
-    future: Future[A],
-    finished: Future[A],
-) -> None:
-    error = finished.exception()
-    if error is None:
-        future.set_result(finished.result())
-        return
-    try:
-        value = function(error)
-    except BaseException as worse:  # noqa: BLE001 - the future carries it on
-        future.set_exception(worse)
-        return
-    if isinstance(value, Future):
-        value.add_done_callback(partial(_copy, future))
     else:
         future.set_result(value)
 

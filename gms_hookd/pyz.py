@@ -2,8 +2,8 @@
 
 The same sources and the same Python give the same bytes, whoever builds them, when, and
 where: names are sorted, times, rights and compression are fixed. Beside each source
-goes what the Python that builds makes of it, which starts three times as fast; another
-Python finds that it is not its own and takes the source.
+goes the byte code that the Python that builds makes of it, so that a start compiles
+nothing; another Python finds that it is not its own and takes the source.
 
 The archive is written here and not by the `zipapp` module, which takes times and rights
 from the files, in 3.11 also their order, and drops the exit status of an entry point.
