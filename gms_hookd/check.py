@@ -19,7 +19,8 @@ from gms_hookd.git import Limits, Stop, execute
 from gms_hookd.giterror import GitError
 from gms_hookd.giturl import GitUrl
 from gms_hookd.listener import listen
-from gms_hookd.render import Look, paint, safe
+from gms_hookd.look import Look, safe
+from gms_hookd.render import paint
 from gms_hookd.runlog import RunLog
 from gms_hookd.store.lane import SQLITE_VERSION
 

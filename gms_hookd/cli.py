@@ -11,30 +11,17 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from importlib import import_module
 from types import SimpleNamespace
-from typing import Any, NoReturn, TextIO
+from typing import Any, NamedTuple, NoReturn, TextIO
 
-from gms_hookd import (
-    __version__,
-    config,
-    hookcommands,
-    render,
-    runcommands,
-    servicecommands,
-    taskcommands,
-    triggercommands,
-    values,
-)
-from gms_hookd.client import ClientError, RefusedError
-from gms_hookd.config import ConfigError
-from gms_hookd.demo import DemoError
-from gms_hookd.giterror import GitError
+from gms_hookd import __version__, values
+from gms_hookd.config import state_dir
+from gms_hookd.failure import Failure
 from gms_hookd.log import under_journal
+from gms_hookd.look import look_of, safe
 from gms_hookd.redact import redacted
-from gms_hookd.session import Failure, Session
-from gms_hookd.state import StateBusy, StateError
-from gms_hookd.store import StoreError
+from gms_hookd.session import Session
 
 PROG = "gms-hookd"
 DEBUG = "GMS_HOOKD_DEBUG"
@@ -42,17 +29,27 @@ Fill = Callable[[argparse.ArgumentParser], None]
 Run = Callable[[Session, SimpleNamespace], int]
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command: what it does, which arguments it takes, one line of help."""
+class Command(NamedTuple):
+    """One command: what it does, which arguments it takes, one line of help.
 
-    run: Run
+    `run` names module and function, so that only the chosen one's is loaded.
+    """
+
+    run: str
     fill: Fill
     help: str
 
+    def load(self) -> Run:
+        """Import what carries it out."""
+        module, _, name = self.run.partition(".")
+        found: Run = getattr(import_module(f"{__package__}.{module}"), name)
+        return found
 
-class UsageError(Exception):
+
+class UsageError(Failure):
     """The command line is not one of ours; the text says why."""
+
+    exit_status = 2
 
 
 class Parser(argparse.ArgumentParser):
@@ -270,41 +267,50 @@ GROUPS = {
     "delivery": "requests to the hooks",
 }
 COMMANDS: dict[tuple[str, ...], Command] = {
-    ("serve",): Command(servicecommands.serve, serve_options, "the daemon"),
-    ("demo",): Command(servicecommands.show_demo, demo_options, "the main job, shown"),
-    ("check",): Command(servicecommands.show_check, as_json, "look at the set-up"),
-    ("task", "add"): Command(taskcommands.task_add, task_add, "print the new id"),
-    ("task", "list"): Command(taskcommands.task_list, as_json, "all tasks"),
-    ("task", "show"): Command(taskcommands.task_show, one_task, "one task"),
-    ("task", "set"): Command(taskcommands.task_set, task_set, "change a task"),
-    ("task", "enable"): Command(taskcommands.task_enable, task, "take triggers"),
-    ("task", "disable"): Command(taskcommands.task_disable, task, "refuse triggers"),
-    ("task", "remove"): Command(taskcommands.task_remove, task, "forget a task"),
-    ("task", "sync"): Command(taskcommands.task_sync, task_sync, "run it and watch"),
-    ("trigger",): Command(triggercommands.trigger, trigger, "post as a CI job would"),
-    ("sign",): Command(triggercommands.sign, sign, "sign FILE or stdin"),
-    ("run", "list"): Command(runcommands.run_list, run_list, "the newest runs"),
-    ("run", "show"): Command(runcommands.run_show, one, "one run"),
-    ("run", "log"): Command(runcommands.run_log, number, "what git said"),
-    ("run", "retry"): Command(runcommands.run_retry, number, "queue its task again"),
-    ("run", "cancel"): Command(runcommands.run_cancel, number, "end a run"),
-    ("delivery", "list"): Command(runcommands.delivery_list, delivery_list, "recent"),
-    ("delivery", "show"): Command(runcommands.delivery_show, one, "one delivery"),
-    ("hook", "list"): Command(hookcommands.hook_list, as_json, "what to enter where"),
-    ("hook", "secret"): Command(hookcommands.hook_secret, hook, "make a random secret"),
-    ("hook", "test"): Command(hookcommands.hook_test, hook_test, "send a signed push"),
-    ("backup",): Command(runcommands.backup, backup, "a consistent copy of the store"),
+    ("serve",): Command("servecommand.serve", serve_options, "the daemon"),
+    ("demo",): Command(
+        "servicecommands.show_demo", demo_options, "the main job, shown"
+    ),
+    ("check",): Command("servicecommands.show_check", as_json, "look at the set-up"),
+    ("task", "add"): Command("taskcommands.task_add", task_add, "print the new id"),
+    ("task", "list"): Command("taskcommands.task_list", as_json, "all tasks"),
+    ("task", "show"): Command("taskcommands.task_show", one_task, "one task"),
+    ("task", "set"): Command("taskcommands.task_set", task_set, "change a task"),
+    ("task", "enable"): Command("taskcommands.task_enable", task, "take triggers"),
+    ("task", "disable"): Command("taskcommands.task_disable", task, "refuse triggers"),
+    ("task", "remove"): Command("taskcommands.task_remove", task, "forget a task"),
+    ("task", "sync"): Command("taskcommands.task_sync", task_sync, "run it and watch"),
+    ("trigger",): Command("triggercommands.trigger", trigger, "post as a CI job would"),
+    ("sign",): Command("triggercommands.sign", sign, "sign FILE or stdin"),
+    ("run", "list"): Command("runcommands.run_list", run_list, "the newest runs"),
+    ("run", "show"): Command("runcommands.run_show", one, "one run"),
+    ("run", "log"): Command("runcommands.run_log", number, "what git said"),
+    ("run", "retry"): Command("runcommands.run_retry", number, "queue its task again"),
+    ("run", "cancel"): Command("runcommands.run_cancel", number, "end a run"),
+    ("delivery", "list"): Command("runcommands.delivery_list", delivery_list, "recent"),
+    ("delivery", "show"): Command("runcommands.delivery_show", one, "one delivery"),
+    ("hook", "list"): Command("hookcommands.hook_list", as_json, "what to enter where"),
+    ("hook", "secret"): Command(
+        "hookcommands.hook_secret", hook, "make a random secret"
+    ),
+    ("hook", "test"): Command(
+        "hookcommands.hook_test", hook_test, "send a signed push"
+    ),
+    ("backup",): Command(
+        "runcommands.backup", backup, "a consistent copy of the store"
+    ),
 }  # fmt: skip
 
 
-def parser() -> Parser:
-    """Build the parser of all commands."""
+def parser(first: str = "") -> Parser:
+    """Build the parser of all commands; only those of `first` if it is one's name."""
+    chosen = {words: each for words, each in COMMANDS.items() if words[0] == first}
     root = Parser(PROG, description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
     root.add_argument("--version", action="version", version=f"{PROG} {__version__}")
     common(root)
     top = root.add_subparsers(metavar="COMMAND", required=True)
     groups: dict[str, Any] = {}
-    for (*names, last), command in COMMANDS.items():
+    for (*names, last), command in (chosen or COMMANDS).items():
         for name in names:
             groups[name] = groups.get(name) or group(top, name)
         where = groups[names[0]] if names else top
@@ -313,7 +319,7 @@ def parser() -> Parser:
         )
         common(own)
         command.fill(own)
-        own.set_defaults(run=command.run, carry_out=carry_out)
+        own.set_defaults(load=command.load, carry_out=carry_out)
     return root
 
 
@@ -362,31 +368,18 @@ def prepare_streams() -> None:
 
 def carry_out(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Parse and run; whatever fails is raised."""
-    args = parser().parse_args(arguments, SimpleNamespace(config=None, state=None))
+    args = parser(*arguments[:1]).parse_args(
+        arguments, SimpleNamespace(config=None, state=None)
+    )
     session = Session(
         environ,
         sys.stdout,
-        render.look_of(sys.stdout, environ, time.time()),
+        look_of(sys.stdout, environ, time.time()),
         args.config,
-        config.state_dir(environ, args.state, os.geteuid()),
+        state_dir(environ, args.state, os.geteuid()),
     )
-    run: Run = args.run
+    run: Run = args.load()
     return run(session, args)
-
-
-EXITS: tuple[tuple[type[Exception], int], ...] = (
-    (UsageError, 2),
-    (ConfigError, 2),
-    (StateBusy, 75),
-    (StateError, 1),
-    (StoreError, 1),
-    (DemoError, 1),
-    (GitError, 1),
-    (RefusedError, 1),
-    (ClientError, 1),
-    (Failure, 1),
-    (OSError, 1),
-)
 
 
 def told(error: Exception, stream: TextIO, environ: Mapping[str, str]) -> int:
@@ -397,12 +390,11 @@ def told(error: Exception, stream: TextIO, environ: Mapping[str, str]) -> int:
     if environ.get(DEBUG):
         raise error
     drop_output()
-    found = [status for kind, status in EXITS if isinstance(error, kind)]
-    line = " ".join((_text(error) if found else _defect(error)).split())
+    foreseen = isinstance(error, Failure | OSError)
+    line = " ".join((_text(error) if foreseen else _defect(error)).split())
     priority = "<3>" if under_journal(stream, environ) else ""
-    stream.write(f"{priority}{PROG}: {render.safe(redacted(line))}\n")
-    wrong = isinstance(error, RefusedError) and error.status == 400
-    return 2 if wrong else (found or [1])[0]
+    stream.write(f"{priority}{PROG}: {safe(redacted(line))}\n")
+    return error.exit_status if isinstance(error, Failure) else 1
 
 
 def drop_output() -> None:

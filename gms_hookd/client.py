@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import SplitResult, urlencode, urlsplit
 
+from gms_hookd.failure import Failure
 from gms_hookd.message import Request, Response
 
 PREFIX = "/api/v1/sync/"
@@ -25,7 +26,7 @@ ANSWER_LIMIT = 64 << 20
 JSON_HEADERS = {"accept": "application/json", "content-type": "application/json"}
 
 
-class ClientError(Exception):
+class ClientError(Failure):
     """Nobody answered as a gms-hookd does; the text is one line for the operator."""
 
 
@@ -33,12 +34,13 @@ class UnreachableError(ClientError):
     """Nobody listens there: nothing was sent."""
 
 
-class RefusedError(Exception):
+class RefusedError(Failure):
     """The application said no; the text is its reason."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
+        self.exit_status = 2 if status == 400 else 1
 
 
 @dataclass(frozen=True, slots=True)

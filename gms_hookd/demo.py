@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gms_hookd import client, git, signature
 from gms_hookd.client import OverSocket, get
+from gms_hookd.failure import Failure
 from gms_hookd.git import Limits, Stop
 from gms_hookd.model import FINAL
 from gms_hookd.runlog import RunLog
@@ -42,7 +43,7 @@ Say = Callable[[str], None]
 Run = Callable[[Sequence[str], Mapping[str, str]], int]
 
 
-class DemoError(Exception):
+class DemoError(Failure):
     """The show could not go on; the text is one line."""
 
 

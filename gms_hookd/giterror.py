@@ -3,6 +3,7 @@
 import re
 from enum import StrEnum
 
+from gms_hookd.failure import Failure
 from gms_hookd.redact import one_line
 
 
@@ -160,7 +161,7 @@ _NOISE = re.compile(
 )
 
 
-class GitError(Exception):
+class GitError(Failure):
     """A git command did not do what was asked; str() is one line, redacted."""
 
     def __init__(self, kind: Kind, message: str, stderr: str = "") -> None:

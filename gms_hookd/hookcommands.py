@@ -11,11 +11,13 @@ from typing import Any
 from gms_hookd import client, render
 from gms_hookd.client import Api, get
 from gms_hookd.config import Config, HookConfig
+from gms_hookd.failure import Failure
 from gms_hookd.forges.base import Forge
 from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.table import FORGES, default_scheme, scheme_of
-from gms_hookd.render import Look
-from gms_hookd.session import Args, Failure, Session, api_of, which
+from gms_hookd.look import Look, safe
+from gms_hookd.reach import api_of, which
+from gms_hookd.session import Args, Session
 from gms_hookd.triggercommands import own_url
 
 NOWHERE = "https://example.invalid/gms-hookd/test.git"
@@ -178,11 +180,11 @@ def _answered(session: Session, args: Args, posted: client.Posted) -> int:
     answer = posted.body if isinstance(posted.body, dict) else {}
     if posted.status != 200 or "delivery_id" not in answer:
         said = answer.get("error") or posted.text.strip() or "nothing"
-        raise Failure(f"answered {posted.status}: {render.safe(str(said))[:300]}")
+        raise Failure(f"answered {posted.status}: {safe(str(said))[:300]}")
     return session.show(args, answer, _accepted)
 
 
 def _accepted(answer: Mapping[str, Any], look: Look) -> str:
     runs = ", ".join(f"run {number}" for number in answer["run_ids"])
     told = f"delivery {answer['delivery_id']}: {answer['message']}"
-    return render.safe(f"{told}: {runs}" if runs else told)
+    return safe(f"{told}: {runs}" if runs else told)

@@ -1,18 +1,17 @@
 """Text for people out of the API's objects: tables, single records, times, colours.
 
-Names, reasons and logs come from strangers: `safe` shows their control characters and
-reordering marks as escapes, so that nothing read in a terminal can steer it.
+Names, reasons and logs come from strangers: all of them pass `look.safe`.
 """
 
-import json
-import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import zip_longest
-from typing import Any, TextIO
+from typing import Any
+
+from gms_hookd.look import Look, safe
 
 Record = Mapping[str, Any]
 COLOURS = {
@@ -24,50 +23,7 @@ COLOURS = {
 PAINTED = ("STATUS", "STATE", "LAST RUN", "RESULT")
 STATUS_CLASSES = {"2": "32", "4": "33", "5": "31"}
 STEPS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-UNSEEN = ("C", "Zl", "Zp")
 OID = re.compile(r"\b([0-9a-f]{10})[0-9a-f]{30}(?:[0-9a-f]{24})?\b")
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How to write: with colours or not, lines cut at `width` or not, what is now."""
-
-    now: float
-    colour: bool = False
-    width: int | None = None
-
-
-def look_of(stream: TextIO, environ: Mapping[str, str], now: float) -> Look:
-    """Return how to write to `stream`: plainly unless it is a terminal."""
-    if not stream.isatty():
-        return Look(now)
-    plain = environ.get("NO_COLOR") or environ.get("TERM", "dumb") == "dumb"
-    return Look(now, not plain, os.get_terminal_size(stream.fileno()).columns or None)
-
-
-def as_json(value: object) -> str:
-    """Return the API's objects as they are; all ASCII, thus harmless on a terminal."""
-    return json.dumps(value, indent=2)
-
-
-def safe(text: str, keep: str = "") -> str:
-    """Return `text` with everything that is not plainly visible written as escape."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if c in keep or _seen(c) else _escape(c) for c in text)
-
-
-def _seen(character: str) -> bool:
-    return not unicodedata.category(character).startswith(UNSEEN)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode()
-
-
-def safe_lines(text: str) -> str:
-    """Return a text of several lines made safe, its line breaks and tabs kept."""
-    return safe(text.replace("\r\n", "\n"), keep="\n\t")
 
 
 def paint(text: str, word: str, look: Look) -> str:

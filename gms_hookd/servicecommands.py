@@ -7,22 +7,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from gms_hookd import check, client, config, daemon, log, render
+from gms_hookd import check, client, config, daemon, log
 from gms_hookd.client import ClientError, RefusedError, get
 from gms_hookd.config import ConfigError
 from gms_hookd.demo import Show, prepare, stage
+from gms_hookd.failure import Failure
+from gms_hookd.look import as_json
+from gms_hookd.reach import api_of
 from gms_hookd.redact import redacted
-from gms_hookd.session import Args, Failure, Session, api_of, held
+from gms_hookd.session import Args, Session, held
 from gms_hookd.state import StateError, control_socket
 from gms_hookd.store import StoreError
-
-
-def serve(session: Session, args: Args) -> int:
-    """Serve until told to stop."""
-    overrides = {"server.listen": tuple(args.listen)} if args.listen else {}
-    log.setup(sys.stderr, session.environ, redact=redacted)
-    with held(session.state) as state:
-        return daemon.serve(lambda: session.config(**overrides), state, session.environ)
 
 
 def show_demo(session: Session, args: Args) -> int:
@@ -51,7 +46,7 @@ def _go_on(session: Session) -> None:
 def show_check(session: Session, args: Args) -> int:
     """Look at configuration and environment; 1 or 2 if something is wrong."""
     found = check.findings(_place(session))
-    said = render.as_json(check.objects(found)) if args.json else None
+    said = as_json(check.objects(found)) if args.json else None
     session.say(said or check.text(found, session.look))
     wrong = [finding for finding in found if finding.level == check.ERROR]
     if wrong:

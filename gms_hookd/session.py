@@ -1,11 +1,6 @@
-"""What every command has at hand: the configuration, the API, the terminal.
-
-With a daemon running the API is asked over its control socket; without one this
-process holds the state directory meanwhile and asks an application of its own.
-"""
+"""What every command has at hand: the configuration, the state, the terminal."""
 
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,22 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
 
-from gms_hookd import client, config, render
-from gms_hookd.client import Api, get
+from gms_hookd import config
 from gms_hookd.config import Config
-from gms_hookd.render import Look
-from gms_hookd.service import Service
-from gms_hookd.state import State, control_socket
+from gms_hookd.look import Look, as_json
+from gms_hookd.state import State
 
 Args = SimpleNamespace
-SLOW = 3600.0  # seconds for an answer that may take long
 SERVICE_STATE = Path("/var/lib/gms-hookd")
 SERVICE_CREDENTIALS = Path("/run/credentials/gms-hookd.service")
-ENDINGS = (signal.SIGTERM, signal.SIGHUP)
-
-
-class Failure(Exception):
-    """The command did not work; the text is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +43,7 @@ class Session:
 
     def show(self, args: Args, value: Any, text: Callable[[Any, Look], str]) -> int:
         """Print an answer of the API, as text or as it is."""
-        self.say(render.as_json(value) if args.json else text(value, self.look))
+        self.say(as_json(value) if args.json else text(value, self.look))
         return 0
 
 
@@ -71,30 +58,6 @@ def with_credentials(environ: Mapping[str, str], state: Path) -> Mapping[str, st
     return {**environ, "CREDENTIALS_DIRECTORY": str(SERVICE_CREDENTIALS)}
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The API of the running daemon, or of the service opened in this process."""
-
-    api: Api
-    service: Service | None = None
-
-
-@contextmanager
-def opened(session: Session) -> Iterator[Opened]:
-    """Find the daemon, or hold the state directory in its place meanwhile."""
-    socket = control_socket(session.state)
-    if client.listens(socket):
-        yield Opened(client.OverSocket(socket))
-        return
-    settings = session.config()
-    with held(session.state) as state, interruptible():
-        service = Service.open(settings, state, session.environ)
-        try:
-            yield Opened(client.InProcess(service.app.handle), service)
-        finally:
-            service.close()
-
-
 @contextmanager
 def held(path: Path) -> Iterator[State]:
     """Hold the state directory. Raises StateBusy."""
@@ -103,35 +66,3 @@ def held(path: Path) -> Iterator[State]:
         yield state
     finally:
         state.close()
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let what ends a process end a command as Ctrl-C does, its git included."""
-    defaults = [n for n in ENDINGS if signal.getsignal(n) is signal.SIG_DFL]
-    for number in defaults:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in defaults:
-            signal.signal(number, signal.SIG_DFL)
-
-
-@contextmanager
-def api_of(session: Session) -> Iterator[Api]:
-    """Give the API, wherever it is."""
-    with opened(session) as found:
-        yield found.api
-
-
-def which(task: str) -> dict[str, int | str]:
-    """Return how the API is asked for TASK: an id, or else a name."""
-    number = task.isascii() and task.isdigit()
-    return {"id": int(task)} if number else {"name": task}
-
-
-def task_id(api: Api, task: str) -> int:
-    """Return the id of TASK."""
-    by = which(task)
-    return int(by["id"] if "id" in by else get(api, "task", **by)["id"])

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
+from gms_hookd.failure import Failure
 from gms_hookd.redact import one_line, redacted
 
 Name = tuple[str, ...]
@@ -51,8 +52,10 @@ _PREFIX = "GMS_HOOKD_"
 _OTHERS = ("GMS_HOOKD_CONFIG", "GMS_HOOKD_STATE", "GMS_HOOKD_DEBUG")
 
 
-class ConfigError(Exception):
+class ConfigError(Failure):
     """A configuration that is refused; the text is one line: name, problem, remedy."""
+
+    exit_status = 2
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(redacted(message)))

@@ -5,18 +5,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gms_hookd.failure import Failure
 from gms_hookd.flock import lock_file
 
 # A lock or a WAL on these is a promise that the other side may not keep.
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "fuse.sshfs"}
 
 
-class StateError(Exception):
+class StateError(Failure):
     """The state directory cannot be used; the text is one line for the user."""
 
 
 class StateBusy(StateError):
     """Another process holds the state directory."""
+
+    exit_status = 75
 
 
 @dataclass(frozen=True, slots=True)

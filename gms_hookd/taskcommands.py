@@ -7,20 +7,12 @@ from typing import Any
 
 from gms_hookd import render
 from gms_hookd.client import Api, get, post
+from gms_hookd.failure import Failure
+from gms_hookd.look import Look
 from gms_hookd.model import RunStatus
-from gms_hookd.render import Look
+from gms_hookd.reach import SLOW, Opened, api_of, opened, task_id, which
 from gms_hookd.service import Service
-from gms_hookd.session import (
-    SLOW,
-    Args,
-    Failure,
-    Opened,
-    Session,
-    api_of,
-    opened,
-    task_id,
-    which,
-)
+from gms_hookd.session import Args, Session
 from gms_hookd.watch import Screen, follow
 
 

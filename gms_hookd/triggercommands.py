@@ -8,9 +8,11 @@ from typing import Any
 from gms_hookd import client, render, signature
 from gms_hookd.client import get
 from gms_hookd.config import Config, ConfigError
+from gms_hookd.failure import Failure
+from gms_hookd.look import Look, as_json, safe
 from gms_hookd.model import RunStatus
-from gms_hookd.render import Look
-from gms_hookd.session import Args, Failure, Session, api_of, which
+from gms_hookd.reach import api_of, which
+from gms_hookd.session import Args, Session
 
 HOOKS = "/api/webhooks/"
 
@@ -75,14 +77,14 @@ def _answered(session: Session, args: Args, posted: client.Posted) -> int:
     answer = posted.body if isinstance(posted.body, dict) else {}
     if posted.status not in (200, 202, 409, 502) or "message" not in answer:
         said = answer.get("error") or posted.text.strip() or "nothing"
-        raise Failure(f"answered {posted.status}: {render.safe(str(said))[:300]}")
+        raise Failure(f"answered {posted.status}: {safe(str(said))[:300]}")
     if args.json:
-        session.say(render.as_json(answer))
+        session.say(as_json(answer))
     if "run" in answer:
         return _waited(session, args, answer["run"])
     if not args.json:
         number = posted.location.rpartition("/")[2]
-        session.say(render.safe(f"{answer['message']}: run {number}"))
+        session.say(safe(f"{answer['message']}: run {number}"))
     return 0
 
 

@@ -8,8 +8,8 @@ from typing import Any, TextIO
 
 from gms_hookd import render
 from gms_hookd.client import Api, get
+from gms_hookd.look import Look, safe, safe_lines
 from gms_hookd.model import FINAL
-from gms_hookd.render import Look
 
 SLICE = 2  # seconds that one question waits for something to be said
 PAUSE = 0.2  # seconds between questions while there is nothing to wait for
@@ -33,12 +33,12 @@ class Screen:
 
     def _line(self, line: str, passing: bool) -> None:
         if passing and self.look.width:
-            shown = render.cut(render.safe(line), self.look.width - 1)
+            shown = render.cut(safe(line), self.look.width - 1)
             self.out.write(CLEAR + shown)
             self.passing = True
         elif not passing:
             self.clear()
-            self.out.write(render.safe_lines(line) + "\n")
+            self.out.write(safe_lines(line) + "\n")
 
     def clear(self) -> None:
         """Take the progress off the terminal."""

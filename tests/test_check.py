@@ -11,7 +11,7 @@ import pytest
 from gms_hookd import check, cli
 from gms_hookd.check import ERROR, OK, WARNING, Place
 from gms_hookd.config import Credential, load
-from gms_hookd.render import Look
+from gms_hookd.look import Look
 
 TASK = {"id": 1, "name": "t", "source": "/", "target": "ssh://git@h.example/x.git"}
 

@@ -10,12 +10,12 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gms_hookd"
 
 LAYERS = (
-    {"__init__", "model", "message", "pyz"},
+    {"__init__", "model", "message", "pyz", "failure"},
     {
         "signature", "ratelimit", "whitelist", "retry", "redact", "quantity",
         "miniyaml", "refspec", "giturl", "http1", "tls", "quota", "postbox",
         "systemd", "log", "flock", "futures", "jsontext", "porcelain", "journal",
-        "secretfile", "glance",
+        "secretfile", "glance", "look",
     },
     {"giterror", "plan", "runlog", "settings", "readers"},
     {"git", "order", "access", "configfile", "places"},
@@ -38,8 +38,9 @@ LAYERS = (
     {"daemon", "render", "values"},
     {"check", "demo", "watch"},
     {"session"},
+    {"reach"},
     {"taskcommands", "runcommands", "triggercommands", "servicecommands"},
-    {"hookcommands"},
+    {"hookcommands", "servecommand"},
     {"cli"},
     {"__main__"},
 )  # fmt: skip

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from gms_hookd import render
-from gms_hookd.render import Look
+from gms_hookd.look import Look, as_json, look_of, safe, safe_lines
 
 OLD, NEW = "1" * 40, "2" * 64
 NOW = 1_800_000_000.0
@@ -102,11 +102,11 @@ def words(text):
     ],
 )
 def test_what_could_steer_a_terminal_is_shown_as_an_escape(hostile, shown):
-    assert render.safe(hostile) == shown
+    assert safe(hostile) == shown
 
 
 def test_several_lines_keep_their_breaks_and_tabs_alone():
-    assert render.safe_lines("a\r\nb\tc\rd\x1b[2J") == "a\nb\tc\\rd\\x1b[2J"
+    assert safe_lines("a\r\nb\tc\rd\x1b[2J") == "a\nb\tc\\rd\\x1b[2J"
 
 
 def test_every_shown_field_of_a_stranger_is_made_safe():
@@ -125,7 +125,7 @@ def test_every_shown_field_of_a_stranger_is_made_safe():
 
 
 def test_json_is_the_object_itself_in_ascii():
-    text = render.as_json([{"name": "分\x9b", "last_run": None}])
+    text = as_json([{"name": "分\x9b", "last_run": None}])
     assert text.isascii()
     assert json.loads(text) == [{"name": "分\x9b", "last_run": None}]
 
@@ -172,11 +172,11 @@ def test_the_last_column_is_cut_to_the_terminal():
 
 def test_colours_and_width_are_for_terminals_only(terminal, monkeypatch):
     environ = {"TERM": "xterm"}
-    assert render.look_of(terminal, environ, NOW).colour
-    assert not render.look_of(terminal, {**environ, "NO_COLOR": "1"}, NOW).colour
-    assert render.look_of(terminal, {**environ, "NO_COLOR": ""}, NOW).colour
-    assert not render.look_of(terminal, {"TERM": "dumb"}, NOW).colour
-    assert render.look_of(io.StringIO(), environ, NOW) == PLAIN
+    assert look_of(terminal, environ, NOW).colour
+    assert not look_of(terminal, {**environ, "NO_COLOR": "1"}, NOW).colour
+    assert look_of(terminal, {**environ, "NO_COLOR": ""}, NOW).colour
+    assert not look_of(terminal, {"TERM": "dumb"}, NOW).colour
+    assert look_of(io.StringIO(), environ, NOW) == PLAIN
 
 
 def test_a_status_is_coloured_and_still_aligned():

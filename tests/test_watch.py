@@ -2,7 +2,7 @@
 
 import io
 
-from gms_hookd.render import Look
+from gms_hookd.look import Look
 from gms_hookd.watch import Screen, follow
 
 TERMINAL = Look(0.0, width=20)

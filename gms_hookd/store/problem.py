@@ -1,7 +1,9 @@
 """What the store refuses, each kind with the HTTP status that tells it best."""
 
+from gms_hookd.failure import Failure
 
-class StoreError(Exception):
+
+class StoreError(Failure):
     """A refusal of the store; the text is one line for the user."""
 
     status = 500

@@ -1,0 +1,15 @@
+"""The command that is the daemon."""
+
+import sys
+
+from gms_hookd import daemon, log
+from gms_hookd.redact import redacted
+from gms_hookd.session import Args, Session, held
+
+
+def serve(session: Session, args: Args) -> int:
+    """Serve until told to stop."""
+    overrides = {"server.listen": tuple(args.listen)} if args.listen else {}
+    log.setup(sys.stderr, session.environ, redact=redacted)
+    with held(session.state) as state:
+        return daemon.serve(lambda: session.config(**overrides), state, session.environ)
