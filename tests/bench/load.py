@@ -54,30 +54,31 @@ def signed(job, task):
 
 
 class Load:
-    """`clients` requests under way at any time."""
+    """`clients` requests under way at any time; `halfway` is called once, then."""
 
-    def __init__(self, job):
+    def __init__(self, job, halfway=None):
         self.job = job
+        self.halfway = halfway
         self.requests = itertools.cycle([signed(job, n + 1) for n in range(job.tasks)])
         self.epoll = select.epoll()
         self.open = {}
         self.times = []
+        self.sent = 0
         self.errors = 0
 
     def run(self):
         start = time.perf_counter()
         end = start + self.job.seconds
-        for _ in range(self.job.clients):
+        for _ in range(min(self.job.clients, self.job.count or self.job.clients)):
             self.connect()
         while self.open:
-            going_on = self.more(end)
             for descriptor, _ in self.epoll.poll(5):
-                self.take(descriptor, going_on)
+                self.take(descriptor, self.more(end))
         return time.perf_counter() - start
 
     def more(self, end):
         if self.job.count:
-            return len(self.times) + self.errors < self.job.count
+            return self.sent < self.job.count
         return time.perf_counter() < end
 
     def connect(self):
@@ -85,9 +86,15 @@ class Load:
         started = time.perf_counter()
         sock.connect(("127.0.0.1", self.job.port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.send(next(self.requests))
+        self.send(sock)
         self.open[sock.fileno()] = (sock, started)
         self.epoll.register(sock.fileno(), select.EPOLLIN)
+
+    def send(self, sock):
+        sock.send(next(self.requests))
+        self.sent += 1
+        if self.halfway and 2 * self.sent == self.job.count:
+            self.halfway()
 
     def take(self, descriptor, going_on):
         sock, started = self.open[descriptor]
@@ -98,7 +105,7 @@ class Load:
             self.errors += 1
         if self.job.keep_alive and answer and going_on:
             self.open[descriptor] = (sock, time.perf_counter())
-            sock.send(next(self.requests))
+            self.send(sock)
             return
         del self.open[descriptor]
         sock.close()
@@ -125,17 +132,20 @@ def whole(answer):
 
 def main():
     job = Job(**json.loads(sys.argv[1]))
-    load = Load(job)
+    print(json.dumps(measured(Load(job))))
+
+
+def measured(load):
+    """Run a load; give its figures."""
     seconds = load.run()
     times = sorted(load.times) or [0.0]
-    result = {
+    return {
         "answers": len(load.times),
         "errors": load.errors,
         "seconds": seconds,
         "p50": times[len(times) // 2] * 1000,
         "p99": times[len(times) * 99 // 100] * 1000,
     }
-    print(json.dumps(result))
 
 
 if __name__ == "__main__":

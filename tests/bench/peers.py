@@ -91,7 +91,8 @@ class Peer:
         self.port = free_port()
         self.process = None
 
-    def available(self):
+    @classmethod
+    def available(cls):
         return True
 
     def command(self):
@@ -145,13 +146,14 @@ class Ours(Peer):
 
     name = "gms-hookd"
     path = "/api/webhooks/task-sync"
+    settings = 'workers = 1\ntimeout = "1h"\nallow_protocols = ["http", "file"]\n'
 
     def command(self):
         config = self.folder / "config.toml"
         config.write_text(
             f'[server]\nlisten = ["127.0.0.1:{self.port}"]\n'
             f'[webhook]\nsecret = "{SECRET}"\nrate_limit = 0\n'
-            '[sync]\nworkers = 1\ntimeout = "1h"\nallow_protocols = ["http", "file"]\n'
+            f"[sync]\n{self.settings}"
         )
         config.chmod(0o600)
         return self.hookd("serve")
@@ -185,18 +187,22 @@ class Webhook(Peer):
     name = "webhook"
     path = "/hooks/hook"
 
-    def available(self):
+    @classmethod
+    def available(cls):
         return shutil.which("webhook") is not None
 
     def command(self):
         signed = {"source": "header", "name": "X-Hub-Signature-256"}
         match = {"type": "payload-hmac-sha256", "secret": SECRET, "parameter": signed}
-        hook = {"id": "hook", "execute-command": "/bin/true"}
-        hook["trigger-rule"] = {"match": match}
+        hook = self.hook() | {"trigger-rule": {"match": match}}
         hooks = self.folder / "hooks.json"
         hooks.write_text(json.dumps([hook]))
         listen = ["-ip", "127.0.0.1", "-port", str(self.port)]
         return ["webhook", "-hooks", hooks, *listen]
+
+    def hook(self):
+        """What is done for each trigger."""
+        return {"id": "hook", "execute-command": "/bin/true"}
 
 
 class Plain(Peer):
@@ -213,7 +219,8 @@ class Go(Peer):
 
     name = "go"
 
-    def available(self):
+    @classmethod
+    def available(cls):
         return shutil.which("go") is not None
 
     def command(self):
