@@ -1,20 +1,134 @@
-"""A glance at a repository on this machine, which costs no git process."""
+"""A glance at a repository on this machine, which costs no git process.
 
-from collections.abc import Mapping
-from pathlib import Path
+Refs are read as git's own files keep them: loose ones before packed ones, so that none
+is missed while it goes from there to here. What is not plain is left to git: links,
+worktrees, other formats, hidden or broken refs.
+"""
 
-FEW = 100  # refs; more are not worth so many files
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+from gms_hookd.porcelain import text
+
+FEW = 100  # refs that are looked up one by one
+POINTS = "ref: "
+
+_OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_NOT_PLAIN = re.compile(rb"(?i)refstorage|hiderefs|include|worktreeconfig")
 
 
-def differs(path: str, tips: Mapping[str, str]) -> bool:
-    """Tell whether refs may be others than these: packed ones and the like may be."""
-    return len(tips) <= FEW and any(_loose(path, r) != o for r, o in tips.items())
+class _Unusual(Exception):
+    """The repository is one that only git should read."""
 
 
-def _loose(path: str, ref: str) -> str | None:
-    for folder in (Path(path, ".git"), Path(path)):
+def refs(path: str, names: Collection[str] | None = None) -> dict[str, str] | None:
+    """Read all refs, or those of these few that are there; None if git has to."""
+    try:
+        gitdir = _gitdir(path)
+        if names is None:
+            return _whole(_all_loose(gitdir), _packed(gitdir))
+        loose = _some_loose(gitdir, names)
+        few = [name for name in names if name not in loose]
+        return _whole(loose, _some_packed(gitdir, few) if few else {})
+    except (_Unusual, OSError, UnicodeError):
+        return None
+
+
+def has(path: str, tips: Mapping[str, str]) -> bool:
+    """Tell whether these refs are surely what is given; False where only git knows."""
+    found = refs(path, tips if len(tips) <= FEW else None)
+    return found is not None and all(found.get(r) == oid for r, oid in tips.items())
+
+
+def head(path: str) -> str | None:
+    """Name the ref that HEAD points to; None where it names none."""
+    try:
+        pointer = _content(f"{_gitdir(path)}/HEAD")
+    except (_Unusual, OSError):
+        return None
+    return pointer.removeprefix(POINTS) if pointer.startswith(POINTS) else None
+
+
+def _gitdir(path: str) -> str:
+    inner = f"{path}/.git"
+    gitdir = inner if os.path.lexists(inner) else path
+    if os.path.lexists(f"{gitdir}/commondir") or os.path.islink(f"{gitdir}/HEAD"):
+        raise _Unusual
+    if not all(os.path.exists(f"{gitdir}/{p}") for p in ("HEAD", "objects", "refs")):
+        raise _Unusual
+    with open(f"{gitdir}/config", "rb") as file:
+        if _NOT_PLAIN.search(file.read()):
+            raise _Unusual
+    return gitdir
+
+
+def _all_loose(gitdir: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    folders = ["refs"]
+    while folders:
+        for name, is_folder in _listed(gitdir, folders.pop()):
+            if is_folder:
+                folders.append(name)
+            else:
+                found[name] = _content(f"{gitdir}/{name}")
+    return found
+
+
+def _listed(gitdir: str, folder: str) -> Iterator[tuple[str, bool]]:
+    with os.scandir(f"{gitdir}/{folder}") as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                raise _Unusual
+            if not entry.name.startswith(".") and not entry.name.endswith(".lock"):
+                yield f"{folder}/{entry.name}", entry.is_dir()
+
+
+def _some_loose(gitdir: str, names: Collection[str]) -> dict[str, str]:
+    found = {}
+    for name in names:
         try:
-            return (folder / ref).read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError):
+            found[name] = _content(f"{gitdir}/{name}")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             continue
-    return None
+    return found
+
+
+def _content(path: str) -> str:
+    with open(path, "rb", buffering=0) as file:
+        return text(file.read(4096).rstrip())
+
+
+def _packed(gitdir: str) -> dict[str, str]:
+    lines = text(_packed_file(gitdir)).split("\n")
+    pairs = (line.partition(" ") for line in lines if line and line[0] not in "#^")
+    return {name: oid for oid, _, name in pairs}
+
+
+def _some_packed(gitdir: str, names: Collection[str]) -> dict[str, str]:
+    lines = _packed_file(gitdir)
+    found = {}
+    for name in names:
+        end = lines.find(b" " + name.encode("utf-8", "surrogateescape") + b"\n")
+        if end >= 0:
+            found[name] = text(lines[lines.rfind(b"\n", 0, end) + 1 : end])
+    return found
+
+
+def _packed_file(gitdir: str) -> bytes:
+    try:
+        with open(f"{gitdir}/packed-refs", "rb", buffering=0) as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def _whole(loose: dict[str, str], packed: dict[str, str]) -> dict[str, str]:
+    """Put the two together, loose ones first; a symbolic ref is what it points to."""
+    found = packed | loose
+    for name, content in loose.items():
+        oid = found.get(content.removeprefix(POINTS), content)
+        if not _OID.fullmatch(oid) or not oid.strip("0"):
+            raise _Unusual
+        found[name] = oid
+    return found

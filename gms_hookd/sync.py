@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gms_hookd import cache, giturl, glance, lfs, refspec
+from gms_hookd import cache, giturl, lfs, refspec
 from gms_hookd.access import Credential, Keys
 from gms_hookd.cache import Cache
 from gms_hookd.door import Doors, Trust
@@ -17,6 +17,7 @@ from gms_hookd.git import Git, Limits, Stop, environment
 from gms_hookd.giterror import GitError, Kind
 from gms_hookd.giturl import GitUrl
 from gms_hookd.head import DefaultBranch
+from gms_hookd.idle import moved, nothing_to_do
 from gms_hookd.intake import Intake
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.order import DOUBT, Order, Outcome, summarised
@@ -107,9 +108,13 @@ class Engine:
     ) -> Outcome:
         try:
             selection = refspec.select(order.task.refspecs, force=order.task.force)
-            if act is _Run.sync and (ref := _synced_before(order, selection)):
-                return _nothing_to_do(order, ref, log)
-            return self._locked(order, selection, log, stop, act)
+            source = self._url("source", order.task.source)
+            ends = source, self._url("target", order.task.target)
+            if act is _Run.sync and (same := nothing_to_do(order, selection, *ends)):
+                log.line("all is as after the last sync: nothing to do")
+                return same
+            limits = self._limits(order, log, stop)
+            return self._locked(order, selection, ends, limits, act)
         except ValueError as error:
             return _failure(order, log, GitError(Kind.CONFIG, str(error)))
         except GitError as error:
@@ -122,24 +127,23 @@ class Engine:
         self,
         order: Order,
         selection: Selection,
-        log: RunLog,
-        stop: Stop,
+        ends: tuple[GitUrl, GitUrl],
+        limits: Limits,
         act: Callable[["_Run"], Outcome],
     ) -> Outcome:
-        source = self._url("source", order.task.source)
-        target = self._url("target", order.task.target)
-        timeout = order.task.timeout or self._settings.timeout
-        deadline = time.monotonic() + timeout
-        settings = self._settings
-        limits = Limits(deadline, stop, log, settings.grace, settings.file_size)
-        path = self._caches / cache.key(source.canonical)
+        path = self._caches / cache.key(ends[0].canonical)
         with ExitStack() as stack:
             lock = stack.enter_context(self._lock(path, limits))
             git = self._git(path, lock, limits)
-            doors = (self._doors.door(u, limits, stack) for u in (source, target))
+            doors = (self._doors.door(u, limits, stack) for u in ends)
             options: tuple[tuple[str, ...], ...] = ((), order.task.push_options)
             remotes = [Remote(git, *pair) for pair in zip(doors, options, strict=True)]
             return _mending(_Run(order, selection, Cache(git), *remotes), act)
+
+    def _limits(self, order: Order, log: RunLog, stop: Stop) -> Limits:
+        settings = self._settings
+        deadline = time.monotonic() + (order.task.timeout or settings.timeout)
+        return Limits(deadline, stop, log, settings.grace, settings.file_size)
 
     def _lock(self, path: Path, limits: Limits) -> AbstractContextManager[int]:
         lock = path.with_name(path.name + ".lock")
@@ -282,7 +286,8 @@ class _Run:
         known = {ref: order.known.get(ref, "") for ref in self._wanted}
         if any(oid.startswith(DOUBT) for oid in known.values()):
             return False
-        return not _was_moved(order, {r: o for r, o in known.items() if o})
+        tips = {ref: oid for ref, oid in known.items() if oid}
+        return not moved(self._target.door.url, tips)
 
     def _read(self) -> dict[str, str]:
         found = self._target.refs()
@@ -365,28 +370,6 @@ class _Run:
         spec = f"{pin.kept}:{pin.ref}"
         command = shlex.join(("git", place, "push", lease, self._target.url, spec))
         return pin.ref, pin.oid, pin.kept, command
-
-
-def _synced_before(order: Order, selection: Selection) -> str | None:
-    """Name the one ref of a task, if the trigger names what it was last synced to."""
-    single = selection.single
-    if not single or not order.hint or order.verify or order.confirmed:
-        return None
-    if order.known.get(single.dst) != order.hint:
-        return None
-    return None if _was_moved(order, {single.dst: order.hint}) else single.dst
-
-
-def _was_moved(order: Order, tips: Mapping[str, str]) -> bool:
-    """Tell whether a target on this machine may have other tips; ValueError as ever."""
-    target = giturl.parse(order.task.target, SPOKEN)
-    return target.local and glance.differs(target.path, tips)
-
-
-def _nothing_to_do(order: Order, ref: str, log: RunLog) -> Outcome:
-    oid = order.known[ref]
-    log.line(f"{ref} was synced to {oid} before: nothing to do")
-    return summarised(order, [Move(ref, RefResult.UNCHANGED, oid, oid)], "")
 
 
 def _told(move: Move) -> str:

@@ -1,0 +1,88 @@
+"""Tells, without any git, that a run has nothing to do.
+
+Only where that is beyond doubt: what a webhook named was synced before, or the source
+is on this machine and its files say so. The target is as remembered, or is on this
+machine and was looked at. Runs by hand read both sides all the same.
+"""
+
+from collections.abc import Mapping
+
+from gms_hookd import glance, plan
+from gms_hookd.giturl import GitUrl
+from gms_hookd.model import RefResult
+from gms_hookd.order import Order, Outcome, summarised
+from gms_hookd.plan import Move, Views
+from gms_hookd.refspec import Selection, Wanted
+
+
+def nothing_to_do(
+    order: Order, selection: Selection, source: GitUrl, target: GitUrl
+) -> Outcome | None:
+    """Give the outcome of such a run; None where git has to look."""
+    if order.verify or order.confirmed or not order.known:
+        return None
+    named = _named(order, selection)
+    if named and not moved(target, named):
+        moves = [Move(r, RefResult.UNCHANGED, oid, oid) for r, oid in named.items()]
+        return summarised(order, moves, "")
+    return _as_before(order, selection, source, target) if source.local else None
+
+
+def moved(target: GitUrl, tips: Mapping[str, str]) -> bool:
+    """Tell whether a target on this machine may have other tips than these."""
+    return target.local and not glance.has(target.path, tips)
+
+
+def _named(order: Order, selection: Selection) -> Mapping[str, str]:
+    """Give the one ref of a task, if the trigger names what it was last synced to."""
+    single = selection.single
+    if not single or not order.hint or order.known.get(single.dst) != order.hint:
+        return {}
+    return {single.dst: order.hint}
+
+
+def _as_before(
+    order: Order, selection: Selection, source: GitUrl, target: GitUrl
+) -> Outcome | None:
+    served = _served(selection, source)
+    wanted = selection.wanted(served or {})
+    if not wanted or any(order.known.get(r) != w.oid for r, w in wanted.items()):
+        return None
+    there = _there(order, selection, target)
+    if there is None or _head_follows(selection, source, target, wanted):
+        return None
+    views = Views(wanted, there, order.known, order.task.prune, selection)
+    moves = [] if views.changing else plan.decide(views, {})
+    if not moves or any(m.result is not RefResult.UNCHANGED for m in moves):
+        return None
+    gone = order.known.keys() - there.keys() if order.task.prune else ()
+    return summarised(order, moves, "", gone=gone)
+
+
+def _served(selection: Selection, source: GitUrl) -> Mapping[str, str] | None:
+    if selection.takes_head:
+        return None
+    every = any(s.glob for s in selection.specs)
+    return glance.refs(source.path, None if every else selection.exact.values())
+
+
+def _there(
+    order: Order, selection: Selection, target: GitUrl
+) -> Mapping[str, str] | None:
+    """Tell what the target has; what else it has matters only if that is to go."""
+    if not target.local:
+        return None if order.task.prune else order.known
+    every = order.task.prune or any(s.glob for s in selection.specs)
+    return glance.refs(target.path, None if every else selection.exact)
+
+
+def _head_follows(
+    selection: Selection, source: GitUrl, target: GitUrl, wanted: Mapping[str, Wanted]
+) -> bool:
+    """Tell whether the default branch of a target on this machine may be due."""
+    there = glance.head(target.path) if target.local else None
+    own = glance.head(source.path) if there else None
+    name = next((ref for ref, want in wanted.items() if want.source == own), None)
+    if there is None or name in (None, there):
+        return False
+    return selection.origin_by_glob(name or "") or not glance.refs(target.path, [there])
