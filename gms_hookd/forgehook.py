@@ -158,7 +158,7 @@ class ForgeHook:
 
     def _answer(self, event: Event, receipt: Receipt) -> Response:
         if receipt.run_ids:
-            self._desk.live.ring()
+            self._desk.live.arrived()
         level = logging.WARNING if event.warning else logging.INFO
         log.log(
             level,

@@ -132,7 +132,7 @@ class GmsHook:
         if answer.status != 200:
             body = jsontext.dumps({"error": answer.reason})
             return Response(answer.status, body)
-        self._desk.live.ring()
+        self._desk.live.arrived()
         body = _body("Sync triggered successfully", task_id)
         return Response(200, body, (_location(answer),))
 

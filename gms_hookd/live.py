@@ -4,9 +4,10 @@ Ends with the process; everything that must not be lost is in the store.
 """
 
 import heapq
+import math
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from itertools import count
 from typing import Protocol
 
 KEPT = 64  # logs of ended runs, for those who still watch
+FLOOD = 10, 0.05  # so many triggers in so many seconds are one
 
 
 class Log(Protocol):
@@ -47,6 +49,7 @@ class Live:
         self._bell = threading.Condition(self._lock)
         self._timer = threading.Condition(self._lock)
         self._rings = 0
+        self._arrivals = deque([-math.inf] * FLOOD[0], maxlen=FLOOD[0])
         self._stops: dict[int, Stop] = {}
         self._doomed: dict[int, str] = {}
         self._logs: OrderedDict[int, tuple[int, Log]] = OrderedDict()
@@ -66,6 +69,16 @@ class Live:
         with self._lock:
             self._rings += 1
             self._bell.notify()
+
+    def arrived(self) -> None:
+        """Note that a trigger came, and ring."""
+        self._arrivals.append(self._clock())
+        self.ring()
+
+    @property
+    def flooded(self) -> float:
+        """Tell for how many seconds, as it seems, more triggers pour in."""
+        return max(self._arrivals[0] + FLOOD[1] - self._clock(), 0.0)
 
     def ring_all(self) -> None:
         """Wake every worker."""

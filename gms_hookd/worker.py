@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 IDLE = 5.0  # seconds between looks at the queue when nobody rings
 OFFER_AGAIN = 1.0
+GIVE_WAY = 0.25  # seconds that a run waits at most while triggers pour in
 UNABLE = 15.0  # seconds until a machine without git is tried again
 
 
@@ -55,9 +56,18 @@ class Worker:
         """Work until the daemon stops."""
         while not self._stopping.is_set():
             rings = self._desk.live.rings
+            self._give_way()
             worked = self._turn()
             if not worked and not self._stopping.is_set():
                 self._desk.live.await_ring(rings, self._patience())
+
+    def _give_way(self) -> None:
+        """Let a flood of triggers pass: those to come join what is queued."""
+        until = self._desk.monotonic() + GIVE_WAY
+        while flooded := self._desk.live.flooded:
+            left = until - self._desk.monotonic()
+            if left <= 0 or self._stopping.wait(min(flooded, left)):
+                return
 
     def _turn(self) -> bool:
         try:

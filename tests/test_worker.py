@@ -2,9 +2,11 @@
 
 import subprocess
 import threading
+from dataclasses import replace
 
 import pytest
 
+from gms_hookd.live import Live
 from gms_hookd.model import FINAL, RunStatus
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import runs, tasks
@@ -225,3 +227,52 @@ def test_a_stop_that_comes_before_the_run_is_under_way_is_not_lost(
     desk.live.stop(run_id, "cancelled")
     make_worker(binary, grace=0.2).run_one()
     assert get(desk, run_id).status is RunStatus.CANCELLED
+
+
+class Pouring(threading.Event):
+    """While a worker waits, time passes and triggers pour in: each time, or once."""
+
+    def __init__(self, live, clock, times):
+        super().__init__()
+        self.live, self.clock, self.times = live, clock, times
+        self.waited = 0.0
+
+    def wait(self, timeout=None):
+        self.waited += timeout
+        self.clock.forward(timeout)
+        self.times -= 1
+        if self.times > 0:
+            self.pour()
+        return self.is_set()
+
+    def pour(self):
+        for _ in range(20):
+            self.live.arrived()
+
+
+@pytest.mark.parametrize(("times", "least"), [(2, 0.09), (1000, 0.24)])
+def test_a_run_lets_a_flood_of_triggers_pass_but_not_for_long(
+    desk, clock, make_worker, run_id, times, least
+):
+    live = Live(clock)
+    pouring = Pouring(live, clock, times)
+    worker = make_worker()
+    worker = Worker(replace(desk, live=live), worker._rules, pouring)
+    live.watch(run_id, 60).future.add_done_callback(lambda _: pouring.set())
+    pouring.pour()
+    worker.run_forever()
+    live.close()
+    assert get(desk, run_id).status is RunStatus.SUCCESS
+    assert least < pouring.waited < 0.3
+
+
+def test_a_lone_trigger_waits_for_nothing(desk, clock, make_worker, run_id):
+    live = Live(clock)
+    pouring = Pouring(live, clock, 0)
+    worker = Worker(replace(desk, live=live), make_worker()._rules, pouring)
+    live.watch(run_id, 60).future.add_done_callback(lambda _: pouring.set())
+    live.arrived()
+    worker.run_forever()
+    live.close()
+    assert get(desk, run_id).status is RunStatus.SUCCESS
+    assert pouring.waited == 0.0
