@@ -9,8 +9,8 @@ import logging
 import threading
 from collections.abc import Callable
 
-from gms_hookd.client import ClientError, send
 from gms_hookd.desk import Desk
+from gms_hookd.failure import Failure
 from gms_hookd.log import quoted
 from gms_hookd.model import RunStatus
 from gms_hookd.store import StoreError, callbacks
@@ -28,6 +28,9 @@ Post = Callable[[str, bytes], int]
 
 def post(url: str, body: bytes) -> int:
     """Post JSON; return the status. Raises ClientError; follows no redirect."""
+    # Hardly any daemon makes callbacks, and none at its start.
+    from gms_hookd.client import send  # noqa: PLC0415
+
     return send(url, body, {"content-type": "application/json"}, PATIENCE).status
 
 
@@ -70,7 +73,7 @@ class Caller:
         """Make a callback; return what went wrong."""
         try:
             status = self._post(callback.url, outcome(callback))
-        except ClientError as error:
+        except Failure as error:
             return str(error)
         return "" if status < 300 else f"answered with status {status}"
 

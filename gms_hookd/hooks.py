@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import parse_qs
 
 from gms_hookd import jsontext, signature, views, whitelist
@@ -31,6 +32,16 @@ _ENDINGS = {
     RunStatus.FAILED: (502, "Sync failed"),
     RunStatus.CANCELLED: (502, "Sync was cancelled"),
 }
+
+
+class Hook(Protocol):
+    """What answers for one hook."""
+
+    def deliver(self, request: Request) -> Future[Response]:
+        """Take a delivery."""
+
+    def refuse(self, request: Request, status: int, reason: str) -> None:
+        """Record a refused delivery."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,7 @@ from gms_hookd import systemd
 from gms_hookd.callback import Caller
 from gms_hookd.config import Config, HookConfig
 from gms_hookd.desk import Desk
-from gms_hookd.forgehook import ForgeHook, Lock, Terms
-from gms_hookd.forges.table import FORGES, scheme_of
-from gms_hookd.hooks import Gate, GmsHook
+from gms_hookd.hooks import Gate, GmsHook, Hook
 from gms_hookd.live import Live
 from gms_hookd.log import quoted
 from gms_hookd.ratelimit import Buckets
@@ -122,7 +120,11 @@ class Service:
             strangers=self._gate(config, replace(config.webhook, name="")),
         )
 
-    def _forge(self, config: Config, hook: HookConfig) -> ForgeHook:
+    def _forge(self, config: Config, hook: HookConfig) -> Hook:
+        # Loaded by those only who have hooks of forges.
+        from gms_hookd.forgehook import ForgeHook, Lock, Terms  # noqa: PLC0415
+        from gms_hookd.forges.table import FORGES, scheme_of  # noqa: PLC0415
+
         scheme = scheme_of(hook.provider, hook.scheme, hook.secrets, hook.options)
         lock = Lock(FORGES[hook.provider], scheme, hook.secrets)
         terms = Terms(

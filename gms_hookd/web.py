@@ -14,9 +14,8 @@ from urllib.parse import parse_qsl
 
 from gms_hookd import api, hooks, jsontext, signature
 from gms_hookd.desk import Desk
-from gms_hookd.forgehook import ForgeHook
 from gms_hookd.futures import apply, done
-from gms_hookd.hooks import Gate
+from gms_hookd.hooks import Gate, Hook
 from gms_hookd.log import quoted
 from gms_hookd.message import HttpError, Request, Response
 from gms_hookd.store import StoreError
@@ -26,7 +25,6 @@ log = logging.getLogger(__name__)
 API = "/api/v1/sync/"
 RETRY_AFTER = ("Retry-After", "10")
 
-Hook = hooks.GmsHook | ForgeHook
 Call = Callable[[Desk, api.Params], api.Data]
 
 CALLS: Mapping[tuple[str, str], Call] = {
@@ -62,7 +60,7 @@ class Policy:
     hooks: Mapping[str, hooks.GmsHook]
     token: str | None
     ready: Callable[[], list[str]]
-    forges: Mapping[str, ForgeHook] = field(default_factory=dict)
+    forges: Mapping[str, Hook] = field(default_factory=dict)
     strangers: Gate = field(kw_only=True)
 
     def hook(self, path: str) -> Hook | None:

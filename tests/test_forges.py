@@ -4,6 +4,7 @@ import hmac
 import json
 import os
 import random
+from inspect import signature
 from pathlib import Path
 from urllib.parse import quote_plus
 
@@ -25,9 +26,9 @@ from deliveries import (
     push,
 )
 
-from gms_hookd.forges.base import Event
+from gms_hookd.forges.base import Event, Forge
 from gms_hookd.forges.payload import PayloadError, decode
-from gms_hookd.forges.proof import Incoming
+from gms_hookd.forges.proof import Incoming, Scheme
 from gms_hookd.forges.table import FORGES, default_scheme, scheme_of
 
 PAYLOADS = os.environ.get("GMS_HOOKD_PAYLOADS", "")
@@ -183,6 +184,23 @@ def verify(
 def test_every_provider_of_the_contract_is_there_under_its_own_name():
     assert set(FORGES) == PROVIDERS
     assert all(name == forge.NAME for name, forge in FORGES.items())
+
+
+@pytest.mark.parametrize("provider", FORGES)
+def test_every_provider_has_the_shape_of_a_forge(provider):
+    forge = FORGES[provider]
+    assert all(isinstance(scheme, Scheme) for scheme in forge.SCHEMES.values())
+    assert isinstance(forge.EVENTS, str)
+    for name in ("parse", "sample"):
+        own, wanted = signature(getattr(forge, name)), signature(getattr(Forge, name))
+        assert list(own.parameters.values()) == list(wanted.parameters.values())[1:]
+        assert own.return_annotation is wanted.return_annotation
+
+
+def test_a_provider_that_is_not_there_is_no_module():
+    assert "base" not in FORGES
+    with pytest.raises(KeyError):
+        FORGES["base"]
 
 
 @each_scheme

@@ -1,6 +1,6 @@
 """GitLab: project, group and system hooks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from gms_hookd.forges import gitlab_like
@@ -28,11 +28,6 @@ SCHEMES: Mapping[str, Scheme] = {
     "token": Token(place="Secret token", header="x-gitlab-token"),
     "signing": StandardWebhooks(place="Signing token"),
 }
-
-
-def default_scheme(secrets: Sequence[str]) -> str:
-    """Return the scheme of the newest secret: a signing token shows by its prefix."""
-    return "signing" if secrets[:1] and secrets[0].startswith("whsec_") else "token"
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:

@@ -1,56 +1,31 @@
-"""The forges: which there are, and the scheme by which a hook of one is verified."""
+"""The forges: each one's module, and the scheme by which a hook of it is verified."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import cast
 
-from gms_hookd.forges import (
-    argo_events,
-    azuredevops,
-    bitbucket_cloud,
-    bitbucket_server,
-    codeup,
-    coding,
-    convoy,
-    dockerhub,
-    forgejo,
-    generic,
-    gitcode,
-    gitea,
-    gitee,
-    github,
-    gitlab,
-    gogs,
-    hookdeck,
-    msr,
-    standard_webhooks,
-    svix,
-    tgit,
-)
 from gms_hookd.forges.base import Forge
+from gms_hookd.forges.names import PROVIDERS
 from gms_hookd.forges.proof import Scheme
 
-FORGES: Mapping[str, Forge] = {
-    "github": github,
-    "gitlab": gitlab,
-    "gitea": gitea,
-    "forgejo": forgejo,
-    "gogs": gogs,
-    "gitee": gitee,
-    "bitbucket-cloud": bitbucket_cloud,
-    "bitbucket-server": bitbucket_server,
-    "coding": coding,
-    "dockerhub": dockerhub,
-    "msr": msr,
-    "azuredevops": azuredevops,
-    "codeup": codeup,
-    "tgit": tgit,
-    "gitcode": gitcode,
-    "argo-events": argo_events,
-    "standard-webhooks": standard_webhooks,
-    "svix": svix,
-    "convoy": convoy,
-    "hookdeck": hookdeck,
-    "generic": generic,
-}
+
+class _Forges(Mapping[str, Forge]):
+    """The module of each provider, imported when it is asked for."""
+
+    def __getitem__(self, provider: str) -> Forge:
+        if provider not in PROVIDERS:
+            raise KeyError(provider)
+        name = f"{__package__}.{provider.replace('-', '_')}"
+        return cast(Forge, import_module(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PROVIDERS)
+
+    def __len__(self) -> int:
+        return len(PROVIDERS)
+
+
+FORGES: Mapping[str, Forge] = _Forges()
 
 
 def scheme_of(
@@ -72,6 +47,6 @@ def scheme_of(
 
 def default_scheme(provider: str, secrets: Sequence[str]) -> str:
     """Return the scheme of a hook that does not name one."""
-    if provider == gitlab.NAME:
-        return gitlab.default_scheme(secrets)
+    if provider == "gitlab" and secrets[:1] and secrets[0].startswith("whsec_"):
+        return "signing"  # a signing token shows by its prefix
     return next(iter(FORGES[provider].SCHEMES))
