@@ -16,10 +16,11 @@ from gms_hookd.futures import apply, done, then
 from gms_hookd.live import Log
 from gms_hookd.message import HttpError
 from gms_hookd.model import FINAL, Run, RunStatus, Task
+from gms_hookd.order import Engine, Order
 from gms_hookd.quantity import duration
 from gms_hookd.runlog import RunLog
+from gms_hookd.stop import Stop
 from gms_hookd.store import Connection, deliveries, runs, tasks, upkeep
-from gms_hookd.sync import Engine, Order, Stop, cache_key
 
 Params = Mapping[str, Any]
 Data = Future[Any]
@@ -96,7 +97,7 @@ def _as_draft(task: Task) -> tasks.Draft:
         name=task.name,
         source=task.source,
         target=task.target,
-        cache=cache_key(task.source),
+        cache=giturl.cache_key(task.source),
         refspecs=task.refspecs,
         force=task.force,
         prune=task.prune,
@@ -323,9 +324,9 @@ def _draft(desk: Desk, before: tasks.Draft, params: Params) -> tasks.Draft:
         if "push_options" in params
         else before.push_options,
     )
-    if cache_key(draft.source) == cache_key(draft.target):
+    if giturl.cache_key(draft.source) == giturl.cache_key(draft.target):
         raise HttpError(400, "target: is the source itself")
-    return replace(draft, cache=cache_key(draft.source))
+    return replace(draft, cache=giturl.cache_key(draft.source))
 
 
 def _url(desk: Desk, params: Params, key: str, before: str) -> str:

@@ -5,7 +5,6 @@ runs have overwritten or deleted at their targets.
 """
 
 import contextlib
-import hashlib
 import os
 import shutil
 import time
@@ -97,11 +96,6 @@ def _changed(path: Path) -> float:
 
 def _age(path: Path) -> float:
     return time.time() - _changed(path)
-
-
-def key(canonical: str) -> str:
-    """Name the cache of a source."""
-    return hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from pathlib import Path
 from gms_hookd import client, git, signature
 from gms_hookd.client import OverSocket, get
 from gms_hookd.failure import Failure
-from gms_hookd.git import Limits, Stop
+from gms_hookd.git import Limits
 from gms_hookd.model import FINAL
 from gms_hookd.runlog import RunLog
+from gms_hookd.stop import Stop
 
 PATIENCE = 60.0
 PAUSE = 0.05

@@ -24,10 +24,16 @@ class Trust:
         self._file = file
         self._lock = threading.Lock()
         self._paths: set[str] = set()
-        for left in file.parent.glob("gitconfig-*"):
-            if not left.name.startswith(f"gitconfig-{os.getpid()}-"):
-                left.unlink(missing_ok=True)
-        self._write()
+
+    def ready(self) -> None:
+        """See that the file is there; what dead processes left is removed with that."""
+        with self._lock:
+            if self._file.exists():
+                return
+            for left in self._file.parent.glob("gitconfig-*"):
+                if not left.name.startswith(f"gitconfig-{os.getpid()}-"):
+                    left.unlink(missing_ok=True)
+            self._write()
 
     def add(self, path: str) -> None:
         """Trust a local repository, whoever owns it."""

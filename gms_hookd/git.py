@@ -14,7 +14,6 @@ import shlex
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from gms_hookd import journal
 from gms_hookd.giterror import GitError, Kind, classify, telling_line
 from gms_hookd.redact import one_line
 from gms_hookd.runlog import RunLog, Window
+from gms_hookd.stop import Stop
 
 GRACE = 5.0  # seconds between TERM and KILL
 SLICE = 0.2  # seconds at most until a stop is seen
@@ -91,32 +91,6 @@ SETTINGS = (
     ("transfer.credentialsInUrl", "die"),
     ("transfer.fsckObjects", "true"),
 )
-
-
-class Stop:
-    """A request, from another thread, to end a run now; reason says who asked."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._reason = ""
-
-    def set(self, reason: str) -> None:
-        """Ask; the first reason given stays."""
-        self._reason = self._reason or reason
-        self._event.set()
-
-    def is_set(self) -> bool:
-        """Whether someone asked."""
-        return self._event.is_set()
-
-    def wait(self, timeout: float) -> bool:
-        """Wait up to timeout seconds for it."""
-        return self._event.wait(timeout)
-
-    @property
-    def reason(self) -> str:
-        """Give "cancelled" or "shutdown", "" as long as nobody asked."""
-        return self._reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The URLs of sources and targets: read strictly, compared loosely."""
 
+import hashlib
 import posixpath
 import re
 from collections.abc import Collection
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 PORTS = {"https": 443, "http": 80, "ssh": 22}
+SPOKEN = ("https", "ssh", "file", "http")
 
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
@@ -42,6 +44,12 @@ class GitUrl:
         port = self.port or PORTS[self.scheme]
         return f"{self.scheme}://{user}{self.host}:{port}/{self.path.strip('/')}"
 
+    @property
+    def key(self) -> str:
+        """Name its cache; equal URLs share it."""
+        spelling = self.canonical.encode("utf-8", "surrogateescape")
+        return hashlib.sha256(spelling).hexdigest()
+
 
 def parse(text: str, allow_protocols: Collection[str]) -> GitUrl:
     """Read a URL, scp-like address or absolute path; ValueError says what to do."""
@@ -52,6 +60,11 @@ def parse(text: str, allow_protocols: Collection[str]) -> GitUrl:
             f" {' or '.join(sorted(allow_protocols)) or 'another protocol'}"
         )
     return url
+
+
+def cache_key(source: str) -> str:
+    """Name the cache of a source. Raises ValueError."""
+    return parse(source, SPOKEN).key
 
 
 def normalised(text: str) -> tuple[str, str]:

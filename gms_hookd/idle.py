@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from gms_hookd import glance, plan
 from gms_hookd.giturl import GitUrl
 from gms_hookd.model import RefResult
-from gms_hookd.order import Order, Outcome, summarised
+from gms_hookd.order import Order, Outcome
 from gms_hookd.plan import Move, Views
 from gms_hookd.refspec import Selection, Wanted
+from gms_hookd.summary import summarised
 
 
 def nothing_to_do(

@@ -1,14 +1,14 @@
-"""What a sync is asked to do, and what it answers: the values of the engine."""
+"""What a sync is asked to do, what it answers, and the shape of what carries it out."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from typing import Protocol
 
-from gms_hookd.model import Ref, RefResult, RunStatus, Task
-from gms_hookd.plan import Move
+from gms_hookd.model import Ref, RunStatus, Task
+from gms_hookd.runlog import RunLog
+from gms_hookd.stop import Stop
 
 DOUBT = "?"  # before a known id: the target was seen to differ, so read it first
-RANGES = 20  # changed refs that a commit range names
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,78 +46,20 @@ class Outcome:
     pinned: tuple[tuple[str, str, str, str], ...] = ()
 
 
-def summarised(
-    order: Order,
-    moves: Sequence[Move],
-    guard: str,
-    *,
-    pinned: Sequence[tuple[str, str, str, str]] = (),
-    right: Mapping[str, str] = MappingProxyType({}),
-    gone: Collection[str] = (),
-) -> Outcome:
-    """Draw the sum of a run from what became of each ref.
+class Engine(Protocol):
+    """Syncs tasks; any number of threads may use it at once."""
 
-    right is what the target had as it should be; gone names what was pushed once and
-    is no longer there.
-    """
-    before = {**order.known, **right}
-    for ref in gone:
-        before.pop(ref, None)
-    status = _status(moves, guard)
-    return Outcome(
-        status,
-        refs=_listed(moves),
-        commit_range="" if guard else commit_range(moves),
-        error_message="" if status is RunStatus.SUCCESS else _message(moves, guard),
-        transient=status is RunStatus.FAILED and any(m.transient for m in moves),
-        known=order.known if guard else remembered(before, moves),
-        pinned=tuple(pinned),
-    )
+    def sync(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
+        """Do it; never raises for what git or the disk does."""
 
+    def plan(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
+        """Say what sync would do to each ref, and change nothing at the target."""
 
-def commit_range(moves: Sequence[Move]) -> str:
-    """Name what changed: OLD..NEW, NEW for a new ref, OLD.. for a deleted one."""
-    ranges = [_range(m) for m in moves if m.acts]
-    more = len(ranges) - RANGES
-    tail = [f"... {more} more"] if more > 0 else []
-    return " ".join(ranges[:RANGES] + tail)
+    def probe(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
+        """Ask the source only; `known` is what it would have the target be."""
 
+    def tidy(self, sources: Collection[str]) -> None:
+        """Tidy the caches of these sources, remove all others; runs go first."""
 
-def remembered(known: Mapping[str, str], moves: Sequence[Move]) -> dict[str, str]:
-    """Bring what we last pushed up to date."""
-    after = dict(known)
-    for move in moves:
-        if move.conflict:
-            after[move.ref] = DOUBT + after.get(move.ref, "").removeprefix(DOUBT)
-        elif move.result is RefResult.REJECTED:
-            continue
-        elif move.new:
-            after[move.ref] = move.new
-        else:
-            after.pop(move.ref, None)
-    return after
-
-
-def _status(moves: Sequence[Move], guard: str) -> RunStatus:
-    if guard or any(m.conflict for m in moves):
-        return RunStatus.CONFLICT
-    rejected = any(m.result is RefResult.REJECTED for m in moves)
-    return RunStatus.FAILED if rejected else RunStatus.SUCCESS
-
-
-def _message(moves: Sequence[Move], guard: str) -> str:
-    if guard:
-        return f"held back: {guard}; `task sync TASK --yes` does it all the same"
-    bad = [m for m in moves if m.result is RefResult.REJECTED]
-    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-    return f"{bad[0].ref}: {bad[0].reason}{more}"
-
-
-def _listed(moves: Sequence[Move]) -> tuple[Ref, ...]:
-    return tuple(Ref(m.ref, m.result, m.old, m.new, m.reason) for m in moves)
-
-
-def _range(move: Move) -> str:
-    if move.old and move.new:
-        return f"{move.old}..{move.new}"
-    return move.new or f"{move.old}.."
+    def close(self) -> None:
+        """End the connections that were kept open."""

@@ -16,10 +16,11 @@ from dataclasses import replace
 from gms_hookd.desk import Desk
 from gms_hookd.log import quoted
 from gms_hookd.model import RunStatus, Task
+from gms_hookd.order import Engine, Order
 from gms_hookd.runlog import RunLog
+from gms_hookd.stop import Stop
 from gms_hookd.store import StoreError, checks
 from gms_hookd.store.checks import Check
-from gms_hookd.sync import Engine, Order, Stop
 
 log = logging.getLogger(__name__)
 

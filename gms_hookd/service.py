@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from gms_hookd import systemd
 from gms_hookd.callback import Caller
 from gms_hookd.config import Config, HookConfig
 from gms_hookd.desk import Desk
+from gms_hookd.engine import LateEngine, build
 from gms_hookd.hooks import Gate, GmsHook, Hook
 from gms_hookd.live import Live
 from gms_hookd.log import quoted
@@ -25,7 +27,6 @@ from gms_hookd.retry import RetryPolicy
 from gms_hookd.signature import hub_keys
 from gms_hookd.state import State
 from gms_hookd.store import Store, StoreError, runs, tasks, upkeep
-from gms_hookd.sync import Engine, Settings
 from gms_hookd.web import App, Policy
 from gms_hookd.whitelist import Whitelist
 from gms_hookd.worker import Rules, Worker
@@ -33,6 +34,7 @@ from gms_hookd.worker import Rules, Worker
 log = logging.getLogger(__name__)
 
 LEAST_DISK = 64 * 1024 * 1024
+SETTLED = 1.0  # seconds until a start is over
 PATIENCE = 5.0  # seconds for the store to answer that it is there
 
 
@@ -54,7 +56,7 @@ class Service:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._buckets: dict[str, Buckets] = {}
-        self._engines: list[Engine] = []
+        self._engines: list[LateEngine] = []
         self._rules = self._make_rules(config)
         self.desk = Desk(store, self.live, self._pool, self._rules.engine)
         self.app = App(self._desk(config), self._policy(config))
@@ -83,16 +85,8 @@ class Service:
         self.config = config
 
     def _make_rules(self, config: Config) -> Rules:
-        settings = Settings(
-            home=self.state.home,
-            timeout=config.sync.timeout,
-            allow_protocols=config.sync.allow_protocols,
-            credentials=config.credentials,
-            ssh_key_file=config.sync.ssh_key_file,
-            ssh_known_hosts=config.sync.ssh_known_hosts,
-            backups=config.retention.backups,
-        )
-        engine = Engine(self.state.caches, settings, systemd.scrubbed(self._environ))
+        environ = systemd.scrubbed(self._environ)
+        engine = LateEngine(partial(build, config, self.state, environ))
         self._engines.append(engine)
         return Rules(engine, RetryPolicy(attempts=config.sync.attempts))
 
@@ -168,6 +162,11 @@ class Service:
         )
         self._start("reconcile", reconciler.run_forever)
         self._start("callback", Caller(self.desk, self._stopping).run_forever)
+
+    def load_reserve(self) -> None:
+        """Load, once the start is over, what was left out for its sake."""
+        if not self._stopping.wait(SETTLED):
+            from gms_hookd import reserve  # noqa: F401, PLC0415
 
     def _start(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)

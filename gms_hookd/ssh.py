@@ -16,10 +16,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gms_hookd.access import Keys, pinning, ssh_command, with_remedy
-from gms_hookd.git import Limits, Stop, execute
+from gms_hookd.git import Limits, execute
 from gms_hookd.giterror import Kind
 from gms_hookd.giturl import GitUrl
 from gms_hookd.runlog import RunLog
+from gms_hookd.stop import Stop
 
 IDLE = 60  # seconds
 SESSIONS = 8  # at once on one connection; sshd allows 10 by default

@@ -13,14 +13,14 @@ from gms_hookd import cache, giturl, lfs, refspec
 from gms_hookd.access import Credential, Keys
 from gms_hookd.cache import Cache
 from gms_hookd.door import Doors, Trust
-from gms_hookd.git import Git, Limits, Stop, environment
+from gms_hookd.git import Git, Limits, environment
 from gms_hookd.giterror import GitError, Kind
 from gms_hookd.giturl import GitUrl
 from gms_hookd.head import DefaultBranch
 from gms_hookd.idle import moved, nothing_to_do
 from gms_hookd.intake import Intake
 from gms_hookd.model import RefResult, RunStatus
-from gms_hookd.order import DOUBT, Order, Outcome, summarised
+from gms_hookd.order import DOUBT, Order, Outcome
 from gms_hookd.outlet import Outlet, Pin
 from gms_hookd.plan import Move, Views, decide, held, pairs
 from gms_hookd.redact import one_line
@@ -28,13 +28,12 @@ from gms_hookd.refspec import Selection, Wanted
 from gms_hookd.remote import Remote
 from gms_hookd.runlog import RunLog
 from gms_hookd.ssh import Masters
+from gms_hookd.stop import Stop
+from gms_hookd.summary import summarised
 from gms_hookd.tidy import Tidier, crowded, join_packs
-
-__all__ = ["Engine", "Order", "Outcome", "Settings", "Stop", "cache_key"]
 
 TOLD = 200  # refs that a run's log names
 SUSPECT = (Kind.CORRUPT, Kind.SIGNAL, Kind.OTHER)
-SPOKEN = ("https", "ssh", "file", "http")
 EMPTY: Mapping[str, Pin] = {}
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -55,14 +54,9 @@ class Settings:
     grace: float = 5.0
 
 
-def cache_key(source: str) -> str:
-    """Name the cache of a source; equal spellings share it. Raises ValueError."""
-    return cache.key(giturl.parse(source, SPOKEN).canonical)
-
-
 def _key(source: str) -> str | None:
     try:
-        return cache_key(source)
+        return giturl.cache_key(source)
     except ValueError:
         return None
 
@@ -113,6 +107,7 @@ class Engine:
             if act is _Run.sync and (same := nothing_to_do(order, selection, *ends)):
                 log.line("all is as after the last sync: nothing to do")
                 return same
+            self._doors.trust.ready()
             limits = self._limits(order, log, stop)
             return self._locked(order, selection, ends, limits, act)
         except ValueError as error:
@@ -131,7 +126,7 @@ class Engine:
         limits: Limits,
         act: Callable[["_Run"], Outcome],
     ) -> Outcome:
-        path = self._caches / cache.key(ends[0].canonical)
+        path = self._caches / ends[0].key
         with ExitStack() as stack:
             lock = stack.enter_context(self._lock(path, limits))
             git = self._git(path, lock, limits)
@@ -155,6 +150,7 @@ class Engine:
     def tidy(self, sources: Collection[str]) -> None:
         """Tidy the caches of these sources, remove all others; runs go first."""
         used = {key for source in sources if (key := _key(source))}
+        self._doors.trust.ready()
         self._tidier.turn(used, self._settings.backups)
 
     def _url(self, side: str, text: str) -> GitUrl:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from gms_hookd.cache import BACKUPS, MARK, Cache
 from gms_hookd.flock import lock_file
-from gms_hookd.git import Git, Limits, Stop
+from gms_hookd.git import Git, Limits
 from gms_hookd.giterror import GitError
 from gms_hookd.runlog import RunLog
+from gms_hookd.stop import Stop
 
 PACKS_JOINED = 20  # packs beyond which the small ones are put together
 PACKS_WHOLE = 50  # packs beyond which all is put together

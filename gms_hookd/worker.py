@@ -14,10 +14,11 @@ from typing import TypeVar
 from gms_hookd.desk import Desk
 from gms_hookd.log import quoted
 from gms_hookd.model import RunStatus
+from gms_hookd.order import Engine, Order, Outcome
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.runlog import RunLog
+from gms_hookd.stop import Stop
 from gms_hookd.store import StoreError, runs
-from gms_hookd.sync import Engine, Order, Outcome, Stop
 
 log = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ from gitkit import ENVIRON, Repo
 
 from gms_hookd import config
 from gms_hookd.forges.table import FORGES, scheme_of
+from gms_hookd.giturl import cache_key
 from gms_hookd.limits import Limits
 from gms_hookd.listener import listen
 from gms_hookd.server import Server
 from gms_hookd.service import Service
 from gms_hookd.state import State
 from gms_hookd.store import runs, tasks
-from gms_hookd.sync import cache_key
 
 PAYLOADS = os.environ.get("GMS_HOOKD_PAYLOADS", "")
 WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"

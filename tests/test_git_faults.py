@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from gitkit import Bench, Repo, task
 
+from gms_hookd.giturl import cache_key
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.runlog import HEAD, TAIL
-from gms_hookd.sync import cache_key
 
 
 @pytest.fixture

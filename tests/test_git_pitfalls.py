@@ -8,8 +8,9 @@ import threading
 import pytest
 from gitkit import Bench, Repo, task
 
+from gms_hookd.giturl import cache_key
 from gms_hookd.model import RefResult, RunStatus
-from gms_hookd.sync import Order, cache_key
+from gms_hookd.order import Order
 
 
 def cache_of(bench, repo):

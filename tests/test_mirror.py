@@ -4,7 +4,7 @@ import pytest
 from gitkit import Repo, task
 
 from gms_hookd.model import RefResult, RunStatus
-from gms_hookd.sync import Order
+from gms_hookd.order import Order
 
 MIRRORED = ("refs/heads/", "refs/tags/")
 

@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from gitkit import ENVIRON, Repo
 
+from gms_hookd.giturl import cache_key
 from gms_hookd.model import RunStatus
 from gms_hookd.reconcile import Reconciler, behind, fingerprint
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import checks, runs, tasks
 from gms_hookd.store.checks import Check
-from gms_hookd.sync import Engine, Settings, cache_key
+from gms_hookd.sync import Engine, Settings
 from gms_hookd.worker import Rules, Worker
 
 INTERVAL = 900.0

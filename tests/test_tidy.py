@@ -6,8 +6,8 @@ import time
 
 from gitkit import Bench, Repo, task
 
+from gms_hookd.giturl import cache_key
 from gms_hookd.model import RunStatus
-from gms_hookd.sync import cache_key
 
 
 def cache_of(bench, repo):

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from gms_hookd.giturl import cache_key
 from gms_hookd.live import Live
 from gms_hookd.model import FINAL, RunStatus
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import runs, tasks
 from gms_hookd.store.runs import Wish
-from gms_hookd.sync import Engine, Settings, cache_key
+from gms_hookd.sync import Engine, Settings
 from gms_hookd.worker import Rules, Worker
 
 

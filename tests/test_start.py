@@ -1,0 +1,66 @@
+"""What a start loads, and that nothing is missed later for its not having been."""
+
+import os
+import signal
+import sys
+
+import pytest
+from gitkit import Repo
+from process import Daemon, run_number
+
+from gms_hookd import pyz
+from gms_hookd.forges.names import PROVIDERS
+
+# What other commands, other hooks, syncs and wrong configurations need.
+NOT_AT_START = {
+    "check", "client", "demo", "forgehook", "git", "giterror",
+    "hookcommands", "miniyaml", "reach", "render", "reserve", "runcommands",
+    "servicecommands", "sync", "taskcommands", "tidy", "triggercommands", "watch",
+}  # fmt: skip
+NOT_EVEN_OF_PYTHON = {"difflib", "uuid"}
+TIMED = (sys.executable, "-X", "importtime")
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    (tmp_path / "home").mkdir()
+    pyz.build(tmp_path / "gms-hookd.pyz")
+    command = (*TIMED, str(tmp_path / "gms-hookd.pyz"))
+    made = Daemon(tmp_path / "home", command)
+    yield made
+    made.close()
+
+
+def loaded(log):
+    lines = (line for line in log.split("\n") if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip() for line in lines}
+
+
+def test_a_start_loads_only_what_it_needs(daemon):
+    daemon.start()
+    daemon.until(lambda: "serving listeners=" in daemon.log())
+    found = loaded(daemon.log().partition("serving listeners=")[0])
+    assert "gms_hookd.daemon" in found
+    assert not found & {f"gms_hookd.{name}" for name in NOT_AT_START}
+    forges = {name for name in found if name.startswith("gms_hookd.forges.")}
+    assert forges == {"gms_hookd.forges.names"}
+    assert not found & NOT_EVEN_OF_PYTHON
+
+
+def test_an_archive_that_is_replaced_under_the_daemon_is_not_missed(daemon, tmp_path):
+    daemon.start()
+    daemon.until(lambda: "gms_hookd.reserve" in loaded(daemon.log()))
+    (tmp_path / "upgrade").write_bytes(b"")
+    os.replace(tmp_path / "upgrade", tmp_path / "gms-hookd.pyz")
+    source, target = Repo(tmp_path / "source.git"), Repo(tmp_path / "target.git")
+    source.commit()
+    task = daemon.add_task("app", source, target)
+    _, headers, _ = daemon.trigger(task)
+    assert daemon.ended(run_number(headers))["status"] == "success"
+    hooks = "".join(f"[hooks.{provider}]\n" for provider in PROVIDERS)
+    secret = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LSE="
+    daemon.configure(hooks, secret=secret)
+    daemon.signal(signal.SIGHUP)
+    daemon.until(lambda: "configuration reloaded" in daemon.log())
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
