@@ -17,6 +17,7 @@ UNSURE = (Kind.TIMEOUT, Kind.NETWORK, Kind.SIGNAL, Kind.OTHER, Kind.DISK, Kind.S
 MASS = 500  # new and forward refs beyond which they are pushed by glob
 PLAIN = (RefResult.CREATED, RefResult.UPDATED)
 LOST = (RefResult.FORCED, RefResult.DELETED)
+MOVED = "the target moved while its old tip was kept"
 
 Again = Callable[[], tuple[Move, ...]]
 
@@ -62,13 +63,16 @@ class Outlet:
             done, unsure = self._push(self._pinned(open_))
             settled.update((m.ref, m) for m in done)
             open_ = self._seen_again(unsure, settled)
-        settled.update((m.ref, refused(m, "the target moved each time")) for m in open_)
+        restless = (
+            refused(m, "the target moved each time", transient=True) for m in open_
+        )
+        settled.update((m.ref, m) for m in restless)
         return list(settled.values())
 
     def _push(self, moves: Sequence[Move]) -> tuple[list[Move], list[Move]]:
         """Give the moves that are settled, and those to be looked at again."""
-        done = [m for m in moves if not m.acts]
-        unsure: list[Move] = []
+        done = [m for m in moves if not m.acts and m.reason != MOVED]
+        unsure = [m for m in moves if m.reason == MOVED]
         for part in self._phases(m for m in moves if m.acts):
             report = self._pushed(part)
             if report.error:
@@ -153,9 +157,9 @@ class Outlet:
         self._cache.pin({p.kept: p.oid for p in pins.values() if p.oid not in absent})
         bad = self._bring(p for p in pins.values() if p.oid in absent)
         self.pins.update((r, p) for r, p in pins.items() if r not in bad)
-        return [refused(m, bad[m.ref]) if m.ref in bad else m for m in moves]
+        return [_unkept(m, bad[m.ref]) if m.ref in bad else m for m in moves]
 
-    def _bring(self, pins: Iterable[Pin]) -> dict[str, str]:
+    def _bring(self, pins: Iterable[Pin]) -> dict[str, GitError]:
         """Fetch old tips that only the target has; tell which could not be had."""
         wanted = list(pins)
         if not wanted:
@@ -163,13 +167,19 @@ class Outlet:
         try:
             self._target.fetch([f"+{p.ref}:{p.kept}" for p in wanted])
         except GitError as error:
-            return {p.ref: f"its old tip could not be kept: {error}" for p in wanted}
+            gone = error.kind is Kind.MISSING  # deleted since, one of them at least
+            said = MOVED if gone else f"its old tip could not be kept: {error}"
+            return {p.ref: GitError(error.kind, said) for p in wanted}
         self._cache.harden(p.kept for p in wanted)
         moved = [p for p in wanted if self._cache.ref(p.kept) != p.oid]
-        return {p.ref: "the target moved while its old tip was kept" for p in moved}
+        return {p.ref: GitError(Kind.LOCK, MOVED) for p in moved}
 
     def _kept(self, ref: str) -> str:
         return f"{BACKUPS}{self._label}/{ref.removeprefix('refs/')}"
+
+
+def _unkept(move: Move, error: GitError) -> Move:
+    return refused(move, str(error), transient=error.transient)
 
 
 def _found_done(move: Move) -> Move:

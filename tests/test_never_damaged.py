@@ -73,38 +73,6 @@ def test_the_tip_of_a_deleted_branch_can_be_restored(source, target, bench):
     assert target.tip("a") == old == oid
 
 
-def test_a_stranger_between_our_read_and_our_push_never_loses_a_commit(
-    source, target, bench, tmp_path
-):
-    it = task(source, target, "main:main", force=True)
-    bench.sync(it)
-    rounds = 10
-    script = f"""
-n=$(cat {tmp_path}/n 2>/dev/null || echo 0); echo $((n+1)) > {tmp_path}/n
-case " $* " in *" push "*) ;; *) exec git "$@";; esac
-test -e {tmp_path}/done && exec git "$@"
-touch {tmp_path}/done
-old=$(git --git-dir={target} rev-parse main)
-new=$(env -u GIT_DIR git --git-dir={target} -c user.name=s -c user.email=s@s \
-  commit-tree -m stranger -p $old $old^{{tree}})
-git --git-dir={target} update-ref refs/heads/main $new; echo $new >> {tmp_path}/theirs
-exec git "$@"
-"""
-    slow = tmp_path / "slow-git"
-    slow.write_text("#!/bin/sh\n" + script)
-    slow.chmod(0o755)
-    racing = type(bench)(tmp_path, binary=str(slow))
-    racing.known = bench.known
-    for _ in range(rounds):
-        source.commit()
-        (tmp_path / "done").unlink(missing_ok=True)
-        outcome = racing.sync(it)
-        assert outcome.status is RunStatus.SUCCESS
-        theirs = (tmp_path / "theirs").read_text().split()[-1]
-        assert [p[1] for p in outcome.pinned][-1] == theirs
-    assert len((tmp_path / "theirs").read_text().split()) == rounds
-
-
 def test_memory_that_is_wrong_is_never_acted_on(source, target, bench):
     it = task(source, target, "main:main")
     bench.sync(it)
