@@ -12,11 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from pathlib import Path
 
-from gms_hookd import journal, porcelain
+from gms_hookd import journal, leavings, porcelain
 from gms_hookd.flock import lock_file
 from gms_hookd.git import Git, Limits
 from gms_hookd.giterror import GitError, Kind
-from gms_hookd.journal import Entry
 from gms_hookd.plan import Kin
 from gms_hookd.refspec import CACHED, stored
 
@@ -27,9 +26,6 @@ FLUSHED_AFTER = 300.0  # seconds in which the system surely writes out what it h
 MARK = "tidied"  # its age is the time since all was put together
 LOOSE = 200  # refs
 PARTS = ("HEAD", "config", "objects", "refs")
-STALE = (".lock", "packed-refs.new")
-HALF_WRITTEN = ("tmp_", ".tmp-", "incoming-")
-DEAD_AFTER = 1.0  # seconds
 PATIENCE = 0.05  # seconds between two looks at a lock that another holds
 
 
@@ -54,29 +50,21 @@ def locked(
         held = lock_file(path)
     try:
         if before:
-            _after_crash(before, limits)
+            leavings.of_a_push(before, limits)
         journal.write(held, writing="")
         yield held
-        journal.clear(held)
+        _end(path, held, limits)
     finally:
         os.close(held)
 
 
-def _after_crash(entry: Entry, limits: Limits) -> None:
-    """Remove the locks in a local target that a push of ours died on.
-
-    Nobody can tell whose a lock is; but one that is as old as that push, and is still
-    there after a second, is not held by a git at work.
-    """
-    target = Path(entry.writing)
-    if not entry.writing or not (target / "refs").is_dir():
-        return
-    stale = [*_stale_files(target), *_stale_refs(target / "refs", empty=False)]
-    limits.stop.wait(DEAD_AFTER if stale else 0)
-    for path in stale:
-        if _age(path) >= DEAD_AFTER and _changed(path) >= entry.since - DEAD_AFTER:
-            _remove(path)
-            limits.log.line(f"removed what our killed push left: {path}")
+def _end(path: Path, held: int, limits: Limits) -> None:
+    """Note the end, but leave the clearing up to the next run if there is no time."""
+    last = journal.read(path)
+    if last and last.writing:
+        leavings.of_a_push(last, limits)
+    if not (last and last.writing and limits.stop.is_set()):
+        journal.clear(held)
 
 
 def _flush(path: Path) -> None:
@@ -87,15 +75,11 @@ def _flush(path: Path) -> None:
         os.close(opened)
 
 
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
 def _age(path: Path) -> float:
-    return time.time() - _changed(path)
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +141,9 @@ class Cache:
         """Remove locks and half-written files; nobody else is at work here."""
         if not self.path.is_dir():
             return False
-        stale = [*_stale_files(self.path), *_stale_refs(self.path / "refs")]
+        stale = list(leavings.of_a_git(self.path))
         for path in stale:
-            _remove(path)
+            leavings.remove(path)
         if stale:
             self.git.limits.log.line(f"removed {len(stale)} files of a killed git")
         return bool(stale)
@@ -298,26 +282,3 @@ def _loose(gitdir: Path, prefix: bytes) -> dict[str, str]:
             if oid and not name.endswith(b".lock"):
                 found[os.fsdecode(path[len(root) + 1 :])] = oid
     return found
-
-
-def _stale_files(gitdir: Path) -> Iterator[Path]:
-    yield from (p for p in gitdir.iterdir() if p.name.endswith(STALE))
-    for folder in (gitdir / "objects", gitdir / "objects" / "pack"):
-        if folder.is_dir():
-            yield from (p for p in folder.iterdir() if p.name.startswith(HALF_WRITTEN))
-    yield from gitdir.glob("objects/info/**/*.lock")
-
-
-def _stale_refs(refs: Path, *, empty: bool = True) -> Iterator[Path]:
-    for where, _, names in os.walk(os.fsencode(refs)):
-        for name in names:
-            path = os.path.join(where, name)
-            if name.endswith(b".lock") or (empty and not os.path.getsize(path)):
-                yield Path(os.fsdecode(path))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -120,9 +120,9 @@ class Done:
         return bool(self.status or self.ended)
 
     @property
-    def killed(self) -> bool:
-        """Whether a signal, ours or another, cut it off."""
-        return self.status < 0 or self.ended is not None
+    def orderly(self) -> bool:
+        """Whether it came to its own end; git's status is 128 where another did not."""
+        return self.status in (0, 1) and self.ended is None
 
     def failure(self, what: str) -> GitError:
         """Say as an error why it failed."""
@@ -394,7 +394,7 @@ class Git:
             quiet=quiet,
             started=lambda pid: journal.write(self.lock, git=pid, writing=writing),
         )
-        if writing and not done.killed:
+        if writing and done.orderly:
             journal.write(self.lock, writing="")
         if done.failed and self._outgrown():
             return replace(done, ended=Kind.SIZE)

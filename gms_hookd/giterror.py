@@ -43,6 +43,9 @@ _SAYINGS = {
         pack exceeds maximum
         died of signal 25
     """,
+    Kind.SIGNAL: """
+        died of signal
+    """,
     Kind.TRUST: """
         host key verification failed
         remote host identification has changed
@@ -152,6 +155,9 @@ _SIGNS = tuple(
 )
 
 _TELLING = re.compile(r"^(?:fatal|error|remote: ?(?:fatal|error)|ERROR|! )", re.I)
+_REMOTE = re.compile(r"^remote: ?(?:fatal|error)", re.I | re.M)
+_ABNORMAL = re.compile(r"unpack failed: .*abnormal exit")
+_HELD = re.compile(r"unable to create .*[.]lock': file exists", re.I)
 _PROMPT = re.compile(r"could not read \w+ for ('.*'): .*")
 _REFUSED = r"authentication failed for \1: no credentials, or they were refused"
 _NOISE = re.compile(
@@ -179,6 +185,20 @@ class GitError(Failure):
 def classify(stderr: str) -> Kind:
     """Tell the class of a failure from what git said, in the C locale."""
     return next((k for k, sign in _SIGNS if sign.search(stderr)), Kind.OTHER)
+
+
+def hosts_own(stderr: str) -> Kind | None:
+    """Tell what ails a host that took a push and could not carry it out; None: nothing.
+
+    Its unpacker says why it refuses what it was given; one that was killed does not.
+    """
+    kind = classify(stderr)
+    if kind in (Kind.DISK, Kind.SIGNAL):
+        return kind
+    if _HELD.search(stderr):
+        return Kind.LOCK
+    silent = _ABNORMAL.search(stderr) and not _REMOTE.search(stderr)
+    return Kind.SIGNAL if silent else None
 
 
 def telling_line(stderr: str) -> str:

@@ -79,7 +79,8 @@ class Outlet:
                 done += self._aftermath(part, report)
                 continue
             for move in part:
-                verdict, settled = judged(move, report.lines.get(move.ref))
+                line = report.lines.get(move.ref)
+                verdict, settled = judged(move, line, report.ill or "")
                 (done if settled else unsure).append(verdict)
         return done, unsure
 

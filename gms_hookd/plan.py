@@ -120,8 +120,11 @@ def held(moves: Iterable[Move], views: Views) -> str:
     return ""
 
 
-def judged(move: Move, line: Pushed | None) -> tuple[Move, bool]:
-    """Read what became of a move; False where the target must be looked at again."""
+def judged(move: Move, line: Pushed | None, ill: str = "") -> tuple[Move, bool]:
+    """Read what became of a move; False where the target must be looked at again.
+
+    ill is why the target could not do what it was asked, where that is known.
+    """
     if line is None:
         return replace(move, reason=UNSAID), False
     if line.flag in " +*-":
@@ -131,6 +134,12 @@ def judged(move: Move, line: Pushed | None) -> tuple[Move, bool]:
     if _KEPT.search(line.reason):
         reason = "kept: it is the target's default branch"
         return Move(move.ref, RefResult.UNCHANGED, move.old, move.old, reason), True
+    return _declined(move, line, ill)
+
+
+def _declined(move: Move, line: Pushed, ill: str) -> tuple[Move, bool]:
+    if ill:
+        return refused(move, f"{line.reason}: {ill}", transient=True), True
     if "[remote rejected]" in line.summary and not _RACE.search(line.reason):
         return refused(move, line.reason), True
     return replace(move, reason=line.reason), False

@@ -8,7 +8,7 @@ from gms_hookd import porcelain
 from gms_hookd.access import with_remedy
 from gms_hookd.door import Door
 from gms_hookd.git import Done, Git
-from gms_hookd.giterror import GitError, Kind
+from gms_hookd.giterror import GitError, Kind, hosts_own
 from gms_hookd.plan import Move
 from gms_hookd.porcelain import Pushed
 
@@ -21,10 +21,14 @@ AT_ONCE = 500  # leases in one push: git compares each with every ref of the tar
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a push said of each ref, and the error that ended it, if one did."""
+    """What a push said of each ref, and the error that ended it, if one did.
+
+    ill: refs were refused because the host could not, not because it would not.
+    """
 
     lines: Mapping[str, Pushed]
     error: GitError | None = None
+    ill: Kind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +91,15 @@ class Remote:
     def push(self, moves: Sequence[Move]) -> Report:
         """Carry out moves, each under a lease on the object id it replaces."""
         lines: dict[str, Pushed] = {}
+        ill = None
         for part in _parts(moves):
             leases = [f"--force-with-lease={m.ref}:{m.old or ''}" for m in part]
             report = self._push([f"{m.new or ''}:{m.ref}" for m in part], leases)
             lines.update(report.lines)
+            ill = ill or report.ill
             if report.error:
-                return Report(lines, report.error)
-        return Report(lines)
+                return Report(lines, report.error, ill)
+        return Report(lines, ill=ill)
 
     def push_forward(self, specs: Sequence[str]) -> Report:
         """Push what is new or a fast-forward, by glob, and nothing else.
@@ -120,7 +126,8 @@ class Remote:
         )
         lines = {line.ref: line for line in porcelain.pushed(done.out)}
         broken = done.ended or (done.failed and b"\nDone\n" not in b"\n" + done.out)
-        return Report(lines, self._error(done, "push") if broken else None)
+        error = self._error(done, "push") if broken else None
+        return Report(lines, error, hosts_own(done.err) if done.failed else None)
 
     def lfs(self, verb: str, tips: Sequence[str]) -> None:
         """Let git-lfs fetch or push all that these commits need; raises GitError."""

@@ -211,6 +211,48 @@ def test_a_stale_lock_does_not_stop_the_next_run(bench, source, target, lock):
     assert not path.exists()
 
 
+DIES_ONCE = "test -e {0}/died || {{ touch {0}/died; {1}; kill -9 $PPID; }}\n"
+
+
+def test_what_a_receiver_killed_in_a_push_left_is_removed_by_that_run(
+    bench, source, target, tmp_path
+):
+    lock = f"touch {target}/refs/heads/main.lock"
+    target.hook("pre-receive", DIES_ONCE.format(tmp_path, lock))
+    outcome = bench.sync(task(source, target))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert leftovers(target.path) == []
+    assert bench.sync(task(source, target)).status is RunStatus.SUCCESS
+    target.fsck()
+
+
+def test_a_push_of_somebody_else_into_the_same_target_is_left_alone(
+    bench, source, target, tmp_path
+):
+    theirs = target.path / "objects/tmp_objdir-incoming-theirs"
+    push = f"env -i GIT_QUARANTINE_PATH={theirs} setsid sleep 1000.625"
+    rival = f"mkdir {theirs}; ({push} <&- >&- 2>&- &)"
+    target.hook("pre-receive", DIES_ONCE.format(tmp_path, own(rival)))
+    try:
+        assert bench.sync(task(source, target)).transient
+        assert leftovers(target.path) == [theirs.name]
+    finally:
+        for pid in processes_with("1000.625"):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_ref_that_somebody_else_holds_locked_is_tried_again_later(
+    bench, source, target
+):
+    lock = target.path / "refs/heads/main.lock"
+    lock.touch()
+    outcome = bench.sync(task(source, target))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert lock.exists()
+    lock.unlink()
+    assert bench.sync(task(source, target)).status is RunStatus.SUCCESS
+
+
 def test_an_empty_ref_file_after_a_power_cut_is_mended(bench, source, target):
     it = task(source, target)
     bench.sync(it)

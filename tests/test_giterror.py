@@ -1,6 +1,6 @@
 import pytest
 
-from gms_hookd.giterror import TRANSIENT, Kind, classify, telling_line
+from gms_hookd.giterror import TRANSIENT, Kind, classify, hosts_own, telling_line
 
 SAYINGS = (
     ("fatal: Authentication failed for 'https://h/x'", Kind.AUTH),
@@ -32,16 +32,37 @@ SAYINGS = (
     ("fatal: bad object HEAD", Kind.CORRUPT),
     ("error: object file .git/objects/aa/bb is corrupt", Kind.CORRUPT),
     ("fatal: transport 'ext' not allowed", Kind.CONFIG),
+    ("error: index-pack died of signal 9\nfatal: index-pack failed", Kind.SIGNAL),
+    ("error: index-pack died of signal 25", Kind.SIZE),
     ("something new under the sun", Kind.OTHER),
 )  # fmt: skip
 
-HOPEFUL = {Kind.NETWORK, Kind.DISK, Kind.LOCK, Kind.CORRUPT}
+HOPEFUL = {Kind.NETWORK, Kind.DISK, Kind.LOCK, Kind.CORRUPT, Kind.SIGNAL}
 
 
 @pytest.mark.parametrize(("text", "kind"), SAYINGS)
 def test_what_git_says_has_its_class(text, kind):
     assert classify(text) is kind
     assert (kind in TRANSIENT) is (kind in HOPEFUL)
+
+
+ABNORMAL = "error: remote unpack failed: index-pack abnormal exit\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (ABNORMAL, Kind.SIGNAL),
+        ("remote: fatal: write error: No space left on device\n" + ABNORMAL, Kind.DISK),
+        ("remote: fatal: Disk quota exceeded\n" + ABNORMAL, Kind.DISK),
+        ("remote: fatal: fsck error in packed object\n" + ABNORMAL, None),
+        ("remote: error: Unable to create '/t/x.lock': File exists.\n", Kind.LOCK),
+        ("remote: error: cannot lock ref 'x': is at 1 but expected 2\n", None),
+        ("remote: error: GH006: Protected branch update failed\n", None),
+    ],
+)
+def test_a_host_that_could_not_is_told_from_one_that_would_not(text, kind):
+    assert hosts_own(text) is kind
 
 
 def test_the_line_that_says_most_is_told():
