@@ -61,13 +61,13 @@ def _of_refs(refs: Path, *, empty: bool) -> Iterator[Path]:
 
 def _in_use(path: Path) -> bool:
     """Whether a process that we may look at has it open, or a folder told to it."""
-    told = os.fsencode(path.name) if path.is_dir() else b"\0\0"
+    told = os.fsencode(path.name) if path.is_dir() else None
     return any(_uses(p, str(path), told) for p in Path("/proc").glob("[0-9]*"))
 
 
-def _uses(process: Path, path: str, told: bytes) -> bool:
+def _uses(process: Path, path: str, told: bytes | None) -> bool:
     with contextlib.suppress(OSError):
-        if told in (process / "environ").read_bytes():
+        if told and told in (process / "environ").read_bytes():
             return True
         names = (os.readlink(fd) for fd in (process / "fd").iterdir())
         return any(f"{name}/".startswith(f"{path}/") for name in names)
