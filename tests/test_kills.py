@@ -15,8 +15,8 @@ import pytest
 from gitkit import Bench, Repo, task
 from process import PAUSE, Daemon, run_number
 
+from gms_hookd.giturl import cache_key
 from gms_hookd.model import RunStatus
-from gms_hookd.sync import cache_key
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "4"))
 
