@@ -2,7 +2,8 @@
 
     python3 hosts.py ROOT DELAY_MS...     prints one JSON object, then serves
 
-{"http": {"0": port, "20": port ...}, "ssh": {...}, "key": path, "known_hosts": path}
+{"http": {"0": port, "20": port ...}, "https": {...}, "locked": {...}, "cert": path,
+ "ssh": {...}, "key": path, "known_hosts": path}; "locked" is https with an account
 """
 
 import asyncio
@@ -14,7 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from githosts import SSHD, HttpHost, SshHost
+from githosts import SSHD, HttpHost, SshHost, certificate
+
+ACCOUNT = ("bench", "s3cret of the bench")
 
 
 class Line:
@@ -66,15 +69,28 @@ async def lines(ports, delays):
     return table
 
 
+def web_hosts(root):
+    """Start the three: plain, with TLS, and with TLS and an account."""
+    (root / "tls").mkdir()
+    tls = certificate(root / "tls")
+    hosts = {
+        "http": HttpHost(root),
+        "https": HttpHost(root, tls),
+        "locked": HttpHost(root, tls),
+    }
+    hosts["locked"].let_in(*ACCOUNT)
+    return {name: host.server_port for name, host in hosts.items()}, str(tls[0])
+
+
 async def main(root, delays):
-    http = HttpHost(root)
-    ports, extra = {"http": http.server_port}, {}
+    ports, cert = web_hosts(root)
+    extra = {"cert": cert}
     ssh = None
     if SSHD.exists():
         (root / "sshd").mkdir()
         ssh = SshHost(root / "sshd")
         ports["ssh"] = ssh.port
-        extra = {"key": str(ssh.key), "known_hosts": str(ssh.known_hosts)}
+        extra |= {"key": str(ssh.key), "known_hosts": str(ssh.known_hosts)}
     table = await lines(ports, delays)
     if ssh:
         words = ssh.known_hosts.read_text().split(" ", 1)[1]
@@ -87,7 +103,7 @@ async def main(root, delays):
         await asyncio.sleep(0.1)
     if ssh:
         ssh.stop()
-    os._exit(0)  # whatever still talks to the http host
+    os._exit(0)  # whatever still talks to a web host
 
 
 if __name__ == "__main__":

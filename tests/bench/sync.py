@@ -1,11 +1,12 @@
 """How long a sync takes, from the signed trigger to its recorded result.
 
-    python3 tests/bench/sync.py [--rounds N] [--delays 0,20,100] [--refs 1000,20000]
-                                [--workers 1,2,8,16] [--tasks 100]
+    python3 tests/bench/sync.py [--only PART...] [--rounds N] [--delays 0,20,100]
+                                [--refs 1000,20000] [--workers 1,2,8,16] [--tasks 40]
 
-Beside it, interleaved, in the same run: the floor, one bare `git fetch` and one bare
-`git push` of the same change; and the naive sequence of seven commands. Figures are
-medians in ms; ratios are medians of the ratios of each round, since machines swing.
+Beside it, interleaved, in the same run, is what it is measured against: the floor, one
+bare `git fetch` and one bare `git push` of the same change; or the same daemon without
+what is told apart. Figures are medians in ms; a ratio is the median of the ratios of
+each round, since machines swing.
 """
 
 import argparse
@@ -27,22 +28,103 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 from gitkit import ENVIRON, Repo  # noqa: E402
+from hosts import ACCOUNT  # noqa: E402
 from peers import ROOT, SECRET, free_port, wait_for  # noqa: E402
 
 MAIN = "refs/heads/main"
 ALL = "+refs/heads/*:refs/heads/*"
+TOKEN = "token-of-the-bench"
+KINDS = ("file", "http", "https", "ssh")
+
+# Declines to hold a connection open; all else is ssh's.
+LONE_SSH = '#!/bin/sh\ncase " $* " in *" -fNM "*) exit 1;; esac\nexec {ssh} "$@"\n'
+
+
+class Daemon:
+    """One gms-hookd of our own, and what a client does with it."""
+
+    def __init__(self, root, hosts, **environ):
+        self.root, self.hosts = root, hosts
+        self.environ = {**os.environ, "SSL_CERT_FILE": hosts["cert"], **environ}
+        root.mkdir()
+
+    def start(self, workers=8):
+        self.port = free_port()
+        config = self.root / "config.toml"
+        config.write_text(self.settings(workers))
+        config.chmod(0o600)
+        words = ("--config", config, "--state", self.root / "state")
+        argv = (sys.executable, "-m", "gms_hookd", "serve", *words)
+        with (self.root / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                argv, cwd=ROOT, stderr=log, env=self.environ
+            )
+        wait_for(self.port)
+        return self
+
+    def settings(self, workers):
+        password = self.root / "password"
+        password.write_text(ACCOUNT[1])
+        password.chmod(0o600)
+        ssh = "".join(
+            f'ssh_{name} = "{self.hosts[key]}"\n'
+            for name, key in (("key_file", "key"), ("known_hosts", "known_hosts"))
+            if key in self.hosts
+        )
+        return (
+            f'[server]\nlisten = ["127.0.0.1:{self.port}"]\n'
+            f'[webhook]\nsecret = "{SECRET}"\nrate_limit = 0\n'
+            f'[api]\ntoken = "{TOKEN}"\n[sync]\nworkers = {workers}\n'
+            f'allow_protocols = ["https","http","ssh","file"]\n{ssh}'
+        ) + "".join(
+            f'[credentials."https://127.0.0.1:{port}"]\n'
+            f'username = "{ACCOUNT[0]}"\npassword_file = "{password}"\n'
+            for port in self.hosts["locked"].values()
+        )
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+    def post(self, path, content, **headers):
+        body = json.dumps(content).encode()
+        mac = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+        headers = {
+            "Content-Type": "application/json",
+            "X-Hub-Signature-256": f"sha256={mac}",
+            "Authorization": f"Bearer {TOKEN}",
+        }
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=900)
+        line.request("POST", path, body, headers)
+        answer = line.getresponse()
+        text = answer.read()
+        line.close()
+        assert answer.status in (200, 202), text
+        return answer.status, json.loads(text)
+
+    def task(self, name, source, target, **more):
+        draft = {"name": name, "source": source, "target": target, **more}
+        return self.post("/api/v1/sync/task/create", draft)[1]["data"]["id"]
+
+    def trigger(self, number):
+        self.post("/api/webhooks/task-sync", {"task_id": number})
+
+    def sync(self, number):
+        path = "/api/webhooks/task-sync?wait=300"
+        while self.post(path, {"task_id": number})[0] == 202:
+            pass
 
 
 class World:
-    """Repositories, their hosts, a daemon, and the clone of its rivals."""
+    """Repositories, their hosts, daemons, and the clone of the floor."""
 
-    def __init__(self, root, delays, workers=8):
+    def __init__(self, root, delays):
         self.root = root
         self.stack = ExitStack()
         (root / "repos").mkdir()
         self.hosts = self.serve_hosts(delays)
         self.rival = Repo(root / "rival.git")
-        self.start(workers)
+        self.daemon = self.start("ours")
 
     def serve_hosts(self, delays):
         command = [sys.executable, HERE / "hosts.py", self.root / "repos"]
@@ -53,75 +135,35 @@ class World:
         self.stack.callback(process.stdin.close)
         return json.loads(process.stdout.readline())
 
-    def start(self, workers):
-        self.port = free_port()
-        config = self.root / "config.toml"
-        ssh = "".join(
-            f'ssh_{name} = "{self.hosts[key]}"\n'
-            for name, key in (("key_file", "key"), ("known_hosts", "known_hosts"))
-            if key in self.hosts
-        )
-        config.write_text(
-            f'[server]\nlisten = ["127.0.0.1:{self.port}"]\n'
-            f'[webhook]\nsecret = "{SECRET}"\nrate_limit = 0\n'
-            f'[sync]\nworkers = {workers}\nallow_protocols = ["http","ssh","file"]\n'
-            + ssh
-        )
-        config.chmod(0o600)
-        log = (self.root / "log").open("ab")
-        self.daemon = subprocess.Popen(self.words("serve"), cwd=ROOT, stderr=log)
-        log.close()
-        wait_for(self.port)
-
-    def stop(self):
-        self.daemon.terminate()
-        self.daemon.wait()
+    def start(self, name, **environ):
+        daemon = Daemon(self.root / name, self.hosts, **environ).start()
+        self.stack.callback(daemon.stop)
+        return daemon
 
     def close(self):
-        self.stop()
         self.stack.close()
-
-    def words(self, *words):
-        given = ("--config", self.root / "config.toml", "--state", self.root / "state")
-        return [sys.executable, "-m", "gms_hookd", *words, *given]
 
     def repo(self, name):
         return Repo(self.root / "repos" / name)
+
+    def pair(self, name, kind, delay):
+        """Make a source and a target; give both and their URLs."""
+        repos = [self.repo(f"{name}-{end}.git") for end in "st"]
+        for count in range(20):
+            repos[0].commit(files={f"f{count}": os.urandom(200).hex()})
+        return repos[0], [self.url(repo, kind, delay) for repo in repos]
 
     def url(self, repo, kind, delay):
         if kind == "file":
             return str(repo)
         port = self.hosts[kind][str(delay)]
-        path = repo.path.name if kind == "http" else str(repo).lstrip("/")
-        return f"{kind}://{'root@' if kind == 'ssh' else ''}127.0.0.1:{port}/{path}"
-
-    def task(self, name, source, target, *more):
-        words = ("task", "add", name, "--source", source, "--target", target, *more)
-        done = subprocess.run(
-            self.words(*words), cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        return int(done.stdout.split()[-1])
-
-    def trigger(self, number, wait=""):
-        body = json.dumps({"task_id": number}).encode()
-        mac = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-        headers = {
-            "Content-Type": "application/json",
-            "X-Hub-Signature-256": f"sha256={mac}",
-        }
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
-        line.request("POST", f"/api/webhooks/task-sync{wait}", body, headers)
-        answer = line.getresponse()
-        text = answer.read()
-        line.close()
-        return answer.status, json.loads(text)
-
-    def sync(self, number):
-        status, answer = self.trigger(number, "?wait=300")
-        assert status == 200, answer
+        if kind == "ssh":
+            return f"ssh://root@127.0.0.1:{port}{repo}"
+        scheme = "http" if kind == "http" else "https"
+        return f"{scheme}://127.0.0.1:{port}/{repo.path.name}"
 
     def git(self, *args):
-        environ = dict(ENVIRON)
+        environ = {**ENVIRON, "GIT_SSL_CAINFO": self.hosts["cert"]}
         if "key" in self.hosts:
             environ["GIT_SSH_COMMAND"] = (
                 f"ssh -F /dev/null -i {self.hosts['key']} -o IdentitiesOnly=yes"
@@ -131,17 +173,9 @@ class World:
         done = subprocess.run(command, env=environ, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
 
-    def floor(self, source, target, fetched=f"+{MAIN}:{MAIN}", pushed=MAIN):
-        self.git("fetch", "-q", source, fetched)
-        self.git("push", "-q", target, f"{pushed}:{pushed}")
-
-    def naive(self, source, target):
-        self.git("fetch", "-q", source, f"+{MAIN}:{MAIN}")
-        self.git("fetch", "-q", target, f"+{MAIN}:refs/target/main")
-        self.git("rev-parse", MAIN)
-        self.git("rev-parse", "refs/target/main")
-        self.git("merge-base", MAIN, "refs/target/main")
-        self.git("push", "-q", target, f"{MAIN}:{MAIN}")
+    def floor(self, source, target, ref=MAIN):
+        self.git("fetch", "-q", source, f"+{ref}:{ref}")
+        self.git("push", "-q", target, f"{ref}:{ref}")
 
 
 def timed(act):
@@ -162,78 +196,128 @@ def interleaved(rounds, prepare, acts):
 
 
 def line(title, figures):
-    ours = figures["ours"]
-    cells = [f"{title:<28}{statistics.median(ours):>9.1f}"]
-    for peer in ("floor", "naive"):
-        if peer not in figures:
-            cells.append(" " * 18)
-            continue
-        ratios = [a / b for a, b in zip(ours, figures[peer], strict=True)]
-        middle = statistics.median(figures[peer])
-        cells.append(f"{middle:>10.1f}{statistics.median(ratios):>8.2f}")
-    print("".join(cells), flush=True)
+    """Print the first figure beside each of the others."""
+    (_, ours), *peers = figures.items()
+    for peer, theirs in peers:
+        ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+        middles = (statistics.median(ours), statistics.median(theirs))
+        row(title, f"{middles[0]:.1f}", peer, f"{middles[1]:.1f}", f"{ratio:.2f}")
 
 
-def one_branch(world, kind, delay, rounds):
-    """One new commit and no change, over one transport."""
-    name = f"{kind}{delay}"
-    sources = {peer: world.repo(f"{name}-{peer}-s.git") for peer in ("ours", "floor")}
-    sources["naive"] = world.repo(f"{name}-naive-s.git")
-    targets = {peer: world.repo(f"{name}-{peer}-t.git") for peer in sources}
-    urls = {
-        peer: [world.url(r[peer], kind, delay) for r in (sources, targets)]
-        for peer in sources
-    }
-    number = world.task(name, *urls["ours"], "--branch", "main")
-    for source in sources.values():
-        for count in range(20):
-            source.commit(files={f"f{count}": os.urandom(200).hex()})
-    acts = {
-        "ours": lambda: world.sync(number),
-        "floor": lambda: world.floor(*urls["floor"]),
-        "naive": lambda: world.naive(*urls["naive"]),
-    }
-    world.floor(*urls["naive"])
-    acts["floor"](), acts["ours"]()
+def row(title, ours, peer="", theirs="", ratio=""):
+    print(f"{title:<32}{ours:>9}   {peer:<24}{theirs:>9}{ratio:>8}", flush=True)
+
+
+def nothing(_):
+    """Change nothing."""
+
+
+def compared(title, rounds, sources, acts):
+    """Time one new commit, then no change, after a first round for all."""
+    for act in acts.values():
+        act()
 
     def change(peer):
         sources[peer].commit(files={"f": os.urandom(50).hex()})
 
-    where = kind + (f" + {delay} ms" if delay else "")
-    line(f"{where}, one commit", interleaved(rounds, change, acts))
+    line(f"{title}, one commit", interleaved(rounds, change, acts))
     for act in acts.values():
         act()
-    line(f"{where}, no change", interleaved(rounds, lambda _: None, acts))
+    line(f"{title}, no change", interleaved(rounds, nothing, acts))
+
+
+def spelled(kind, delay):
+    return kind + (f" + {delay} ms" if delay else "")
+
+
+def transports(world, options):
+    """One branch over each transport, beside bare git."""
+    for kind in KINDS:
+        delays = options.delays if kind != "file" else [0]
+        for delay in delays if kind == "file" or kind in world.hosts else ():
+            one_branch(world, kind, delay, options.rounds)
+
+
+def one_branch(world, kind, delay, rounds):
+    name = f"{kind}{delay}"
+    source, urls = world.pair(f"{name}-ours", kind, delay)
+    floors, floor_urls = world.pair(f"{name}-floor", kind, delay)
+    number = world.daemon.task(name, *urls, source_branch="main")
+    acts = {
+        "ours": lambda: world.daemon.sync(number),
+        "bare fetch + push": lambda: world.floor(*floor_urls),
+    }
+    sources = {"ours": source, "bare fetch + push": floors}
+    compared(spelled(kind, delay), rounds, sources, acts)
+
+
+def credentials(world, options):
+    """A host that wants a password, beside one that does not."""
+    for delay in options.delays:
+        acts, sources = {}, {}
+        for peer, kind in (("with", "locked"), ("no credentials", "https")):
+            name = f"{kind}-auth{delay}"
+            sources[peer], urls = world.pair(name, kind, delay)
+            number = world.daemon.task(name, *urls, source_branch="main")
+            acts[peer] = lambda number=number: world.daemon.sync(number)
+        title = f"credentials, {spelled('https', delay)}"
+        compared(title, options.rounds, sources, acts)
+
+
+def reuse(world, options):
+    """Connections that stay open, beside the same daemon when it may not keep them."""
+    if "ssh" not in world.hosts:
+        return
+    real = subprocess.check_output(("sh", "-c", "command -v ssh"), text=True).strip()
+    shim = world.root / "bin" / "ssh"
+    shim.parent.mkdir()
+    shim.write_text(LONE_SSH.format(ssh=real))
+    shim.chmod(0o755)
+    lone = world.start("lone", PATH=f"{shim.parent}:{os.environ['PATH']}")
+    for delay in options.delays:
+        acts, sources = {}, {}
+        for peer, daemon in (("kept", world.daemon), ("a login each time", lone)):
+            name = f"{daemon.root.name}-ssh{delay}"
+            sources[peer], urls = world.pair(name, "ssh", delay)
+            number = daemon.task(name, *urls, source_branch="main")
+            acts[peer] = lambda d=daemon, n=number: d.sync(n)
+        title = f"kept open, {spelled('ssh', delay)}"
+        compared(title, options.rounds, sources, acts)
+
+
+def mirrors(world, options):
+    """Mirrors of very many refs of which one is changed; the floor moves that one."""
+    for count in options.refs:
+        many_refs(world, count, options.rounds)
 
 
 def many_refs(world, count, rounds):
-    """A mirror of very many refs of which one is changed; the floor moves that one."""
-    repos = {peer: world.repo(f"many{count}-{peer}.git") for peer in ("ours", "floor")}
-    targets = {peer: world.repo(f"many{count}-{peer}-t.git") for peer in repos}
-    for repo in (*repos.values(), targets["floor"]):
-        fill(repo, repos["ours"], count)
-    number = world.task(
-        f"many{count}", str(repos["ours"]), str(targets["ours"]), "--timeout", "900"
-    )
-    world.git("fetch", "-q", str(repos["floor"]), ALL)
+    peers = ("ours", "bare fetch + push of one")
+    repos = {peer: world.repo(f"many{count}-{peer[:4]}.git") for peer in peers}
+    targets = {peer: world.repo(f"many{count}-{peer[:4]}-t.git") for peer in peers}
+    ours, floor = peers
+    for repo in (*repos.values(), targets[floor]):
+        fill(repo, repos[ours], count)
+    ends = (str(repos[ours]), str(targets[ours]))
+    number = world.daemon.task(f"many{count}", *ends, timeout=900)
+    world.git("fetch", "-q", str(repos[floor]), ALL)
     world.git("pack-refs", "--all")
-    first = timed(lambda: world.sync(number))
-    print(f"{f'{count:,} refs, first mirror':<28}{first:>9.1f}", flush=True)
+    first = timed(lambda: world.daemon.sync(number))
+    row(f"{count:,} refs, first mirror", f"{first:.1f}")
     for target in targets.values():
         target.git("pack-refs", "--all")
     ref = "refs/heads/r000001"
+    ends = (str(repos[floor]), str(targets[floor]))
     acts = {
-        "ours": lambda: world.sync(number),
-        "floor": lambda: world.floor(
-            str(repos["floor"]), str(targets["floor"]), f"+{ref}:{ref}", ref
-        ),
+        ours: lambda: world.daemon.sync(number),
+        floor: lambda: world.floor(*ends, ref),
     }
 
     def change(peer):
         repos[peer].commit(ref)
 
     line(f"{count:,} refs, one changed", interleaved(rounds, change, acts))
-    line(f"{count:,} refs, no change", interleaved(rounds, lambda _: None, acts))
+    line(f"{count:,} refs, no change", interleaved(rounds, nothing, acts))
 
 
 def fill(repo, first, count):
@@ -247,34 +331,50 @@ def fill(repo, first, count):
     (repo.path / "packed-refs").write_text(head + "".join(lines))
 
 
-def concurrent(world, workers, tasks, delay):
+def concurrent(world, options):
     """So many tasks at once, by so many workers: syncs a second."""
-    numbers = []
+    for delay in {0: 0, options.delays[-1]: 0}:
+        at_once(world, options.workers, options.tasks, delay)
+
+
+def at_once(world, workers, tasks, delay):
+    numbers, sources = [], []
     for n in range(tasks):
-        source, target = world.repo(f"c{n}-s.git"), world.repo(f"c{n}-t.git")
+        source, target = (world.repo(f"c{delay}-{n}-{end}.git") for end in "st")
         source.commit()
         urls = [world.url(r, "http", delay) for r in (source, target)]
-        numbers.append(world.task(f"c{delay}-{n}", *urls, "--branch", "main"))
+        numbers.append(world.daemon.task(f"c{delay}-{n}", *urls, source_branch="main"))
+        sources.append(source)
+    all_synced(world.daemon, numbers)
     rates = {}
     for count in workers:
-        world.stop()
-        world.start(count)
-        all_at_once(world, numbers)
-        for n in range(tasks):
-            world.repo(f"c{n}-s.git").commit()
-        rates[count] = tasks / (timed(lambda: all_at_once(world, numbers)) / 1000)
-    for count, rate in rates.items():
-        ratio = rate / rates[workers[0]]
+        world.daemon.stop()
+        world.daemon.start(count)
+        for source in sources:
+            source.commit()
+        seconds = timed(lambda: all_synced(world.daemon, numbers)) / 1000
+        rates[count] = tasks / seconds
         title = f"{tasks} tasks, {count} workers" + (f" + {delay} ms" if delay else "")
-        print(f"{title:<28}{rate:>7.1f}/s{ratio:>17.2f} of {workers[0]} worker's")
-    sys.stdout.flush()
+        peer = f"{workers[0]} worker" + "s" * (workers[0] > 1)
+        first = rates[workers[0]]
+        ratio = f"{rates[count] / first:.2f}"
+        row(title, f"{rates[count]:.1f}/s", peer, f"{first:.1f}/s", ratio)
 
 
-def all_at_once(world, numbers):
+def all_synced(daemon, numbers):
     for number in numbers:
-        assert world.trigger(number)[0] == 200
+        daemon.trigger(number)
     for number in numbers:
-        world.sync(number)
+        daemon.sync(number)
+
+
+PARTS = {
+    "transports": transports,
+    "credentials": credentials,
+    "reuse": reuse,
+    "mirrors": mirrors,
+    "concurrent": concurrent,
+}
 
 
 def whole(text):
@@ -283,31 +383,22 @@ def whole(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--delays", type=whole, default=[0, 20, 100])
     parser.add_argument("--refs", type=whole, default=[1000, 20000])
     parser.add_argument("--workers", type=whole, default=[1, 2, 8, 16])
-    parser.add_argument("--tasks", type=int, default=100)
+    parser.add_argument("--tasks", type=int, default=40)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the hosts, too
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         world = World(Path(folder), options.delays)
         try:
-            run(world, options)
+            row("", "ours ms", "beside", "ms", "ratio")
+            for part in options.only:
+                PARTS[part](world, options)
         finally:
             world.close()
-
-
-def run(world, options):
-    print(f"{'':<28}{'ours ms':>9}{'floor':>10}{'ratio':>8}{'naive':>10}{'ratio':>8}")
-    one_branch(world, "file", 0, options.rounds)
-    for kind in ("http", "ssh"):
-        for delay in options.delays if kind in world.hosts else ():
-            one_branch(world, kind, delay, options.rounds)
-    for count in options.refs:
-        many_refs(world, count, options.rounds)
-    if options.tasks:
-        concurrent(world, options.workers, options.tasks, 0)
 
 
 if __name__ == "__main__":
