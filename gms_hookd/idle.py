@@ -53,8 +53,10 @@ def _as_before(
     if there is None or _head_follows(selection, source, target, wanted):
         return None
     views = Views(wanted, there, order.known, order.task.prune, selection)
-    moves = [] if views.changing else plan.decide(views, {})
-    if not moves or any(m.result is not RefResult.UNCHANGED for m in moves):
+    if views.changing:
+        return None
+    moves = plan.decide(views, {})
+    if any(m.result is not RefResult.UNCHANGED for m in moves):
         return None
     gone = order.known.keys() - there.keys() if order.task.prune else ()
     return summarised(order, moves, "", gone=gone)

@@ -24,6 +24,15 @@ def test_no_change_between_two_paths_costs_no_git(
     assert bench.commands() == []
 
 
+def test_no_change_of_very_many_refs_costs_no_git(source, target, bench):
+    tip = source.tip()
+    source.put({f"refs/heads/r{n}": tip for n in range(300)})
+    it = task(source, target, *MIRROR)
+    bench.sync(it)
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    assert bench.commands() == []
+
+
 def test_a_commit_that_was_packed_at_once_is_found(source, target, bench):
     it = task(source, target, *MIRROR)
     bench.sync(it)
