@@ -35,7 +35,7 @@ SSH_OPTIONS = (
 
 
 class Credential(Protocol):
-    """User and secret for every repository below a URL."""
+    """Who we are, and whom we trust, at every repository below a URL."""
 
     @property
     def url(self) -> str:
@@ -53,6 +53,22 @@ class Credential(Protocol):
     def token_file(self) -> Path | None:
         """Where the token is."""
 
+    @property
+    def ssh_key_file(self) -> Path | None:
+        """Where the ssh key is."""
+
+    @property
+    def ssh_known_hosts(self) -> Path | None:
+        """Where the pinned host keys are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who we are at a host by ssh, and how we know it."""
+
+    key: Path
+    known_hosts: Path
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -63,15 +79,18 @@ class Keys:
     ssh_key_file: Path | None = None
     ssh_known_hosts: Path | None = None
 
-    @property
-    def identity(self) -> Path:
-        """The ssh key: the configured one, or the one in our home."""
-        return self.ssh_key_file or self.home / ".ssh" / "id_ed25519"
+    def identity(self, url: GitUrl) -> Identity:
+        """Find key and pinned host keys for a URL, each by the longest prefix."""
+        key, known_hosts = self.ssh_key_file, self.ssh_known_hosts
+        for credential in self.fitting(url):
+            key = credential.ssh_key_file or key
+            known_hosts = credential.ssh_known_hosts or known_hosts
+        home = self.home / ".ssh"
+        return Identity(key or home / "id_ed25519", known_hosts or home / "known_hosts")
 
-    @property
-    def known_hosts(self) -> Path:
-        """The pinned host keys: the configured file, or the one in our home."""
-        return self.ssh_known_hosts or self.home / ".ssh" / "known_hosts"
+    def fitting(self, url: GitUrl) -> list[Credential]:
+        """List the credentials whose prefix covers a URL, the longest prefix last."""
+        return sorted((c for c in self.credentials if _covers(c.url, url)), key=_reach)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +100,7 @@ class Access:
     settings: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     extra: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    remedy: str = ""
+    remedies: Mapping[Kind, str] = field(default_factory=dict)
     other: "Access | None" = field(default=None, repr=False)
 
 
@@ -94,12 +113,12 @@ def access(url: GitUrl, keys: Keys, control: Path | None = None) -> Access:
     return Access()
 
 
-def ssh_command(keys: Keys, control: Path | None = None) -> tuple[str, ...]:
+def ssh_command(identity: Identity, control: Path | None = None) -> tuple[str, ...]:
     """Write the ssh that trusts pinned hosts only and reads no configuration."""
     options = (
         *SSH_OPTIONS,
-        f"IdentityFile={_path(keys.identity)}",
-        f"UserKnownHostsFile={_path(keys.known_hosts)}",
+        f"IdentityFile={_path(identity.key)}",
+        f"UserKnownHostsFile={_path(identity.known_hosts)}",
         f"ControlPath={_path(control) if control else 'none'}",
     )
     return ("ssh", "-F", "/dev/null", *(w for o in options for w in ("-o", o)))
@@ -110,18 +129,28 @@ def _path(path: Path) -> str:
 
 
 def _by_ssh(url: GitUrl, keys: Keys, control: Path | None) -> Access:
+    identity = keys.identity(url)
     extra = {
-        "GIT_SSH_COMMAND": shlex.join(ssh_command(keys, control)),
+        "GIT_SSH_COMMAND": shlex.join(ssh_command(identity, control)),
         "GIT_SSH_VARIANT": "ssh",
     }
-    return Access(extra=extra, remedy=pinning(url, keys.known_hosts))
+    return Access(extra=extra, remedies=ssh_remedies(url, identity))
 
 
-def with_remedy(error: GitError, remedy: str) -> GitError:
-    """Tell how to pin a host whose key is unknown or has changed."""
-    if error.kind is not Kind.TRUST or not remedy:
+def ssh_remedies(url: GitUrl, identity: Identity) -> dict[Kind, str]:
+    """Tell what to look at where ssh is refused, and how to pin an unknown host."""
+    pin = pinning(url, identity.known_hosts)
+    return {
+        Kind.AUTH: f"the key was {identity.key}",
+        Kind.TRUST: f"if that key is the right one, pin it: {pin}",
+    }
+
+
+def with_remedy(error: GitError, remedies: Mapping[Kind, str]) -> GitError:
+    """Add to an error what helps against its kind."""
+    if error.kind not in remedies:
         return error
-    message = f"{error}; if that key is the right one, pin it: {remedy}"
+    message = f"{error}; {remedies[error.kind]}"
     return GitError(error.kind, message, error.stderr)
 
 
@@ -148,10 +177,10 @@ def _pinned(name: str, known_hosts: Path) -> bool:
 
 
 def _by_http(url: GitUrl, keys: Keys) -> Access:
-    fitting = [c for c in keys.credentials if _covers(c.url, url)]
+    fitting = keys.fitting(url)
     if not fitting:
         return Access()
-    best = max(fitting, key=lambda c: len(c.url.rstrip("/")))
+    best = fitting[-1]
     secret = _secret(best)
     basic = _header(best.url, secret, best.username or "x-access-token")
     if best.username or not best.token_file:
@@ -173,7 +202,16 @@ def _covers(prefix: str, url: GitUrl) -> bool:
         return False
     same = (own.scheme, own.host) == (url.scheme, url.host)
     ports = {u.port or PORTS[u.scheme] for u in (own, url)} if same else set()
-    return len(ports) == 1 and f"{url.path}/".startswith(own.path.removesuffix("x"))
+    path = f"/{url.path.removeprefix('/')}/"  # host:path has no slash before the path
+    below = path.startswith(own.path.removesuffix("x"))
+    return len(ports) == 1 and own.user in (None, url.user) and below
+
+
+def _reach(credential: Credential) -> tuple[int, bool]:
+    """Order prefixes by their length; of two alike the one that names a user wins."""
+    _, _, place = credential.url.partition("://")
+    authority, _, path = place.rstrip("/").partition("/")
+    return len(path), "@" in authority
 
 
 def _secret(credential: Credential) -> str:

@@ -294,13 +294,14 @@ def _url(place: Place, subject: str, text: str, keys: Keys) -> Iterator[Finding]
 def _ssh(place: Place, subject: str, url: GitUrl, keys: Keys) -> Iterator[Finding]:
     if shutil.which("ssh", path=_path(place)) is None:
         yield Finding(ERROR, subject, "there is no ssh", "install openssh-client")
-    if not keys.identity.exists():
-        make = f"ssh-keygen -t ed25519 -N '' -f {shlex.quote(str(keys.identity))}"
+    identity = keys.identity(url)
+    if not identity.key.exists():
+        make = f"ssh-keygen -t ed25519 -N '' -f {shlex.quote(str(identity.key))}"
         remedy = f"set sync.ssh_key_file, or: {make}"
-        yield Finding(ERROR, subject, f"no key at {keys.identity}", remedy)
-    if not keys.known_hosts.exists():
-        remedy = f"compare the host's key, then: {pinning(url, keys.known_hosts)}"
-        yield Finding(ERROR, subject, f"no host key at {keys.known_hosts}", remedy)
+        yield Finding(ERROR, subject, f"no key at {identity.key}", remedy)
+    if not identity.known_hosts.exists():
+        remedy = f"compare the host's key, then: {pinning(url, identity.known_hosts)}"
+        yield Finding(ERROR, subject, f"no host key at {identity.known_hosts}", remedy)
 
 
 LOOKS: tuple[Callable[[Place], Iterator[Finding]], ...] = (

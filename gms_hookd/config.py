@@ -33,6 +33,8 @@ MADE = "webhook-secret"
 
 _HOOK_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
 _OPTIONS = ("header", "algorithm", "prefix", "encoding", "username")
+_BY_HTTP = ("username", "password_file", "token_file")
+_BY_SSH = ("ssh_key_file", "ssh_known_hosts")
 _INLINE = frozenset({"secret", "secrets", "token"})
 # A secret of every form, for what is checked before there is one.
 _ANY_SECRET = ("0" * 64,)
@@ -97,12 +99,20 @@ class SyncConfig:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Who we are at URLs with this prefix; its one file is to be read at each run."""
+    """Who we are at URLs with this prefix; its files are to be read at each run."""
 
     url: str
     username: str | None
     password_file: Path | None
     token_file: Path | None
+    ssh_key_file: Path | None = None
+    ssh_known_hosts: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """All files that it may name."""
+        secrets = self.password_file, self.token_file
+        return *secrets, self.ssh_key_file, self.ssh_known_hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +382,8 @@ def _token(found: Settings) -> str | None:
 
 
 def _sync(found: Settings) -> SyncConfig:
+    if key := found.one_of(("sync", "ssh_key_file")):
+        _check_closed(*key)
     return SyncConfig(
         workers=found.get(("sync", "workers"), readers.whole(1, 1000), 8),
         timeout=found.get(("sync", "timeout"), readers.duration, 600.0),
@@ -388,19 +400,43 @@ def _sync(found: Settings) -> SyncConfig:
 def _credential(found: Settings, url: str, sync: SyncConfig) -> Credential:
     table = ("credentials", url)
     _check_credential_url(found, url, sync)
+    by_ssh = url.startswith("ssh:")
+    _refuse(found, table, _BY_HTTP if by_ssh else _BY_SSH, by_ssh)
     credential = Credential(
         url=url,
         username=found.get((*table, "username"), readers.line, None),
         password_file=found.path((*table, "password_file"), readers.line),
         token_file=found.path((*table, "token_file"), readers.line),
+        ssh_key_file=found.path((*table, "ssh_key_file"), readers.line),
+        ssh_known_hosts=found.path((*table, "ssh_known_hosts"), readers.line),
     )
+    (_check_identity if by_ssh else _check_login)(found, table, credential)
+    return credential
+
+
+def _refuse(found: Settings, table: Name, keys: Iterable[str], by_ssh: bool) -> None:
+    """Refuse the keys that are for the other kind of URL."""
+    own, other = (_BY_SSH, "https") if by_ssh else (_BY_HTTP, "ssh")
+    for key in keys:
+        if found.one_of((*table, key)):
+            problem = f"is for {other}:// only: set {' or '.join(own)} here"
+            raise found.error((*table, key), problem)
+
+
+def _check_login(found: Settings, table: Name, credential: Credential) -> None:
     chosen = found.one_of((*table, "password_file"), (*table, "token_file"))
     if chosen is None:
         raise found.error(table, "names no secret: set password_file or token_file")
     if credential.password_file and not credential.username:
         raise found.error((*table, "username"), "is missing: a password needs one")
     _check_closed(*chosen)
-    return credential
+
+
+def _check_identity(found: Settings, table: Name, credential: Credential) -> None:
+    if not (credential.ssh_key_file or credential.ssh_known_hosts):
+        raise found.error(table, "says nothing: set ssh_key_file or ssh_known_hosts")
+    if key := found.one_of((*table, "ssh_key_file")):
+        _check_closed(*key)
 
 
 def _check_credential_url(found: Settings, url: str, sync: SyncConfig) -> None:
@@ -454,10 +490,10 @@ def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
     for name in _published(config):
         yield f"{name}: {PUBLISHED} is published with GMS: set one of your own"
     for credential in config.credentials:
-        path = credential.password_file or credential.token_file
-        if path and not os.path.exists(path):
-            name = settings.dotted(("credentials", credential.url))
-            yield f"{name}: {path} does not exist yet"
+        for path in filter(None, credential.files):
+            if not os.path.exists(path):
+                name = settings.dotted(("credentials", credential.url))
+                yield f"{name}: {path} does not exist yet"
 
 
 def _published(config: Config) -> Iterator[str]:

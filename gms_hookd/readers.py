@@ -25,7 +25,8 @@ _TCP = re.compile(
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _URL = re.compile(
-    r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+    r"(?:https?://|ssh://(?:[A-Za-z0-9_][A-Za-z0-9._+-]*@)?)"
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
     r"(?::[0-9]{1,5})?(?:/[^\s?#@]*)?"
 )
 
@@ -203,6 +204,7 @@ def url_prefix(url: str) -> str:
     """Take the beginning of the URLs that a credential is for."""
     if not _URL.fullmatch(url):
         raise ValueError(
-            'must begin like "https://host/path", without user, query or fragment'
+            'must begin like "https://host/path" or "ssh://user@host/path",'
+            " without password, query or fragment"
         )
     return url

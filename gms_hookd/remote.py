@@ -165,7 +165,7 @@ class Remote:
         error = done.failure(what)
         if _BUSY.search(done.err):
             error.retry_after = self._asked_to_wait()
-        return with_remedy(error, self.door.access().remedy)
+        return with_remedy(error, self.door.access().remedies)
 
     def _asked_to_wait(self) -> float | None:
         """Ask again, for the Retry-After header, which git keeps to itself."""

@@ -35,7 +35,9 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "workers", "timeout", "attempts", "allow_protocols", "ssh_key_file",
         "ssh_known_hosts", "reconcile",
     ),
-    "credentials": ("username", "password_file", "token_file"),
+    "credentials": (
+        "username", "password_file", "token_file", "ssh_key_file", "ssh_known_hosts",
+    ),
     "retention": ("runs", "deliveries", "backups", "bodies"),
 }  # fmt: skip
 NAMED = ("hooks", "credentials")

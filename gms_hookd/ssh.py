@@ -1,7 +1,7 @@
 """Keeps ssh connections open between git commands, and ends them.
 
 A master is an ssh of our own with a socket in a private folder; gits that talk to the
-same host as the same user with the same key go through it. It ends by itself after a
+same host as the same user with the same files go through it. It ends by itself after a
 minute without use, and with us at the latest.
 """
 
@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gms_hookd.access import Keys, pinning, ssh_command, with_remedy
+from gms_hookd.access import Identity, Keys, ssh_command, ssh_remedies, with_remedy
 from gms_hookd.git import Limits, execute
 from gms_hookd.giterror import Kind
 from gms_hookd.giturl import GitUrl
@@ -40,9 +40,10 @@ class Masters:
     @contextlib.contextmanager
     def session(self, url: GitUrl, keys: Keys, limits: Limits) -> Iterator[Path | None]:
         """Give the socket of a connection to the URL's host, or None."""
-        path = self._take(url, keys)
+        identity = keys.identity(url)
+        path = self._take(url, identity)
         try:
-            yield path if self._open(path, url, keys, limits) else None
+            yield path if self._open(path, url, identity, limits) else None
         finally:
             with self._lock:
                 self._users[path] -= 1
@@ -60,8 +61,10 @@ class Masters:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _take(self, url: GitUrl, keys: Keys) -> Path:
-        names = (url.user, url.host, url.port, keys.identity, keys.known_hosts)
+    def _take(self, url: GitUrl, identity: Identity) -> Path:
+        # By what the files are now: one that was exchanged is used from then on.
+        files = [(p, _stamp(p)) for p in (identity.key, identity.known_hosts)]
+        names = (url.user, url.host, url.port, files)
         name = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
         with self._lock:
             if self._folder is None:
@@ -74,22 +77,34 @@ class Masters:
             self._starting.setdefault(path, threading.Lock())
         return path
 
-    def _open(self, path: Path, url: GitUrl, keys: Keys, limits: Limits) -> bool:
+    def _open(
+        self, path: Path, url: GitUrl, identity: Identity, limits: Limits
+    ) -> bool:
         with self._starting[path]:
-            return _alive(path) or self._start(path, url, keys, limits)
+            return _alive(path) or self._start(path, url, identity, limits)
 
-    def _start(self, path: Path, url: GitUrl, keys: Keys, limits: Limits) -> bool:
+    def _start(
+        self, path: Path, url: GitUrl, identity: Identity, limits: Limits
+    ) -> bool:
         path.unlink(missing_ok=True)
         port = ("-p", str(url.port)) if url.port else ()
         user = ("-l", url.user) if url.user else ()
         persist = ("-o", f"ControlPersist={IDLE}")
-        argv = (*ssh_command(keys, path), "-fNM", *persist, *port, *user)
+        argv = (*ssh_command(identity, path), "-fNM", *persist, *port, *user)
         host = url.host.strip("[]")
         done = execute((*argv, "--", host), self._environ, limits, quiet=True)
         if done.ended or (done.failed and done.kind in (Kind.AUTH, Kind.TRUST)):
-            remedy = pinning(url, keys.known_hosts)
-            raise with_remedy(done.failure(f"(ssh to {host})"), remedy)
+            error = done.failure(f"(ssh to {host})")
+            raise with_remedy(error, ssh_remedies(url, identity))
         return not done.failed and _alive(path)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _alive(path: Path) -> bool:

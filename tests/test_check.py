@@ -136,6 +136,19 @@ def test_an_ssh_task_needs_key_and_known_hosts(place, tmp_path):
     assert about(configured(with_task, sync=sync), "task 1") == []
 
 
+def test_the_files_of_the_prefix_are_looked_at(place, tmp_path):
+    key = tmp_path / "key"
+    prefix = Credential("ssh://git@h.example", None, None, None, key, tmp_path / "pins")
+    with_task = replace(configured(place, credentials=(prefix,)), tasks=[TASK])
+    found = about(with_task, "task 1 target")
+    assert [each.finding for each in found] == [
+        f"no key at {key}",
+        f"no host key at {prefix.ssh_known_hosts}",
+    ]
+    key.touch()
+    assert len(about(with_task, "task 1 target")) == 1
+
+
 def test_a_source_that_is_not_there_or_not_allowed_is_an_error(place):
     gone = {**TASK, "source": "/no/such/place", "target": "http://h/x"}
     assert levels(replace(place, tasks=[gone]), "task 1 source") == [ERROR]

@@ -161,6 +161,30 @@ def test_every_key_of_toml_is_read(everything, tmp_path):
     )
 
 
+SSH = """[sync]
+ssh_key_file = "id"
+[credentials."ssh://git@h.example:2222/team/"]
+ssh_key_file = "team"
+ssh_known_hosts = "/pins"
+"""
+
+
+def test_an_ssh_prefix_has_a_key_and_pinned_hosts(conf, tmp_path):
+    secret_file(tmp_path / "team")
+    config = conf(SSH)
+    (credential,) = config.credentials
+    assert credential.ssh_key_file == tmp_path / "team"
+    assert credential.ssh_known_hosts == Path("/pins")
+    assert [w for w in config.warnings if "/pins does not exist yet" in w]
+
+
+@pytest.mark.parametrize("name", ["id", "team"])
+def test_an_ssh_key_that_others_can_read_is_refused(conf, tmp_path, name):
+    secret_file(tmp_path / name).chmod(0o644)
+    with pytest.raises(ConfigError, match=f"ssh_key_file: .*chmod 600 .*{name}"):
+        conf(SSH)
+
+
 def test_hooks_inherit_secrets_and_whitelist_but_no_rate_limit(everything):
     github, gitlab, generic = everything.hooks
     assert (github.name, github.provider) == ("github", "github")
@@ -387,7 +411,19 @@ WRONG = [
     ("[hooks.generic]\nencoding = 'b64'", "hooks.generic.encoding: must be one of"),
     ("[hooks.svix]\nsecret = '!'", "hooks.svix.secret: the secret is not"),
     # credentials
-    ("[credentials.'ssh://x']\ntoken_file = '/x'", 'credentials."ssh://x": must begin'),
+    ("[credentials.'ssh://x']\ntoken_file = '/x'",
+     'credentials."ssh://x".token_file: is for https:// only: set ssh_key_file or'),
+    ("[credentials.'ssh://x']\nusername = 'x'\nssh_key_file = '/x'",
+     'credentials."ssh://x".username: is for https:// only'),
+    ("[credentials.'https://x']\ntoken_file = '/x'\nssh_known_hosts = '/x'",
+     'credentials."https://x".ssh_known_hosts: is for ssh:// only: set username or'),
+    ("[credentials.'ssh://x']", 'credentials."ssh://x": says nothing: set ssh_key_'),
+    ("[credentials.'ssh://a:b@x']\nssh_key_file = '/x'", "must begin like"),
+    ("[credentials.'git@x:y']\nssh_key_file = '/x'", "must begin like"),
+    ("[credentials.'ssh://x']\nssh_key_file = '/'", "is not a regular file"),
+    ("[sync]\nssh_key_file = '/'", "sync.ssh_key_file: /: is not a regular file"),
+    ("sync.allow_protocols = ['https']\n[credentials.'ssh://x']\nssh_key_file = '/x'",
+     'credentials."ssh://x": ssh is not in sync.allow_protocols'),
     ("[credentials.'https://']\ntoken_file = '/x'", 'credentials."https://": must'),
     ("[credentials.'https://h/?a']\ntoken_file = '/x'", "must begin like"),
     ("[credentials.'http://h']\ntoken_file = '/x'",

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ class Credential:
     username: str | None = None
     password_file: Path | None = None
     token_file: Path | None = None
+    ssh_key_file: Path | None = None
+    ssh_known_hosts: Path | None = None
 
 
 @pytest.fixture
@@ -275,6 +278,81 @@ def test_a_wrong_ssh_key_is_an_authentication_failure(
     assert outcome.status is RunStatus.FAILED
     assert not outcome.transient
     assert "Permission denied" in outcome.error_message
+    assert outcome.error_message.endswith(f"the key was {tmp_path / 'stranger'}")
+
+
+# What a host does with a deploy key: it opens one repository.
+ONE_REPOSITORY = (
+    'restrict,command="case $SSH_ORIGINAL_COMMAND in *{repo}*)'
+    ' exec sh -c \\"$SSH_ORIGINAL_COMMAND\\";;'
+    ' *) echo ERROR: this key is not for that >&2; exit 1;; esac" {public}'
+)
+
+
+@pytest.fixture
+def deploy_key(sshd, tmp_path):
+    """Make a key that the host lets in to one repository only."""
+    authorized = sshd.root / "authorized"
+    before = authorized.read_text()
+
+    def make(repo):
+        key = tmp_path / f"key-of-{repo.path.stem}"
+        keygen(key)
+        public = key.with_suffix(".pub").read_text()
+        with authorized.open("a") as file:
+            file.write(ONE_REPOSITORY.format(repo=repo.path, public=public))
+        return key
+
+    yield make
+    authorized.write_text(before)
+
+
+def test_each_repository_of_a_host_has_the_key_of_its_prefix(
+    sshd, source, target, by_ssh, deploy_key
+):
+    ours, theirs = (
+        Credential(sshd.url(repo), ssh_key_file=deploy_key(repo))
+        for repo in (source, target)
+    )
+    it = task(sshd.url(source), sshd.url(target))
+    bench = by_ssh(credentials=[ours, theirs], ssh_key_file=None)
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    source.commit()
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    assert target.refs() == source.refs()
+    ours.ssh_key_file, theirs.ssh_key_file = theirs.ssh_key_file, ours.ssh_key_file
+    outcome = by_ssh(credentials=[ours, theirs], ssh_key_file=None).sync(it)
+    assert outcome.status is RunStatus.FAILED
+    assert "this key is not for that" in outcome.error_message
+
+
+def test_an_exchanged_ssh_key_is_used_from_the_next_run_on(
+    sshd, source, target, by_ssh, tmp_path
+):
+    key = tmp_path / "key"
+    shutil.copy(sshd.key, key)
+    bench = by_ssh(credentials=[Credential(sshd.url("/"), ssh_key_file=key)])
+    it = task(sshd.url(source), target)
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    keygen(tmp_path / "stranger")
+    (tmp_path / "stranger").replace(key)
+    outcome = bench.sync(it, verify=True)
+    assert outcome.error_message.endswith(f"the key was {key}")
+    shutil.copy(sshd.key, key)
+    assert bench.sync(it, verify=True).status is RunStatus.SUCCESS
+
+
+def test_a_host_that_is_pinned_for_a_prefix_is_trusted_there_only(
+    sshd, source, target, by_ssh, tmp_path
+):
+    pinned = Credential(sshd.url(source), ssh_known_hosts=sshd.known_hosts)
+    nobody = tmp_path / "nobody"
+    bench = by_ssh(credentials=[pinned], ssh_known_hosts=nobody)
+    outcome = bench.sync(task(sshd.url(source), target))
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+    outcome = bench.sync(task(sshd.url(target), source))
+    assert outcome.status is RunStatus.FAILED
+    assert outcome.error_message.endswith(f"127.0.0.1 >> {nobody}")
 
 
 def test_a_busy_host_says_when_to_come_back(http_host, source, target, opened):
