@@ -37,7 +37,7 @@ def test_objects_that_nothing_needs_go_once_a_week(bench, source, target):
     bench.sync(it)
     old = source.tip("a")
     source.set(a=None)
-    bench.sync(it)
+    bench.sync(it, verify=True)
     week_ago = time.time() - 8 * 86400
     os.utime(cache_of(bench, source) / "tidied", (week_ago, week_ago))
     bench.engine.tidy([it.source])
