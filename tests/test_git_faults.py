@@ -346,40 +346,6 @@ def test_a_full_disk_in_a_fetch_is_transient_and_swept(small_disk, source, targe
     assert bench.sync(it).status is RunStatus.SUCCESS
 
 
-CRASHING = """
-import os, sys
-sys.path[:0] = {path!r}
-from gitkit import Bench, task
-bench = Bench({root!r})
-bench.sync(task({source!r}, {target!r}, force=True, prune=True))
-"""
-
-
-def test_after_kill_9_at_random_moments_the_next_run_finishes(tmp_path, source, target):
-    """The daemon's process and all its git are killed; or the daemon's alone."""
-    tests = str(Path(__file__).parent)
-    code = CRASHING.format(
-        path=[tests, str(Path(tests).parent)],
-        root=Path(str(tmp_path)),
-        source=str(source),
-        target=str(target),
-    ).replace("PosixPath(", "__import__('pathlib').PosixPath(")
-    for number in range(12):
-        source.commit(*(f"b{n}" for n in range(number, number + 6)))
-        source.put({f"refs/heads/b{number}": None})
-        child = subprocess.Popen((sys.executable, "-c", code), start_new_session=True)
-        time.sleep(0.12 + 0.03 * number)
-        child.kill()
-        child.wait()
-        bench = Bench(tmp_path)
-        outcome = bench.sync(task(source, target, force=True, prune=True))
-        assert outcome.status is RunStatus.SUCCESS, bench.log.text()
-        assert target.refs() == source.refs()
-    assert leftovers(bench.caches) == [f"{cache_key(str(source))}.lock"]
-    assert leftovers(target.path) == []
-    target.fsck()
-
-
 def test_a_git_that_outlived_its_daemon_is_ended(tmp_path, source, target, fake):
     fake(ONLY_FETCH + f"touch {tmp_path}/began; sleep 1000.375\n")
     tests = str(Path(__file__).parent)

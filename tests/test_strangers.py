@@ -8,7 +8,7 @@ from gitkit import Bench, Repo, task
 
 from gms_hookd.model import RunStatus
 
-ROUNDS = int(os.environ.get("RACE_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "1"))
 
 STRANGER = """
 stranger() {{
