@@ -94,6 +94,9 @@ _SAYINGS = {
         operation (too slow|timed out)
         timeout, server
         early eof
+        expected (flush|response end packet) after
+        error reading section header
+        protocol error: bad
         rpc failed
         unexpected disconnect
         the remote end hung up

@@ -127,7 +127,10 @@ class Remote:
         lines = {line.ref: line for line in porcelain.pushed(done.out)}
         broken = done.ended or (done.failed and b"\nDone\n" not in b"\n" + done.out)
         error = self._error(done, "push") if broken else None
-        return Report(lines, error, hosts_own(done.err) if done.failed else None)
+        ill = hosts_own(done.err) if done.failed else None
+        if error and ill:
+            error.kind = ill
+        return Report(lines, error, ill)
 
     def lfs(self, verb: str, tips: Sequence[str]) -> None:
         """Let git-lfs fetch or push all that these commits need; raises GitError."""

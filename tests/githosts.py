@@ -186,8 +186,8 @@ class SshHost:
         self._process.wait()
 
 
-def keygen(path: Path) -> None:
-    argv = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path))
+def keygen(path: Path, passphrase: str = "") -> None:
+    argv = ("ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(path))
     subprocess.run(argv, check=True)
 
 

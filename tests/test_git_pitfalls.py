@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import threading
+from dataclasses import replace
 
 import pytest
 from gitkit import Bench, Repo, task
@@ -11,6 +12,7 @@ from gitkit import Bench, Repo, task
 from gms_hookd.giturl import cache_key
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.order import Order
+from gms_hookd.refspec import FORGES_OWN
 
 
 def cache_of(bench, repo):
@@ -27,7 +29,8 @@ def hidden(target):
 def test_forges_own_refs_are_not_pushed_even_by_a_glob_over_all(source, target, bench):
     hidden(target)
     tip = source.tip()
-    source.put({"refs/pull/1/head": tip, "refs/notes/commits": tip})
+    own = dict.fromkeys((f"refs/{name}/1/head" for name in FORGES_OWN), tip)
+    source.put(own | {"refs/notes/commits": tip})
     it = task(source, target, "refs/*:refs/*")
     assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
     assert set(target.refs()) == {"refs/heads/main", "refs/notes/commits"}
@@ -41,6 +44,7 @@ def test_one_hidden_ref_does_not_stop_the_others(source, target, bench):
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
     assert "deny updating a hidden ref" in outcome.error_message
     assert target.refs() == {"refs/heads/main": source.tip()}
+    assert bench.known == target.refs(), "what moved is remembered all the same"
     assert bench.sync(it).status is RunStatus.FAILED
 
 
@@ -56,6 +60,47 @@ def test_a_policy_of_the_target_is_not_tried_again(source, target, bench):
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
     assert "pre-receive hook declined" in outcome.error_message
     assert "GH006" in bench.log.text()
+
+
+@pytest.mark.parametrize("why", [
+    "GH013: pushes can not update more than 5 branches or tags",
+    "GH001: Large files detected: a.bin is 101.00 MB",
+    "You have exceeded your quota",
+])  # fmt: skip
+def test_a_limit_of_the_target_is_told_and_not_tried_again(source, target, bench, why):
+    source.commit(*(f"b{n}" for n in range(7)))
+    target.hook(
+        "pre-receive", f'test "$(wc -l)" -le 5 || {{ echo "{why}" >&2; exit 1; }}'
+    )
+    outcome = bench.sync(task(source, target, "refs/heads/b*:refs/heads/b*"))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert why in bench.log.text()
+    assert target.refs() == {}
+
+
+@pytest.mark.parametrize("before", ["fetch", "push"])
+@pytest.mark.parametrize("rewind", [False, True])
+def test_a_source_that_moves_while_it_is_read_is_taken_as_it_was_fetched(
+    source, target, tmp_path, before, rewind
+):
+    it = task(source, target, force=True)
+    Bench(tmp_path).sync(it)
+    first = source.tip()
+    moved = source.commit("later", on=None if rewind else first)
+    source.commit("a")
+    moving = tmp_path / "moving-git"
+    moving.write_text(
+        f'#!/bin/sh\ncase " $* " in *" {before} "*)'
+        f" git --git-dir={source} update-ref refs/heads/main {moved};; esac\n"
+        'exec git "$@"\n'
+    )
+    moving.chmod(0o755)
+    bench = Bench(tmp_path, binary=str(moving))
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    assert target.tip() == (moved if before == "fetch" else first)
+    assert bench.known == target.refs()
+    assert bench.sync(it, verify=True).status is RunStatus.SUCCESS
+    assert target.refs() == source.refs()
 
 
 def test_a_ref_that_is_already_right_is_unchanged_whatever_we_remember(
@@ -123,6 +168,29 @@ def test_two_tasks_in_a_circle_come_to_rest(source, target, tmp_path):
     assert there.sync(forward).commit_range == ""
 
 
+def test_pruning_branches_spares_the_targets_own_tags(source, target, bench):
+    source.put({"refs/heads/old": source.tip(), "refs/tags/v1": source.tip()})
+    it = task(source, target, "refs/heads/*:refs/heads/*", prune=True)
+    target.commit("refs/tags/own")
+    bench.sync(it)
+    source.put({"refs/heads/old": None})
+    bench.sync(it)
+    assert set(target.refs()) == {"refs/heads/main", "refs/tags/own"}
+
+
+def test_a_source_in_which_nothing_was_ever_committed_is_held_back(
+    tmp_path, target, bench
+):
+    target.commit()
+    before = target.refs()
+    empty = Repo(tmp_path / "empty.git")
+    for prune in (False, True):
+        outcome = bench.sync(task(empty, target, prune=prune))
+        assert outcome.status is RunStatus.CONFLICT
+        assert "the source has none of the selected refs" in outcome.error_message
+    assert target.refs() == before
+
+
 # objects, size, speed
 
 
@@ -166,6 +234,47 @@ def test_broken_objects_are_refused(source, target, bench):
     outcome = bench.sync(task(source, target))
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
     assert target.refs() == {}
+
+
+def test_objects_that_the_target_does_not_take_are_not_tried_again(
+    http_host, source, target, opened
+):
+    target.git("config", "receive.fsckObjects", "true")
+    words = (
+        f"tree {source.git('rev-parse', 'main^{tree}').strip()}\n"
+        "author t <t> 1 +051800\ncommitter t <t@e.org> 1 +0000\n\nx\n"
+    )
+    write = ("hash-object", "-t", "commit", "-w", "--literally", "--stdin")
+    odd = source.git(*write, stdin=words.encode()).strip()
+    source.put({"refs/heads/odd": odd})
+    for url in (str(target), http_host.url(target)):
+        bench = opened()
+        outcome = bench.sync(task(source, url))
+        assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+        assert "badTimezone" in outcome.error_message
+        assert target.refs() == {}
+
+
+def test_no_gc_starts_behind_our_back_in_a_cache(source, target, bench):
+    it = task(source, target)
+    bench.sync(it)
+    cache = cache_of(bench, source)
+    cache.git("config", "gc.autoPackLimit", "1")
+    cache.git("config", "gc.autoDetach", "false")
+    for _ in range(3):
+        source.commit()
+        bench.sync(it)
+    assert len(list((cache.path / "objects/pack").glob("*.pack"))) == 4
+
+
+def test_a_gc_that_a_local_target_wants_ends_within_the_run(source, target, bench):
+    target.git("config", "gc.autoPackLimit", "1")
+    target.git("config", "receive.unpackLimit", "1")
+    for _ in range(3):
+        source.commit()
+        bench.sync(task(source, target))
+    assert len(list((target.path / "objects/pack").glob("*.pack"))) == 1
+    assert not list(target.path.glob("gc.*"))
 
 
 # credentials, URLs, trust
@@ -308,6 +417,40 @@ def test_a_host_that_hangs_up_half_way_is_transient(http_host, source, target, o
     outcome = opened().sync(task(http_host.url(source), target))
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
     assert target.refs() == {}
+
+
+def test_a_host_that_stalls_in_the_midst_of_a_pack_is_given_up_in_time(
+    http_host, source, target, opened, tmp_path
+):
+    over = threading.Event()
+
+    def stall(request):
+        if request.command != "POST" or "Git-Protocol" in request.headers:
+            return False
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\nContent-Type: "
+        request.wfile.write(head + b"application/x-git-upload-pack-result\r\n\r\n")
+        request.wfile.write(b"0008NAK\n0011\1PACK\0\0\0\2\0\0\0\x09")
+        request.wfile.flush()
+        request.close_connection = True
+        return over.wait(20) or True
+
+    it = task(http_host.url(source), target, timeout=1.0)
+    http_host.faults.append(stall)
+    bench = opened()
+    outcome = bench.sync(it)
+    over.set()
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True), outcome
+    assert target.refs() == {}
+    assert not list(bench.caches.glob("*/objects/pack/*"))
+    http_host.faults.clear()
+    assert bench.sync(replace(it, timeout=None)).status is RunStatus.SUCCESS
+
+
+def test_an_ssh_host_that_says_nothing_is_given_up_in_time(target, opened):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ssh://127.0.0.1:{silent.getsockname()[1]}/x"
+        outcome = opened().sync(task(url, target, timeout=0.5))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
 
 
 def test_a_host_that_goes_silent_is_given_up_in_time(http_host, source, target, opened):

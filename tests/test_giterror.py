@@ -16,6 +16,7 @@ SAYINGS = (
     ("ssh: connect to host h port 22: Connection refused", Kind.NETWORK),
     ("Connection reset by peer", Kind.NETWORK),
     ("fatal: early EOF", Kind.NETWORK),
+    ("fatal: expected flush after ref listing", Kind.NETWORK),
     ("error: RPC failed; curl 92 HTTP/2 stream 0", Kind.NETWORK),
     ("The requested URL returned error: 502", Kind.NETWORK),
     ("The requested URL returned error: 429", Kind.NETWORK),

@@ -355,6 +355,15 @@ def test_a_host_that_is_pinned_for_a_prefix_is_trusted_there_only(
     assert outcome.error_message.endswith(f"127.0.0.1 >> {nobody}")
 
 
+def test_a_passphrase_is_not_asked_for(sshd, source, target, by_ssh, tmp_path):
+    keygen(tmp_path / "locked", passphrase="canary")
+    outcome = by_ssh(ssh_key_file=tmp_path / "locked").sync(
+        task(sshd.url(source), target)
+    )
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert "Permission denied" in outcome.error_message
+
+
 def test_a_busy_host_says_when_to_come_back(http_host, source, target, opened):
     http_host.faults.append(lambda r: r.answer(429, {"Retry-After": "77"}) or True)
     outcome = opened().sync(task(http_host.url(source), target))

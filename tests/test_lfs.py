@@ -68,3 +68,15 @@ def test_pointers_are_counted_where_git_lfs_is_missing(
 def test_a_repository_without_large_files_hears_nothing_of_them(source, target, bench):
     bench.sync(task(source, target))
     assert "lfs" not in bench.log.text().lower()
+
+
+@pytest.mark.skipif(not shutil.which("git-lfs"), reason="needs git-lfs")
+def test_a_repository_cannot_say_where_its_large_files_go(
+    large, target, bench, http_host
+):
+    elsewhere = f"[lfs]\n\turl = {http_host.base}/\n\tpushurl = {http_host.base}/\n"
+    attributes = "*.bin filter=lfs diff=lfs merge=lfs -text\n"
+    large.commit(files={".lfsconfig": elsewhere, ".gitattributes": attributes})
+    assert bench.sync(task(large, target)).status is RunStatus.SUCCESS, bench.log.text()
+    assert http_host.requests == []
+    assert lfs_object(target).read_bytes() == CONTENT
