@@ -1,7 +1,9 @@
 """Fixtures: a clock of our own, a real store, real repositories."""
 
 import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 
 import pytest
 from githosts import SSHD, HttpHost, SshHost
@@ -138,3 +140,43 @@ def opened(tmp_path):
     yield make
     for bench in made:
         bench.engine.close()
+
+
+class SmallDisk:
+    """A file system of its own, of 1 MiB."""
+
+    def __init__(self, place):
+        place.mkdir(exist_ok=True)
+        self.place = place
+        mount = ("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place))
+        if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+            pytest.skip("needs root to mount a small tmpfs")
+
+    def fill(self):
+        """Leave no room for a single byte."""
+        block = bytes(4096)
+        with suppress(OSError), (self.place / "filler").open("wb", 0) as file:
+            while file.write(block):
+                pass
+
+    def free(self):
+        """Make room."""
+        (self.place / "filler").unlink(missing_ok=True)
+        grow = ("mount", "-o", "remount,size=40m", str(self.place))
+        subprocess.run(grow, check=True)
+
+    def close(self):
+        subprocess.run(("umount", "-l", str(self.place)), check=True)
+
+
+@pytest.fixture
+def small_disk():
+    """Make small file systems; a test that may not is skipped."""
+    with ExitStack() as made:
+
+        def make(place):
+            disk = SmallDisk(place)
+            made.callback(disk.close)
+            return disk
+
+        yield make

@@ -325,29 +325,6 @@ def test_a_corrupt_source_does_not_cost_the_cache(bench, source, target):
     assert cache_of(bench, source).stat().st_ino == before
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place))
-    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
-        pytest.skip("needs root to mount a small tmpfs")
-    yield place
-    subprocess.run(("umount", "-l", str(place)), check=True)
-
-
-def test_a_full_disk_in_a_fetch_is_transient_and_swept(small_disk, source, target):
-    source.commit(files={"big": os.urandom(1_500_000).hex()})
-    bench = Bench(small_disk)
-    it = task(source, target)
-    outcome = bench.sync(it)
-    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
-    assert "No space left" in outcome.error_message
-    assert leftovers(cache_of(bench, source)) == []
-    subprocess.run(("mount", "-o", "remount,size=40m", str(small_disk)), check=True)
-    assert bench.sync(it).status is RunStatus.SUCCESS
-
-
 def test_a_git_that_outlived_its_daemon_is_ended(tmp_path, source, target, fake):
     fake(ONLY_FETCH + f"touch {tmp_path}/began; sleep 1000.375\n")
     tests = str(Path(__file__).parent)

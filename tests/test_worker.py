@@ -158,6 +158,23 @@ def test_a_transient_failure_is_tried_again_with_growing_delays(
     assert run.details.count("resolve host") >= 3
 
 
+def test_a_full_disk_is_waited_out(
+    desk, make_worker, run_id, clock, tmp_path, source, target, small_disk
+):
+    worker = make_worker()
+    disk = small_disk(tmp_path / "caches")
+    disk.fill()
+    worker.run_one()
+    run = get(desk, run_id)
+    assert (run.status, run.attempt) == (RunStatus.QUEUED, 1)
+    assert "No space left" in run.error_message
+    assert worker.run_one() is None, "it is not due yet"
+    disk.free()
+    clock.forward(60)
+    worker.run_one()
+    assert get(desk, run_id).status is RunStatus.SUCCESS
+
+
 def test_a_lasting_failure_is_not_tried_again(desk, make_worker, run_id, source):
     git("branch", "-m", "main", "other", cwd=source)
     make_worker().run_one()

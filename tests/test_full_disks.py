@@ -1,0 +1,97 @@
+"""A disk that is full, here or at the target: nothing half done, and tried again."""
+
+import os
+
+import pytest
+from gitkit import Bench, Repo, task
+
+from gms_hookd.model import RunStatus
+
+
+@pytest.fixture
+def big(source):
+    source.commit(files={"big": os.urandom(1_500_000).hex()})
+    return source
+
+
+def leavings(folder):
+    names = [p.name for p in folder.rglob("*")]
+    return [n for n in names if n.endswith(".lock") or n.startswith("tmp_")]
+
+
+def cache_of(bench):
+    (path,) = (p for p in bench.caches.iterdir() if p.is_dir())
+    return path
+
+
+def waits(outcome):
+    return (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+
+
+def test_a_disk_that_a_fetch_fills_is_transient_and_swept(
+    small_disk, big, target, tmp_path
+):
+    disk = small_disk(tmp_path / "small")
+    bench = Bench(disk.place)
+    it = task(big, target)
+    outcome = bench.sync(it)
+    assert waits(outcome)
+    assert "No space left" in outcome.error_message
+    assert leavings(cache_of(bench)) == []
+    assert target.refs() == {}
+    disk.free()
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    target.fsck()
+
+
+def test_a_disk_without_room_for_a_byte_is_transient(
+    small_disk, source, target, tmp_path
+):
+    disk = small_disk(tmp_path / "small")
+    bench = Bench(disk.place)
+    it = task(source, target, force=True, prune=True)
+    bench.sync(it)
+    before = target.refs()
+    source.commit("main", "new")
+    target.commit("theirs")
+    disk.fill()
+    outcome = bench.sync(it)
+    assert waits(outcome), outcome
+    assert before.items() <= target.refs().items()
+    assert bench.known == before
+    disk.free()
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    assert target.refs() == source.refs()
+    assert leavings(cache_of(bench)) == []
+
+
+@pytest.fixture(params=["file", "http", "ssh"])
+def reach(request, opened):
+    """Give an engine, and what makes URLs for it."""
+    if request.param == "file":
+        return opened(), str
+    if request.param == "http":
+        return opened(), request.getfixturevalue("http_host").url
+    sshd = request.getfixturevalue("sshd")
+    known = {"ssh_key_file": sshd.key, "ssh_known_hosts": sshd.known_hosts}
+    return opened(**known), sshd.url
+
+
+@pytest.mark.parametrize("brim", [False, True])
+def test_a_target_that_is_full_is_transient_and_takes_all_once_there_is_room(
+    small_disk, big, reach, tmp_path, brim
+):
+    bench, url = reach
+    disk = small_disk(tmp_path / "small")
+    target = Repo(disk.place / "target.git")
+    it = task(big, url(target))
+    if brim:
+        disk.fill()
+    outcome = bench.sync(it)
+    assert waits(outcome), (outcome, bench.log.text())
+    assert target.refs() == bench.known == {}
+    assert leavings(target.path) == []
+    disk.free()
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    assert target.refs() == big.refs()
+    target.fsck()
