@@ -3,7 +3,8 @@
 The same sources and the same Python give the same bytes, whoever builds them, when, and
 where: names are sorted, times, rights and compression are fixed. Beside each source
 goes the byte code that the Python that builds makes of it, so that a start compiles
-nothing; another Python finds that it is not its own and takes the source.
+nothing; another Python finds that it is not its own and takes the source. Byte code is
+not compressed: to inflate it takes longer than to read it.
 
 The archive is written here and not by the `zipapp` module, which takes times and rights
 from the files, in 3.11 also their order, and drops the exit status of an entry point.
@@ -20,6 +21,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 SHEBANG = b"#!/usr/bin/env python3\n"
 MAIN = """\
+import gc
 import os
 import sys
 import zipimport
@@ -38,6 +40,7 @@ class Importer(zipimport.zipimporter):
         return stem + ".py"
 
 
+gc.set_threshold(10_000, 20, 20)  # what is being loaded is no garbage
 sys.path_hooks.insert(0, Importer)
 sys.path_importer_cache.clear()
 
@@ -70,7 +73,7 @@ def _pack(archive: zipfile.ZipFile, package: Path) -> None:
             name = source.relative_to(package.parent).as_posix()
             content = source.read_bytes()
             _add(archive, name, content)
-            _add(archive, name + "c", _compiled(content, name))
+            _add(archive, name + "c", _compiled(content, name), zipfile.ZIP_STORED)
 
 
 def _compiled(source: bytes, name: str) -> bytes:
@@ -85,12 +88,13 @@ def sources(package: Path) -> list[Path]:
     return sorted(package.rglob("*.py"), key=lambda path: path.as_posix())
 
 
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+def _add(
+    archive: zipfile.ZipFile, name: str, content: bytes, how: int = zipfile.ZIP_DEFLATED
+) -> None:
     entry = zipfile.ZipInfo(name, BEGINNING)
     entry.create_system = 3
     entry.external_attr = 0o100644 << 16
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    archive.writestr(entry, content, compresslevel=9)
+    archive.writestr(entry, content, how, compresslevel=9)
 
 
 def main(arguments: Sequence[str]) -> int:
