@@ -5,14 +5,14 @@ gives a future of what stands under `data`. A refusal is an HttpError or a Store
 """
 
 from collections.abc import Callable, Container, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gms_hookd import giturl, refspec, views
 from gms_hookd.desk import Desk
-from gms_hookd.futures import apply, done, then
+from gms_hookd.futures import Future, apply, done, started, then
 from gms_hookd.live import Log
 from gms_hookd.message import HttpError
 from gms_hookd.model import FINAL, Run, RunStatus, Task
@@ -151,7 +151,7 @@ def plan_task(desk: Desk, params: Params) -> Data:
     _only(params, ("task_id", "task_key"))
     by = _which(params, ("task_id", "task_key"))
     found = desk.store.read(_planned, by)
-    return then(found, lambda order: desk.pool.submit(_plan, desk.engine, order))
+    return then(found, lambda o: started(desk.pool, partial(_plan, desk.engine, o)))
 
 
 def _planned(db: Connection, by: Mapping[str, object]) -> Order:
@@ -194,7 +194,7 @@ def run_output(desk: Desk, params: Params) -> Data:
     logged = desk.live.log(run_id)
     if logged is None:
         return _silence(desk, run_id, "", offset)
-    said = desk.pool.submit(_said, logged, offset, min(wait, 2))
+    said = started(desk.pool, partial(_said, logged, offset, min(wait, 2)))
     return then(said, lambda found: _output(desk, run_id, *found))
 
 
@@ -282,7 +282,7 @@ def backup(desk: Desk, params: Params) -> Data:
     """Write a consistent copy of the store to a path of this machine."""
     _only(params, ("path",))
     path = _text(params, "path")
-    copied = desk.pool.submit(upkeep.backup, desk.store.path, Path(path))
+    copied = started(desk.pool, partial(upkeep.backup, desk.store.path, Path(path)))
     return apply(copied, lambda _: {"path": path})
 
 

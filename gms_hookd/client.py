@@ -10,7 +10,6 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from gms_hookd.failure import Failure
+from gms_hookd.futures import Future
 from gms_hookd.message import Request, Response
 
 PREFIX = "/api/v1/sync/"

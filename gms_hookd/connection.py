@@ -7,12 +7,12 @@ import dataclasses
 import select
 import socket
 from collections.abc import Callable
-from concurrent.futures import Future
 from enum import Enum
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from typing import NamedTuple, Protocol
 
+from gms_hookd.futures import Future
 from gms_hookd.http1 import CONTINUE, Message, Phase, Reader
 from gms_hookd.limits import Limits
 from gms_hookd.listener import Listener

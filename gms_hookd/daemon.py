@@ -13,11 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 
 from gms_hookd import systemd, tls
 from gms_hookd.config import Config, ConfigError, guard_published, made_secret
+from gms_hookd.futures import Future
 from gms_hookd.limits import Limits
 from gms_hookd.listener import Listener, adopt, listen
 from gms_hookd.log import hold, quoted, release

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import unquote_to_bytes
@@ -19,7 +18,7 @@ from gms_hookd.forges.base import Event, Forge
 from gms_hookd.forges.match import Directory, judge
 from gms_hookd.forges.payload import PayloadError, decode
 from gms_hookd.forges.proof import Incoming, Scheme
-from gms_hookd.futures import apply, then
+from gms_hookd.futures import Future, apply, started, then
 from gms_hookd.hooks import PREFIX, UNDER_LOAD, Gate
 from gms_hookd.log import quoted
 from gms_hookd.message import HttpError, Request, Response
@@ -110,7 +109,7 @@ class ForgeHook:
             self.gate.check_failures(request, now)
         if len(request.body) <= LARGE:
             return self._read(request, client)
-        later = self._desk.pool.submit(self._read, request, client)
+        later = started(self._desk.pool, partial(self._read, request, client))
         return then(later, lambda answered: answered)
 
     def refuse(self, request: Request, status: int, reason: str) -> None:

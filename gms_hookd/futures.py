@@ -1,18 +1,110 @@
-"""What is done now or later, chained: the standard Future with a `then`."""
+"""What is done now or later: the standard Future's face, and ways to chain.
 
+A `concurrent.futures.Future` brings a condition variable, which at three futures a
+trigger was a quarter of what taking one cost. This one brings a lock, and makes what
+blocks only for who blocks.
+"""
+
+import logging
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Executor
 from functools import partial
-from typing import TypeVar
+from threading import Event, Lock
+from typing import Generic, TypeVar, cast
 
 A = TypeVar("A")
 B = TypeVar("B")
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Future(Generic[T]):
+    """A value, or the exception that came instead; set once, from any thread."""
+
+    __slots__ = ("_error", "_lock", "_set", "_steps", "_value")
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._set = False
+        self._steps: list[Callable[[Future[T]], object]] = []
+        self._value: T | None = None
+        self._error: BaseException | None = None
+
+    def done(self) -> bool:
+        """Tell whether it is set."""
+        return self._set
+
+    def set_result(self, value: T) -> None:
+        """Give the value, and do what waits for it, in this thread."""
+        self._value = value
+        self._settle()
+
+    def set_exception(self, error: BaseException) -> None:
+        """Give what is raised instead of a value."""
+        self._error = error
+        self._settle()
+
+    def add_done_callback(self, step: "Callable[[Future[T]], object]") -> None:
+        """Call `step` when it is set: now, or in the thread that sets it."""
+        with self._lock:
+            if not self._set:
+                self._steps.append(step)
+                return
+        self._call(step)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait, and give the exception if there is one; TimeoutError after seconds."""
+        if not self._set:
+            self._wait(timeout)
+        return self._error
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait, and give the value or raise; TimeoutError after so many seconds."""
+        error = self.exception(timeout)
+        if error is not None:
+            raise error
+        return cast(T, self._value)
+
+    def _settle(self) -> None:
+        with self._lock:
+            self._set = True
+            steps, self._steps = self._steps, []
+        for step in steps:
+            self._call(step)
+
+    def _call(self, step: "Callable[[Future[T]], object]") -> None:
+        try:
+            step(self)
+        except Exception:
+            # It is not the fault of who set the value, a lane of the store perhaps.
+            log.exception("step failed")
+
+    def _wait(self, timeout: float | None) -> None:
+        event = Event()
+        self.add_done_callback(lambda _: event.set())
+        if not event.wait(timeout):
+            raise TimeoutError
 
 
 def done(value: A) -> Future[A]:
     """Give a future that holds `value` already."""
     future: Future[A] = Future()
     future.set_result(value)
+    return future
+
+
+def failed(error: BaseException) -> Future[A]:
+    """Give a future that holds an exception already."""
+    future: Future[A] = Future()
+    future.set_exception(error)
+    return future
+
+
+def started(pool: Executor, function: Callable[[], A]) -> Future[A]:
+    """Have `function` done by a thread of the pool."""
+    future: Future[A] = Future()
+    pool.submit(_settled, future, function)
     return future
 
 
@@ -30,6 +122,15 @@ def apply(first: Future[A], function: Callable[[A], B]) -> Future[B]:
     return future
 
 
+def _settled(future: Future[A], function: Callable[[], A]) -> None:
+    try:
+        value = function()
+    except BaseException as error:  # noqa: BLE001 - the future carries it on
+        future.set_exception(error)
+    else:
+        future.set_result(value)
+
+
 def _step(
     step: Callable[[A], Future[B]], future: Future[B], finished: Future[A]
 ) -> None:
@@ -38,19 +139,11 @@ def _step(
     except BaseException as error:  # noqa: BLE001 - the future carries it on
         future.set_exception(error)
         return
-    if following.done():
-        _copy(future, following)
-    else:
-        following.add_done_callback(partial(_copy, future))
+    following.add_done_callback(partial(_copy, future))
 
 
 def _apply(function: Callable[[A], B], future: Future[B], finished: Future[A]) -> None:
-    try:
-        value = function(finished.result())
-    except BaseException as error:  # noqa: BLE001 - the future carries it on
-        future.set_exception(error)
-    else:
-        future.set_result(value)
+    _settled(future, lambda: function(finished.result()))
 
 
 def _copy(future: Future[A], finished: Future[A]) -> None:

@@ -6,14 +6,13 @@
 
 import re
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qs
 
 from gms_hookd import jsontext, signature, views, whitelist
 from gms_hookd.desk import Desk
-from gms_hookd.futures import apply, done, then
+from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Run, RunStatus
 from gms_hookd.ratelimit import Buckets

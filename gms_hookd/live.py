@@ -9,10 +9,11 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
+
+from gms_hookd.futures import Future
 
 KEPT = 64  # logs of ended runs, for those who still watch
 FLOOD = 10, 0.05  # so many triggers in so many seconds are one

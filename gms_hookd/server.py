@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from functools import partial
 from http.server import ThreadingHTTPServer
@@ -26,6 +26,7 @@ from typing import Protocol
 
 from gms_hookd.connection import LARGE, READ, UNWATCHED, Connection, Origin, failure
 from gms_hookd.entrance import Entrance, lift_descriptor_limit
+from gms_hookd.futures import Future, done, started
 from gms_hookd.http1 import serialise
 from gms_hookd.limits import Limits
 from gms_hookd.listener import BACKLOG, Listener, adopt, listen
@@ -165,10 +166,9 @@ class Server(ThreadingHTTPServer):
 
     def shake(self, connection: Connection, step: Call) -> None:
         """Have a step of the TLS handshake computed."""
-        future = self._handshakes.submit(step)
-        future.add_done_callback(
-            lambda done: self._postbox.post(
-                (connection, partial(connection.shaken, done))
+        started(self._handshakes, step).add_done_callback(
+            lambda shaken: self._postbox.post(
+                (connection, partial(connection.shaken, shaken))
             )
         )
 
@@ -349,9 +349,7 @@ class Server(ThreadingHTTPServer):
             return self._answer(request)
         except Exception:
             log.exception("answer failed request=%s", request.id)
-            failed: Future[Response] = Future()
-            failed.set_result(failure(request, 500, "internal error"))
-            return failed
+            return done(failure(request, 500, "internal error"))
 
     def _ask_later(self, connection: Connection, request: Request) -> None:
         future = self._answer_to(request)

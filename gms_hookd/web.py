@@ -6,7 +6,6 @@ store has committed, or when the run that a client waits for has ended.
 
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from gms_hookd import api, hooks, jsontext, signature
 from gms_hookd.desk import Desk
-from gms_hookd.futures import apply, done
+from gms_hookd.futures import Future, apply, done, failed, started
 from gms_hookd.hooks import Gate, Hook
 from gms_hookd.log import quoted
 from gms_hookd.message import HttpError, Request, Response
@@ -87,9 +86,7 @@ class App:
         try:
             self._route(request).add_done_callback(close)
         except Exception as error:  # noqa: BLE001 - every error is answered, in one place
-            failure: Future[Response] = Future()
-            failure.set_exception(error)
-            close(failure)
+            close(failed(error))
         return reply
 
     def _route(self, request: Request) -> Future[Response]:
@@ -141,7 +138,7 @@ class App:
             return done(Response(200, b'{"status": "ok"}'))
         if request.path == "/readyz":
             _allow(request, "GET", "HEAD")
-            return self._desk.pool.submit(self._readiness)
+            return started(self._desk.pool, self._readiness)
         raise HttpError(404, "no such path")
 
     def _readiness(self) -> Response:

@@ -3,7 +3,7 @@
 import json
 import socket
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -20,6 +20,7 @@ from gms_hookd.client import (
     post,
     post_signed,
 )
+from gms_hookd.futures import Future
 from gms_hookd.message import Response
 
 

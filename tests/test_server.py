@@ -12,7 +12,6 @@ import stat
 import subprocess
 import threading
 import time
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import pytest
 from test_http1 import mutated, pieces
 
 from gms_hookd import tls
+from gms_hookd.futures import Future
 from gms_hookd.message import Request, Response
 from gms_hookd.server import Limits, Server, adopt, listen
 

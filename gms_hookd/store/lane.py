@@ -16,12 +16,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from gms_hookd.futures import Future
 from gms_hookd.log import quoted
 from gms_hookd.store.problem import StoreError, Unavailable
 

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
+from gms_hookd.futures import Future
 from gms_hookd.store.lane import Connection, Error, Lane, connect
 from gms_hookd.store.problem import StoreError
 from gms_hookd.store.schema import inspect, prepare
