@@ -143,8 +143,8 @@ class GmsHook:
             body = jsontext.dumps({"error": answer.reason})
             return Response(answer.status, body)
         self._desk.live.arrived()
-        body = _body("Sync triggered successfully", task_id)
-        return Response(200, body, (_location(answer),))
+        told = f'{{"message": "Sync triggered successfully", "task_id": {task_id}}}'
+        return Response(200, told.encode(), (_location(answer),))
 
     def _ended(
         self, answer: runs.Answer, task_id: int, seconds: float

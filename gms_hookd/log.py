@@ -49,6 +49,7 @@ def setup(
     logging.captureWarnings(True)
     # No line names them, and finding them out for each costs as much as writing it.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 - as the logging HOWTO has it: nor the source
     return handler
 
 
@@ -130,7 +131,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Say in one line where an event was lost, which a traceback would not."""
-        where = f"log event lost at={record.module}:{record.lineno}"
+        where = f"log event lost by={record.name} event={quoted(record.msg)}"
         lost = logging.makeLogRecord({"levelno": logging.ERROR, "msg": where})
         with suppress(OSError, ValueError):
             self.stream.write(self.format(lost) + self.terminator)
@@ -141,6 +142,7 @@ class _Line(logging.Formatter):
         super().__init__(datefmt=TIME)
         self.journal = journal
         self.redact = redact
+        self._time = (-1, "")
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one record as one line without its end."""
@@ -152,8 +154,10 @@ class _Line(logging.Formatter):
     def _head(self, record: logging.LogRecord) -> str:
         if self.journal:
             return f"<{next(p for n, p in PRIORITIES if record.levelno >= n)}>"
-        level = logging.getLevelName(record.levelno)
-        return f"{self.formatTime(record, TIME)} {level} "
+        second = int(record.created)
+        if second != self._time[0]:
+            self._time = second, self.formatTime(record, TIME)
+        return f"{self._time[1]} {logging.getLevelName(record.levelno)} "
 
     def _causes(self, error: BaseException) -> Iterator[str]:
         summary = traceback.TracebackException.from_exception(error, limit=-FRAMES)

@@ -85,6 +85,7 @@ def client(peer: str, forwarded: str | None, proxies: Whitelist) -> str:
     return best
 
 
+@lru_cache(maxsize=4096)
 def _plain(text: str) -> str | None:
     try:
         return str(address(text))

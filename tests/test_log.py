@@ -185,7 +185,8 @@ def test_an_event_that_cannot_be_written_is_named_not_dumped(logging_as_before):
     stream = io.StringIO()
     broken = logging.LogRecord("events", 20, "/x/worker.py", 32, "%d %d", (1,), None)
     log.setup(stream, {}).handle(broken)
-    assert HEAD.sub("", stream.getvalue()) == "ERROR log event lost at=worker:32\n"
+    lost = 'ERROR log event lost by=events event="%d %d"\n'
+    assert HEAD.sub("", stream.getvalue()) == lost
 
 
 def test_a_broken_stream_breaks_nothing(logging_as_before):

@@ -59,7 +59,7 @@ def record(
             arrival.client,
             status,
             reason,
-            json.dumps(list(task_ids)),
+            str([*task_ids]),  # JSON, too
         ),
     )
     delivery_id = cursor.lastrowid or 0
