@@ -11,7 +11,6 @@ interleaved, medians are shown: on a busy machine only the ratios count.
 """
 
 import argparse
-import json
 import multiprocessing
 import shutil
 import statistics
@@ -28,7 +27,6 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 from gitkit import Repo  # noqa: E402
 from load import Job, Load, measured  # noqa: E402
 from peers import SECRET, Ours, Webhook  # noqa: E402
-from process import ask  # noqa: E402
 
 FIGURES = (
     "seconds", "CPU s", "git runs", "failed", "current", "processes", "accepted in s",
@@ -128,15 +126,6 @@ class OursInBurst(Ours):
 
     def stop(self):
         self.halt()
-
-    def ask(self, call, **fields):
-        """Call the API over the control socket; gives its data."""
-        socket, path = self.folder / "s" / "control.sock", f"/api/v1/sync/{call}"
-        method, body = ("POST", json.dumps(fields).encode()) if fields else ("GET", b"")
-        kind = {"Content-Type": "application/json"}
-        status, _, answer = ask(socket, method, path, body, kind)
-        assert status == 200, answer
-        return answer["data"]
 
     def at_rest(self, _triggers):
         return not any(

@@ -31,6 +31,7 @@ class Job:
     tasks: int
     size: int = 0
     count: int = 0
+    addresses: int = 0  # as many of 127.1.0.x are the clients'; 0: 127.0.0.1 is
 
 
 def signed(job, task):
@@ -83,6 +84,8 @@ class Load:
 
     def connect(self):
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if self.job.addresses:
+            sock.bind((f"127.1.0.{1 + self.sent % self.job.addresses}", 0))
         started = time.perf_counter()
         sock.connect(("127.0.0.1", self.job.port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -15,6 +15,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from process import ask
+
 ROOT = Path(__file__).parents[2]
 SECRET = "correct horse battery staple"
 TASKS = 50
@@ -168,13 +172,18 @@ class Ours(Peer):
         hangs = f"http://127.0.0.1:{self.hole.getsockname()[1]}/hangs.git"
         for number in range(TASKS):
             source = f"/nonexistent/{number}" if number else hangs
-            words = ["--source", source, "--target", "/nonexistent/target"]
-            self.call("task", "add", f"t{number}", *words)
-        self.call("trigger", "1", "--url", f"http://127.0.0.1:{self.port}{self.path}")
+            ends = {"source": source, "target": "/nonexistent/target"}
+            self.ask("task/create", name=f"t{number}", **ends)
+        self.ask("run", task_id=1)
 
-    def call(self, *words):
-        command = self.hookd(*words)
-        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    def ask(self, call, **fields):
+        """Call the API over the control socket; gives its data."""
+        socket, path = self.folder / "s" / "control.sock", f"/api/v1/sync/{call}"
+        method, body = ("POST", json.dumps(fields).encode()) if fields else ("GET", b"")
+        kind = {"Content-Type": "application/json"}
+        status, _, answer = ask(socket, method, path, body, kind)
+        assert status == 200, answer
+        return answer["data"]
 
     def stop(self):
         super().stop()
