@@ -5,7 +5,7 @@ gives a future of what stands under `data`. A refusal is an HttpError or a Store
 """
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -310,8 +310,7 @@ class _PushOptions:
 def _draft(desk: Desk, before: tasks.Draft, params: Params) -> tasks.Draft:
     """Give `before` with what is given changed, all of it checked."""
     options = _push_options(params)
-    draft = replace(
-        before,
+    draft = before._replace(
         name=tasks.checked_name(_text(params, "name", before.name)),
         source=_url(desk, params, "source", before.source),
         target=_url(desk, params, "target", before.target),
@@ -326,7 +325,7 @@ def _draft(desk: Desk, before: tasks.Draft, params: Params) -> tasks.Draft:
     )
     if giturl.cache_key(draft.source) == giturl.cache_key(draft.target):
         raise HttpError(400, "target: is the source itself")
-    return replace(draft, cache=giturl.cache_key(draft.source))
+    return draft._replace(cache=giturl.cache_key(draft.source))
 
 
 def _url(desk: Desk, params: Params, key: str, before: str) -> str:

@@ -9,9 +9,8 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gms_hookd.futures import Future
 
@@ -33,8 +32,7 @@ class Stop(Protocol):
         """Stop the run: `cancelled` for good, `shutdown` to go on later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(NamedTuple):
     """Somebody waits until the run ends (True), or for so long (False)."""
 
     run_id: int

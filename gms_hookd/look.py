@@ -8,14 +8,12 @@ import json
 import os
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 UNSEEN = ("C", "Zl", "Zp")
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """How to write: with colours or not, lines cut at `width` or not, what is now."""
 
     now: float

@@ -1,8 +1,8 @@
 """What a sync is asked to do, what it answers, and the shape of what carries it out."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from gms_hookd.model import Ref, RunStatus, Task
 from gms_hookd.runlog import RunLog
@@ -11,8 +11,7 @@ from gms_hookd.stop import Stop
 DOUBT = "?"  # before a known id: the target was seen to differ, so read it first
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What a run is to do: known is what we last pushed, target ref -> object id.
 
     hint is the object id that the trigger named. With verify the target is read even
@@ -20,14 +19,13 @@ class Order:
     """
 
     task: Task
-    known: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, str] = MappingProxyType({})
     confirmed: bool = False
     hint: str | None = None
     verify: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a run; known is what to hand to the next one.
 
     pinned lists the tips that were overwritten or deleted at the target: the ref, its
@@ -41,7 +39,7 @@ class Outcome:
     error_message: str = ""
     transient: bool = False
     unable: bool = False
-    known: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, str] = MappingProxyType({})
     retry_after: float | None = None
     pinned: tuple[tuple[str, str, str, str], ...] = ()
 

@@ -6,7 +6,6 @@ Names, reasons and logs come from strangers: all of them pass `look.safe`.
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any
@@ -205,7 +204,7 @@ def run(one: Record, look: Look) -> str:
             ("error", one["error_message"] or None),
         ]
     )
-    whole = replace(look, width=None)  # a reason may hold the command that restores
+    whole = look._replace(width=None)  # a reason may hold the command that restores
     return f"{shown}\n\n{refs(one['refs'], whole)}" if one.get("refs") else shown
 
 

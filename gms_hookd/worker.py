@@ -8,8 +8,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from gms_hookd.desk import Desk
 from gms_hookd.log import quoted
@@ -30,8 +29,7 @@ GIVE_WAY = 0.25  # seconds that a run waits at most while triggers pour in
 UNABLE = 15.0  # seconds until a machine without git is tried again
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """How runs are carried out; replaced whole at a reload."""
 
     engine: Engine
@@ -118,7 +116,7 @@ class Worker:
         record.close()
         if stop.reason == "shutdown" and outcome.status is RunStatus.CANCELLED:
             back = runs.Return(self._desk.now(), "the daemon was stopped", failed=False)
-            self._give_back(claim, replace(back, details=record.text()))
+            self._give_back(claim, back._replace(details=record.text()))
             return
         # A webhook's run outlasts a machine without git; a person is told.
         held_up = outcome.unable and not verify

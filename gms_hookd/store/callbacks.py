@@ -1,13 +1,12 @@
 """Senders that want to hear how the runs of their delivery ended."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gms_hookd.model import RunStatus
 from gms_hookd.store.lane import Connection
 
 
-@dataclass(frozen=True, slots=True)
-class Callback:
+class Callback(NamedTuple):
     """Where to tell the outcome of a delivery; `tries` have failed so far."""
 
     delivery_id: int

@@ -1,15 +1,14 @@
 """When each task's source is to be looked at, and what was last found there."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gms_hookd.model import RunStatus, Task
 from gms_hookd.store import runs, tasks
 from gms_hookd.store.lane import Connection
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """A task whose source is to be looked at, and what is known of it.
 
     `tips` is what our last push left at the target, `digest` stands for what the

@@ -3,8 +3,7 @@
 import json
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gms_hookd.model import Delivery
 from gms_hookd.store.lane import Connection, Row
@@ -15,8 +14,7 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A delivery before its outcome is known."""
 
     hook: str
@@ -28,8 +26,7 @@ class Arrival:
     digest: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(NamedTuple):
     """What came with a delivery: headers as a JSON object, and the body if kept."""
 
     headers: str

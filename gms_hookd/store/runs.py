@@ -19,8 +19,8 @@ joins it: its id goes on as a pointer (`merged`), its deliveries move over.
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 from gms_hookd.model import FINAL, Ref, RefResult, Run, RunStatus, Task
 from gms_hookd.store import deliveries, tasks
@@ -38,8 +38,7 @@ _COLUMNS = (
 _FINAL = "status IN ('success','conflict','failed','cancelled')"
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """A wanted run: who asked, are the guards released, which sha was named."""
 
     trigger: str
@@ -48,8 +47,7 @@ class Wish:
     urgent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A run that is ours to carry out now."""
 
     run: Run
@@ -60,8 +58,7 @@ class Claim:
     failures: int
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """How an attempt ended; `tips` is what the target's refs are now, by our push."""
 
     status: RunStatus
@@ -72,8 +69,7 @@ class Result:
     tips: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What became of a delivery: the HTTP status, why, and the runs that serve it."""
 
     status: int
@@ -116,8 +112,7 @@ def trigger(db: Connection, task_id: int, wish: Wish, now: int) -> int | None:
     return _enqueue(db, found, wish, now)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Where a run of a task would go: the queued run, if there is one."""
 
     task_id: int
@@ -248,8 +243,7 @@ def _bytes(ref: str) -> bytes:
     return ref.encode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
+class Return(NamedTuple):
     """Why a running run goes back: when due (ms), counted as a failure or not."""
 
     due: int

@@ -3,8 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gms_hookd.giturl import normalised
 from gms_hookd.model import Task
@@ -18,8 +17,7 @@ _COLUMNS = (
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """What a user asks a task to be; `cache` is the key of the source's cache."""
 
     name: str
