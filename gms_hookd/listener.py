@@ -67,7 +67,8 @@ def adopt(
 def _tcp(host: str, port: int) -> socket.socket:
     if host in ("", "*", "::"):
         return _every_address(port)
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # As bytes, since for a text Python loads the tables of international names.
+    found = socket.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM)
     family, _, _, _, address = found[0]
     return socket.create_server(address, family=family, backlog=BACKLOG)
 
