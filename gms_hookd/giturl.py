@@ -10,13 +10,14 @@ from urllib.parse import unquote
 PORTS = {"https": 443, "http": 80, "ssh": 22}
 SPOKEN = ("https", "ssh", "file", "http")
 
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
-_FULL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)(/.*)?", re.DOTALL)
-_AUTHORITY = re.compile(r"(?:(.*)@)?(\[[^\]]*\]|[^:@]*)(?::(.*))?", re.DOTALL)
-_SCP = re.compile(r"(?:([^@:/]*)@)?(\[[^\]]*\]|[^:/@]+):(?!:)(.+)", re.DOTALL)
-_PASSWORD = re.compile(r"[^/@]+@[^/@:]+:")  # what follows "user:" in user:pw@host:
-_CODED = re.compile(r"%(?![0-9A-Fa-f]{2})|%0[0-9A-Fa-f]|%1[0-9A-Fa-f]|%7[Ff]")
+# As text: re compiles each at its first use and keeps it.
+_HOST = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]"
+_USER = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
+_FULL = r"(?s)([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)(/.*)?"
+_AUTHORITY = r"(?s)(?:(.*)@)?(\[[^\]]*\]|[^:@]*)(?::(.*))?"
+_SCP = r"(?s)(?:([^@:/]*)@)?(\[[^\]]*\]|[^:/@]+):(?!:)(.+)"
+_LOGIN = r"[^/@]+@[^/@:]+:"  # what follows "user:" in user:pw@host:
+_CODED = r"%(?![0-9A-Fa-f]{2})|%0[0-9A-Fa-f]|%1[0-9A-Fa-f]|%7[Ff]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,9 @@ def _read(text: str) -> GitUrl:
         raise ValueError("a URL does not start with '-'")
     if text.startswith("/"):
         return _local(text, text)
-    if full := _FULL.fullmatch(text):
+    if full := re.fullmatch(_FULL, text):
         return _full(text, *full.groups())
-    if scp := _SCP.fullmatch(text):
+    if scp := re.fullmatch(_SCP, text):
         return _scp(text, *scp.groups())
     raise ValueError(
         "not a git URL: use https://host/path, ssh://user@host/path,"
@@ -111,7 +112,7 @@ def _full(text: str, scheme: str, authority: str, path: str | None) -> GitUrl:
         return _file(authority, path or "")
     if scheme not in PORTS:
         raise ValueError(f"{scheme}:// is not spoken here: use https, ssh or a path")
-    user, host, port = _AUTHORITY.fullmatch(authority).groups()  # type: ignore[union-attr]
+    user, host, port = re.fullmatch(_AUTHORITY, authority).groups()  # type: ignore[union-attr]
     if scheme != "ssh" and user is not None:
         raise ValueError(
             "a URL holds no user or password: put them under"
@@ -124,7 +125,7 @@ def _full(text: str, scheme: str, authority: str, path: str | None) -> GitUrl:
 def _file(authority: str, path: str) -> GitUrl:
     if authority not in ("", "localhost") or not path:
         raise ValueError("a file URL is file:///absolute/path")
-    if _CODED.search(path):
+    if re.search(_CODED, path):
         raise ValueError("the path has a broken or forbidden %-code")
     return _local(unquote(path), unquote(path))
 
@@ -133,19 +134,19 @@ def _scp(text: str, user: str | None, host: str, path: str) -> GitUrl:
     _check(host, user, path)
     if path.startswith("-"):
         raise ValueError("a path does not start with '-'")
-    if user is None and _PASSWORD.match(path):
+    if user is None and re.match(_LOGIN, path):
         raise ValueError("an address holds a user name at most, never a password")
     return GitUrl(text, "ssh", host.lower(), None, path, user)
 
 
 def _check(host: str, user: str | None, path: str) -> None:
-    if not _HOST.fullmatch(host):
+    if not re.fullmatch(_HOST, host):
         raise ValueError(f"{host[:80]!r} is not a host name or address")
-    if user is not None and not _USER.fullmatch(user):
+    if user is not None and not re.fullmatch(_USER, user):
         raise ValueError("a URL holds a plain user name at most, never a password")
     if not path.strip("/"):
         raise ValueError("the URL names no repository on its host")
-    if _CODED.search(path):
+    if re.search(_CODED, path):
         raise ValueError("the path has a broken or forbidden %-code")
 
 

@@ -19,12 +19,11 @@ _KINDS = {
     bool: "true or false: put it in quotes", int: "a number: put it in quotes",
     float: "a number: put it in quotes",
 }  # fmt: skip
-_TCP = re.compile(
-    r"(\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]|[A-Za-z0-9._-]*|\*):([0-9]{1,5})"
-)
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VISIBLE = re.compile(r"[\x21-\x7e]+")
-_URL = re.compile(
+# As text: re compiles each at its first use and keeps it.
+_TCP = r"(\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]|[A-Za-z0-9._-]*|\*):([0-9]{1,5})"
+_HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_VISIBLE = r"[\x21-\x7e]+"
+_URL = (
     r"(?:https?://|ssh://(?:[A-Za-z0-9_][A-Za-z0-9._+-]*@)?)"
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
     r"(?::[0-9]{1,5})?(?:/[^\s?#@]*)?"
@@ -86,7 +85,7 @@ def secrets(value: object) -> tuple[str, ...]:
 def token(value: object) -> str:
     """Take a secret that fits into an HTTP header."""
     given = secret(value)
-    if not _VISIBLE.fullmatch(given):
+    if not re.fullmatch(_VISIBLE, given):
         raise ValueError("must be visible ASCII characters without spaces")
     return given
 
@@ -94,7 +93,7 @@ def token(value: object) -> str:
 def header(value: object) -> str:
     """Take the name of an HTTP header."""
     given = text(value)
-    if not _TOKEN.fullmatch(given):
+    if not re.fullmatch(_HEADER, given):
         raise ValueError("must be the name of an HTTP header")
     return given
 
@@ -187,7 +186,7 @@ def _listen(spec: str) -> str:
         if len(path.encode()) > LONGEST_SOCKET_PATH:
             raise ValueError(f"the path is longer than {LONGEST_SOCKET_PATH} bytes")
         return spec
-    found = _TCP.fullmatch(spec)
+    found = re.fullmatch(_TCP, spec)
     if not found or int(found[2]) > 65535 or not _is_host(found[1]):
         raise ValueError(f"{spec!r} is none of HOST:PORT, [V6]:PORT, :PORT, unix:PATH")
     return spec
@@ -202,7 +201,7 @@ def _is_host(host: str) -> bool:
 
 def url_prefix(url: str) -> str:
     """Take the beginning of the URLs that a credential is for."""
-    if not _URL.fullmatch(url):
+    if not re.fullmatch(_URL, url):
         raise ValueError(
             'must begin like "https://host/path" or "ssh://user@host/path",'
             " without password, query or fragment"
