@@ -28,9 +28,10 @@ from gms_hookd.stop import Stop
 
 GRACE = 5.0  # seconds between TERM and KILL
 SLICE = 0.2  # seconds at most until a stop is seen
-OUT_CAP = 64 * 1024 * 1024  # bytes of stdout: a million refs
+OUT_CAP = 24 * 1024 * 1024  # bytes of stdout: 300,000 refs
 ERR_CAP = 64 * 1024  # characters of stderr kept to tell why
 ERR_LOGGED = 1024 * 1024  # characters of stderr of one command that go to the log
+LINE_COSTS = 100  # characters that a short line is taken for
 SHOWN = 1500  # characters of a command in the log
 
 Sink = Callable[[bytes], None]
@@ -155,11 +156,15 @@ class _Output:
     out: bytearray = field(default_factory=bytearray)
     err: Window = field(default_factory=lambda: Window(ERR_CAP))
     line: bytes = b""
+    room: int = ERR_LOGGED
 
     def stdout(self, chunk: bytes) -> None:
         self.out += chunk
 
     def stderr(self, chunk: bytes) -> None:
+        if self.room <= 0:  # a flood: its end is kept, and not looked into
+            self.err.add(chunk.decode("utf-8", "replace"))
+            return
         *lines, self.line = (self.line + chunk).split(b"\n")
         for line in lines:
             self._full(line)
@@ -175,12 +180,14 @@ class _Output:
         self.line = b""
 
     def _full(self, line: bytes) -> None:
+        if self.room <= 0:
+            return
         kept = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
-        before = self.err.end
         self.err.add(kept.rstrip() + "\n")
-        if not self.quiet and kept.strip() and before < ERR_LOGGED:
-            full = self.err.end >= ERR_LOGGED
-            self.log.line("  " + ("[the rest is left out]" if full else kept.rstrip()))
+        self.room -= LINE_COSTS + len(kept)
+        if not self.quiet and kept.strip():
+            full = "[the rest is left out]" if self.room <= 0 else kept.rstrip()
+            self.log.line("  " + full)
 
 
 class _Child:
@@ -292,7 +299,8 @@ def execute(
         child.watch(output)
     finally:
         status = child.finish()
-    return Done(status, bytes(output.out), output.err.since(0), child.ended)
+    out = b"" if child.ended is Kind.SIZE else bytes(output.out)
+    return Done(status, out, output.err.since(0), child.ended)
 
 
 def _spawn(

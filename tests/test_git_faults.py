@@ -151,6 +151,42 @@ def test_a_flood_on_stdout_ends_the_command(fake, source, target):
     assert "too large" in outcome.error_message
 
 
+FLOODED = """
+import resource, sys
+from pathlib import Path
+sys.path[:0] = {path!r}
+from gitkit import Bench, task
+root, source, target = map(Path, sys.argv[1:])
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+Bench(root).sync(task(source, target))
+before = peak()
+print(Bench(root, binary=str(root / "fake-git")).sync(task(source, target)).status)
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("flood", "status"),
+    [
+        ("exec yes", "failed"),
+        ("exec head -c 1G /dev/zero", "failed"),
+        ('yes | head -c 1G >&2; exec git "$@"', "success"),
+        ('head -c 1G /dev/zero >&2; exec git "$@"', "success"),
+    ],
+)
+def test_a_flood_of_a_gigabyte_takes_no_more_than_a_few_mib_of_memory(
+    fake, source, target, tmp_path, flood, status
+):
+    fake(f'case " $* " in *" ls-remote "*) {flood} ;; esac\nexec git "$@"\n')
+    tests = Path(__file__).parent
+    code = FLOODED.format(path=[str(tests), str(tests.parent)])
+    argv = (sys.executable, "-c", code, str(tmp_path), str(source), str(target))
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    ended, grown = done.stdout.split()
+    assert ended == status
+    assert int(grown) < 32
+
+
 def test_a_file_over_the_size_cap_ends_the_run(tmp_path, source, target):
     source.commit(files={"big": os.urandom(400_000).hex()})
     bench = Bench(tmp_path, file_size=100_000)
