@@ -103,6 +103,7 @@ class Limits:
     log: RunLog
     grace: float = GRACE
     file_size: int | None = None  # bytes of the largest file it may write
+    memory: int | None = None  # bytes of memory that each of its processes may have
     low: bool = False  # whether all else goes before it
 
 
@@ -218,13 +219,17 @@ class _Child:
 
     def cap(self) -> None:
         """Limit the size of the files it may write, and its share of the machine."""
-        size = self._limits.file_size
-        if size is not None:
-            with contextlib.suppress(OSError):  # it ended at once
-                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, size))
-        if self._limits.low:
+        limits = self._limits
+        self._limit(resource.RLIMIT_FSIZE, limits.file_size)
+        self._limit(resource.RLIMIT_DATA, limits.memory)
+        if limits.low:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, self.pid, 19)
+
+    def _limit(self, what: int, most: int | None) -> None:
+        if most is not None:
+            with contextlib.suppress(OSError):  # it ended at once
+                resource.prlimit(self.pid, what, (most, most))
 
     def finish(self) -> int:
         """Kill what is left of the group, then let the leader go."""

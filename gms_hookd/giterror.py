@@ -42,6 +42,7 @@ _SAYINGS = {
         file too large
         pack exceeds maximum
         died of signal 25
+        (?<!remote: )fatal: out of memory
     """,
     Kind.SIGNAL: """
         died of signal

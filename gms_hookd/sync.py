@@ -50,6 +50,7 @@ class Settings:
     ssh_known_hosts: Path | None = None
     backups: float = 30 * 86400.0
     file_size: int | None = 64 * 2**30
+    memory: int | None = 4 * 2**30  # of one git
     binary: str = "git"
     grace: float = 5.0
 
@@ -138,7 +139,8 @@ class Engine:
     def _limits(self, order: Order, log: RunLog, stop: Stop) -> Limits:
         settings = self._settings
         deadline = time.monotonic() + (order.task.timeout or settings.timeout)
-        return Limits(deadline, stop, log, settings.grace, settings.file_size)
+        caps = (settings.file_size, settings.memory)
+        return Limits(deadline, stop, log, settings.grace, *caps)
 
     def _lock(self, path: Path, limits: Limits) -> AbstractContextManager[int]:
         lock = path.with_name(path.name + ".lock")

@@ -1,9 +1,11 @@
 """What mirrors commonly trip over, one by one; see test_mirror and others for more."""
 
+import hashlib
 import os
 import socket
 import subprocess
 import threading
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -481,6 +483,48 @@ def test_one_branch_of_very_many_costs_no_more_than_one(source, target, bench):
     outcome = bench.sync(task(source, target, "main:main"))
     assert outcome.status is RunStatus.SUCCESS
     assert set(cache_of(bench, source).refs()) == {"refs/src/heads/main"}
+
+
+def with_a_bomb(repo, size):
+    """Add a file of so many MiB that is a few bytes in its pack: copies of another."""
+    base = bytes(1 << 20)
+    one = repo.git("hash-object", "-w", "--stdin", stdin=base).strip()
+    content = hashlib.sha1(b"blob %d\0" % (size << 20))
+    for _ in range(size):
+        content.update(base)
+    delta = zlib.compress(varint(1 << 20) + varint(size << 20) + b"\xc0\x10" * size)
+    length = len(zlib.decompress(delta))
+    head = bytes([0xF0 | length & 15]) + varint(length >> 4)
+    pack = b"PACK\0\0\0\2\0\0\0\1" + head + bytes.fromhex(one) + delta
+    pack += hashlib.sha1(pack).digest()
+    repo.git("index-pack", "--stdin", "--fix-thin", stdin=pack)
+    tree = f"100644 blob {one}\ta\n100644 blob {content.hexdigest()}\tb\n"
+    tree = repo.git("mktree", stdin=tree.encode()).strip()
+    who = ("-c", "user.name=t", "-c", "user.email=t")
+    commit = repo.git(*who, "commit-tree", "-m", "bomb", tree).strip()
+    repo.put({"refs/heads/bomb": commit})
+
+
+def varint(number):
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def test_a_pack_that_unfolds_in_memory_ends_the_run(source, target, tmp_path):
+    with_a_bomb(source, 90)
+    bench = Bench(tmp_path, memory=60 << 20)
+    outcome = bench.sync(task(source, target, "bomb:bomb"))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False), outcome
+    assert "ut of memory" in outcome.error_message
+    assert target.refs() == {}
+    assert not list(bench.caches.glob("*/objects/pack/tmp_*"))
+    assert bench.sync(task(source, target, "main:main")).status is RunStatus.SUCCESS
+    roomy = Bench(tmp_path)
+    outcome = roomy.sync(task(source, target, "bomb:bomb"))
+    assert outcome.status is RunStatus.SUCCESS, roomy.log.text()
 
 
 def test_alternates_submodules_and_attributes_of_a_source_do_nothing(

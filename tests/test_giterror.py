@@ -35,6 +35,8 @@ SAYINGS = (
     ("fatal: transport 'ext' not allowed", Kind.CONFIG),
     ("error: index-pack died of signal 9\nfatal: index-pack failed", Kind.SIGNAL),
     ("error: index-pack died of signal 25", Kind.SIZE),
+    ("fatal: Out of memory, malloc failed (tried to allocate 9 bytes)", Kind.SIZE),
+    ("remote: fatal: Out of memory, malloc failed", Kind.OTHER),
     ("something new under the sun", Kind.OTHER),
 )  # fmt: skip
 
