@@ -32,7 +32,6 @@ from hosts import ACCOUNT  # noqa: E402
 from peers import ROOT, SECRET, free_port, wait_for  # noqa: E402
 
 MAIN = "refs/heads/main"
-ALL = "+refs/heads/*:refs/heads/*"
 TOKEN = "token-of-the-bench"
 KINDS = ("file", "http", "https", "ssh")
 
@@ -296,12 +295,10 @@ def many_refs(world, count, rounds):
     repos = {peer: world.repo(f"many{count}-{peer[:4]}.git") for peer in peers}
     targets = {peer: world.repo(f"many{count}-{peer[:4]}-t.git") for peer in peers}
     ours, floor = peers
-    for repo in (*repos.values(), targets[floor]):
+    for repo in (*repos.values(), targets[floor], world.rival):
         fill(repo, repos[ours], count)
     ends = (str(repos[ours]), str(targets[ours]))
     number = world.daemon.task(f"many{count}", *ends, timeout=900)
-    world.git("fetch", "-q", str(repos[floor]), ALL)
-    world.git("pack-refs", "--all")
     first = timed(lambda: world.daemon.sync(number))
     row(f"{count:,} refs, first mirror", f"{first:.1f}")
     for target in targets.values():
@@ -323,10 +320,11 @@ def many_refs(world, count, rounds):
 def fill(repo, first, count):
     """Give a repository so many refs at once, all on one commit."""
     if repo.path != first.path:
-        repo.git("fetch", "-q", str(first), "main:main")
+        repo.git("fetch", "-q", str(first), "+main:main")
     else:
         repo.commit()
-    lines = (f"{repo.tip()} refs/heads/r{n:06}\n" for n in range(count))
+    tip = repo.tip()
+    lines = (f"{tip} refs/heads/r{n:06}\n" for n in range(count))
     head = "# pack-refs with: peeled fully-peeled sorted \n"
     (repo.path / "packed-refs").write_text(head + "".join(lines))
 
