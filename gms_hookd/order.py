@@ -15,7 +15,9 @@ class Order(NamedTuple):
     """What a run is to do: known is what we last pushed, target ref -> object id.
 
     hint is the object id that the trigger named. With verify the target is read even
-    where nothing seems to have changed.
+    where nothing seems to have changed. asked is the number of the last delivery that
+    wants the run, None where others want it, too; newest that of the last one there was
+    when it began.
     """
 
     task: Task
@@ -23,6 +25,8 @@ class Order(NamedTuple):
     confirmed: bool = False
     hint: str | None = None
     verify: bool = False
+    asked: int | None = None
+    newest: int = 0
 
 
 class Outcome(NamedTuple):

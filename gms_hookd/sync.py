@@ -18,7 +18,7 @@ from gms_hookd.giterror import GitError, Kind
 from gms_hookd.giturl import GitUrl
 from gms_hookd.head import DefaultBranch
 from gms_hookd.idle import moved, nothing_to_do
-from gms_hookd.intake import Intake
+from gms_hookd.intake import Intake, Served
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.order import DOUBT, Order, Outcome
 from gms_hookd.outlet import Outlet, Pin
@@ -27,6 +27,7 @@ from gms_hookd.redact import one_line
 from gms_hookd.refspec import Selection, Wanted
 from gms_hookd.remote import Remote
 from gms_hookd.runlog import RunLog
+from gms_hookd.shared import Fetches
 from gms_hookd.ssh import Masters
 from gms_hookd.stop import Stop
 from gms_hookd.summary import summarised
@@ -85,6 +86,7 @@ class Engine:
         trust = Trust(Path(self._environ["GIT_CONFIG_GLOBAL"]))
         self._doors = Doors(keys, Masters(self._environ), trust)
         self._tidier = Tidier(caches, self._git)
+        self._fetches = Fetches()
 
     def sync(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
         """Do it; never raises for what git or the disk does."""
@@ -134,7 +136,9 @@ class Engine:
             doors = (self._doors.door(u, limits, stack) for u in ends)
             options: tuple[tuple[str, ...], ...] = ((), order.task.push_options)
             remotes = [Remote(git, *pair) for pair in zip(doors, options, strict=True)]
-            return _mending(_Run(order, selection, Cache(git), *remotes), act)
+            cached, shared = Cache(git), self._fetches
+            run = _Run(order, selection, cached, *remotes, fetches=shared)
+            return _mending(run, act)
 
     def _limits(self, order: Order, log: RunLog, stop: Stop) -> Limits:
         settings = self._settings
@@ -188,8 +192,11 @@ class _Run:
         cached: Cache,
         source: Remote,
         target: Remote,
+        *,
+        fetches: Fetches,
     ) -> None:
         self._order = order
+        self._fetches = fetches
         self._selection = selection
         self._cache = cached
         self._source = source
@@ -251,16 +258,32 @@ class _Run:
             return swept and error.kind is Kind.LOCK
         self._log.line(f"the cache is broken ({error}): making it anew")
         self._cache.remake(self._cache.object_format())
+        self._order = self._order._replace(asked=None)
         return True
 
     def _take_in(self) -> None:
         self._cache.prepare()
         if crowded(self._cache.path):
             join_packs(self._cache)
-        served = Intake(self._selection, self._cache, self._source).served()
+        served = self._fetched_lately() or self._fetch()
         self._wanted = self._selection.wanted(served.refs)
         self._empty = served.empty
         self._ahead = frozenset(served.ahead)
+
+    def _fetched_lately(self) -> Served | None:
+        """Give what another run's fetch brought, if that began after this was due."""
+        specs = self._selection.fetched()
+        served = self._fetches.recall(self._cache.path, specs, self._order)
+        if not served or not served.refs.items() <= self._cache.source_refs().items():
+            return None
+        self._log.line("the source was fetched since this was asked for: not again")
+        return served
+
+    def _fetch(self) -> Served:
+        served = Intake(self._selection, self._cache, self._source).served()
+        specs = self._selection.fetched()
+        self._fetches.note(self._cache.path, specs, self._order, served)
+        return served
 
     def _first_look(self) -> tuple[Views, tuple[Move, ...]]:
         """Class by what is remembered; by what the target has where that is not sure.

@@ -111,7 +111,7 @@ class Worker:
         if self._stopping.is_set():
             stop.set("shutdown")
         verify = not run.trigger.startswith("webhook:")  # who asks by hand doubts
-        order = Order(claim.task, claim.tips, claim.confirmed, claim.hint, verify)
+        order = _order(claim, verify=verify)
         outcome = _sync(rules.engine, order, record, stop)
         record.close()
         if stop.reason == "shutdown" and outcome.status is RunStatus.CANCELLED:
@@ -199,6 +199,21 @@ class Worker:
                 log.error("cannot record error=%s", quoted(error))
             if self._stopping.wait(OFFER_AGAIN):
                 return None
+
+
+def _order(claim: runs.Claim, *, verify: bool) -> Order:
+    """Tell what is wanted; a later attempt may have been wanted by others, too."""
+    run = claim.run
+    asked = max(run.deliveries, default=None) if run.attempt == 1 else None
+    return Order(
+        claim.task,
+        claim.tips,
+        claim.confirmed,
+        claim.hint,
+        verify,
+        asked,
+        claim.newest,
+    )
 
 
 def _sync(engine: Engine, order: Order, record: RunLog, stop: Stop) -> Outcome:

@@ -25,6 +25,7 @@ LAYERS = (
     {"door"},
     {"remote"},
     {"intake", "outlet", "head", "lfs"},
+    {"shared"},
     {"state", "listener", "live", "limits"},
     {"store", "forges"},
     {"config"},

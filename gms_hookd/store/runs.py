@@ -56,6 +56,7 @@ class Claim(NamedTuple):
     confirmed: bool
     hint: str | None
     failures: int
+    newest: int = 0  # delivery when it was claimed
 
 
 class Result(NamedTuple):
@@ -135,6 +136,9 @@ def _find(db: Connection, task_id: int) -> _Place | None:
 def _enqueue(db: Connection, place: _Place, wish: Wish, now: int) -> int:
     if place.run_id is None or place.due is None:
         return _insert(db, place.task_id, wish, now)
+    if not wish.trigger.startswith("webhook:"):
+        query = "UPDATE runs SET trigger=? WHERE id=?"
+        db.execute(query, (wish.trigger, place.run_id))
     # The newest trigger names the sha to expect; only a person's hurry overrides the
     # back-off of a run that waits for its next attempt.
     due = min(place.due, now) if wish.urgent else place.due
@@ -184,7 +188,8 @@ def _claim(db: Connection, run_id: int) -> Claim:
     confirmed, hint, failures = db.execute(query, (run_id,)).fetchone()
     task = tasks.get(db, run.task_id)
     known = tips(db, run.task_id)
-    return Claim(run, task, known, bool(confirmed), hint, failures)
+    newest = db.execute("SELECT max(id) FROM deliveries").fetchone()[0] or 0
+    return Claim(run, task, known, bool(confirmed), hint, failures, newest)
 
 
 def tips(db: Connection, task_id: int) -> dict[str, str]:
