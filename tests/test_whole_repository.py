@@ -1,14 +1,16 @@
 """A repository of thousands of commits, mirrored whole, and again under each policy."""
 
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from gitkit import Bench, Repo, task
+from gitkit import Repo, task
 
 from gms_hookd.giturl import cache_key
 from gms_hookd.model import RefResult, RunStatus
 
-COMMITS = 3000
+COMMITS = 2500
 BRANCHES = 120
 TAGS = 30  # of each kind
 
@@ -26,8 +28,8 @@ def history():
         yield f"merge :{n - 40}\n" if n > 40 and n % 9 == 0 else ""
         yield f"M 100644 inline d{n % 30}/e{n % 7}/f{n % 90}\ndata 10\n{n:010}\n"
     for n in range(TAGS):
-        yield f"reset refs/tags/light/{n}\nfrom :{n * 100 + 50}\n\n"
-        yield f"tag v{n}\nfrom :{n * 100 + 50}\ntagger t <t@e.org> 1 +0000\ndata 1\nv\n"
+        yield f"reset refs/tags/light/{n}\nfrom :{n * 80 + 50}\n\n"
+        yield f"tag v{n}\nfrom :{n * 80 + 50}\ntagger t <t@e.org> 1 +0000\ndata 1\nv\n"
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +50,45 @@ def source(model, tmp_path):
     return copy(model, tmp_path / "source.git")
 
 
-@pytest.fixture
-def address(request, http_host):
-    return {"http": http_host.url, "file": str}[request.param]
+@dataclass
+class Account:
+    url: str
+    username: str
+    password_file: Path
+    token_file: None = None
 
 
 @pytest.fixture
-def bench(tmp_path):
-    return Bench(tmp_path, allow_protocols=("file", "http"))
+def host(request, tmp_path):
+    """Give what makes URLs for a host, and what the engine needs to get in."""
+    if request.param == "file":
+        return str, {}
+    if request.param == "ssh":
+        sshd = request.getfixturevalue("sshd")
+        keys = {"ssh_key_file": sshd.key, "ssh_known_hosts": sshd.known_hosts}
+        return sshd.url, keys
+    host = request.getfixturevalue("http_host")
+    (tmp_path / "password").write_text("of the bot")
+    host.let_in("bot", "of the bot")
+    account = Account(host.base, "bot", tmp_path / "password")
+    return host.url, {"credentials": [account]}
+
+
+@pytest.fixture
+def address(host):
+    return host[0]
+
+
+@pytest.fixture
+def bench(host, opened):
+    return opened(**host[1])
 
 
 def for_each_ref(repo):
     return repo.git("for-each-ref", "--format=%(refname) %(objectname) %(*objectname)")
 
 
-@pytest.mark.parametrize("address", ["file", "http"], indirect=True)
+@pytest.mark.parametrize("host", ["file", "http", "ssh"], indirect=True)
 def test_a_whole_repository_arrives_identical_at_an_empty_target(
     source, target, bench, address
 ):
@@ -105,16 +131,15 @@ def allowed(before, now, *, force, prune):
 
 
 @pytest.mark.parametrize(
-    ("address", "force", "prune"),
+    ("host", "force", "prune"),
     [
         ("file", False, False),
         ("file", True, True),
-        ("http", False, False),
         ("http", True, False),
         ("http", False, True),
-        ("http", True, True),
+        ("ssh", True, True),
     ],
-    indirect=["address"],
+    indirect=["host"],
 )
 def test_rewinds_deletions_swaps_and_moved_tags_go_as_far_as_the_policy_lets_them(
     model, source, tmp_path, bench, address, force, prune
