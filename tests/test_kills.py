@@ -18,7 +18,7 @@ from process import PAUSE, Daemon, run_number
 from gms_hookd.giturl import cache_key
 from gms_hookd.model import RunStatus
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
 
 
 def happen(source, number):

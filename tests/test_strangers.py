@@ -149,12 +149,11 @@ def test_force_keeps_every_commit_pushed_between_our_read_and_our_push(
     target.fsck()
 
 
-@HOSTS
 @pytest.mark.parametrize("force", [False, True])
 def test_a_target_that_never_rests_is_left_alone_until_later(
-    source, target, rivals, stranger, host, force
+    source, target, rivals, stranger, force
 ):
-    bench, it = rivals(host, "before", force=force)
+    bench, it = rivals("local", "before", force=force)
     source.commit()
     stranger.will(100)
     outcome = bench.sync(it)
@@ -180,12 +179,11 @@ def test_a_branch_that_a_stranger_makes_first_is_not_overwritten(
     assert target.tip() == stranger.commits[-1]
 
 
-@HOSTS
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_branch_that_a_stranger_deletes_meanwhile_is_made_anew(
-    source, target, rivals, stranger, host, times
+    source, target, rivals, stranger, times
 ):
-    bench, it = rivals(host, "before", DELETES, force=True)
+    bench, it = rivals("local", "before", DELETES, force=True)
     target.commit("other")
     for _ in range(times - 1):  # which we first see as they delete it
         target.commit()
@@ -195,11 +193,10 @@ def test_a_branch_that_a_stranger_deletes_meanwhile_is_made_anew(
     assert target.tip() == source.tip()
 
 
-@HOSTS
 def test_a_branch_that_a_stranger_deletes_before_we_do_is_deleted(
-    source, target, rivals, stranger, host
+    source, target, rivals, stranger
 ):
-    bench, it = rivals(host, "before", DELETES)
+    bench, it = rivals("local", "before", DELETES)
     source.put({"refs/heads/other": source.tip(), "refs/heads/main": None})
     target.put({"refs/heads/other": source.tip("other")})
     stranger.will(1)
