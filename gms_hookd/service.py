@@ -209,8 +209,7 @@ class Service:
     def keep_up(self) -> None:
         """Delete what is older than the retention says, and give the space back."""
         try:
-            while not self._stopping.is_set() and self._prune():
-                pass
+            self._prune()
             self.desk.store.alone(upkeep.shrink).result()
             every = self.desk.store.read(tasks.every).result()
         except StoreError as error:
@@ -218,16 +217,19 @@ class Service:
             return
         self._rules.engine.tidy({task.source for task in every})
 
-    def _prune(self) -> int:
-        """Delete one batch of each kind; gives how many rows."""
+    def _prune(self) -> None:
+        """Delete what is too old, batch by batch."""
         retention, now = self.config.retention, self.desk.now()
         limits = (retention.runs, retention.deliveries, retention.bodies or 0)
         runs_before, deliveries_before, bodies_before = (
             now - int(seconds * 1000) for seconds in limits
         )
         store = self.desk.store
-        gone = store.write(upkeep.prune, runs_before, deliveries_before).result()
-        return gone + store.write(upkeep.drop_bodies, bodies_before).result()
+        first = store.read(upkeep.first_since, deliveries_before).result()
+        gone = 1
+        while gone and not self._stopping.is_set():
+            gone = store.write(upkeep.prune, runs_before, first).result()
+            gone += store.write(upkeep.drop_bodies, bodies_before).result()
 
     def stop(self, grace: float, hurry: Callable[[], bool] = lambda: False) -> None:
         """End the workers: running syncs get `grace` seconds, then go back."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -432,11 +433,28 @@ def test_old_rows_go_and_what_waits_stays(store):
     trigger(store)
     finish(store, claim(store).run.id)
     waiting = trigger(store)
+    newest = store.write(deliveries.record, arrival(), 200, "ping").result()
     later = NOW + 1_000_000
-    assert store.write(upkeep.prune, later, later).result() == 2
-    assert store.write(upkeep.prune, later, later).result() == 0
+    first = store.read(upkeep.first_since, later).result()
+    assert store.write(upkeep.prune, later, first).result() == 2
+    assert store.write(upkeep.prune, later, first).result() == 0
     kept = store.read(deliveries.latest, None, 10).result()
-    assert [d.id for d in kept] == [waiting.delivery_id]
+    assert [d.id for d in kept] == [newest, waiting.delivery_id]
+
+
+def test_deliveries_as_young_as_the_limit_stay(store):
+    for moment in (NOW, NOW + 1, NOW + 2):
+        young = arrival(moment)
+        store.write(deliveries.record, young, 200, "ping").result()
+    first = store.read(upkeep.first_since, NOW + 1).result()
+    assert store.write(upkeep.prune, 0, first).result() == 1
+    assert [d.id for d in store.read(deliveries.latest, None, 10).result()] == [3, 2]
+
+
+def test_no_id_of_a_delivery_is_given_twice(store):
+    first = store.write(deliveries.record, arrival(), 200, "ping").result()
+    store.write(upkeep.prune, 0, sys.maxsize).result()
+    assert store.write(deliveries.record, arrival(), 200, "ping").result() > first
 
 
 def test_refused_deliveries_are_bounded(store, monkeypatch):

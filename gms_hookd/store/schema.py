@@ -42,15 +42,15 @@ _FIRST = (
     # A queued run that joined an older one of its task lives on as a pointer to it.
     "CREATE TABLE merged(id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL)",
     "CREATE INDEX merged_into ON merged(run_id)",
+    # No id is ever given twice: the newest delivery is never deleted.
     """CREATE TABLE deliveries(
-        id INTEGER PRIMARY KEY AUTOINCREMENT, hook TEXT NOT NULL,
+        id INTEGER PRIMARY KEY, hook TEXT NOT NULL,
         provider TEXT NOT NULL, event TEXT, delivery_key TEXT, digest BLOB,
         received_ms INTEGER NOT NULL, client TEXT NOT NULL, status INTEGER NOT NULL,
         reason TEXT NOT NULL, task_ids TEXT NOT NULL DEFAULT '[]')""",
     "CREATE INDEX deliveries_of_hook ON deliveries(hook, id)",
     """CREATE INDEX deliveries_by_key ON deliveries(hook, delivery_key)
         WHERE delivery_key IS NOT NULL""",
-    "CREATE INDEX deliveries_by_age ON deliveries(received_ms)",
     """CREATE TABLE parcels(
         delivery_id INTEGER PRIMARY KEY REFERENCES deliveries(id) ON DELETE CASCADE,
         headers TEXT NOT NULL, body BLOB)""",

@@ -1,6 +1,7 @@
 """Upkeep of the store: retention, disk space, the copy for safe keeping."""
 
 import os
+import sys
 from pathlib import Path
 
 from gms_hookd.store import runs
@@ -13,21 +14,34 @@ IDLE = 100_000  # kept at most of those that started nothing: forges tell a lot
 BODIES = 1_000  # bodies kept at most
 
 
-def prune(db: Connection, runs_before: int, deliveries_before: int) -> int:
-    """Delete one batch of what is older (ms) than the limits; gives how many rows."""
+def first_since(db: Connection, moment: int) -> int:
+    """Tell the id of the first delivery that came then (ms) or later."""
+    # They came in the order of their ids: an index by age would only cost each of them.
+    query = "SELECT id FROM deliveries WHERE received_ms>=? ORDER BY id LIMIT 1"
+    row = db.execute(query, (moment,)).fetchone()
+    return sys.maxsize if row is None else int(row[0])
+
+
+def prune(db: Connection, runs_before: int, first: int) -> int:
+    """Delete one batch of what is too old; gives how many rows.
+
+    Too old are runs that ended before (ms), and deliveries before the `first` to stay.
+    """
     query = (
         "SELECT id FROM runs WHERE status IN ('success','conflict','failed',"
         "'cancelled') AND ended_ms<? LIMIT ?"
     )
     old = [r[0] for r in db.execute(query, (runs_before, BATCH)).fetchall()]
     runs.forget(db, old)
-    # A delivery stays as long as a run that it is linked to.
+    # A delivery stays as long as a run that it is linked to; the newest one always,
+    # so that its id is not given again.
     gone = db.execute(
         "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries d"
-        " WHERE received_ms<? AND NOT EXISTS(SELECT 1 FROM links l"
-        " JOIN runs r ON r.id=l.run_id AND r.status IN ('queued','running')"
-        " WHERE l.delivery_id=d.id) LIMIT ?)",
-        (deliveries_before, BATCH),
+        " WHERE id<? AND id<(SELECT max(id) FROM deliveries)"
+        " AND NOT EXISTS(SELECT 1 FROM links l"
+        "  JOIN runs r ON r.id=l.run_id AND r.status IN ('queued','running')"
+        "  WHERE l.delivery_id=d.id) ORDER BY id LIMIT ?)",
+        (first, BATCH),
     ).rowcount
     return len(old) + gone + _prune_refused(db) + _prune_idle(db)
 
