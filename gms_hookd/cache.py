@@ -126,7 +126,9 @@ class Cache:
 
     def object_format(self) -> str:
         """Name the hash that its objects have."""
-        text = (self.path / "config").read_text(errors="replace").lower()
+        text = ""
+        with contextlib.suppress(FileNotFoundError):  # a fetch tells if it is not sha1
+            text = (self.path / "config").read_text(errors="replace").lower()
         return "sha256" if "objectformat = sha256" in text else "sha1"
 
     def healthy(self) -> bool:

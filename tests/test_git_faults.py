@@ -347,6 +347,25 @@ def test_a_broken_cache_heals_within_one_run(bench, source, target, wreck, chang
     target.fsck()
 
 
+@pytest.mark.parametrize("moment", ["fetch", "push"])
+@pytest.mark.parametrize("lost", ["", "/objects/pack"])
+def test_a_cache_that_is_lost_while_it_is_used_is_made_anew_once(
+    fake, source, target, tmp_path, moment, lost
+):
+    Bench(tmp_path).sync(task(source, target))
+    source.commit(files={f"f{n}": os.urandom(50).hex() for n in range(20)})
+    lose = f"touch {tmp_path}/lost; rm -rf {tmp_path}/caches/*[0-9a-f]{lost}"
+    bench = fake(
+        f'case " $* " in *" {moment} "*) test -e {tmp_path}/lost || {{ {lose}; }} ;;'
+        ' esac\nexec git "$@"\n'
+    )
+    outcome = bench.sync(task(source, target))
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+    assert bench.log.text().count("making it anew") <= 1
+    assert target.refs() == source.refs()
+    target.fsck()
+
+
 def test_a_corrupt_source_does_not_cost_the_cache(bench, source, target):
     it = task(source, target)
     bench.sync(it)

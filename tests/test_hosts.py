@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from githosts import HttpHost, certificate, keygen
+from githosts import HttpHost, certificate, keygen, outdated
 from gitkit import Bench, Repo, task
 
 from gms_hookd.model import RunStatus
@@ -400,3 +400,18 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
         assert opened({"SSL_CERT_FILE": str(cert)}).sync(it).status is RunStatus.SUCCESS
     finally:
         host.stop()
+
+
+def test_a_certificate_that_has_expired_is_not_tried_again(
+    source, target, opened, tmp_path
+):
+    cert, key = certificate(tmp_path)
+    outdated(cert, key)
+    host = HttpHost(tmp_path, tls=(cert, key))
+    try:
+        bench = opened({"SSL_CERT_FILE": str(cert)})
+        outcome = bench.sync(task(host.url(source), target))
+    finally:
+        host.stop()
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert "certificate" in outcome.error_message
