@@ -146,7 +146,7 @@ class Worker:
             error_message=outcome.error_message,
             refs=outcome.refs,
             details=record.text(),
-            tips=outcome.known,
+            tips=None if outcome.known == claim.tips else outcome.known,
         )
         run = claim.run
         level = logging.INFO if result.status is RunStatus.SUCCESS else logging.WARNING
