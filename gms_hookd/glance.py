@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterator, Mapping
 from gms_hookd.porcelain import text
 
 FEW = 100  # refs that are looked up one by one
+MANY_PACKS = 25
+MANY_LOOSE = 13  # objects of one folder
 POINTS = "ref: "
 
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -48,6 +50,24 @@ def head(path: str) -> str | None:
     except (_Unusual, OSError):
         return None
     return pointer.removeprefix(POINTS) if pointer.startswith(POINTS) else None
+
+
+def tidy(path: str) -> bool:
+    """Tell whether git would surely find nothing to tidy up there.
+
+    By its own estimate from one folder of 256 (git-config, gc.auto), at half of where
+    it would begin; False where the owner has settings for it.
+    """
+    try:
+        gitdir = _gitdir(path)
+        with open(f"{gitdir}/config", "rb") as file:
+            own = b"[gc" in file.read().lower()
+        packs = sum(n.endswith(".pack") for n in os.listdir(f"{gitdir}/objects/pack"))
+        sample = f"{gitdir}/objects/17"
+        loose = len(os.listdir(sample)) if os.path.exists(sample) else 0
+    except (_Unusual, OSError):
+        return False
+    return not own and packs < MANY_PACKS and loose < MANY_LOOSE
 
 
 def _gitdir(path: str) -> str:

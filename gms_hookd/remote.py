@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gms_hookd import porcelain
+from gms_hookd import glance, porcelain
 from gms_hookd.access import with_remedy
 from gms_hookd.door import Door
 from gms_hookd.git import Done, Git
@@ -13,6 +13,7 @@ from gms_hookd.plan import Move
 from gms_hookd.porcelain import Pushed
 
 STDIN_FROM = 50  # refspecs; more go through a pipe
+UNTIDIED = ("--receive-pack=git -c receive.autoGC=false receive-pack",)
 LISTED = (("protocol.version", "0"),)
 _BUSY = re.compile(r"returned error: (429|503)")
 _RETRY_AFTER = re.compile(r"(?i)retry-after: *(\d{1,6})")
@@ -119,6 +120,7 @@ class Remote:
             "--recurse-submodules=no",
             *(f"--push-option={option}" for option in self.push_options),
             *leases,
+            *self._untidied(),
             "--end-of-options",
             self.url,
             *specs,
@@ -131,6 +133,11 @@ class Remote:
         if error and ill:
             error.kind = ill
         return Report(lines, error, ill)
+
+    def _untidied(self) -> tuple[str, ...]:
+        """Spare a target on this machine the look for what is to be tidied up."""
+        url = self.door.url
+        return UNTIDIED if url.local and glance.tidy(url.path) else ()
 
     def lfs(self, verb: str, tips: Sequence[str]) -> None:
         """Let git-lfs fetch or push all that these commits need; raises GitError."""

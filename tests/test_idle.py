@@ -161,3 +161,27 @@ def test_the_repository_of_a_working_tree_is_looked_at(source, tmp_path):
     tree = tmp_path / "tree"
     source.git("clone", "-q", str(source), str(tree), at=None)
     assert glance.refs(str(tree)) == Repo(tree / ".git").refs()
+
+
+def test_a_local_target_of_many_packs_is_still_tidied_by_its_git(source, target, bench):
+    target.git("config", "fastimport.unpackLimit", "1")
+    target.commit("old")
+    pack = next((target.path / "objects/pack").glob("*.pack"))
+    for n in range(52):
+        for kind in ("pack", "idx"):
+            copy = pack.with_name(f"pack-{n:040x}.{kind}")
+            copy.write_bytes(pack.with_suffix(f".{kind}").read_bytes())
+    target.hook("pre-auto-gc", "touch asked; exit 1\n")
+    bench.sync(task(source, target, *BRANCH))
+    assert (target.path / "asked").exists()
+
+
+def test_a_local_target_is_tidied_when_its_owner_says(source, target, bench):
+    target.git("config", "gc.autoPackLimit", "1")
+    target.git("config", "receive.unpackLimit", "1")
+    target.hook("pre-auto-gc", "touch asked; exit 1\n")
+    it = task(source, target, *BRANCH)
+    for _ in range(2):
+        source.commit()
+        bench.sync(it)
+    assert (target.path / "asked").exists()
