@@ -3,7 +3,6 @@
 It never waits. Whatever takes time, the loop that owns it does: see `Loop`.
 """
 
-import dataclasses
 import select
 import socket
 from collections.abc import Callable
@@ -380,4 +379,4 @@ def failure(request: Request, status: int, message: str) -> Response:
 
 def _full(request: Request) -> Response:
     full = failure(request, 503, "too many connections")
-    return dataclasses.replace(full, headers=(*full.headers, ("Retry-After", "1")))
+    return full._replace(headers=(*full.headers, ("Retry-After", "1")))

@@ -1,19 +1,18 @@
 """A request and its response as values: what the socket side and the web side share."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """What the socket side found wrong with a request before anybody looked inside."""
 
     status: int
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One whole HTTP request.
 
     `path` is the raw path without the query; header names are lower case, the values
@@ -25,7 +24,7 @@ class Request:
     method: str
     path: str
     query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     body: bytes = b""
     peer: str = ""
     control: bool = False
@@ -33,8 +32,7 @@ class Request:
     fault: Fault | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """One HTTP response; the socket side adds Date, Server and Content-Length."""
 
     status: int
