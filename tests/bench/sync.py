@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -104,9 +105,6 @@ class Daemon:
     def task(self, name, source, target, **more):
         draft = {"name": name, "source": source, "target": target, **more}
         return self.post("/api/v1/sync/task/create", draft)[1]["data"]["id"]
-
-    def trigger(self, number):
-        self.post("/api/webhooks/task-sync", {"task_id": number})
 
     def sync(self, number):
         path = "/api/webhooks/task-sync?wait=300"
@@ -352,7 +350,7 @@ def at_once(world, workers, tasks, delay):
             source.commit()
         seconds = timed(lambda: all_synced(world.daemon, numbers)) / 1000
         rates[count] = tasks / seconds
-        title = f"{tasks} tasks, {count} workers" + (f" + {delay} ms" if delay else "")
+        title = f"{tasks} tasks, workers: {count}" + (f" + {delay} ms" if delay else "")
         peer = f"{workers[0]} worker" + "s" * (workers[0] > 1)
         first = rates[workers[0]]
         ratio = f"{rates[count] / first:.2f}"
@@ -360,10 +358,9 @@ def at_once(world, workers, tasks, delay):
 
 
 def all_synced(daemon, numbers):
-    for number in numbers:
-        daemon.trigger(number)
-    for number in numbers:
-        daemon.sync(number)
+    """Trigger all at once, each once, and wait for each run."""
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        list(pool.map(daemon.sync, numbers))
 
 
 PARTS = {
