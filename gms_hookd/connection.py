@@ -343,10 +343,14 @@ class Connection(BaseHTTPRequestHandler):
             self._loop.watch(self, WRITE)
         elif self._keep_alive:
             self._rest()
-        elif self.interest == UNWATCHED and self._reader.phase is Phase.IDLE:
+        elif self._reader.phase is Phase.IDLE and self._has_nothing():
             self.finish()
         else:
             self._linger()
+
+    def _has_nothing(self) -> bool:
+        """Tell whether nothing is unread; what was never watched was read just now."""
+        return self.interest == UNWATCHED or not self._receive()
 
     def _rest(self) -> None:
         self.state = State.READING

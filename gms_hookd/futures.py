@@ -143,7 +143,12 @@ def _step(
 
 
 def _apply(function: Callable[[A], B], future: Future[B], finished: Future[A]) -> None:
-    _settled(future, lambda: function(finished.result()))
+    try:
+        value = function(finished.result())
+    except BaseException as error:  # noqa: BLE001 - the future carries it on
+        future.set_exception(error)
+    else:
+        future.set_result(value)
 
 
 def _copy(future: Future[A], finished: Future[A]) -> None:

@@ -173,11 +173,11 @@ class Reader:
             self._scanned = max(0, len(buffer) - 3)
             return False
         self._scanned = 0
-        self._parse(bytes(buffer[: end + 2]))
+        self._parse(buffer[: end + 2])
         del buffer[: end + 4]
         return True
 
-    def _parse(self, raw: bytes) -> None:
+    def _parse(self, raw: bytearray) -> None:
         text = raw.decode("latin-1")
         line = _LINE.match(text)
         if line is None or line.end() > MAX_LINE + 2:

@@ -358,13 +358,8 @@ class Server(ThreadingHTTPServer):
     def _post(
         self, connection: Connection, request: Request, future: "Future[Response]"
     ) -> None:
-        reply = partial(self._reply, connection, request, future)
+        reply = partial(connection.reply, request, self._response(request, future))
         self._postbox.post((connection, reply))
-
-    def _reply(
-        self, connection: Connection, request: Request, future: "Future[Response]"
-    ) -> None:
-        connection.reply(request, self._response(request, future))
 
     def _response(self, request: Request, future: "Future[Response]") -> Response:
         try:
