@@ -1,4 +1,4 @@
-"""The servers that are measured: ours, Debian's webhook, a plain http.server, Go's.
+"""The servers that are measured: ours and what else takes a webhook.
 
 Each listens on 127.0.0.1, takes a signed POST at `path`, and is one process that may
 have children.
@@ -24,7 +24,7 @@ SECRET = "correct horse battery staple"
 TASKS = 50
 TICKS = os.sysconf("SC_CLK_TCK")
 
-PLAIN = """
+SERVER = """
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -32,8 +32,8 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(status(self.headers, body))
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -45,6 +45,62 @@ class Handler(BaseHTTPRequestHandler):
 # As it comes, but for the backlog of 5, with which connecting is all that is measured.
 ThreadingHTTPServer.request_queue_size = 1024
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+PLAIN = """
+def status(headers, body):
+    return 200
+"""
+
+COMMITTING = """
+import hashlib, hmac, json, sqlite3, sys, threading
+
+db = sqlite3.connect(sys.argv[2], check_same_thread=False, isolation_level=None)
+db.execute("PRAGMA journal_mode=WAL")
+db.execute("PRAGMA synchronous=FULL")
+db.execute("CREATE TABLE triggers(id INTEGER PRIMARY KEY, task_id INTEGER)")
+one = threading.Lock()
+
+def status(headers, body):
+    digest = hmac.new(sys.argv[3].encode(), body, hashlib.sha256).hexdigest()
+    given = headers.get("X-Hub-Signature-256", "")
+    if not hmac.compare_digest(given, "sha256=" + digest):
+        return 401
+    with one:
+        query = "INSERT INTO triggers(task_id) VALUES(?)"
+        db.execute(query, (json.loads(body)["task_id"],))
+    return 200
+"""
+
+FLASK = """
+import hashlib, hmac
+from flask import Flask, jsonify, request
+
+app = Flask(__name__)
+
+@app.post("/hook")
+def hook():
+    digest = hmac.new(SECRET, request.get_data(), hashlib.sha256).hexdigest()
+    given = request.headers.get("X-Hub-Signature-256", "")
+    if not hmac.compare_digest(given, "sha256=" + digest):
+        return jsonify(error="wrong signature"), 401
+    task_id = request.get_json()["task_id"]
+    return jsonify(message="Sync triggered successfully", task_id=task_id)
+"""
+
+SLOW_DISK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <unistd.h>
+
+static int late(const char *name, int file)
+{
+    usleep(5000);
+    return ((int (*)(int)) dlsym(RTLD_NEXT, name))(file);
+}
+
+int fsync(int file) { return late("fsync", file); }
+int fdatasync(int file) { return late("fdatasync", file); }
 """
 
 GO = """
@@ -88,10 +144,12 @@ class Peer:
 
     name = ""
     path = "/hook"
+    end = signal.SIGTERM
 
-    def __init__(self, folder):
+    def __init__(self, folder, **environ):
         self.folder = folder / self.name
-        self.folder.mkdir()
+        self.folder.mkdir(parents=True)
+        self.environ = {**os.environ, **environ}
         self.port = free_port()
         self.process = None
 
@@ -106,7 +164,12 @@ class Peer:
         """Start the process and wait until it accepts."""
         log = (self.folder / "log").open("wb")
         self.process = subprocess.Popen(
-            self.command(), stdout=log, stderr=log, cwd=ROOT, start_new_session=True
+            self.command(),
+            stdout=log,
+            stderr=log,
+            cwd=ROOT,
+            env=self.environ,
+            start_new_session=True,
         )
         log.close()
         wait_for(self.port)
@@ -118,17 +181,20 @@ class Peer:
     def halt(self):
         if self.process:
             with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGTERM)
+                os.killpg(self.process.pid, self.end)
             self.process.wait(30)
 
     def stop(self):
         """Undo `start`."""
         self.halt()
 
+    def processes(self):
+        """The ids of those that serve."""
+        return [self.process.pid]
+
     def cpu(self):
-        """Seconds of the process and of its children that have ended."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2]
-        return sum(int(ticks) for ticks in fields.split()[11:15]) / TICKS
+        """Seconds of the processes and of their children that have ended."""
+        return sum(ticks(process) for process in self.processes()) / TICKS
 
     def settled_cpu(self):
         """The same when it has done what it answered for before it did it."""
@@ -140,9 +206,7 @@ class Peer:
 
     def rss(self):
         """MiB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(x for x in status.splitlines() if x.startswith("VmRSS"))
-        return int(line.split()[1]) / 1024
+        return sum(kilobytes(process) for process in self.processes()) / 1024
 
 
 class Ours(Peer):
@@ -190,6 +254,23 @@ class Ours(Peer):
         self.hole.close()
 
 
+class Storeless(Ours):
+    """The same daemon, but its store keeps nothing and answers at once."""
+
+    name = "no store"
+    end = signal.SIGKILL  # its worker waits for ever
+
+    def hookd(self, *words):
+        script = Path(__file__).with_name("storeless.py")
+        return [sys.executable, script, *super().hookd(*words)[3:]]
+
+    def start(self):
+        self.launch()
+
+    def stop(self):
+        self.halt()
+
+
 class Webhook(Peer):
     """Debian's adnanh/webhook: checks the HMAC, runs /bin/true, stores nothing."""
 
@@ -220,7 +301,41 @@ class Plain(Peer):
     name = "http.server"
 
     def command(self):
-        return [sys.executable, "-c", PLAIN, str(self.port)]
+        return [sys.executable, "-c", PLAIN + SERVER, str(self.port)]
+
+
+class Committing(Peer):
+    """The same with HMAC and JSON checked, and a commit to disk for each request."""
+
+    name = "commit each"
+
+    def command(self):
+        store, script = self.folder / "store.db", COMMITTING + SERVER
+        return [sys.executable, "-c", script, str(self.port), store, SECRET]
+
+
+class Flask(Peer):
+    """Flask in gunicorn, two workers: checks HMAC and JSON, stores nothing.
+
+    Its Python is what FLASK_PYTHON names, or the first python3 on the PATH.
+    """
+
+    name = "flask"
+    python = os.environ.get("FLASK_PYTHON", "python3")
+
+    @classmethod
+    def available(cls):
+        return runs(cls.python, "-c", "import flask, gunicorn")
+
+    def command(self):
+        (self.folder / "app.py").write_text(f"SECRET = {SECRET.encode()}\n{FLASK}")
+        listen = ["-b", f"127.0.0.1:{self.port}", "--pythonpath", self.folder]
+        return [self.python, "-m", "gunicorn", "-w", "2", *listen, "app:app"]
+
+    def processes(self):
+        main = self.process.pid
+        children = Path(f"/proc/{main}/task/{main}/children").read_text()
+        return [main, *map(int, children.split())]
 
 
 class Go(Peer):
@@ -238,6 +353,38 @@ class Go(Peer):
         built = self.folder / "server"
         subprocess.run(["go", "build", "-o", built, source], check=True)
         return [built, str(self.port), SECRET]
+
+
+def runs(*command):
+    """Whether a command is there and does not fail."""
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def slow_disk(folder):
+    """What makes each fsync of a server take 5 ms more; None without a C compiler."""
+    if shutil.which("cc") is None:
+        return None
+    source, built = folder / "slow.c", folder / "slow.so"
+    source.write_text(SLOW_DISK)
+    options = ["-shared", "-fPIC", "-o", built, source, "-ldl"]
+    subprocess.run(["cc", *options], check=True)
+    return {"LD_PRELOAD": str(built)}
+
+
+def ticks(process):
+    """CPU time that a process and its ended children have used."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2]
+    return sum(int(field) for field in fields.split()[11:15])
+
+
+def kilobytes(process):
+    """Memory that a process holds."""
+    status = Path(f"/proc/{process}/status").read_text()
+    line = next(x for x in status.splitlines() if x.startswith("VmRSS"))
+    return int(line.split()[1])
 
 
 def free_port():
