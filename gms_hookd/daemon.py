@@ -183,11 +183,12 @@ class _Turn:
         self._store.hold()
 
     def release(self) -> None:
-        """Commit, and write the lines."""
-        try:
-            self._store.release()
-        finally:
-            release()
+        """Commit."""
+        self._store.release()
+
+    def end(self) -> None:
+        """Write the lines."""
+        release()
 
 
 def _warn(config: Config) -> None:

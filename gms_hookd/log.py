@@ -110,31 +110,30 @@ class _Handler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self.held = False
-        self._kept: list[str] = []
+        self._kept: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; while lines are held back only a warning gets through."""
-        try:
-            self._kept.append(self.format(record) + self.terminator)
-            if not self.held or record.levelno >= logging.WARNING:
+        self._kept.append(record)
+        if not self.held or record.levelno >= logging.WARNING:
+            with suppress(OSError, ValueError):
                 self.let_out()
-        except Exception:  # noqa: BLE001 - where logging itself fails there is no log
-            self.handleError(record)
 
     def let_out(self) -> None:
         """Write what was kept back."""
         with self.lock or nullcontext():
             kept, self._kept = self._kept, []
             if kept:
-                self.stream.write("".join(kept))
+                self.stream.write("".join(map(self._line, kept)))
                 self.stream.flush()
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Say in one line where an event was lost, which a traceback would not."""
-        where = f"log event lost by={record.name} event={quoted(record.msg)}"
-        lost = logging.makeLogRecord({"levelno": logging.ERROR, "msg": where})
-        with suppress(OSError, ValueError):
-            self.stream.write(self.format(lost) + self.terminator)
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record) + self.terminator
+        except Exception:  # noqa: BLE001 - one line says so, which a traceback would not
+            where = f"log event lost by={record.name} event={quoted(record.msg)}"
+            lost = logging.makeLogRecord({"levelno": logging.ERROR, "msg": where})
+            return self.format(lost) + self.terminator
 
 
 class _Line(logging.Formatter):

@@ -65,6 +65,16 @@ class Batch(Protocol):
     def release(self) -> None:
         """Do it now, or have it done."""
 
+    def end(self) -> None:
+        """Do what nobody waits for: the answers are out."""
+
+
+class _Nothing:
+    def hold(self) -> None:
+        pass
+
+    release = end = hold
+
 
 class Server(ThreadingHTTPServer):
     """The listeners and all their connections, served by the thread that calls us.
@@ -97,7 +107,7 @@ class Server(ThreadingHTTPServer):
         self.limits = limits or Limits()
         self.now = self.beat = clock()
         self._answer = answer
-        self._batch = batch
+        self._batch = batch or _Nothing()
         self._clock = clock
         self._listeners = {each.socket.fileno(): each for each in listeners}
         self._connections: dict[int, Connection] = {}
@@ -231,16 +241,14 @@ class Server(ThreadingHTTPServer):
         self.now = self.beat = self._clock()
         # Nobody need wake us before we look into the box at the end.
         self._postbox.mute()
-        if self._batch is None:
+        self._batch.hold()
+        try:
             self._work(events)
-        else:
-            self._batch.hold()
-            try:
-                self._work(events)
-            finally:
-                self._batch.release()
+        finally:
+            self._batch.release()
         self._postbox.unmute()
         self._deliver()
+        self._batch.end()
 
     def _work(self, events: list[tuple[int, int]]) -> None:
         others = []

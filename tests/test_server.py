@@ -576,6 +576,7 @@ class Turns:
     def __init__(self, application):
         self.application = application
         self.held = None
+        self.ended = 0
         self.turns = []
 
     def hold(self):
@@ -586,6 +587,9 @@ class Turns:
             self.turns.append(len(self.application.seen) - self.held)
             self.application.let_go()
         self.held = None
+
+    def end(self):
+        self.ended += 1
 
 
 def test_what_is_answered_at_the_end_of_a_turn_is_sent_then(application):
@@ -606,6 +610,7 @@ def test_what_is_answered_at_the_end_of_a_turn_is_sent_then(application):
     assert turns.turns[0] > 1
     assert sum(turns.turns) == 5
     assert turns.held is None
+    wait_until(lambda: turns.ended >= len(turns.turns))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -37,6 +37,7 @@ _Outcome = tuple[Any, Exception | None]
 BATCH = 1024
 BACKLOG = 20_000
 BUSY_MS = 5_000
+LOOK = 0.01  # seconds between two looks at a lock that somebody has
 QUICK = 0.005  # seconds: a commit that takes longer must not hold up a loop
 
 
@@ -153,7 +154,9 @@ class Lane:
 
     def _serve(self) -> None:
         db = connect(self._path, writes=self._writes)
-        self._db = db if self._writes else None
+        if self._writes:
+            _wait_in_sqlite(db, 0)
+            self._db = db
         try:
             while self._turn(db, self._orders.get()):
                 pass
@@ -188,7 +191,7 @@ class Lane:
 
     def _write(self, db: Connection, batch: list[_Order]) -> list[_Outcome]:
         try:
-            db.execute("BEGIN IMMEDIATE")
+            _begin(db)
         except sqlite3.Error as error:
             return [(None, _unavailable(error))] * len(batch)
         return self._commit(db, batch)
@@ -209,14 +212,23 @@ class Lane:
 def _begin_at_once(db: Connection) -> bool:
     """Begin a transaction, unless that cannot be done or not without waiting."""
     try:
-        db.execute("PRAGMA busy_timeout=0")
-        try:
-            db.execute("BEGIN IMMEDIATE")
-        finally:
-            db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        db.execute("BEGIN IMMEDIATE")
     except sqlite3.Error:
         return False
     return True
+
+
+def _begin(db: Connection) -> None:
+    """Begin a transaction, and wait a while for somebody who has the store locked."""
+    until = time.monotonic() + BUSY_MS / 1000
+    while not db.in_transaction:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > until:
+                raise
+            time.sleep(LOOK)
 
 
 def _together(db: Connection, batch: list[_Order]) -> list[_Outcome]:
@@ -263,9 +275,16 @@ def _attempt(
 
 
 def _alone(db: Connection, order: _Order) -> _Outcome:
+    _wait_in_sqlite(db, BUSY_MS)
     outcome = _attempt(db, order.operation)
     _roll_back(db)
+    _wait_in_sqlite(db, 0)
     return outcome
+
+
+def _wait_in_sqlite(db: Connection, milliseconds: int) -> None:
+    """Let a statement wait so long for a lock; in a transaction none ever must."""
+    db.execute(f"PRAGMA busy_timeout={milliseconds}")
 
 
 def _roll_back(db: Connection) -> None:
