@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from gms_hookd import glance
 from gms_hookd.cache import Cache
 from gms_hookd.model import RefResult
 from gms_hookd.plan import Move
@@ -27,7 +28,9 @@ class DefaultBranch:
         """Name the target's ref that the source's default branch goes to."""
         if not self._asked:
             self._asked = True
-            self._name = _local_head(self._source) or self._source.head()
+            url = self._source.door.url
+            near = glance.head(url.path) if url.local else None
+            self._name = near or self._source.head()
         found = (ref for ref, w in wanted.items() if w.source == self._name)
         return next(found, None)
 

@@ -296,3 +296,19 @@ def test_a_default_branch_that_cannot_be_deleted_is_kept_and_said_so(
     assert outcome.status is RunStatus.SUCCESS, bench.log.text()
     [kept] = [r for r in outcome.refs if r.ref == "refs/heads/main"]
     assert kept.reason == "kept: it is the target's default branch"
+
+
+@pytest.mark.parametrize("work_tree", [False, True])
+def test_the_head_of_a_source_on_this_machine_is_read_without_git(
+    source, target, bench, work_tree
+):
+    it = task(source, target, "main:main")
+    bench.sync(it)
+    if work_tree:
+        gitdir = source.path.rename(source.path.with_name("moved"))
+        source.path.mkdir()
+        gitdir.rename(source.path / ".git")
+        source = Repo(source.path / ".git")
+    source.commit()
+    bench.sync(it)
+    assert bench.commands() == ["fetch", "push"]
