@@ -15,6 +15,7 @@ from gms_hookd.store import (
     Store,
     StoreError,
     Unavailable,
+    checks,
     deliveries,
     runs,
     schema,
@@ -514,6 +515,124 @@ def test_the_queue_is_read_through_indexes(store):
     assert "runs_by_status" in text
     assert "runs_one_running" in text
     assert "TEMP B-TREE" not in text
+
+
+def age(store, rows):
+    """Give the store so many ended runs, of all its tasks in turn, with deliveries."""
+    numbers = "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n"
+    numbers = f"{numbers} WHERE i<{rows})"
+
+    def fill(db):
+        db.execute(
+            f"{numbers} INSERT INTO runs(task_id,task_key,task_name,status,trigger,"
+            "due_ms,created_ms,started_ms,ended_ms) SELECT t.id,t.key,t.name,'success',"
+            "'manual',i,i,i,i FROM n"
+            " JOIN tasks t ON t.id=1+i%(SELECT count(*) FROM tasks)"
+        )
+        db.execute(
+            f"{numbers} INSERT INTO deliveries(hook,provider,received_ms,client,status,"
+            "reason) SELECT 'task-sync','gms',i,'192.0.2.1',200,'accepted' FROM n"
+        )
+        db.execute("INSERT INTO links(delivery_id,run_id) SELECT id,id FROM deliveries")
+
+    store.write(fill).result()
+
+
+def steps(store, operation, *args):
+    """Count the instructions of sqlite's machine that an operation takes."""
+    count = 0
+
+    def counted(db):
+        def step():
+            nonlocal count
+            count += 1
+
+        db.set_progress_handler(step, 1)
+        try:
+            operation(db, *args)
+        finally:
+            db.set_progress_handler(None, 0)
+
+    store.write(counted).result()
+    return count
+
+
+def steps_of_a_run(store):
+    """Count what each step of a run's way takes, after one that went before."""
+    taken = {}
+    done = Result(RunStatus.SUCCESS, tips={"refs/heads/main": "1" * 40})
+    for _ in range(2):
+        run_id = trigger(store).run_ids[0]
+        taken = {
+            "coalesce": steps(store, runs.accept, arrival(), 1, HOOK, NOW),
+            "depth": steps(store, runs.history, None, RunStatus.QUEUED, 9),
+            "next due": steps(store, runs.next_due),
+            "claim": steps(store, runs.claim, NOW),
+            "finish": steps(store, runs.finish, run_id, done, NOW),
+            "enqueue": steps(store, runs.accept, arrival(), 1, HOOK, NOW),
+            "last": steps(store, runs.last, 1),
+            "checks": steps(store, checks.due, NOW, 1, 9),
+        }
+        finish(store, claim(store).run.id)
+    return taken
+
+
+def test_no_step_of_a_run_takes_longer_after_a_long_history(store, tmp_path):
+    with contextlib.closing(Store.open(tmp_path / "old.db")) as old:
+        for each in (store, old):
+            add(each)
+            add(each, "two", "c2")
+        age(old, 2000)
+        assert steps_of_a_run(old) == steps_of_a_run(store)
+
+
+def pages_of_a_burst(store, count):
+    """Count the pages written to enqueue a run of so many tasks at once."""
+    wal = store.path.with_name(store.path.name + "-wal")
+    store.alone(upkeep.shrink).result()
+
+    def burst(db):
+        for number in range(count):
+            runs.accept(db, arrival(), number + 1, HOOK, NOW)
+
+    store.write(burst).result()
+    return wal.stat().st_size // 4096
+
+
+def test_a_burst_of_triggers_writes_few_pages_whatever_the_history(store, tmp_path):
+    with contextlib.closing(Store.open(tmp_path / "old.db")) as old:
+        for each, rows in ((store, 500), (old, 20_000)):
+            for number in range(30):
+                add(each, f"t{number}", f"c{number}")
+            age(each, rows)
+        assert pages_of_a_burst(old, 30) <= pages_of_a_burst(store, 30) + 6
+
+
+def test_the_history_of_a_task_is_the_newest_first_whatever_their_status(store):
+    add(store)
+    add(store, "two", "c2")
+    for status in (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SUCCESS):
+        trigger(store)
+        trigger(store, 2)
+        finish(store, claim(store).run.id, status)
+        finish(store, claim(store).run.id)
+    trigger(store)
+    claim(store)
+    trigger(store)
+
+    def listed(status=None, limit=9):
+        found = store.read(runs.history, 1, status, limit).result()
+        return [(run.id, str(run.status)) for run in found]
+
+    everything = listed()
+    assert [status for _, status in everything] == [
+        "queued", "running", "success", "failed", "success",
+    ]  # fmt: skip
+    assert [run_id for run_id, _ in everything] == [8, 7, 5, 3, 1]
+    assert listed(limit=3) == everything[:3]
+    for status in RunStatus:
+        assert listed(status) == [run for run in everything if run[1] == status]
+    assert listed(RunStatus.SUCCESS, 1) == [(5, "success")]
 
 
 def test_writes_held_back_are_committed_together_when_they_are_released(store):

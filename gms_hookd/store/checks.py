@@ -43,8 +43,10 @@ def due(
     rows = db.execute(
         "SELECT t.id FROM tasks t LEFT JOIN checks c ON c.task_id=t.id"
         " WHERE t.enabled AND coalesce(c.due_ms,t.created_ms+:interval)<=:now"
-        " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.task_id=t.id"
-        "  AND r.status IN ('queued','running'))"
+        " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='queued'"
+        "  AND r.task_id=t.id)"
+        " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='running'"
+        "  AND r.task_id=t.id)"
         " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='running'"
         "  AND r.cache=t.cache)"
         " ORDER BY coalesce(c.due_ms,t.created_ms) LIMIT :limit",
