@@ -489,11 +489,11 @@ def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
         )
     for name in _published(config):
         yield f"{name}: {PUBLISHED} is published with GMS: set one of your own"
-    for credential in config.credentials:
-        for path in filter(None, credential.files):
-            if not os.path.exists(path):
-                name = settings.dotted(("credentials", credential.url))
-                yield f"{name}: {path} does not exist yet"
+    named = ((c, path) for c in config.credentials for path in filter(None, c.files))
+    for credential, path in named:
+        if not os.path.exists(path):
+            name = settings.dotted(("credentials", credential.url))
+            yield f"{name}: {path} does not exist yet"
 
 
 def _published(config: Config) -> Iterator[str]:

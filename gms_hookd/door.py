@@ -28,12 +28,14 @@ class Trust:
     def ready(self) -> None:
         """See that the file is there; what dead processes left is removed with that."""
         with self._lock:
-            if self._file.exists():
-                return
-            for left in self._file.parent.glob("gitconfig-*"):
-                if not left.name.startswith(f"gitconfig-{os.getpid()}-"):
-                    left.unlink(missing_ok=True)
-            self._write()
+            if not self._file.exists():
+                self._clear()
+                self._write()
+
+    def _clear(self) -> None:
+        for left in self._file.parent.glob("gitconfig-*"):
+            if not left.name.startswith(f"gitconfig-{os.getpid()}-"):
+                left.unlink(missing_ok=True)
 
     def add(self, path: str) -> None:
         """Trust a local repository, whoever owns it."""

@@ -121,9 +121,10 @@ class Intake:
     def _fetch(self) -> None:
         few = (self._cache.advertised() or FEW) < FEW
         for _ in range(TRIES):
+            if not self._specs:
+                return
             try:
-                if self._specs:
-                    self._source.fetch(self._specs, "--prune", listed=few)
+                self._source.fetch(self._specs, "--prune", listed=few)
             except GitError as error:
                 self._cure(error)
             else:

@@ -212,23 +212,27 @@ class Lane:
 def _begin_at_once(db: Connection) -> bool:
     """Begin a transaction, unless that cannot be done or not without waiting."""
     try:
-        db.execute("BEGIN IMMEDIATE")
+        return _begun(db, last=False)
     except sqlite3.Error:
         return False
-    return True
 
 
 def _begin(db: Connection) -> None:
     """Begin a transaction, and wait a while for somebody who has the store locked."""
     until = time.monotonic() + BUSY_MS / 1000
-    while not db.in_transaction:
-        try:
-            db.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > until:
-                raise
-            time.sleep(LOOK)
+    while not _begun(db, last=time.monotonic() > until):
+        time.sleep(LOOK)
+
+
+def _begun(db: Connection, last: bool) -> bool:
+    """Begin a transaction; False if the store is locked and it is not the last try."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if last or error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
 
 
 def _together(db: Connection, batch: list[_Order]) -> list[_Outcome]:
