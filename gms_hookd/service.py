@@ -218,7 +218,7 @@ class Service:
         self._rules.engine.tidy({task.source for task in every})
 
     def _prune(self) -> None:
-        """Delete what is too old, batch by batch."""
+        """Delete what is too old or too much, batch by batch."""
         retention, now = self.config.retention, self.desk.now()
         limits = (retention.runs, retention.deliveries, retention.bodies or 0)
         runs_before, deliveries_before, bodies_before = (
@@ -230,6 +230,10 @@ class Service:
         while gone and not self._stopping.is_set():
             gone = store.write(upkeep.prune, runs_before, first).result()
             gone += store.write(upkeep.drop_bodies, bodies_before).result()
+        more = upkeep.surplus(store.path)
+        while more and not self._stopping.is_set():
+            store.write(upkeep.drop, more[: upkeep.BATCH]).result()
+            more = more[upkeep.BATCH :] or upkeep.surplus(store.path)
 
     def stop(self, grace: float, hurry: Callable[[], bool] = lambda: False) -> None:
         """End the workers: running syncs get `grace` seconds, then go back."""

@@ -436,9 +436,9 @@ def test_the_newest_bodies_and_idle_deliveries_are_kept(forge, desk, monkeypatch
     hub.task()
     started = hub.send(PUSH, github_like(**push(MAIN)))[1]["delivery_id"]
     ids = [hub.send(PUSH, {"a": n})[1]["delivery_id"] for n in range(5)]
-    for operation in ((upkeep.prune, 0, 0), (upkeep.drop_bodies, 0)):
-        while desk.store.write(*operation).result():
-            pass
+    desk.store.write(upkeep.drop, upkeep.surplus(desk.store.path)).result()
+    while desk.store.write(upkeep.drop_bodies, 0).result():
+        pass
     left = desk.store.read(deliveries.latest, "in", 9).result()
     assert [delivery.id for delivery in left] == [*reversed(ids[2:]), started]
     parcels = [desk.store.read(deliveries.parcel, i).result() for i in ids[2:]]

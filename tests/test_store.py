@@ -462,7 +462,9 @@ def test_refused_deliveries_are_bounded(store, monkeypatch):
     monkeypatch.setattr(upkeep, "REFUSED", 3)
     for _ in range(5):
         store.write(deliveries.record, arrival(), 401, "wrong").result()
-    store.write(upkeep.prune, 0, 0).result()
+    assert upkeep.surplus(store.path) == [2, 1]
+    store.write(upkeep.drop, [2, 1]).result()
+    assert not upkeep.surplus(store.path)
     kept = store.read(deliveries.latest, "task-sync", 10).result()
     assert [d.id for d in kept] == [5, 4, 3]
 
@@ -572,6 +574,7 @@ def steps_of_a_run(store):
             "enqueue": steps(store, runs.accept, arrival(), 1, HOOK, NOW),
             "last": steps(store, runs.last, 1),
             "checks": steps(store, checks.due, NOW, 1, 9),
+            "upkeep": steps(store, upkeep.prune, 0, 0),
         }
         finish(store, claim(store).run.id)
     return taken

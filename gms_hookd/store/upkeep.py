@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 from gms_hookd.store import runs
@@ -28,8 +30,9 @@ def prune(db: Connection, runs_before: int, first: int) -> int:
     Too old are runs that ended before (ms), and deliveries before the `first` to stay.
     """
     query = (
-        "SELECT id FROM runs WHERE status IN ('success','conflict','failed',"
-        "'cancelled') AND ended_ms<? LIMIT ?"
+        # By itself sqlite would go through all runs of each status.
+        "SELECT id FROM runs INDEXED BY runs_ended WHERE status IN ('success',"
+        "'conflict','failed','cancelled') AND ended_ms<? LIMIT ?"
     )
     old = [r[0] for r in db.execute(query, (runs_before, BATCH)).fetchall()]
     runs.forget(db, old)
@@ -43,7 +46,7 @@ def prune(db: Connection, runs_before: int, first: int) -> int:
         "  WHERE l.delivery_id=d.id) ORDER BY id LIMIT ?)",
         (first, BATCH),
     ).rowcount
-    return len(old) + gone + _prune_refused(db) + _prune_idle(db)
+    return len(old) + gone
 
 
 def drop_bodies(db: Connection, before: int) -> int:
@@ -65,21 +68,31 @@ def drop_bodies(db: Connection, before: int) -> int:
     return old + db.execute(query, (BATCH, BODIES)).rowcount
 
 
-def _prune_refused(db: Connection) -> int:
-    query = (
-        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries"
-        " WHERE status>=400 ORDER BY id DESC LIMIT ? OFFSET ?)"
-    )
-    return db.execute(query, (BATCH, REFUSED)).rowcount
+def surplus(store: Path) -> list[int]:
+    """List the refused and the idle deliveries beyond those to stay.
+
+    It looks at all there are, so it does that beside the lanes: nobody waits for it.
+    """
+    refused = "status>=400"
+    idle = "status=200 AND NOT EXISTS(SELECT 1 FROM links l WHERE l.delivery_id=d.id)"
+    try:
+        with closing(connect(store, writes=False)) as db:
+            return [*_beyond(db, refused, REFUSED), *_beyond(db, idle, IDLE)]
+    except Error as error:
+        raise Unavailable(f"cannot be read: {error}") from None
 
 
-def _prune_idle(db: Connection) -> int:
+def _beyond(db: Connection, which: str, kept: int) -> list[int]:
     query = (
-        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries d"
-        " WHERE status=200 AND NOT EXISTS(SELECT 1 FROM links l"
-        "  WHERE l.delivery_id=d.id) ORDER BY id DESC LIMIT ? OFFSET ?)"
+        f"SELECT id FROM deliveries d WHERE {which} ORDER BY id DESC LIMIT ? OFFSET ?"
     )
-    return db.execute(query, (BATCH, IDLE)).rowcount
+    return [row[0] for row in db.execute(query, (50 * BATCH, kept)).fetchall()]
+
+
+def drop(db: Connection, delivery_ids: Iterable[int]) -> None:
+    """Delete deliveries."""
+    keys = [(delivery_id,) for delivery_id in delivery_ids]
+    db.executemany("DELETE FROM deliveries WHERE id=?", keys)
 
 
 def shrink(db: Connection) -> None:

@@ -1,0 +1,32 @@
+"""The upkeep of a service: what is too old or too much goes, the rest stays."""
+
+import pytest
+from gitkit import ENVIRON
+
+from gms_hookd import config
+from gms_hookd.service import Service
+from gms_hookd.state import State
+from gms_hookd.store import deliveries, upkeep
+from gms_hookd.store.deliveries import Arrival
+
+
+@pytest.fixture
+def service(tmp_path):
+    state = State.open(tmp_path / "state")
+    service = Service.open(config.load({}, state=state.path), state, ENVIRON)
+    yield service
+    service.close()
+    state.close()
+
+
+def test_the_upkeep_deletes_all_that_is_too_old_or_too_much(service, monkeypatch):
+    for name, value in (("BATCH", 2), ("REFUSED", 3), ("IDLE", 4)):
+        monkeypatch.setattr(upkeep, name, value)
+    old, now = 0, service.desk.now()
+    came = [(old, 200)] * 5 + [(now, 401)] * 9 + [(now, 200)] * 9
+    for moment, status in came:
+        arrival = Arrival("task-sync", "gms", "192.0.2.1", moment)
+        service.desk.store.write(deliveries.record, arrival, status, "so").result()
+    service.keep_up()
+    left = service.desk.store.read(deliveries.latest, None, 99).result()
+    assert [each.id for each in left] == [23, 22, 21, 20, 14, 13, 12]
