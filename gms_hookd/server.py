@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from functools import partial
@@ -113,6 +113,7 @@ class Server(ThreadingHTTPServer):
         self._connections: dict[int, Connection] = {}
         self._late: deque[Connection] = deque()
         self._ready: deque[Connection] = deque()
+        self._asked: list[tuple[Connection, Request]] = []
         self._entrance = Entrance(self.limits, exempt)
         self._ids = itertools.count(int.from_bytes(os.urandom(8)))
         self._large = ThreadPoolExecutor(POOL, "large-body")
@@ -163,7 +164,19 @@ class Server(ThreadingHTTPServer):
                 self._listeners[descriptor] = changed
 
     def ask(self, connection: Connection, request: Request) -> None:
-        """Have `request` answered, now or later."""
+        """Have `request` answered, when the others of this turn are read.
+
+        One step for all of them and then the next is faster than each request through
+        all steps: the code of a step stays in the processor's caches.
+        """
+        self._asked.append((connection, request))
+
+    def _answer_all(self) -> None:
+        asked, self._asked = self._asked, []
+        for connection, request in asked:
+            self._guard(connection, partial(self._begin, connection, request))
+
+    def _begin(self, connection: Connection, request: Request) -> None:
         if len(request.body) > LARGE:
             # Hashing and parsing it takes long enough for everybody else to notice.
             self._large.submit(self._ask_later, connection, request)
@@ -237,7 +250,8 @@ class Server(ThreadingHTTPServer):
         return bool(self._connections) and self._clock() < self._stop_at
 
     def _turn(self) -> None:
-        events = self._epoll.poll(0 if self._ready else self._interval)
+        at_once = self._ready or self._asked
+        events = self._epoll.poll(0 if at_once else self._interval)
         self.now = self.beat = self._clock()
         # Nobody need wake us before we look into the box at the end.
         self._postbox.mute()
@@ -265,6 +279,7 @@ class Server(ThreadingHTTPServer):
         self._continue()
         if self.now >= self._next_sweep:
             self._sweep()
+        self._answer_all()
 
     def _take(self, descriptor: int) -> None:
         listener = self._listeners.get(descriptor)
@@ -282,15 +297,19 @@ class Server(ThreadingHTTPServer):
             connection.finish()
 
     def _accept(self, listener: Listener, most: int = ACCEPT_BATCH) -> None:
-        for _ in range(most):
-            try:
-                accepted, address = listener.socket.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                self._pause(error)
-                return
+        for accepted, address in list(self._accepted(listener, most)):
             self._admit(accepted, _peer(address), listener)
+
+    def _accepted(
+        self, listener: Listener, most: int
+    ) -> Iterator[tuple[socket.socket, object]]:
+        try:
+            for _ in range(most):
+                yield listener.socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            self._pause(error)
 
     def _admit(self, accepted: socket.socket, peer: str, listener: Listener) -> None:
         late = not self._entrance.enter(peer, listener.control)
