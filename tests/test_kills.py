@@ -98,8 +98,11 @@ def test_a_git_killed_at_any_moment_of_a_mirror_run_costs_that_run_at_most(
     for count in range(1, ROUNDS + 1):
         happen(source, count)
         run = pool.submit(bench.sync, mirror)
-        PAUSE.wait(moments.uniform(0, took))
-        hit += killed(moments)
+        PAUSE.wait(moments.uniform(0, took) if hit else 0)
+        struck = False
+        while not run.done() and not (struck := killed(moments)):
+            PAUSE.wait(0.001)
+        hit += struck
         outcome = run.result()
         assert outcome.status is RunStatus.SUCCESS or outcome.transient, outcome
         outcome = bench.sync(mirror)
