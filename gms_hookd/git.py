@@ -27,6 +27,8 @@ from gms_hookd.runlog import RunLog, Window
 from gms_hookd.stop import Stop
 
 GRACE = 5.0  # seconds between TERM and KILL
+DYING = 1.0  # seconds at most that killed processes are waited for
+ORDERLY = (0, 1)  # git's status is 128 where another did not come to its own end
 SLICE = 0.2  # seconds at most until a stop is seen
 OUT_CAP = 24 * 1024 * 1024  # bytes of stdout: 300,000 refs
 ERR_CAP = 64 * 1024  # characters of stderr kept to tell why
@@ -123,8 +125,8 @@ class Done:
 
     @property
     def orderly(self) -> bool:
-        """Whether it came to its own end; git's status is 128 where another did not."""
-        return self.status in (0, 1) and self.ended is None
+        """Whether it came to its own end."""
+        return self.status in ORDERLY and self.ended is None
 
     def failure(self, what: str) -> GitError:
         """Say as an error why it failed."""
@@ -237,7 +239,22 @@ class _Child:
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe:
                 pipe.close()
-        return self._process.wait()
+        status = self._process.wait()
+        if status not in ORDERLY:
+            self._await_the_dead()
+        return status
+
+    def _await_the_dead(self) -> None:
+        """Wait until nothing is left of the group.
+
+        Who is killed within a system call finishes that: a lock may appear after the
+        kill, but not after the death. Where nobody reaps orphans there is no telling.
+        """
+        until = time.monotonic() + DYING
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            while time.monotonic() < until:
+                os.killpg(self._process.pid, 0)
+                time.sleep(0.002)
 
     def _sinks(self, output: _Output) -> dict[int, Sink]:
         process = self._process

@@ -46,6 +46,7 @@ _SAYINGS = {
     """,
     Kind.SIGNAL: """
         died of signal
+        (?m:^(sh: .*)?killed( |$))
     """,
     Kind.TRUST: """
         host key verification failed

@@ -80,7 +80,7 @@ def test_a_hanging_git_that_ignores_term_is_killed_with_its_children(
     assert time.monotonic() - began < 6
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
     assert "timeout" in outcome.error_message
-    assert all_gone("1000.25")
+    assert not processes_with("1000.25")
 
 
 def test_a_grandchild_in_another_session_that_holds_the_pipe_does_not_hold_the_run(
@@ -109,7 +109,7 @@ def test_a_cancelled_run_ends_its_git_at_once(fake, source, target, tmp_path):
     outcome = bench.sync(task(source, target))
     thread.join()
     assert outcome.status is RunStatus.CANCELLED
-    assert all_gone("1000.5")
+    assert not processes_with("1000.5")
 
 
 def test_a_git_that_dies_of_a_signal_is_transient(fake, source, target):
