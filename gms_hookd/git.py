@@ -248,13 +248,11 @@ class _Child:
         """Wait until nothing is left of the group.
 
         Who is killed within a system call finishes that: a lock may appear after the
-        kill, but not after the death. Where nobody reaps orphans there is no telling.
+        kill, but not after the death.
         """
         until = time.monotonic() + DYING
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            while time.monotonic() < until:
-                os.killpg(self._process.pid, 0)
-                time.sleep(0.002)
+        while time.monotonic() < until and journal.group_lives(self._process.pid):
+            time.sleep(0.002)
 
     def _sinks(self, output: _Output) -> dict[int, Sink]:
         process = self._process

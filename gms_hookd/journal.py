@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 LARGEST = 65536  # bytes
+DEAD = ("Z", "X")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,25 @@ def born(pid: int) -> str:
     except OSError:
         return ""
     return stat.rpartition(")")[2].split()[19]
+
+
+def group_lives(group: int) -> bool:
+    """Tell whether a process of the group lives; dead ones may wait to be reaped."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    states = (_state(path) for path in Path("/proc").glob("[0-9]*/stat"))
+    return any(of == str(group) and state not in DEAD for state, of in states)
+
+
+def _state(stat: Path) -> tuple[str, str]:
+    """Read the state of a process and its group (proc(5))."""
+    try:
+        fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return "", ""
+    return fields[0], fields[2]
 
 
 def _lives(pid: int, birth: str) -> bool:
