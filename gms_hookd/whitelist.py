@@ -15,14 +15,16 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 HOPS = 16
+LONGEST = 64  # characters; 45 of an address, then its scope: "%" and an interface
 
 
-@lru_cache(maxsize=4096)
 def address(text: str) -> Address:
     """Read an address; a v4-mapped v6 one is the v4 one, a scope is dropped.
 
     ValueError for anything else. RFC 4291, 2.5.5.2: `::ffff:192.0.2.1`.
     """
+    if len(text) > LONGEST:
+        raise ValueError("too long for an address")
     found = ip_address(text.partition("%")[0])
     mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
     return mapped or found
@@ -40,7 +42,7 @@ def network(text: str) -> Network:
 
 
 class Whitelist:
-    """A list of networks; who is asked again and again is remembered."""
+    """A list of networks; addresses are remembered, since the same ones come again."""
 
     def __init__(self, entries: Iterable[str]) -> None:
         self._networks = tuple(network(entry) for entry in entries)
@@ -52,7 +54,7 @@ class Whitelist:
 
     def covers(self, text: str) -> bool:
         """Tell whether the address lies in one of the networks."""
-        return self._covers(text)
+        return len(text) <= LONGEST and self._covers(text)
 
     def admits(self, text: str) -> bool:
         """Tell whether the address may knock; a list without entries admits all."""
@@ -72,10 +74,10 @@ def client(peer: str, forwarded: str | None, proxies: Whitelist) -> str:
     Only when the peer is one of `proxies` is X-Forwarded-For read, from the right,
     past our own proxies to the first other address; what cannot be read ends the walk.
     """
-    best = _plain(peer) or peer
+    best = _peer(peer) or peer
     if not forwarded or not proxies.covers(peer):
         return best
-    for hop in reversed(forwarded.split(",")[-HOPS:]):
+    for hop in reversed(forwarded.rsplit(",", HOPS)[-HOPS:]):
         found = _plain(_without_port(hop.strip()))
         if found is None:
             return best
@@ -85,12 +87,15 @@ def client(peer: str, forwarded: str | None, proxies: Whitelist) -> str:
     return best
 
 
-@lru_cache(maxsize=4096)
 def _plain(text: str) -> str | None:
     try:
         return str(address(text))
     except ValueError:
         return None
+
+
+# A peer comes again and again, and is short; what a header says need not be.
+_peer = lru_cache(maxsize=4096)(_plain)
 
 
 def _without_port(hop: str) -> str:

@@ -1,5 +1,7 @@
 """Addresses and networks: v4, v6, v4-mapped, and who stands behind our proxies."""
 
+import tracemalloc
+
 import pytest
 
 from gms_hookd.whitelist import Whitelist, client, network
@@ -67,3 +69,22 @@ def test_whose_request_it_is(peer, forwarded, wanted):
 
 def test_without_trusted_proxies_nobody_is_believed():
     assert client("10.0.0.1", "198.51.100.7", Whitelist([])) == "10.0.0.1"
+
+
+@pytest.mark.parametrize("hop", ["junk{}", "198.51.100.7%{}", "2001:db8::1%{}"])
+def test_nothing_of_long_hops_is_kept(hop):
+    tracemalloc.start()
+    try:
+        for number in range(4096):
+            client("10.0.0.1", hop.format(f"{number:08000}"), PROXIES)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1 << 20
+
+
+@pytest.mark.parametrize("text", ["198.51.100.7%{}", "{}"])
+def test_overlong_text_is_no_address(text):
+    long = text.format("0" * 100)
+    assert client("10.0.0.1", long, PROXIES) == "10.0.0.1"
+    assert not Whitelist(["0.0.0.0/0"]).covers(long)
