@@ -13,7 +13,7 @@ from gms_hookd.intake import Served
 from gms_hookd.order import Order
 
 CACHES = 64  # that are remembered
-REFS = 1000  # at most, of one of them
+SIZE = 100_000  # characters of refs and their ids, at most, of one of them
 
 
 class _Fetch(NamedTuple):
@@ -35,7 +35,7 @@ class Fetches:
         """Remember what a fetch that began in this run brought."""
         with self._lock:
             self._last.pop(cache, None)
-            if order.newest and len(served.refs) <= REFS:
+            if order.newest and _size(served) <= SIZE:
                 self._last[cache] = _Fetch(specs, order.newest, served)
             while len(self._last) > CACHES:
                 self._last.popitem(last=False)
@@ -51,3 +51,7 @@ class Fetches:
         if last is None or last.specs != specs or order.asked > last.newest:
             return None
         return last.served
+
+
+def _size(served: Served) -> int:
+    return sum(len(ref) + len(oid) for ref, oid in served.refs.items())

@@ -3,11 +3,14 @@
 from threading import Event
 
 import pytest
-from gitkit import Repo
+from gitkit import Repo, task
 
 from gms_hookd.giturl import cache_key
+from gms_hookd.intake import Served
 from gms_hookd.model import RunStatus
+from gms_hookd.order import Order
 from gms_hookd.retry import RetryPolicy
+from gms_hookd.shared import Fetches
 from gms_hookd.store import runs, tasks
 from gms_hookd.store.deliveries import Arrival
 from gms_hookd.store.runs import Wish
@@ -135,3 +138,21 @@ def test_a_cache_that_was_lost_is_fetched_again(desk, source, worker, fan, tmp_p
     run_id = worker.run_one()
     assert desk.store.read(runs.get, run_id).result().status is RunStatus.SUCCESS
     assert fan[1][1].tip() == new
+
+
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [
+        (["refs/heads/main"], True),
+        ([f"refs/heads/topic-{n}" for n in range(1000)], True),
+        ([f"refs/heads/topic-{n}" for n in range(10_000)], False),
+        ([f"refs/heads/{'x' * 4000}{n}" for n in range(100)], False),
+    ],
+)
+def test_a_fetch_of_many_or_long_refs_is_not_remembered(tmp_path, names, kept):
+    order = Order(task("/source", "/target"), asked=1, newest=1)
+    served = Served(dict.fromkeys(names, "1" * 40), empty=False)
+    fetches = Fetches()
+    fetches.note(tmp_path, ("+refs/*:refs/*",), order, served)
+    recalled = fetches.recall(tmp_path, ("+refs/*:refs/*",), order)
+    assert recalled == (served if kept else None)
