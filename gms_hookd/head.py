@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gms_hookd import glance
 from gms_hookd.cache import Cache
+from gms_hookd.git import Git
 from gms_hookd.model import RefResult
 from gms_hookd.plan import Move
 from gms_hookd.refspec import Selection, Wanted
@@ -48,7 +49,7 @@ class DefaultBranch:
         if name is None or name == there or not self._may_set(name, there):
             return False
         git = replace(self._target.git, gitdir=Path(self._target.door.url.path))
-        if Cache(git).ref(name) is None:
+        if Cache(git).ref(name) is None or not _bare(git):
             return False
         git.ask("symbolic-ref", "HEAD", name, quiet=False)
         return True
@@ -62,6 +63,10 @@ class DefaultBranch:
 
 def _moved(moves: Iterable[Move]) -> bool:
     return any(m.result in (RefResult.CREATED, RefResult.DELETED) for m in moves)
+
+
+def _bare(git: Git) -> bool:
+    return git.ask("rev-parse", "--is-bare-repository").strip() == b"true"
 
 
 def _local_head(remote: Remote) -> str | None:

@@ -278,6 +278,21 @@ def test_one_branch_does_not_turn_the_head_of_a_target_that_has_one(
     assert target.head() == "refs/heads/main"
 
 
+@pytest.mark.parametrize("named", ["", ".git"])
+def test_the_branch_of_a_working_tree_is_not_turned(source, tmp_path, bench, named):
+    branches(source, "trunk")
+    tree = tmp_path / "tree"
+    source.git("clone", "-q", str(source), str(tree), at=None)
+    Repo(tree / ".git").git("checkout", "-q", "--detach")
+    Repo(tree / ".git").git("symbolic-ref", "HEAD", "refs/heads/none")
+    (tree / "HEAD").write_text("ref: refs/heads/none\n")
+    source.git("symbolic-ref", "HEAD", "refs/heads/trunk")
+    outcome = bench.sync(task(source, tree / named))
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+    assert Repo(tree / ".git").head() == "refs/heads/none"
+    assert (tree / "HEAD").read_text() == "ref: refs/heads/none\n"
+
+
 def test_one_branch_becomes_the_default_of_an_empty_target(source, target, bench):
     bench.sync(task(source, target, "main:release"))
     assert target.head() == "refs/heads/release"
