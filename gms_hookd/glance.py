@@ -15,6 +15,7 @@ FEW = 100  # refs that are looked up one by one
 MANY_PACKS = 25
 MANY_LOOSE = 13  # objects of one folder
 POINTS = "ref: "
+ELSEWHERE = "refs/heads/.invalid"  # HEAD's file where refs are kept in tables
 
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _NOT_PLAIN = re.compile(rb"(?i)refstorage|hiderefs|include|worktreeconfig")
@@ -44,12 +45,18 @@ def has(path: str, tips: Mapping[str, str]) -> bool:
 
 
 def head(path: str) -> str | None:
-    """Name the ref that HEAD points to; None where it names none."""
+    """Name the ref that HEAD points to; None where it names none, or git has to."""
     try:
-        pointer = _content(f"{_gitdir(path)}/HEAD")
-    except (_Unusual, OSError):
+        pointer = _content(f"{_folder(path)}/HEAD")
+    except OSError:
         return None
-    return pointer.removeprefix(POINTS) if pointer.startswith(POINTS) else None
+    name = pointer.removeprefix(POINTS)
+    return None if name in (pointer, ELSEWHERE) else name
+
+
+def bare(path: str) -> bool:
+    """Tell whether no .git is inside, as there is in a working tree."""
+    return not os.path.lexists(f"{path}/.git")
 
 
 def tidy(path: str) -> bool:
@@ -70,9 +77,12 @@ def tidy(path: str) -> bool:
     return not own and packs < MANY_PACKS and loose < MANY_LOOSE
 
 
+def _folder(path: str) -> str:
+    return path if bare(path) else f"{path}/.git"
+
+
 def _gitdir(path: str) -> str:
-    inner = f"{path}/.git"
-    gitdir = inner if os.path.lexists(inner) else path
+    gitdir = _folder(path)
     if os.path.lexists(f"{gitdir}/commondir") or os.path.islink(f"{gitdir}/HEAD"):
         raise _Unusual
     if not all(os.path.exists(f"{gitdir}/{p}") for p in ("HEAD", "objects", "refs")):

@@ -12,8 +12,6 @@ from gms_hookd.plan import Move
 from gms_hookd.refspec import Selection, Wanted
 from gms_hookd.remote import Remote
 
-POINTS = "ref: "
-
 
 class DefaultBranch:
     """The default branch of one task's source and target, asked for when needed."""
@@ -71,10 +69,5 @@ def _bare(git: Git) -> bool:
 
 def _local_head(remote: Remote) -> str | None:
     """Read HEAD of a bare repository on this machine."""
-    if not remote.door.url.local:
-        return None
-    try:
-        text = (Path(remote.door.url.path) / "HEAD").read_text(errors="replace")
-    except OSError:
-        return None
-    return text.removeprefix(POINTS).strip() if text.startswith(POINTS) else None
+    url = remote.door.url
+    return glance.head(url.path) if url.local and glance.bare(url.path) else None

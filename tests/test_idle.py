@@ -104,6 +104,29 @@ def test_a_glance_sees_what_git_lists(source):
     assert glance.head(str(source)) == "refs/heads/main"
 
 
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("ref: refs/heads/dev\n", "refs/heads/dev"),
+        ("ref: refs/heads/späť", "refs/heads/späť"),
+        ("1" * 40 + "\n", None),
+        ("ref: refs/heads/.invalid\n", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_head_is_what_its_file_says_whatever_is_configured(source, content, named):
+    with_hidden_refs(source)
+    head = source.path / "HEAD"
+    head.unlink() if content is None else head.write_text(content)
+    assert glance.head(str(source)) == named
+
+
+def test_head_is_none_where_a_file_leads_elsewhere(source):
+    behind_a_file(source)
+    assert glance.head(str(source)) is None
+
+
 def as_worktree(repo: Repo):
     (repo.path / "commondir").write_text("..")
 
