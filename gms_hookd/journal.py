@@ -74,11 +74,8 @@ def end_orphan(entry: Entry | None) -> bool:
 
 def born(pid: int) -> str:
     """Tell when a process was started, in the kernel's ticks; "" if it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[19]
+    fields = _fields(str(pid))
+    return fields[19] if fields else ""
 
 
 def group_lives(group: int) -> bool:
@@ -87,17 +84,17 @@ def group_lives(group: int) -> bool:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    states = (_state(path) for path in Path("/proc").glob("[0-9]*/stat"))
-    return any(of == str(group) and state not in DEAD for state, of in states)
+    processes = (_fields(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return any(p and p[2] == str(group) and p[0] not in DEAD for p in processes)
 
 
-def _state(stat: Path) -> tuple[str, str]:
-    """Read the state of a process and its group (proc(5))."""
+def _fields(pid: str) -> list[str]:
+    """Read what proc(5) tells of a process, from its state on; [] if it is gone."""
     try:
-        fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
-        return "", ""
-    return fields[0], fields[2]
+        return []
+    return stat.rpartition(")")[2].split()
 
 
 def _lives(pid: int, birth: str) -> bool:
