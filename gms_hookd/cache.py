@@ -75,13 +75,6 @@ def _flush(path: Path) -> None:
         os.close(opened)
 
 
-def _age(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return time.time()
-
-
 @dataclass(frozen=True, slots=True)
 class Cache:
     """One cache, in the hands of the run that holds its lock."""
@@ -176,7 +169,7 @@ class Cache:
     def harden(self, refs: Iterable[str]) -> None:
         """Let refs, and the objects fetched for them lately, survive a power cut."""
         packs = self.path / "objects" / "pack"
-        fresh = [p for p in packs.iterdir() if _age(p) < FLUSHED_AFTER]
+        fresh = [p for p in packs.iterdir() if leavings.age(p) < FLUSHED_AFTER]
         for path in (*fresh, packs, *(self.path / ref for ref in refs)):
             with contextlib.suppress(FileNotFoundError):
                 _flush(path)
@@ -185,7 +178,8 @@ class Cache:
         """Tell how many refs the source has; None if that was not counted lately."""
         count = self.path / COUNT
         try:
-            return int(count.read_text()) if _age(count) < COUNTED_FOR else None
+            recent = leavings.age(count) < COUNTED_FOR
+            return int(count.read_text()) if recent else None
         except (OSError, ValueError):
             return None
 

@@ -27,7 +27,7 @@ def of_a_push(entry: Entry, limits: Limits) -> None:
     stale = list(of_a_git(target, empty=False))
     limits.stop.wait(DEAD_AFTER if stale else 0)
     for path in stale:
-        old = _age(path) >= DEAD_AFTER and _changed(path) >= entry.since - DEAD_AFTER
+        old = age(path) >= DEAD_AFTER and _changed(path) >= entry.since - DEAD_AFTER
         if old and not _in_use(path):
             remove(path)
             limits.log.line(f"removed what our killed push left: {path}")
@@ -41,6 +41,11 @@ def of_a_git(gitdir: Path, *, empty: bool = True) -> Iterator[Path]:
             yield from (p for p in folder.iterdir() if p.name.startswith(HALF_WRITTEN))
     yield from gitdir.glob("objects/info/**/*.lock")
     yield from _of_refs(gitdir / "refs", empty=empty)
+
+
+def age(path: Path) -> float:
+    """Tell how many seconds ago it was changed; what is not there is very old."""
+    return time.time() - _changed(path)
 
 
 def remove(path: Path) -> None:
@@ -79,7 +84,3 @@ def _changed(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def _age(path: Path) -> float:
-    return time.time() - _changed(path)

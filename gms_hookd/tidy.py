@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from gms_hookd import leavings
 from gms_hookd.cache import BACKUPS, MARK, Cache
 from gms_hookd.flock import lock_file
 from gms_hookd.git import Git, Limits
@@ -115,8 +116,7 @@ def tidy(cached: Cache, backups: float) -> None:
     packs = _packs(cached.path)
     cached.pack_refs()
     mark = cached.path / MARK
-    age = time.time() - (mark.stat().st_mtime if mark.exists() else 0)
-    if packs > PACKS_WHOLE or age > WEEK:
+    if packs > PACKS_WHOLE or leavings.age(mark) > WEEK:
         cached.git.ask("gc", "--quiet", "--prune=now")
         mark.touch()
     elif packs > PACKS_JOINED:
