@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 import pytest
 from githosts import SSHD, HttpHost, SshHost
 from gitkit import Bench, Repo
+from process import Daemon
 
 from gms_hookd.desk import Desk
 from gms_hookd.hooks import Gate, GmsHook
@@ -140,6 +141,14 @@ def opened(tmp_path):
     yield make
     for bench in made:
         bench.engine.close()
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    (tmp_path / "home").mkdir()
+    made = Daemon(tmp_path / "home")
+    yield made
+    made.close()
 
 
 class SmallDisk:

@@ -14,7 +14,7 @@ import threading
 from contextlib import closing, suppress
 
 import pytest
-from process import PAUSE, SECRET, Daemon, ask, run_number
+from process import PAUSE, SECRET, ask, run_number
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "10"))
 GIT = shutil.which("git")
@@ -62,14 +62,6 @@ def pair(tmp_path):
         return source, target
 
     return make
-
-
-@pytest.fixture
-def daemon(tmp_path):
-    (tmp_path / "home").mkdir()
-    made = Daemon(tmp_path / "home")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from gitkit import Bench, Repo, task
-from process import PAUSE, Daemon, run_number
+from process import PAUSE, run_number
 
 from gms_hookd.giturl import cache_key
 from gms_hookd.model import RunStatus
@@ -46,14 +46,6 @@ def mirror(source, target):
     source.put({"refs/heads/root": source.tip()})
     happen(source, 0)
     return task(source, target, force=True, prune=True)
-
-
-@pytest.fixture
-def daemon(tmp_path):
-    (tmp_path / "home").mkdir()
-    made = Daemon(tmp_path / "home")
-    yield made
-    made.close()
 
 
 def timed(act):
