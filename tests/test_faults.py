@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 import pytest
 from process import PAUSE, SECRET, ask, run_number
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "5"))
 GIT = shutil.which("git")
 
 
@@ -161,7 +161,16 @@ def test_a_run_cut_off_by_a_kill_finishes_as_its_second_attempt(daemon, pair, ga
     assert tip(target) == tip(source)
 
 
+HASTY = """
+from gms_hookd import cli
+from gms_hookd.store import lane
+lane.BUSY_MS = 300
+raise SystemExit(cli.main())
+"""
+
+
 def test_a_store_locked_by_somebody_is_503_until_it_is_free(daemon, pair):
+    daemon.command = (sys.executable, "-c", HASTY)
     daemon.start()
     task = daemon.add_task("one", *pair())
     file = daemon.state / "gms-hookd.db"

@@ -137,7 +137,7 @@ def test_a_git_that_cannot_be_run_is_named_and_transient(tmp_path, source, targe
 
 
 def test_a_flood_on_stderr_is_capped_and_does_not_block(fake, source, target):
-    flood = "head -c 100000000 /dev/zero | tr '\\0' 'x' | fold -w 1000 >&2\n"
+    flood = "head -c 20000000 /dev/zero | tr '\\0' 'x' | fold -w 1000 >&2\n"
     bench = fake(ONLY_FETCH + flood + 'exec git "$@"\n')
     assert bench.sync(task(source, target)).status is RunStatus.SUCCESS
     assert len(bench.log.text()) < HEAD + 2 * TAIL + 100
@@ -170,11 +170,11 @@ print(peak() - before)
     [
         ("exec yes", "failed"),
         ("exec head -c 1G /dev/zero", "failed"),
-        ('yes | head -c 1G >&2; exec git "$@"', "success"),
-        ('head -c 1G /dev/zero >&2; exec git "$@"', "success"),
+        ('yes | head -c 256M >&2; exec git "$@"', "success"),
+        ('head -c 256M /dev/zero >&2; exec git "$@"', "success"),
     ],
 )
-def test_a_flood_of_a_gigabyte_takes_no_more_than_a_few_mib_of_memory(
+def test_a_flood_takes_no_more_than_a_few_mib_of_memory(
     fake, source, target, tmp_path, flood, status
 ):
     fake(f'case " $* " in *" ls-remote "*) {flood} ;; esac\nexec git "$@"\n')
