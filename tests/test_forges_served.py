@@ -82,14 +82,10 @@ class Served:
         return self.service.desk.store.write(operation, *args).result()
 
     def ended(self, run_id):
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            rings = self.service.live.rings
-            run = self.do(runs.get, run_id)
-            if run.end_time:
-                return run
-            self.service.live.await_ring(rings, 0.2)
-        raise AssertionError("the run does not end")
+        watch = self.service.live.watch(run_id, 30)
+        if not self.do(runs.get, run_id).end_time:
+            assert watch.future.result(60), "the run does not end"
+        return self.do(runs.get, run_id)
 
 
 @pytest.fixture
