@@ -1,5 +1,6 @@
 """Whatever happens at a source and a target: what a run may do, and what never."""
 
+import os
 import random
 
 import pytest
@@ -8,7 +9,7 @@ from gitkit import task
 from gms_hookd.model import RefResult, RunStatus
 
 NAMES = ("main", "a", "a/b", "c", "refs/tags/v1", "refs/tags/v2", "d/e/f")
-ROUNDS = 12
+ROUNDS = int(os.environ.get("HISTORY_ROUNDS", "6"))
 
 
 def full(name):

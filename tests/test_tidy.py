@@ -20,11 +20,11 @@ def packs(cache):
 
 def test_the_packs_of_a_cache_are_put_together(bench, source, target):
     it = task(source, target)
-    for _ in range(25):
+    for _ in range(21):
         bench.sync(it)
         source.commit()
     cache = cache_of(bench, source)
-    assert packs(cache) == 25
+    assert packs(cache) == 21
     bench.engine.tidy([it.source])
     assert packs(cache) < 20
     assert bench.sync(it).status is RunStatus.SUCCESS
