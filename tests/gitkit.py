@@ -25,7 +25,8 @@ class Repo:
     def __init__(self, path: Path, *options: str) -> None:
         self.path = path
         if not path.exists():
-            self.git("init", "-q", "--bare", "-b", "main", *options, str(path), at=None)
+            bare = ("--bare", "--template=", "-b", "main", *options)
+            self.git("init", "-q", *bare, str(path), at=None)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -33,7 +34,7 @@ class Repo:
     def git(self, *args: str, stdin: bytes | None = None, at: str | None = "") -> str:
         where = () if at is None else (f"--git-dir={self.path}",)
         done = subprocess.run(
-            ("git", *where, *args),
+            ("git", "-c", "core.fsync=none", *where, *args),
             input=stdin,
             capture_output=True,
             check=False,
@@ -46,17 +47,19 @@ class Repo:
         self, *refs: str, on: str | None = None, files: dict | None = None
     ) -> str:
         """Add a commit to each ref (on top of it, or of another); give the last id."""
-        text = b"".join(self._commit(ref, on, files or {}) for ref in refs or ("main",))
-        self.git("fast-import", "--quiet", "--force", stdin=text)
-        return self.tip(full((refs or ("main",))[-1]))
+        refs = refs or ("main",)
+        bases = dict.fromkeys(map(full, refs), on) if on else self.refs()
+        text = b"".join(self._commit(r, bases.get(full(r)), files or {}) for r in refs)
+        text += b"get-mark :1\n"
+        return self.git("fast-import", "--quiet", "--force", stdin=text).strip()
 
-    def _commit(self, ref: str, on: str, files: dict) -> bytes:
+    def _commit(self, ref: str, base: str | None, files: dict) -> bytes:
         self.serial = getattr(self, "serial", 0) + 1
-        base = on or self.refs().get(full(ref))
         files = files or {"file": f"{self.path} {self.serial} {os.urandom(4).hex()}"}
         words = f"commit {self.serial}\n".encode()
         parts = [
-            f"commit {full(ref)}\ncommitter t <t@example.org> {self.serial} +0000\n",
+            f"commit {full(ref)}\nmark :1\n",
+            f"committer t <t@example.org> {self.serial} +0000\n",
             f"data {len(words)}\n{words.decode()}",
             f"from {base}\n" if base else "",
             *(f"M 644 inline {n}\ndata {len(t)}\n{t}\n" for n, t in files.items()),
