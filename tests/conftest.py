@@ -1,6 +1,7 @@
 """Fixtures: a clock of our own, a real store, real repositories."""
 
 import os
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -39,8 +40,17 @@ def clock():
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """Give the file of a store without content, which is quicker copied than made."""
+    path = tmp_path_factory.mktemp("store") / "gms-hookd.db"
+    Store.open(path).close()
+    return path
+
+
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path, empty_store):
+    shutil.copy(empty_store, tmp_path)
     opened = Store.open(tmp_path / "gms-hookd.db")
     yield opened
     opened.close()
