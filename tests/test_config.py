@@ -827,10 +827,10 @@ def content(rng):
 def test_any_file_is_a_configuration_or_one_line(conf):
     rng = random.Random(3)
     refusals = []
-    for _ in range(1500):
+    for _ in range(600):
         try:
             conf(json.dumps(content(rng)), "c.yaml")
         except ConfigError as error:
             refusals.append(str(error))
-    assert 100 < len(refusals) < 1400
+    assert 40 < len(refusals) < 560
     assert all(re.fullmatch(r"[^\n]*: [^\n]+", line) for line in refusals)

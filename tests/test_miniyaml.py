@@ -260,13 +260,13 @@ def test_generated_and_mutated_files_mean_what_pyyaml_says():
     yaml = pytest.importorskip("yaml")
     small = map("".join, itertools.product("a1:-[]{},#'\" \n?.", repeat=3))
     accepted = 0
-    for text in itertools.chain(small, documents(seed=1, count=16000)):
+    for text in itertools.chain(small, documents(seed=1, count=6000)):
         ours = outcome(loads, YamlError, text)
         accepted += ours is not None
         assert ours is None or ours == outcome(yaml.safe_load, Exception, text), text
-    assert accepted > 5000
+    assert accepted > 2000
 
 
 def test_any_text_is_a_value_or_a_yaml_error():
-    for text in documents(seed=2, count=4000):
+    for text in documents(seed=2, count=2000):
         outcome(loads, YamlError, text)

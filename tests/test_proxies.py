@@ -22,7 +22,7 @@ import pytest
 from githosts import free_port, wait_for_port
 from process import SECRET, Daemon
 
-REQUESTS = int(os.environ.get("PROXY_REQUESTS", "400"))
+REQUESTS = int(os.environ.get("PROXY_REQUESTS", "200"))
 CLIENTS = 4
 TASKS = 10  # one more is the canary
 CANARY = TASKS + 1
