@@ -8,10 +8,9 @@ from gitkit import Bench, Repo, task
 from gms_hookd.model import RunStatus
 
 
-@pytest.fixture
-def big(source):
-    source.commit(files={"big": os.urandom(1_500_000).hex()})
-    return source
+def grow(source):
+    """Make the source larger than a small disk."""
+    source.commit(files={"big": os.urandom(1_200_000).hex()})
 
 
 def leavings(folder):
@@ -29,11 +28,12 @@ def waits(outcome):
 
 
 def test_a_disk_that_a_fetch_fills_is_transient_and_swept(
-    small_disk, big, target, tmp_path
+    small_disk, source, target, tmp_path
 ):
+    grow(source)
     disk = small_disk(tmp_path / "small")
     bench = Bench(disk.place)
-    it = task(big, target)
+    it = task(source, target)
     outcome = bench.sync(it)
     assert waits(outcome)
     assert "No space left" in outcome.error_message
@@ -79,19 +79,18 @@ def reach(request, opened):
 
 @pytest.mark.parametrize("brim", [False, True])
 def test_a_target_that_is_full_is_transient_and_takes_all_once_there_is_room(
-    small_disk, big, reach, tmp_path, brim
+    small_disk, source, reach, tmp_path, brim
 ):
     bench, url = reach
     disk = small_disk(tmp_path / "small")
     target = Repo(disk.place / "target.git")
-    it = task(big, url(target))
-    if brim:
-        disk.fill()
+    it = task(source, url(target))
+    disk.fill() if brim else grow(source)
     outcome = bench.sync(it)
     assert waits(outcome), (outcome, bench.log.text())
     assert target.refs() == bench.known == {}
     assert leavings(target.path) == []
     disk.free()
     assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
-    assert target.refs() == big.refs()
+    assert target.refs() == source.refs()
     target.fsck()

@@ -136,8 +136,7 @@ def allowed(before, now, *, force, prune):
         ("file", False, False),
         ("file", True, True),
         ("http", True, False),
-        ("http", False, True),
-        ("ssh", True, True),
+        ("ssh", False, True),
     ],
     indirect=["host"],
 )
