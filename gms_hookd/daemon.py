@@ -8,12 +8,12 @@ import faulthandler
 import gc
 import logging
 import os
+import select
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from queue import Empty, SimpleQueue
 
 from gms_hookd import systemd, tls
 from gms_hookd.config import Config, ConfigError, guard_published, made_secret
@@ -37,26 +37,31 @@ STUCK = 30.0
 
 
 class _Signals:
-    """Signals as words in a queue: handlers do nothing else."""
+    """Signals as bytes in a pipe, so that each ends the wait of the main thread.
+
+    What a Python handler notes does not, if the signal came just before the wait began,
+    or interrupted another thread.
+    """
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[int] = SimpleQueue()
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._in, False)
+        self._poll = select.poll()
+        self._poll.register(self._out, select.POLLIN)
 
     def catch(self) -> None:
         """Catch what ends or reloads the daemon."""
+        signal.set_wakeup_fd(self._in, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda number, _frame: self._queue.put(number))
+            signal.signal(number, lambda _number, _frame: None)
 
     def next(self, timeout: float) -> int | None:
         """Wait for a signal, None after `timeout` seconds."""
-        try:
-            return self._queue.get(timeout=timeout)
-        except Empty:
-            return None
+        return os.read(self._out, 1)[0] if self._poll.poll(timeout * 1000) else None
 
     def pending(self) -> bool:
         """Tell whether another signal to end came."""
-        return not self._queue.empty()
+        return bool(self._poll.poll(0))
 
 
 class Daemon:

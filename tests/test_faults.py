@@ -251,6 +251,26 @@ def test_a_second_sigterm_requeues_what_runs_and_exits_with_0(daemon, pair, gate
     assert tip(target) == tip(source)
 
 
+PATIENT = """
+from gms_hookd import cli, daemon
+daemon.TICK = 1000.0
+raise SystemExit(cli.main())
+"""
+
+
+def test_a_signal_that_interrupts_another_thread_is_not_missed(daemon):
+    daemon.command = (sys.executable, "-c", PATIENT)
+    daemon.start()
+    main = daemon.process.pid
+    threads = sorted(int(name) for name in os.listdir(f"/proc/{main}/task"))
+    other = next(number for number in threads if number != main)
+    for _ in range(20):
+        os.kill(other, signal.SIGHUP)
+        daemon.told("WATCHDOG=1")  # when the reload is over
+    os.kill(other, signal.SIGTERM)
+    assert daemon.wait() == 0
+
+
 def test_sighup_takes_a_changed_secret_over(daemon, pair):
     daemon.start()
     task = daemon.add_task("one", *pair())
