@@ -87,6 +87,13 @@ class Repo:
     def head(self) -> str:
         return self.git("symbolic-ref", "HEAD").strip()
 
+    def copy_a_pack(self, times: int) -> None:
+        pack = next((self.path / "objects/pack").glob("*.pack"))
+        for number in range(times):
+            for kind in (".pack", ".idx"):
+                copy = pack.with_name(f"pack-{number:040x}{kind}")
+                copy.write_bytes(pack.with_suffix(kind).read_bytes())
+
     def fsck(self) -> None:
         self.git("fsck", "--full", "--strict")
 

@@ -247,9 +247,16 @@ def test_stale_locks_do_not_stop_the_next_run(bench, source, target):
     assert [lock for lock in LOCKS if (cache / lock).exists()] == []
 
 
+@pytest.fixture
+def hasty(monkeypatch):
+    """Wait less before a lock that nobody has open is taken for one left behind."""
+    monkeypatch.setattr("gms_hookd.leavings.DEAD_AFTER", 0.2)
+
+
 DIES_ONCE = "test -e {0}/died || {{ touch {0}/died; {1}; kill -9 $PPID; }}\n"
 
 
+@pytest.mark.usefixtures("hasty")
 def test_what_a_receiver_killed_in_a_push_left_is_removed_by_that_run(
     bench, source, target, tmp_path
 ):
@@ -262,6 +269,7 @@ def test_what_a_receiver_killed_in_a_push_left_is_removed_by_that_run(
     target.fsck()
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_push_of_somebody_else_into_the_same_target_is_left_alone(
     bench, source, target, tmp_path
 ):

@@ -189,11 +189,7 @@ def test_the_repository_of_a_working_tree_is_looked_at(source, tmp_path):
 def test_a_local_target_of_many_packs_is_still_tidied_by_its_git(source, target, bench):
     target.git("config", "fastimport.unpackLimit", "1")
     target.commit("old")
-    pack = next((target.path / "objects/pack").glob("*.pack"))
-    for n in range(52):
-        for kind in ("pack", "idx"):
-            copy = pack.with_name(f"pack-{n:040x}.{kind}")
-            copy.write_bytes(pack.with_suffix(f".{kind}").read_bytes())
+    target.copy_a_pack(52)
     target.hook("pre-auto-gc", "touch asked; exit 1\n")
     bench.sync(task(source, target, *BRANCH))
     assert (target.path / "asked").exists()

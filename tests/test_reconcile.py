@@ -195,7 +195,8 @@ def test_an_interval_of_zero_checks_nothing(yard, clock):
     assert yard.reconciler._under_way == {}
 
 
-def test_the_thread_finds_a_change_and_ends_when_told(yard, clock):
+def test_the_thread_finds_a_change_and_ends_when_told(yard, clock, monkeypatch):
+    monkeypatch.setattr("gms_hookd.reconcile.TICK", 0.05)
     yard.sync()
     yard.source.commit()
     thread = threading.Thread(target=yard.reconciler.run_forever)
