@@ -21,6 +21,7 @@ class Handler(BaseHTTPRequestHandler):
     """git http-backend, behind what a host puts in front of it."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a body need not wait for the answer to its head
     server: "HttpHost"
 
     def log_message(self, *args):
