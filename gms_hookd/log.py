@@ -9,7 +9,9 @@ logged can begin a record of his own or choose its priority.
 import logging
 import os
 import re
+import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from typing import TextIO
@@ -29,6 +31,8 @@ PRIORITIES = (
 )
 TIME = "%Y-%m-%d %H:%M:%S"
 
+_Event = tuple[float, str]  # Unix time, text
+
 _BARE = re.compile(r"[\w./:@+,%~^*#>-]+")
 
 
@@ -39,8 +43,7 @@ def setup(
     redact: Callable[[str], str] = str,
 ) -> logging.Handler:
     """Send every log record to `stream`, redacted, instead of where it went before."""
-    handler = _Handler(stream)
-    handler.setFormatter(_Line(under_journal(stream, environ), redact))
+    handler = _Handler(stream, _Line(under_journal(stream, environ), redact))
     root = logging.getLogger()
     for earlier in _handlers():
         root.removeHandler(earlier)
@@ -65,6 +68,17 @@ def release() -> None:
         handler.held = False
         with suppress(OSError, ValueError):
             handler.let_out()
+
+
+def event(logger: logging.Logger, text: str) -> None:
+    """Log `text` at level INFO: for what comes so often that a record is dear."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    handlers = _handlers()
+    for handler in handlers:
+        handler.take(text)
+    if not handlers:
+        logger.info("%s", text)
 
 
 def _handlers() -> list["_Handler"]:
@@ -107,10 +121,20 @@ def _cut(text: str, limit: int, more: bool) -> str:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, line: "_Line") -> None:
         super().__init__(stream)
+        self.setFormatter(line)
         self.held = False
-        self._kept: list[logging.LogRecord] = []
+        self._line = line
+        # Appended to and taken from by several threads, each in one atomic step.
+        self._kept: deque[logging.LogRecord | _Event] = deque()
+
+    def take(self, text: str) -> None:
+        """Write an event; while lines are held back it is kept."""
+        self._kept.append((time.time(), text))
+        if not self.held:
+            with suppress(OSError, ValueError):
+                self.let_out()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; while lines are held back only a warning gets through."""
@@ -122,12 +146,18 @@ class _Handler(logging.StreamHandler[TextIO]):
     def let_out(self) -> None:
         """Write what was kept back."""
         with self.lock or nullcontext():
-            kept, self._kept = self._kept, []
-            if kept:
-                self.stream.write("".join(map(self._line, kept)))
+            count = len(self._kept)
+            if count:
+                kept = [self._kept.popleft() for _ in range(count)]
+                self.stream.write("".join(map(self._written, kept)))
                 self.stream.flush()
 
-    def _line(self, record: logging.LogRecord) -> str:
+    def _written(self, kept: "logging.LogRecord | _Event") -> str:
+        if isinstance(kept, tuple):
+            return self._line.event(*kept) + self.terminator
+        return self._formatted(kept)
+
+    def _formatted(self, record: logging.LogRecord) -> str:
         try:
             return self.format(record) + self.terminator
         except Exception:  # noqa: BLE001 - one line says so, which a traceback would not
@@ -148,15 +178,19 @@ class _Line(logging.Formatter):
         text = _flat(self.redact(record.getMessage()))
         if record.exc_info and record.exc_info[1]:
             text += "".join(self._causes(record.exc_info[1]))
-        return self._head(record) + _middle_out(text)
+        return self._head(record.levelno, record.created) + _middle_out(text)
 
-    def _head(self, record: logging.LogRecord) -> str:
+    def event(self, created: float, text: str) -> str:
+        """Write an event of level INFO as one line without its end."""
+        return self._head(logging.INFO, created) + _middle_out(_flat(self.redact(text)))
+
+    def _head(self, level: int, created: float) -> str:
         if self.journal:
-            return f"<{next(p for n, p in PRIORITIES if record.levelno >= n)}>"
-        second = int(record.created)
+            return f"<{next(p for n, p in PRIORITIES if level >= n)}>"
+        second = int(created)
         if second != self._time[0]:
-            self._time = second, self.formatTime(record, TIME)
-        return f"{self._time[1]} {logging.getLevelName(record.levelno)} "
+            self._time = second, time.strftime(TIME, time.localtime(second))
+        return f"{self._time[1]} {logging.getLevelName(level)} "
 
     def _causes(self, error: BaseException) -> Iterator[str]:
         summary = traceback.TracebackException.from_exception(error, limit=-FRAMES)

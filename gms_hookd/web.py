@@ -15,7 +15,7 @@ from gms_hookd import api, hooks, jsontext, signature
 from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, apply, done, failed, started
 from gms_hookd.hooks import Gate, Hook
-from gms_hookd.log import quoted
+from gms_hookd.log import event, quoted
 from gms_hookd.message import HttpError, Request, Response
 from gms_hookd.store import StoreError
 
@@ -168,14 +168,12 @@ class App:
         if response.body:
             headers = (("Content-Type", "application/json"), *headers)
         took = (self._desk.monotonic() - since) * 1000
-        log.info(
-            "request id=%s peer=%s method=%s path=%s status=%d ms=%.1f",
-            request.id,
-            request.peer or "unix",
-            quoted(request.method, 16),
-            quoted(_loggable(request.path)),
-            response.status,
-            took,
+        event(
+            log,
+            f"request id={request.id} peer={request.peer or 'unix'}"
+            f" method={quoted(request.method, 16)}"
+            f" path={quoted(_loggable(request.path))}"
+            f" status={response.status} ms={took:.1f}",
         )
         reply.set_result(Response(response.status, response.body, headers))
 

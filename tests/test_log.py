@@ -2,11 +2,13 @@
 
 import ast
 import io
+import itertools
 import logging
 import os
 import re
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -266,6 +268,25 @@ def test_free_text_in_an_event_is_quoted(where, message, arguments):
         assert not free or kept or "quoted(" in ast.unparse(argument), where
 
 
+def formed_events():
+    """Yield (key, value) of each field of the events that are formed by their caller."""
+    for path in sorted((ROOT / "gms_hookd").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "event":
+                pieces = node.args[1].values
+                for before, value in itertools.pairwise(pieces):
+                    if isinstance(value, ast.FormattedValue):
+                        yield before.value.rpartition(" ")[2], ast.unparse(value.value)
+
+
+def test_free_text_in_a_formed_event_is_quoted():
+    fields = dict(formed_events())
+    harmless = {"id=", "peer=", "status=", "ms="}
+    assert fields.keys() > harmless
+    free = fields.keys() - harmless
+    assert all(fields[key].startswith("quoted(") for key in free), fields
+
+
 def test_the_format_holds_on_a_real_stderr_in_the_c_locale():
     code = (
         "import logging, os, sys; from gms_hookd import log;"
@@ -280,6 +301,46 @@ def test_the_format_holds_on_a_real_stderr_in_the_c_locale():
     )
     assert done.stderr.count(b"\n") == 1
     assert done.stderr.endswith(b" INFO caf\\xe9 \\udcff\\n<0>x\n")
+
+
+def test_a_formed_event_is_a_line_as_any_other(journal):
+    log.event(events, "of hunter2\n<0>fake")
+    assert journal() == ["<6>of hunter2\\n<0>fake"]
+
+
+def test_a_formed_event_is_redacted_and_has_its_place(read):
+    log.hold()
+    events.info("before")
+    log.event(events, "of hunter2")
+    events.info("after")
+    log.release()
+    assert read() == ["INFO before", "INFO of ***", "INFO after"]
+
+
+def test_a_formed_event_is_not_written_where_its_level_is_not_wanted(read):
+    logging.getLogger().setLevel(logging.WARNING)
+    log.event(events, "not wanted")
+    assert read() == []
+
+
+def test_a_formed_event_goes_where_records_go_before_the_log_is_set_up(caplog):
+    caplog.set_level("INFO")
+    log.event(events, "100% early")
+    assert caplog.messages == ["100% early"]
+
+
+def test_lines_that_threads_write_at_once_are_all_there(read):
+    def write(number):
+        for _ in range(300):
+            log.event(events, f"event {number}")
+            events.info("record %d", number)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(read()) == 4 * 600
 
 
 def test_lines_held_back_come_in_order_when_they_are_let_go(read):
