@@ -1,7 +1,8 @@
 """What is done now or later: the standard Future's face, and ways to chain.
 
-A `concurrent.futures.Future` brings a condition variable, which costs more than most of
-what is done with it here. This one has no lock, and makes what blocks only for who blocks.
+A `concurrent.futures.Future` brings a condition variable, which costs more than most
+of what is done with it here. This one has no lock, and makes what blocks only for who
+blocks.
 """
 
 import logging

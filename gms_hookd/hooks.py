@@ -103,13 +103,9 @@ class GmsHook:
         client = self._admit(request)
         task_id = _task_id(request)
         seconds = _wait(request.query)
-        accepted = self._desk.store.write(
-            runs.accept,
-            self._arrival(client),
-            task_id,
-            runs.Wish(f"webhook:{self.gate.hook}"),
-            self._desk.now(),
-        )
+        wish = runs.Wish(f"webhook:{self.gate.hook}")
+        trigger = runs.Trigger(self._arrival(client), task_id, wish)
+        accepted = self._desk.store.gather(runs.accept, trigger)
         if seconds is None:
             return apply(accepted, lambda answer: self._taken(answer, task_id))
         return then(accepted, lambda answer: self._ended(answer, task_id, seconds))

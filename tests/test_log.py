@@ -269,7 +269,7 @@ def test_free_text_in_an_event_is_quoted(where, message, arguments):
 
 
 def formed_events():
-    """Yield (key, value) of each field of the events that are formed by their caller."""
+    """Yield (key, value) of each field of the events formed by their caller."""
     for path in sorted((ROOT / "gms_hookd").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "event":

@@ -54,7 +54,8 @@ def add(desk, source, target, refspecs=REFSPECS):
 def triggered(desk, task_id):
     arrival = Arrival("task-sync", "gms", "127.0.0.1", desk.now())
     wish = Wish("webhook:task-sync")
-    return desk.store.write(runs.accept, arrival, task_id, wish, desk.now()).result()
+    trigger = runs.Trigger(arrival, task_id, wish)
+    return desk.store.gather(runs.accept, trigger).result()
 
 
 def fetches(http_host):

@@ -43,7 +43,11 @@ def add(store, name="one", cache="c1", **more):
 
 
 def trigger(store, task_id=1, now=NOW):
-    return store.write(runs.accept, arrival(now), task_id, HOOK, now).result()
+    return store.gather(runs.accept, delivered(task_id, now)).result()
+
+
+def delivered(task_id=1, now=NOW):
+    return runs.Trigger(arrival(now), task_id, HOOK)
 
 
 def claim(store, now=NOW, only=None):
@@ -339,7 +343,7 @@ def test_everything_that_waits_is_committed_before_the_store_closes(tmp_path):
     path = tmp_path / "gms-hookd.db"
     store = Store.open(path)
     add(store)
-    written = [store.write(runs.accept, arrival(), 1, HOOK, NOW) for _ in range(500)]
+    written = [store.gather(runs.accept, delivered()) for _ in range(500)]
     store.close()
     assert all(each.result().status == 200 for each in written)
     with contextlib.closing(Store.open(path)) as store:
@@ -484,7 +488,7 @@ def test_shrinking_gives_the_space_back(store):
 
 def test_a_backup_is_consistent_while_writing_and_for_us_alone(store, tmp_path):
     add(store)
-    written = [store.write(runs.accept, arrival(), 1, HOOK, NOW) for _ in range(300)]
+    written = [store.gather(runs.accept, delivered()) for _ in range(300)]
     copy = tmp_path / "copy.db"
     upkeep.backup(store.path, copy)
     [each.result() for each in written]
@@ -566,12 +570,12 @@ def steps_of_a_run(store):
     for _ in range(2):
         run_id = trigger(store).run_ids[0]
         taken = {
-            "coalesce": steps(store, runs.accept, arrival(), 1, HOOK, NOW),
+            "coalesce": steps(store, runs.accept, [delivered()]),
             "depth": steps(store, runs.history, None, RunStatus.QUEUED, 9),
             "next due": steps(store, runs.next_due),
             "claim": steps(store, runs.claim, NOW),
             "finish": steps(store, runs.finish, run_id, done, NOW),
-            "enqueue": steps(store, runs.accept, arrival(), 1, HOOK, NOW),
+            "enqueue": steps(store, runs.accept, [delivered()]),
             "last": steps(store, runs.last, 1),
             "checks": steps(store, checks.due, NOW, 1, 9),
             "upkeep": steps(store, upkeep.prune, 0, 0),
@@ -595,8 +599,7 @@ def pages_of_a_burst(store, count):
     store.alone(upkeep.shrink).result()
 
     def burst(db):
-        for number in range(count):
-            runs.accept(db, arrival(), number + 1, HOOK, NOW)
+        runs.accept(db, [delivered(number + 1) for number in range(count)])
 
     store.write(burst).result()
     return wal.stat().st_size // 4096

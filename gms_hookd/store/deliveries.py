@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from gms_hookd.model import Delivery
@@ -12,6 +12,12 @@ from gms_hookd.store.problem import Missing
 _COLUMNS = (
     "id,hook,provider,event,delivery_key,received_ms,client,status,reason,task_ids"
 )
+# As an entry's arrival has them in order.
+_INSERT = (
+    "INSERT INTO deliveries(id,hook,provider,client,received_ms,event,delivery_key,"
+    "digest,status,reason,task_ids) VALUES(?,?,?,?,?,?,?,?,?,?,?)"
+)
+_LINK = "INSERT OR IGNORE INTO links(delivery_id,run_id) VALUES(?,?)"
 
 
 class Arrival(NamedTuple):
@@ -24,6 +30,17 @@ class Arrival(NamedTuple):
     event: str | None = None
     delivery_key: str | None = None
     digest: bytes | None = None
+
+
+class Entry(NamedTuple):
+    """A delivery with its outcome; without an id it gets the next."""
+
+    id: int | None
+    arrival: Arrival
+    status: int
+    reason: str
+    task_ids: tuple[int, ...] = ()
+    run_ids: tuple[int, ...] = ()
 
 
 class Parcel(NamedTuple):
@@ -43,28 +60,31 @@ def record(
     parcel: Parcel | None = None,
 ) -> int:
     """Keep a delivery with the HTTP status it was answered with; gives its id."""
-    cursor = db.execute(
-        "INSERT INTO deliveries(hook,provider,event,delivery_key,digest,received_ms,"
-        "client,status,reason,task_ids) VALUES(?,?,?,?,?,?,?,?,?,?)",
-        (
-            arrival.hook,
-            arrival.provider,
-            arrival.event,
-            arrival.delivery_key,
-            arrival.digest,
-            arrival.received_at,
-            arrival.client,
-            status,
-            reason,
-            str([*task_ids]),  # JSON, too
-        ),
-    )
-    delivery_id = cursor.lastrowid or 0
+    row = _row(Entry(None, arrival, status, reason, tuple(task_ids)))
+    delivery_id = db.execute(_INSERT, row).lastrowid or 0
     if parcel is not None:
         body = None if parcel.body is None else zlib.compress(parcel.body, 6)
         query = "INSERT INTO parcels(delivery_id,headers,body) VALUES(?,?,?)"
         db.execute(query, (delivery_id, parcel.headers, body))
     return delivery_id
+
+
+def record_all(db: Connection, entries: Sequence[Entry]) -> None:
+    """Keep many deliveries, and the runs that serve them; their ids are new ones."""
+    db.executemany(_INSERT, [_row(entry) for entry in entries])
+    links = [(entry.id, run_id) for entry in entries for run_id in entry.run_ids]
+    db.executemany(_LINK, links)
+
+
+def newest(db: Connection) -> int:
+    """Tell the highest id that a delivery has; no id is ever given twice."""
+    found: int | None = db.execute("SELECT max(id) FROM deliveries").fetchone()[0]
+    return found or 0
+
+
+def _row(entry: Entry) -> Row:
+    task_ids = str([*entry.task_ids])  # JSON, too
+    return entry.id, *entry.arrival, entry.status, entry.reason, task_ids
 
 
 def parcel(db: Connection, delivery_id: int) -> Parcel | None:
@@ -78,10 +98,7 @@ def parcel(db: Connection, delivery_id: int) -> Parcel | None:
 
 def link(db: Connection, delivery_id: int, run_id: int) -> None:
     """Note that `run_id` serves the delivery."""
-    db.execute(
-        "INSERT OR IGNORE INTO links(delivery_id,run_id) VALUES(?,?)",
-        (delivery_id, run_id),
-    )
+    db.execute(_LINK, (delivery_id, run_id))
 
 
 def get(db: Connection, delivery_id: int) -> Delivery:

@@ -15,11 +15,13 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from gms_hookd.futures import Future
 from gms_hookd.log import quoted
@@ -32,6 +34,7 @@ Error = sqlite3.Error
 Row = tuple[Any, ...]
 SQLITE_VERSION = sqlite3.sqlite_version_info
 Operation = Callable[[Connection], Any]
+Gathered = Callable[[Connection, list[Any]], Sequence[Any]]
 _Outcome = tuple[Any, Exception | None]
 
 BATCH = 1024
@@ -41,14 +44,18 @@ LOOK = 0.01  # seconds between two looks at a lock that somebody has
 QUICK = 0.005  # seconds: a commit that takes longer must not hold up a loop
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """One operation on its way; a `bare` one runs alone, outside a transaction."""
+class _Order(NamedTuple):
+    """One operation on its way; a `bare` one runs alone, outside a transaction.
+
+    What is `gathered` takes the items of all such orders that follow on each other.
+    """
 
     operation: Operation
     future: Future[Any]
     bare: bool = False
     last: bool = False
+    gathered: Gathered | None = None
+    item: object = None
 
 
 def connect(path: Path, *, writes: bool) -> Connection:
@@ -95,13 +102,19 @@ class Lane:
         The future fails with `Unavailable` when nothing can be committed, and with the
         operation's own StoreError when it refuses: then it has changed nothing.
         """
-        future: Future[Any] = Future()
-        order = _Order(operation, future, bare)
-        if not bare and self._holder == threading.get_ident():
+        return self._take(_Order(operation, Future(), bare))
+
+    def gather(self, operation: Gathered, item: object) -> Future[Any]:
+        """Hand over an item for an operation that does many at once, in their order."""
+        alone = partial(_first, operation, item)
+        return self._take(_Order(alone, Future(), gathered=operation, item=item))
+
+    def _take(self, order: _Order) -> Future[Any]:
+        if not order.bare and self._holder == threading.get_ident():
             self._held.append(order)
         else:
             self._put(order)
-        return future
+        return order.future
 
     def hold(self) -> None:
         """Keep back what this thread submits from now on, until it calls `release`."""
@@ -238,13 +251,27 @@ def _begun(db: Connection, last: bool) -> bool:
 def _together(db: Connection, batch: list[_Order]) -> list[_Outcome]:
     """Run a batch; one that fails undoes only itself, and costs the others a repeat."""
     try:
-        return [(order.operation(db), None) for order in batch]
+        return [(value, None) for value in _values(db, batch)]
     except sqlite3.OperationalError:
         raise
     except Exception:  # noqa: BLE001 - told apart, and carried by futures, in the repeat
         db.execute("ROLLBACK")
         db.execute("BEGIN IMMEDIATE")
         return [_guarded(db, order.operation) for order in batch]
+
+
+def _values(db: Connection, batch: list[_Order]) -> list[Any]:
+    values: list[Any] = []
+    for gathered, orders in groupby(batch, key=attrgetter("gathered")):
+        if gathered is None:
+            values += [order.operation(db) for order in orders]
+        else:
+            values += gathered(db, [order.item for order in orders])
+    return values
+
+
+def _first(operation: Gathered, item: object, db: Connection) -> Any:
+    return operation(db, [item])[0]
 
 
 def _nothing(_db: Connection) -> None:

@@ -18,17 +18,18 @@ joins it: its id goes on as a pointer (`merged`), its deliveries move over.
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from gms_hookd.model import FINAL, Ref, RefResult, Run, RunStatus, Task
 from gms_hookd.store import deliveries, tasks
-from gms_hookd.store.deliveries import Arrival
+from gms_hookd.store.deliveries import Arrival, Entry
 from gms_hookd.store.lane import Connection, Row
 from gms_hookd.store.problem import Clash, Missing
 
 CRASHES = 3
+AT_ONCE = 16  # tasks looked for with one query
 LOG = 1024 * 1024  # characters of a run's log kept over all its attempts
 
 _COLUMNS = (
@@ -37,6 +38,10 @@ _COLUMNS = (
 )
 # As the partial indexes have it: sqlite does not take status='failed' for one of these.
 _ENDED = "status IN ('success','conflict','failed','cancelled')"
+_PLACES = (
+    "SELECT t.id,t.enabled,r.id,r.hint,r.confirmed,r.due_ms FROM tasks t"
+    " LEFT JOIN runs r ON r.status='queued' AND r.task_id=t.id WHERE t.id IN ({})"
+)
 _ALIVE = {s: f"status='{s}'" for s in (RunStatus.QUEUED, RunStatus.RUNNING)}
 
 
@@ -47,6 +52,14 @@ class Wish(NamedTuple):
     confirmed: bool = False
     hint: str | None = None
     urgent: bool = False
+
+
+class Trigger(NamedTuple):
+    """A verified delivery for one task."""
+
+    arrival: Arrival
+    task_id: int
+    wish: Wish
 
 
 class Claim(NamedTuple):
@@ -81,20 +94,28 @@ class Answer(NamedTuple):
     run_ids: tuple[int, ...] = ()
 
 
-def accept(
-    db: Connection, arrival: Arrival, task_id: int, wish: Wish, now: int
-) -> Answer:
-    """Take a verified delivery for one task: 200 with its run, 404 or 409."""
-    found = _find(db, task_id)
-    if found is None or not found.enabled:
-        problem = (404, "no task") if found is None else (409, "disabled task")
-        reason = f"{problem[1]} {task_id}"
-        delivery = deliveries.record(db, arrival, problem[0], reason)
-        return Answer(problem[0], reason, delivery)
-    delivery = deliveries.record(db, arrival, 200, "accepted", [task_id])
-    run_id = _enqueue(db, found, wish, now)
-    deliveries.link(db, delivery, run_id)
-    return Answer(200, "accepted", delivery, (run_id,))
+def accept(db: Connection, triggers: Sequence[Trigger]) -> list[Answer]:
+    """Take verified deliveries: each is 200 with its run, 404 or 409."""
+    places = _places(db, [trigger.task_id for trigger in triggers])
+    first = deliveries.newest(db) + 1
+    entries = [_entry(db, places, t, n) for n, t in enumerate(triggers, first)]
+    deliveries.record_all(db, entries)
+    return [Answer(e.status, e.reason, e.id or 0, e.run_ids) for e in entries]
+
+
+def _entry(
+    db: Connection, places: "dict[int, _Place]", trigger: Trigger, number: int
+) -> Entry:
+    arrival, task_id, wish = trigger
+    place = places.get(task_id)
+    if place is None:
+        return Entry(number, arrival, 404, f"no task {task_id}")
+    if not place.enabled:
+        return Entry(number, arrival, 409, f"disabled task {task_id}")
+    run_id = _enqueue(db, place, wish, arrival.received_at)
+    if run_id != place.run_id:
+        places.update(_places(db, [task_id]))
+    return Entry(number, arrival, 200, "accepted", (task_id,), (run_id,))
 
 
 def order(db: Connection, task_id: int, wish: Wish, now: int) -> Run:
@@ -127,12 +148,17 @@ class _Place(NamedTuple):
 
 
 def _find(db: Connection, task_id: int) -> _Place | None:
-    row = db.execute(
-        "SELECT t.id,t.enabled,r.id,r.hint,r.confirmed,r.due_ms FROM tasks t"
-        " LEFT JOIN runs r ON r.status='queued' AND r.task_id=t.id WHERE t.id=?",
-        (task_id,),
-    ).fetchone()
-    return None if row is None else _Place(*row)
+    return _places(db, [task_id]).get(task_id)
+
+
+def _places(db: Connection, task_ids: Iterable[int]) -> dict[int, _Place]:
+    wanted = list(set(task_ids))
+    places: dict[int, _Place] = {}
+    while wanted:
+        some, wanted = wanted[:AT_ONCE], wanted[AT_ONCE:]
+        rows = db.execute(_PLACES.format(",".join("?" * len(some))), some)
+        places.update((row[0], _Place(*row)) for row in rows)
+    return places
 
 
 def _enqueue(db: Connection, place: _Place, wish: Wish, now: int) -> int:
@@ -190,7 +216,7 @@ def _claim(db: Connection, run_id: int) -> Claim:
     confirmed, hint, failures = db.execute(query, (run_id,)).fetchone()
     task = tasks.get(db, run.task_id)
     known = tips(db, run.task_id)
-    newest = db.execute("SELECT max(id) FROM deliveries").fetchone()[0] or 0
+    newest = deliveries.newest(db)
     return Claim(run, task, known, bool(confirmed), hint, failures, newest)
 
 

@@ -1,7 +1,7 @@
 """The face of the store: `write` and `read` an operation, each answered by a future."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
@@ -11,6 +11,7 @@ from gms_hookd.store.lane import Connection, Error, Lane, connect
 from gms_hookd.store.problem import StoreError
 from gms_hookd.store.schema import inspect, prepare
 
+Item = TypeVar("Item")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -55,6 +56,15 @@ class Store:
         """Do `operation(db, ...)` in a transaction; done means synced to disk."""
         bound = partial(_call, operation, args, kwargs)
         return cast(Future[T], self._writer.submit(bound))
+
+    def gather(
+        self, operation: Callable[[Connection, list[Item]], Sequence[T]], item: Item
+    ) -> Future[T]:
+        """Do `operation(db, items)` for `item` and others that came at the same time.
+
+        It gives a result for each. As with `write`, done means synced to disk.
+        """
+        return cast(Future[T], self._writer.gather(operation, item))
 
     def alone(
         self,

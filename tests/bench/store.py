@@ -84,7 +84,7 @@ class Queue:
     def enqueue(self, task_id):
         self.now += 1
         arrival = Arrival("task-sync", "gms", "192.0.2.1", self.now, "task-sync")
-        return runs.accept(self.db, arrival, task_id, WISH, self.now)
+        return runs.accept(self.db, [runs.Trigger(arrival, task_id, WISH)])
 
     def commit(self, _=None):
         self.db.execute("COMMIT")
