@@ -158,7 +158,8 @@ class Connection(BaseHTTPRequestHandler):
         if self._asked is not request:
             return
         self._asked = None
-        self._loop.hold(self, 0)
+        if self.held:
+            self._loop.hold(self, 0)
         self._keep_alive = self._keep_alive and not self._loop.stopping
         option = self._connection_option()
         self._begin_sending(self._loop.bytes_of(request, response, option))
@@ -167,7 +168,8 @@ class Connection(BaseHTTPRequestHandler):
         """Send the one answer that costs nothing."""
         self._keep_alive = False
         request = Request("", "", id=self._loop.new_id())
-        self._begin_sending(self._loop.bytes_of(request, _full(request), "close"))
+        full = failure(503, "too many connections", (("Retry-After", "1"),))
+        self._begin_sending(self._loop.bytes_of(request, full, "close"))
 
     def check(self) -> None:
         """Act on the deadline; see to it that a peer going away is noticed."""
@@ -179,8 +181,7 @@ class Connection(BaseHTTPRequestHandler):
     def expire(self) -> None:
         """End what takes too long, with an answer where one is due."""
         if self.state is State.ANSWERING and self._asked:
-            late = failure(self._asked, 503, "no answer in time")
-            self.reply(self._asked, late)
+            self.reply(self._asked, failure(503, "no answer in time"))
         elif self.state is not State.READING:
             self.finish()
         elif self.late:
@@ -375,12 +376,8 @@ class Connection(BaseHTTPRequestHandler):
         self._loop.watch(self, READ)
 
 
-def failure(request: Request, status: int, message: str) -> Response:
+def failure(
+    status: int, message: str, headers: tuple[tuple[str, str], ...] = ()
+) -> Response:
     """Return an answer that needs no application."""
-    headers = (("Content-Type", "application/json"), ("X-Request-Id", request.id))
     return Response(status, f'{{"error": "{message}"}}'.encode(), headers)
-
-
-def _full(request: Request) -> Response:
-    full = failure(request, 503, "too many connections")
-    return full._replace(headers=(*full.headers, ("Retry-After", "1")))

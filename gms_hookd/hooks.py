@@ -7,6 +7,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -20,6 +21,7 @@ from gms_hookd.store import deliveries, runs
 from gms_hookd.whitelist import Whitelist
 
 PREFIX = "/api/webhooks/"
+JSON = "application/json"
 LONGEST_WAIT = 300.0
 LARGEST_ID = 2**63 - 1
 UNDER_LOAD = 2_000  # writes that wait; refused deliveries are not recorded beyond
@@ -97,18 +99,18 @@ class GmsHook:
     def __init__(self, gate: Gate, desk: Desk) -> None:
         self.gate = gate
         self._desk = desk
+        self._wish = runs.Wish(f"webhook:{gate.hook}")
 
     def deliver(self, request: Request) -> Future[Response]:
         """Take a delivery; the answer comes when it is committed, or the run ended."""
         client = self._admit(request)
         task_id = _task_id(request)
         seconds = _wait(request.query)
-        wish = runs.Wish(f"webhook:{self.gate.hook}")
-        trigger = runs.Trigger(self._arrival(client), task_id, wish)
+        trigger = runs.Trigger(self._arrival(client), task_id, self._wish)
         accepted = self._desk.store.gather(runs.accept, trigger)
         if seconds is None:
-            return apply(accepted, lambda answer: self._taken(answer, task_id))
-        return then(accepted, lambda answer: self._ended(answer, task_id, seconds))
+            return apply(accepted, partial(self._taken, task_id))
+        return then(accepted, partial(self._ended, task_id, seconds))
 
     def show(self, request: Request, run_id: int) -> Future[Response]:
         """Show a run to whoever can sign the empty body."""
@@ -134,7 +136,7 @@ class GmsHook:
         now = self._desk.now()
         return deliveries.Arrival(gate.hook, gate.provider, client, now, "task-sync")
 
-    def _taken(self, answer: runs.Answer, task_id: int) -> Response:
+    def _taken(self, task_id: int, answer: deliveries.Entry) -> Response:
         if answer.status != 200:
             body = jsontext.dumps({"error": answer.reason})
             return Response(answer.status, body)
@@ -143,9 +145,9 @@ class GmsHook:
         return Response(200, told.encode(), (_location(answer),))
 
     def _ended(
-        self, answer: runs.Answer, task_id: int, seconds: float
+        self, task_id: int, seconds: float, answer: deliveries.Entry
     ) -> Future[Response]:
-        taken = self._taken(answer, task_id)
+        taken = self._taken(task_id, answer)
         if taken.status != 200:
             return done(taken)
         location = _location(answer)
@@ -153,7 +155,7 @@ class GmsHook:
         return apply(ended, lambda run: _ending(run, task_id, location))
 
 
-def _location(answer: runs.Answer) -> tuple[str, str]:
+def _location(answer: deliveries.Entry) -> tuple[str, str]:
     return "Location", f"{PREFIX}runs/{answer.run_ids[0]}"
 
 
@@ -195,8 +197,8 @@ def _task_id(request: Request) -> int:
 
 
 def _json_object(request: Request) -> Mapping[str, object]:
-    content_type = request.headers.get("content-type", "").partition(";")[0]
-    if content_type.strip().lower() != "application/json":
+    content_type = request.headers.get("content-type", "")
+    if content_type != JSON and not _is_json(content_type):
         raise HttpError(400, "Content-Type: application/json is needed")
     try:
         payload = jsontext.loads(request.body)
@@ -205,6 +207,10 @@ def _json_object(request: Request) -> Mapping[str, object]:
     if not isinstance(payload, dict):
         raise HttpError(400, "the body is not a JSON object")
     return payload
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == JSON
 
 
 def _wait(query: str) -> float | None:

@@ -61,6 +61,8 @@ class Head(NamedTuple):
         connection = self.headers.get("connection")
         if connection is None:
             return self.minor == 1
+        if connection == "close":
+            return False
         options = {option.strip() for option in connection.lower().split(",")}
         return "close" not in options and (self.minor == 1 or "keep-alive" in options)
 
@@ -362,15 +364,21 @@ def _check_line(line: str) -> None:
 def _headers(fields: list[tuple[str, str]]) -> dict[str, str]:
     if len(fields) > MAX_FIELDS:
         raise _RefusedError(431, "too many header fields")
+    headers = {name.lower(): value.rstrip(" \t") for name, value in fields}
+    if len(headers) < len(fields):
+        headers = _joined(fields)
+    if "_" in "".join(headers):
+        headers = {name: headers[name] for name in headers if "_" not in name}
+    return headers
+
+
+def _joined(fields: list[tuple[str, str]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for field, text in fields:
         name, value = field.lower(), text.rstrip(" \t")
-        if name in headers:
-            if name in _ONCE:
-                raise _RefusedError(400, f"{name} given twice")
-            headers[name] += f", {value}"
-        elif "_" not in name:
-            headers[name] = value
+        if name in headers and name in _ONCE:
+            raise _RefusedError(400, f"{name} given twice")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
 
@@ -427,22 +435,33 @@ def _expects_continue(expect: str, minor: int) -> bool:
 
 
 def serialise(
-    response: Response, *, date: str, connection: str = "", body: bool = True
+    response: Response,
+    date: str,
+    request_id: str,
+    connection: str = "",
+    *,
+    body: bool = True,
 ) -> bytes:
     """Return the bytes of `response`; without `body` those for a HEAD request.
 
-    Raises ValueError: a header is not one line of Latin-1 text.
+    Every body of ours is JSON. Raises ValueError: a header is not one line of Latin-1.
     """
-    reason = _REASONS.get(response.status, "Unknown")
-    lines = [f"HTTP/1.1 {response.status} {reason}", f"Date: {date}"]
-    lines.append("Server: gms-hookd")
-    if response.status not in _NO_BODY:
-        lines.append(f"Content-Length: {len(response.body)}")
-    lines += [f"{name}: {value}" for name, value in response.headers]
+    status, content, headers = response
+    fields = [f"{name}: {value}" for name, value in headers]
     if connection:
-        lines.append(f"Connection: {connection}")
-    head = "\r\n".join(lines)
-    if len(_CONTROL.findall(head)) != 2 * len(lines) - 2:
+        fields.append(f"Connection: {connection}")
+    if content:
+        fields.append("Content-Type: application/json")
+    own = "".join(fields)
+    if not own.isprintable() and _CONTROL.search(own):
         raise ValueError("control character in a response header")
-    sent = response.body if body and response.status not in _NO_BODY else b""
-    return f"{head}\r\n\r\n".encode("latin-1") + sent
+    if status in _NO_BODY:
+        content = b""
+    else:
+        fields.append(f"Content-Length: {len(content)}")
+    head = (
+        f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\nDate: {date}\r\n"
+        f"Server: gms-hookd\r\nX-Request-Id: {request_id}"
+    )
+    whole = "\r\n".join([head, *fields, "\r\n"])
+    return whole.encode("latin-1") + (content if body else b"")

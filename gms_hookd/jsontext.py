@@ -8,9 +8,17 @@ def loads(body: bytes) -> Any:
     """Read one JSON text (RFC 8259); ValueError for anything that is not exactly it."""
     text = body.decode("utf-8")
     try:
-        return _DECODER.decode(text)
+        return _whole(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def _whole(text: str) -> Any:
+    if text.startswith("{"):
+        value, end = _DECODER.raw_decode(text)
+        if end == len(text):
+            return value
+    return _DECODER.decode(text)  # there is white space, or worse, around it
 
 
 def dumps(value: object) -> bytes:

@@ -33,7 +33,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """One HTTP response; the socket side adds Date, Server and Content-Length."""
+    """One HTTP response; the body is JSON, and the socket side adds what all have."""
 
     status: int
     body: bytes = b""

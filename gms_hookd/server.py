@@ -222,7 +222,8 @@ class Server(ThreadingHTTPServer):
             # the number.
             self._epoll.unregister(connection.request.fileno())
         del self._connections[connection.request.fileno()]
-        self.hold(connection, 0)
+        if connection.held:
+            self.hold(connection, 0)
         if connection.late:
             self._late.remove(connection)
         else:
@@ -234,13 +235,14 @@ class Server(ThreadingHTTPServer):
 
     def bytes_of(self, request: Request, response: Response, connection: str) -> bytes:
         """Return what goes over the wire."""
-        date, body = self._http_date(), request.method != "HEAD"
+        with_body = request.method != "HEAD"
+        date = self._http_date()
         try:
-            return serialise(response, date=date, connection=connection, body=body)
+            return serialise(response, date, request.id, connection, body=with_body)
         except ValueError:
             log.exception("response not sendable request=%s", request.id)
-            broken = failure(request, 500, "internal error")
-            return serialise(broken, date=date, connection=connection, body=body)
+            broken = failure(500, "internal error")
+            return serialise(broken, date, request.id, connection, body=with_body)
 
     def _serving(self) -> bool:
         if self._stop_at == inf:
@@ -376,7 +378,7 @@ class Server(ThreadingHTTPServer):
             return self._answer(request)
         except Exception:
             log.exception("answer failed request=%s", request.id)
-            return done(failure(request, 500, "internal error"))
+            return done(failure(500, "internal error"))
 
     def _ask_later(self, connection: Connection, request: Request) -> None:
         future = self._answer_to(request)
@@ -393,7 +395,7 @@ class Server(ThreadingHTTPServer):
             return future.result()
         except Exception:
             log.exception("answer failed request=%s", request.id)
-            return failure(request, 500, "internal error")
+            return failure(500, "internal error")
 
     def _http_date(self) -> str:
         if self.now >= self._date[0]:
@@ -405,5 +407,8 @@ def _peer(address: object) -> str:
     """Return the address of the other end, empty for a unix socket."""
     if not isinstance(address, tuple):
         return ""
-    host = str(address[0]).partition("%")[0]
+    host = str(address[0])
+    if ":" not in host:
+        return host
+    host = host.partition("%")[0]
     return host.removeprefix("::ffff:") if "." in host else host

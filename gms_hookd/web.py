@@ -155,7 +155,7 @@ class App:
         since: float,
         answered: Future[Response],
     ) -> None:
-        """Give the answer its form and its id, and say in the log what it was."""
+        """Give the answer its form, and say in the log what it was."""
         error = answered.exception()
         try:
             response = (
@@ -164,9 +164,6 @@ class App:
         except Exception:
             log.exception("request failed id=%s", request.id)
             response = Response(500, b'{"error": "internal error"}')
-        headers = (*response.headers, ("X-Request-Id", request.id))
-        if response.body:
-            headers = (("Content-Type", "application/json"), *headers)
         took = (self._desk.monotonic() - since) * 1000
         event(
             log,
@@ -175,7 +172,7 @@ class App:
             f" path={quoted(_loggable(request.path))}"
             f" status={response.status} ms={took:.1f}",
         )
-        reply.set_result(Response(response.status, response.body, headers))
+        reply.set_result(response)
 
     def _refuse(self, request: Request, error: BaseException) -> Response:
         status, message, headers = _problem(request, error)

@@ -410,17 +410,24 @@ def test_noise_is_refused_or_unfinished(seed):
 
 def test_a_response_is_one_run_of_bytes():
     response = Response(200, b"hi", (("X-A", "b"),))
-    assert serialise(response, date=DATE) == (
+    assert serialise(response, DATE, "7", "close") == (
         b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
-        b"Server: gms-hookd\r\nContent-Length: 2\r\nX-A: b\r\n\r\nhi"
+        b"Server: gms-hookd\r\nX-Request-Id: 7\r\nX-A: b\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\nhi"
     )
 
 
 def test_a_response_without_content_has_no_length():
-    assert b"Content-Length" not in serialise(Response(204), date=DATE)
+    assert b"Content-" not in serialise(Response(204), DATE, "7")
+    assert serialise(Response(204), DATE, "7").endswith(b"Id: 7\r\n\r\n")
+
+
+def test_a_response_to_a_head_request_has_all_but_the_content():
+    get = serialise(Response(200, b"hi"), DATE, "7")
+    assert serialise(Response(200, b"hi"), DATE, "7", body=False) == get[:-2]
 
 
 @pytest.mark.parametrize("value", ["a\r\nb", "a\nb", "a\rb", "a\0b", "ü\u2028€"])
 def test_a_response_header_is_one_line_of_latin_1(value):
     with pytest.raises(ValueError, match=r"header|encode"):
-        serialise(Response(200, b"", (("X-A", value),)), date=DATE)
+        serialise(Response(200, b"", (("X-A", value),)), DATE, "7")

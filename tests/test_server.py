@@ -59,7 +59,7 @@ class Application:
             "fault": request.fault.message if request.fault else None,
         }
         body = json.dumps(text).encode()
-        return Response(status, body, (("X-Request-Id", request.id),))
+        return Response(status, body)
 
     def wait_for(self, count):
         with self.came:

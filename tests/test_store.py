@@ -90,12 +90,12 @@ def test_three_triggers_make_one_run_that_serves_all_three(store):
     add(store)
     answers = [trigger(store) for _ in range(3)]
     assert {a.run_ids for a in answers} == {(1,)}
-    assert get(store, 1).deliveries == tuple(a.delivery_id for a in answers)
+    assert get(store, 1).deliveries == tuple(a.id for a in answers)
 
 
 def test_a_trigger_for_no_task_is_404_and_kept(store):
     answer = trigger(store, 7)
-    kept = store.read(deliveries.get, answer.delivery_id).result()
+    kept = store.read(deliveries.get, answer.id).result()
     assert (answer.status, kept.status, kept.run_ids) == (404, 404, ())
     assert kept.reason == "no task 7"
 
@@ -221,9 +221,9 @@ def test_a_younger_run_joins_the_one_that_comes_back(store):
     claim(store)
     second = trigger(store)
     store.write(runs.requeue, 1, Return(NOW, "no network")).result()
-    assert get(store, 1).deliveries == (first.delivery_id, second.delivery_id)
+    assert get(store, 1).deliveries == (first.id, second.delivery_id)
     assert get(store, 2).id == 1
-    kept = store.read(deliveries.get, second.delivery_id).result()
+    kept = store.read(deliveries.get, second.id).result()
     assert kept.run_ids == (1,)
     claim(store)
     assert finish(store, 1) == (1, 2)
@@ -444,7 +444,7 @@ def test_old_rows_go_and_what_waits_stays(store):
     assert store.write(upkeep.prune, later, first).result() == 2
     assert store.write(upkeep.prune, later, first).result() == 0
     kept = store.read(deliveries.latest, None, 10).result()
-    assert [d.id for d in kept] == [newest, waiting.delivery_id]
+    assert [d.id for d in kept] == [newest, waiting.id]
 
 
 def test_deliveries_as_young_as_the_limit_stay(store):

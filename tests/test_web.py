@@ -72,9 +72,7 @@ def test_a_signed_trigger_gets_exactly_the_answer_of_gms(app, task):
         200,
         {"message": "Sync triggered successfully", "task_id": 1},
     )
-    assert headers["Location"] == "/api/webhooks/runs/1"
-    assert headers["Content-Type"] == "application/json"
-    assert headers["X-Request-Id"] == "0123"
+    assert headers == {"Location": "/api/webhooks/runs/1"}
 
 
 def test_an_accepted_delivery_keeps_its_run(app, task):

@@ -85,22 +85,13 @@ class Result(NamedTuple):
     tips: Mapping[str, str] | None = None
 
 
-class Answer(NamedTuple):
-    """What became of a delivery: the HTTP status, why, and the runs that serve it."""
-
-    status: int
-    reason: str
-    delivery_id: int
-    run_ids: tuple[int, ...] = ()
-
-
-def accept(db: Connection, triggers: Sequence[Trigger]) -> list[Answer]:
-    """Take verified deliveries: each is 200 with its run, 404 or 409."""
+def accept(db: Connection, triggers: Sequence[Trigger]) -> list[Entry]:
+    """Take and record verified deliveries: each is 200 with its run, 404 or 409."""
     places = _places(db, [trigger.task_id for trigger in triggers])
     first = deliveries.newest(db) + 1
     entries = [_entry(db, places, t, n) for n, t in enumerate(triggers, first)]
     deliveries.record_all(db, entries)
-    return [Answer(e.status, e.reason, e.id or 0, e.run_ids) for e in entries]
+    return entries
 
 
 def _entry(

@@ -11,9 +11,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from gms_hookd import cli
 from gms_hookd.futures import Future, done
 from gms_hookd.store import Store, callbacks, checks, runs
+from gms_hookd.store.deliveries import Entry
 
 ANSWERS = {
-    runs.accept: done(runs.Answer(200, "accepted", 1, (1,))),
+    runs.accept: done(Entry(1, None, 200, "accepted", (1,), (1,))),
     runs.claim: Future(),
     runs.recover: done(([], [])),
     checks.due: done([]),
