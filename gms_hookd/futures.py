@@ -69,20 +69,17 @@ class Future(Generic[T]):
         return self._value  # type: ignore[return-value]  # it is set
 
     def _take_steps(self) -> None:
-        while True:
+        while self._steps:
             try:
                 # Of two threads that are here one gets it: a pop is atomic.
                 step = self._steps.pop(0)
             except IndexError:
                 return
-            self._call(step)
-
-    def _call(self, step: "Callable[[Future[T]], object]") -> None:
-        try:
-            step(self)
-        except Exception:
-            # It is not the fault of who set the value, a lane of the store perhaps.
-            log.exception("step failed")
+            try:
+                step(self)
+            except Exception:
+                # Not the fault of who set the value, a lane of the store perhaps.
+                log.exception("step failed")
 
     def _wait(self, timeout: float | None) -> None:
         event = Event()

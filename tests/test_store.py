@@ -221,7 +221,7 @@ def test_a_younger_run_joins_the_one_that_comes_back(store):
     claim(store)
     second = trigger(store)
     store.write(runs.requeue, 1, Return(NOW, "no network")).result()
-    assert get(store, 1).deliveries == (first.id, second.delivery_id)
+    assert get(store, 1).deliveries == (first.id, second.id)
     assert get(store, 2).id == 1
     kept = store.read(deliveries.get, second.id).result()
     assert kept.run_ids == (1,)

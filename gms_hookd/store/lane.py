@@ -16,7 +16,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -56,6 +55,12 @@ class _Order(NamedTuple):
     last: bool = False
     gathered: Gathered | None = None
     item: object = None
+
+    def alone(self, db: Connection) -> Any:
+        """Do it for this order only."""
+        if self.gathered is not None:
+            return self.gathered(db, [self.item])[0]
+        return self.operation(db)
 
 
 def connect(path: Path, *, writes: bool) -> Connection:
@@ -106,8 +111,7 @@ class Lane:
 
     def gather(self, operation: Gathered, item: object) -> Future[Any]:
         """Hand over an item for an operation that does many at once, in their order."""
-        alone = partial(_first, operation, item)
-        return self._take(_Order(alone, Future(), gathered=operation, item=item))
+        return self._take(_Order(_nothing, Future(), False, False, operation, item))
 
     def _take(self, order: _Order) -> Future[Any]:
         if not order.bare and self._holder == threading.get_ident():
@@ -185,7 +189,7 @@ class Lane:
         if bare is not None:
             with self._in_use:
                 outcome = _alone(db, bare)
-            _settle(bare.future, *outcome)
+            _settle_all([bare], [outcome])
         return bare is None or not bare.last
 
     def _gather(self, first: _Order) -> tuple[list[_Order], _Order | None]:
@@ -200,7 +204,7 @@ class Lane:
         return batch, order
 
     def _read(self, db: Connection, batch: list[_Order]) -> list[_Outcome]:
-        return [_attempt(db, order.operation) for order in batch]
+        return [_attempt(db, order.alone) for order in batch]
 
     def _write(self, db: Connection, batch: list[_Order]) -> list[_Outcome]:
         try:
@@ -257,7 +261,7 @@ def _together(db: Connection, batch: list[_Order]) -> list[_Outcome]:
     except Exception:  # noqa: BLE001 - told apart, and carried by futures, in the repeat
         db.execute("ROLLBACK")
         db.execute("BEGIN IMMEDIATE")
-        return [_guarded(db, order.operation) for order in batch]
+        return [_guarded(db, order.alone) for order in batch]
 
 
 def _values(db: Connection, batch: list[_Order]) -> list[Any]:
@@ -268,10 +272,6 @@ def _values(db: Connection, batch: list[_Order]) -> list[Any]:
         else:
             values += gathered(db, [order.item for order in orders])
     return values
-
-
-def _first(operation: Gathered, item: object, db: Connection) -> Any:
-    return operation(db, [item])[0]
 
 
 def _nothing(_db: Connection) -> None:
@@ -307,7 +307,7 @@ def _attempt(
 
 def _alone(db: Connection, order: _Order) -> _Outcome:
     _wait_in_sqlite(db, BUSY_MS)
-    outcome = _attempt(db, order.operation)
+    outcome = _attempt(db, order.alone)
     _roll_back(db)
     _wait_in_sqlite(db, 0)
     return outcome
@@ -330,11 +330,7 @@ def _unavailable(error: sqlite3.Error) -> Unavailable:
 
 def _settle_all(batch: list[_Order], results: list[_Outcome]) -> None:
     for order, (value, failure) in zip(batch, results, strict=False):
-        _settle(order.future, value, failure)
-
-
-def _settle(future: Future[Any], value: Any, failure: Exception | None) -> None:
-    if failure is not None:
-        future.set_exception(failure)
-    else:
-        future.set_result(value)
+        if failure is None:
+            order.future.set_result(value)
+        else:
+            order.future.set_exception(failure)
