@@ -101,14 +101,16 @@ class OverSocket:
 class InProcess:
     """The API of an application which this process itself has opened."""
 
-    handle: Callable[[Request], Future[Response]]
+    handle: Callable[[Request, Callable[[Response], None]], None]
 
     def ask(self, call: Call) -> tuple[int, Any]:
         """Return status and JSON of one call, made as the control socket makes it."""
         path, head = PREFIX + call.path, JSON_HEADERS
         request = Request(call.method, path, call.search, head, call.raw, control=True)
         with one_line_errors("the application", call.patience):
-            answer = self.handle(request).result(call.patience)
+            replied: Future[Response] = Future()
+            self.handle(request, replied.set_result)
+            answer = replied.result(call.patience)
             return answer.status, json.loads(answer.body)
 
 

@@ -30,7 +30,6 @@ _FIELD = re.compile(
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _ABSOLUTE = re.compile(r"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_LENGTH = re.compile(r"[0-9]+", re.ASCII)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t -~\x80-\xff]*)?\r\n")
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _ONCE = frozenset({"content-length", "host", "transfer-encoding"})
@@ -167,7 +166,7 @@ class Reader:
 
     def _read_head(self) -> bool:
         buffer = self._buffer
-        if buffer[:1] == b"\r":  # RFC 9112 2.2: empty lines may come first
+        if buffer[0] == 0x0D:  # RFC 9112 2.2: empty lines may come first
             del buffer[: _end_of_empty_lines(buffer)]
         end = buffer.find(b"\r\n\r\n", self._scanned, MAX_HEAD)
         if end < 0:
@@ -419,11 +418,12 @@ def _content_length(head: Head, limit: int) -> int:
         raise _RefusedError(411, "length required")
     if text is None:
         return 0
-    if not _LENGTH.fullmatch(text):
+    if not (text.isascii() and text.isdigit()):
         raise _RefusedError(400, "malformed content-length")
-    if len(text) > MAX_LENGTH_DIGITS or int(text) > limit:
+    length = int(text) if len(text) <= MAX_LENGTH_DIGITS else limit + 1
+    if length > limit:
         raise _RefusedError(413, "body too large")
-    return int(text)
+    return length
 
 
 def _expects_continue(expect: str, minor: int) -> bool:

@@ -7,10 +7,24 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gms_hookd.tls import Context
 
 BACKLOG = 1024
+
+
+class Accepting(socket.socket):
+    """A listening socket that finds out once, not at each `accept`, what it accepts."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._kind = listening.family, listening.type, listening.proto
+        super().__init__(*self._kind, fileno=listening.detach())
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Return a connection, which blocks, and the address of its peer."""
+        descriptor, address = self._accept()
+        return socket.socket(*self._kind, fileno=descriptor), address
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +56,8 @@ def listen(spec: str, *, control: bool = False, tls: Context | None = None) -> L
     Raises ValueError: `spec` has another form. OSError: not possible here and now.
     """
     if spec.startswith("unix:"):
-        return Listener(_unix(spec.removeprefix("unix:"), control), spec, control)
+        sock = _unix(spec.removeprefix("unix:"), control)
+        return Listener(Accepting(sock), spec, control)
     host, colon, port = spec.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{spec!r} is neither HOST:PORT nor unix:PATH")
@@ -56,12 +71,12 @@ def adopt(
     """Make a listener of a socket that listens already."""
     sock.setblocking(False)
     if sock.family == socket.AF_UNIX:
-        return Listener(sock, f"unix:{sock.getsockname()}", lent=lent)
+        return Listener(Accepting(sock), f"unix:{sock.getsockname()}", lent=lent)
     # Accepted sockets inherit it; a small answer must not wait for an ACK.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     host, port = sock.getsockname()[:2]
     name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return Listener(sock, name, lent=lent, tls=tls)
+    return Listener(Accepting(sock), name, lent=lent, tls=tls)
 
 
 def _tcp(host: str, port: int) -> socket.socket:

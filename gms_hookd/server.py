@@ -26,7 +26,7 @@ from typing import Protocol
 
 from gms_hookd.connection import LARGE, READ, UNWATCHED, Connection, Origin, failure
 from gms_hookd.entrance import Entrance, lift_descriptor_limit
-from gms_hookd.futures import Future, done, started
+from gms_hookd.futures import started
 from gms_hookd.http1 import serialise
 from gms_hookd.limits import Limits
 from gms_hookd.listener import BACKLOG, Listener, adopt, listen
@@ -45,7 +45,7 @@ __all__ = [
     "listen",
 ]
 
-Answer = Callable[[Request], "Future[Response]"]
+Answer = Callable[[Request, Callable[[Response], None]], None]
 Call = Callable[[], None]
 
 ACCEPT_BATCH = 64
@@ -174,18 +174,12 @@ class Server(ThreadingHTTPServer):
     def _answer_all(self) -> None:
         asked, self._asked = self._asked, []
         for connection, request in asked:
-            self._guard(connection, partial(self._begin, connection, request))
-
-    def _begin(self, connection: Connection, request: Request) -> None:
-        if len(request.body) > LARGE:
-            # Hashing and parsing it takes long enough for everybody else to notice.
-            self._large.submit(self._ask_later, connection, request)
-            return
-        future = self._answer_to(request)
-        if future.done():
-            connection.reply(request, self._response(request, future))
-        else:
-            future.add_done_callback(partial(self._post, connection, request))
+            reply = partial(self._post, connection, request)
+            if len(request.body) > LARGE:
+                # To hash and parse it takes long enough for everybody else to notice.
+                self._large.submit(self._answer_to, request, reply)
+            else:
+                self._answer_to(request, reply)
 
     def shake(self, connection: Connection, step: Call) -> None:
         """Have a step of the TLS handshake computed."""
@@ -373,29 +367,17 @@ class Server(ThreadingHTTPServer):
         for connection in list(self._connections.values()):
             self._guard(connection, connection.wind_up)
 
-    def _answer_to(self, request: Request) -> "Future[Response]":
+    def _answer_to(self, request: Request, reply: Callable[[Response], None]) -> None:
         try:
-            return self._answer(request)
+            self._answer(request, reply)
         except Exception:
             log.exception("answer failed request=%s", request.id)
-            return done(failure(500, "internal error"))
-
-    def _ask_later(self, connection: Connection, request: Request) -> None:
-        future = self._answer_to(request)
-        future.add_done_callback(partial(self._post, connection, request))
+            reply(failure(500, "internal error"))
 
     def _post(
-        self, connection: Connection, request: Request, future: "Future[Response]"
+        self, connection: Connection, request: Request, response: Response
     ) -> None:
-        reply = partial(connection.reply, request, self._response(request, future))
-        self._postbox.post((connection, reply))
-
-    def _response(self, request: Request, future: "Future[Response]") -> Response:
-        try:
-            return future.result()
-        except Exception:
-            log.exception("answer failed request=%s", request.id)
-            return failure(500, "internal error")
+        self._postbox.post((connection, partial(connection.reply, request, response)))
 
     def _http_date(self) -> str:
         if self.now >= self._date[0]:

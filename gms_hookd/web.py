@@ -1,7 +1,7 @@
 """The one route table: a request in, a response out, no socket in sight.
 
-`App.handle` never blocks and never raises: its future is done at once, or when the
-store has committed, or when the run that a client waits for has ended.
+`App.handle` never blocks and never raises: it replies at once, or when the store has
+committed, or when the run that a client waits for has ended.
 """
 
 import logging
@@ -22,6 +22,7 @@ from gms_hookd.store import StoreError
 log = logging.getLogger(__name__)
 
 API = "/api/v1/sync/"
+RUNS = hooks.PREFIX + "runs/"
 RETRY_AFTER = ("Retry-After", "10")
 
 Call = Callable[[Desk, api.Params], api.Data]
@@ -79,32 +80,31 @@ class App:
         """Use another desk and policy from the next request on."""
         self._desk, self._policy = desk, policy
 
-    def handle(self, request: Request) -> Future[Response]:
-        """Answer a request."""
-        reply: Future[Response] = Future()
+    def handle(self, request: Request, reply: Callable[[Response], None]) -> None:
+        """Answer a request: call `reply` once, in this or another thread."""
         close = partial(self._close, request, reply, self._desk.monotonic())
         try:
-            self._route(request).add_done_callback(close)
+            answered = self._route(request)
         except Exception as error:  # noqa: BLE001 - every error is answered, in one place
-            close(failed(error))
-        return reply
+            answered = failed(error)
+        answered.add_done_callback(close)
 
     def _route(self, request: Request) -> Future[Response]:
         if request.fault is not None:
             raise HttpError(request.fault.status, request.fault.message)
         path = request.path
         if path.startswith(hooks.PREFIX):
-            return self._hook(request, path.removeprefix(hooks.PREFIX))
+            return self._hook(request, path)
         if path.startswith(API):
             return self._call(request, path.removeprefix(API))
         return self._health(request)
 
-    def _hook(self, request: Request, name: str) -> Future[Response]:
-        kind, _, number = name.partition("/")
-        if kind == "runs" and number:
+    def _hook(self, request: Request, path: str) -> Future[Response]:
+        if path.startswith(RUNS):
             _allow(request, "GET")
-            return self._policy.hooks["task-sync"].show(request, _run_id(number))
-        hook = self._policy.hook(request.path)
+            run_id = _run_id(path.removeprefix(RUNS))
+            return self._policy.hooks["task-sync"].show(request, run_id)
+        hook = self._policy.hook(path)
         if hook is None:
             raise HttpError(404, "no such hook")
         _allow(request, "POST")
@@ -151,7 +151,7 @@ class App:
     def _close(
         self,
         request: Request,
-        reply: Future[Response],
+        reply: Callable[[Response], None],
         since: float,
         answered: Future[Response],
     ) -> None:
@@ -172,7 +172,7 @@ class App:
             f" path={quoted(_loggable(request.path))}"
             f" status={response.status} ms={took:.1f}",
         )
-        reply.set_result(response)
+        reply(response)
 
     def _refuse(self, request: Request, error: BaseException) -> Response:
         status, message, headers = _problem(request, error)
@@ -233,7 +233,7 @@ def _envelope(data: object) -> Response:
 
 def _loggable(path: str) -> str:
     """Cut what may hold a secret: the last part of a hook's path."""
-    if not path.startswith(hooks.PREFIX) or path.startswith(hooks.PREFIX + "runs/"):
+    end = path.find("/", len(hooks.PREFIX))
+    if end < 0 or not path.startswith(hooks.PREFIX) or path.startswith(RUNS):
         return path
-    hook, slash, _ = path.removeprefix(hooks.PREFIX).partition("/")
-    return f"{hooks.PREFIX}{hook}{slash and '/...'}"
+    return f"{path[:end]}/..."

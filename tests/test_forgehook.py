@@ -18,6 +18,7 @@ from deliveries import (
     mutants,
     push,
 )
+from process import answered
 
 from gms_hookd.forgehook import ForgeHook, Lock, Terms
 from gms_hookd.forges.table import FORGES, scheme_of
@@ -31,6 +32,11 @@ from gms_hookd.whitelist import Whitelist
 
 SECRET = "a secret of thirty-two characters"
 WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+
+
+def ask(hub, request):
+    """Return the response of a hub's application."""
+    return answered(hub.app, request).result(10)
 
 
 class Forge:
@@ -65,7 +71,7 @@ class Forge:
             body=proof.body or body,
             peer=peer,
         )
-        response = self.app.handle(request).result(10)
+        response = ask(self, request)
         return response.status, json.loads(response.body)
 
     def run(self, run_id):
@@ -306,7 +312,7 @@ def test_a_form_is_read_like_json(forge):
         peer="192.0.2.1",
         headers={**form, **PUSH, "x-hub-signature-256": signature},
     )
-    told = json.loads(hub.app.handle(request).result(5).body)
+    told = json.loads(ask(hub, request).body)
     assert told["task_ids"] == [task.id]
 
 
@@ -347,7 +353,7 @@ def test_a_key_stands_in_the_query_or_at_the_end_of_the_path(forge, caplog):
         ("/api/webhooks/in", f"x=1&key={quoted}"),
     ]
     for path, query in good:
-        assert hub.app.handle(request_to(path, query)).result(5).status == 200
+        assert ask(hub, request_to(path, query)).status == 200
     bad = [
         ("/api/webhooks/in", ""),
         ("/api/webhooks/in", "key="),
@@ -357,7 +363,7 @@ def test_a_key_stands_in_the_query_or_at_the_end_of_the_path(forge, caplog):
         ("/api/webhooks/in", f"key={quoted}&key={quoted}"),
     ]
     for path, query in bad:
-        assert hub.app.handle(request_to(path, query)).result(5).status == 401
+        assert ask(hub, request_to(path, query)).status == 401
     assert SECRET not in caplog.text
     assert quoted not in caplog.text
 
@@ -365,21 +371,15 @@ def test_a_key_stands_in_the_query_or_at_the_end_of_the_path(forge, caplog):
 def test_a_key_opens_no_hook_that_has_another_scheme(forge):
     hub = forge()
     quoted = SECRET.replace(" ", "%20")
-    assert (
-        hub.app.handle(request_to("/api/webhooks/in", f"key={quoted}")).result(5).status
-        == 401
-    )
+    assert ask(hub, request_to("/api/webhooks/in", f"key={quoted}")).status == 401
 
 
 def test_get_is_refused_and_an_unknown_hook_is_404(forge):
     hub = forge("generic", "key")
-    response = hub.app.handle(request_to("/api/webhooks/in/k", method="GET")).result(5)
+    response = ask(hub, request_to("/api/webhooks/in/k", method="GET"))
     assert (response.status, dict(response.headers)["Allow"]) == (405, "POST")
-    assert hub.app.handle(request_to("/api/webhooks/out")).result(5).status == 404
-    assert (
-        hub.app.handle(request_to("/api/webhooks/task-sync/key")).result(5).status
-        == 404
-    )
+    assert ask(hub, request_to("/api/webhooks/out")).status == 404
+    assert ask(hub, request_to("/api/webhooks/task-sync/key")).status == 404
 
 
 def test_headers_are_kept_without_secrets_and_bodies_only_if_wanted(forge, desk):
@@ -414,7 +414,7 @@ def test_headers_and_body_of_a_delivery_are_shown_on_demand(forge):
     hub.send(PUSH, {"a": "é"})
     query = f"id={hub.last().id}"
     asked = Request("GET", "/api/v1/sync/delivery/parcel", query, control=True)
-    shown = json.loads(hub.app.handle(asked).result(5).body)["data"]
+    shown = json.loads(ask(hub, asked).body)["data"]
     assert shown["headers"]["x-github-event"] == "push"
     assert json.loads(shown["body"]) == {"a": "é"}
 

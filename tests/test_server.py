@@ -12,6 +12,7 @@ import stat
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -19,7 +20,6 @@ import pytest
 from test_http1 import mutated, pieces
 
 from gms_hookd import tls
-from gms_hookd.futures import Future
 from gms_hookd.message import Request, Response
 from gms_hookd.server import Limits, Server, adopt, listen
 
@@ -33,21 +33,19 @@ class Application:
 
     def __init__(self):
         self.seen: list[Request] = []
-        self.held: list[Future[Response]] = []
+        self.held: list[Callable[[Response], None]] = []
         self.came = threading.Condition()
 
-    def __call__(self, request):
-        future = Future()
+    def __call__(self, request, reply):
         with self.came:
             self.seen.append(request)
             if request.path == "/wait":
-                self.held.append(future)
+                self.held.append(reply)
             self.came.notify_all()
         if request.path == "/broken":
             raise RuntimeError("broken on purpose")
         if request.path != "/wait":
-            future.set_result(self.echo(request))
-        return future
+            reply(self.echo(request))
 
     def echo(self, request):
         status = request.fault.status if request.fault else 200
@@ -67,7 +65,7 @@ class Application:
 
     def let_go(self):
         while self.held:
-            self.held.pop().set_result(Response(200, b"let go"))
+            self.held.pop()(Response(200, b"let go"))
 
 
 @contextmanager
@@ -399,9 +397,9 @@ def test_many_that_wait_cost_no_thread(server, application):
 
 
 def test_a_large_body_is_answered_outside_the_loop(server, application):
-    def answer(request):
+    def answer(request, reply):
         threads.append(threading.current_thread().name)
-        return Application.__call__(application, request)
+        application(request, reply)
 
     threads = []
     server._answer = answer
@@ -442,10 +440,8 @@ def test_a_deadline_is_not_put_off_by_single_bytes(application):
 
 
 def test_an_answer_nobody_takes_is_dropped_at_its_deadline():
-    def answer(request):
-        future = Future()
-        future.set_result(Response(200, b"x" * 50_000_000))
-        return future
+    def answer(request, reply):
+        reply(Response(200, b"x" * 50_000_000))
 
     limits = Limits(send_time=0.1)
     with (

@@ -12,6 +12,7 @@ from gms_hookd.signature import hub_keys, sign
 from gms_hookd.store import runs
 from gms_hookd.whitelist import Whitelist
 from tests.conftest import SECRET
+from tests.process import answered
 
 ME = ("-c", "user.name=t", "-c", "user.email=t@example.com")
 TRIGGER = "/api/webhooks/task-sync"
@@ -21,7 +22,7 @@ API = "/api/v1/sync/"
 def ask(app, method, path, body=b"", **more):
     path, _, query = path.partition("?")
     request = Request(method, path, query, body=body, id="0123", **more)
-    response = app.handle(request).result(timeout=10)
+    response = answered(app, request).result(timeout=10)
     shown = json.loads(response.body) if response.body else None
     return response.status, shown, dict(response.headers)
 
@@ -226,7 +227,7 @@ def test_a_store_that_cannot_commit_is_503_with_retry_after(app, task, desk):
 def test_waiting_holds_the_answer_until_the_run_ends(app, task, desk, ending, status):
     body = b'{"task_id": 1}'
     request = Request("POST", TRIGGER, "wait=60", signed(body), body, "192.0.2.1")
-    answer = app.handle(request)
+    answer = answered(app, request)
     while not desk.store.read(runs.history, 1, None, 1).result():
         pass
     assert not answer.done()
