@@ -23,7 +23,8 @@ class Accepting(socket.socket):
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Return a connection, which blocks, and the address of its peer."""
-        descriptor, address = self._accept()
+        # The step below `accept` of the base; typeshed does not know it.
+        descriptor, address = self._accept()  # type: ignore[attr-defined]
         return socket.socket(*self._kind, fileno=descriptor), address
 
 
