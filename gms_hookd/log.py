@@ -12,8 +12,10 @@ import re
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from itertools import groupby
+from operator import itemgetter
 from typing import TextIO
 
 FIELD_LIMIT = 200
@@ -31,7 +33,7 @@ PRIORITIES = (
 )
 TIME = "%Y-%m-%d %H:%M:%S"
 
-_Event = tuple[float, str]  # Unix time, text
+_Event = tuple[int, float, str]  # level, Unix time, text
 
 _BARE = re.compile(r"[\w./:@+,%~^*#>-]+")
 
@@ -43,7 +45,7 @@ def setup(
     redact: Callable[[str], str] = str,
 ) -> logging.Handler:
     """Send every log record to `stream`, redacted, instead of where it went before."""
-    handler = _Handler(stream, _Line(under_journal(stream, environ), redact))
+    handler = _Handler(stream, _Lines(under_journal(stream, environ), redact))
     root = logging.getLogger()
     for earlier in _handlers():
         root.removeHandler(earlier)
@@ -74,11 +76,11 @@ def event(logger: logging.Logger, text: str) -> None:
     """Log `text` at level INFO: for what comes so often that a record is dear."""
     if not logger.isEnabledFor(logging.INFO):
         return
-    handlers = _handlers()
-    for handler in handlers:
-        handler.take(text)
-    if not handlers:
-        logger.info("%s", text)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Handler):
+            handler.take((logging.INFO, time.time(), text))
+            return
+    logger.info("%s", text)
 
 
 def _handlers() -> list["_Handler"]:
@@ -121,68 +123,70 @@ def _cut(text: str, limit: int, more: bool) -> str:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    def __init__(self, stream: TextIO, line: "_Line") -> None:
+    def __init__(self, stream: TextIO, lines: "_Lines") -> None:
         super().__init__(stream)
-        self.setFormatter(line)
+        self.setFormatter(lines)
         self.held = False
-        self._line = line
+        self._lines = lines
         # Appended to and taken from by several threads, each in one atomic step.
-        self._kept: deque[logging.LogRecord | _Event] = deque()
-
-    def take(self, text: str) -> None:
-        """Write an event; while lines are held back it is kept."""
-        self._kept.append((time.time(), text))
-        if not self.held:
-            with suppress(OSError, ValueError):
-                self.let_out()
+        self._kept: deque[_Event] = deque()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; while lines are held back only a warning gets through."""
-        self._kept.append(record)
-        if not self.held or record.levelno >= logging.WARNING:
+        """Write a record."""
+        self.take(self._event(record))
+
+    def take(self, event: _Event) -> None:
+        """Write an event; while lines are held back only a warning gets through."""
+        self._kept.append(event)
+        if not self.held or event[0] >= logging.WARNING:
             with suppress(OSError, ValueError):
                 self.let_out()
 
     def let_out(self) -> None:
         """Write what was kept back."""
         with self.lock or nullcontext():
-            count = len(self._kept)
-            if count:
-                kept = [self._kept.popleft() for _ in range(count)]
-                self.stream.write("".join(map(self._written, kept)))
+            kept = [self._kept.popleft() for _ in range(len(self._kept))]
+            if kept:
+                self.stream.write("".join(self._lines.of(kept)))
                 self.stream.flush()
 
-    def _written(self, kept: "logging.LogRecord | _Event") -> str:
-        if isinstance(kept, tuple):
-            return self._line.event(*kept) + self.terminator
-        return self._formatted(kept)
-
-    def _formatted(self, record: logging.LogRecord) -> str:
+    def _event(self, record: logging.LogRecord) -> _Event:
         try:
-            return self.format(record) + self.terminator
+            return record.levelno, record.created, self.format(record)
         except Exception:  # noqa: BLE001 - one line says so, which a traceback would not
-            where = f"log event lost by={record.name} event={quoted(record.msg)}"
-            lost = logging.makeLogRecord({"levelno": logging.ERROR, "msg": where})
-            return self.format(lost) + self.terminator
+            lost = f"log event lost by={record.name} event={quoted(record.msg)}"
+            return logging.ERROR, record.created, lost
 
 
-class _Line(logging.Formatter):
+class _Lines(logging.Formatter):
     def __init__(self, journal: bool, redact: Callable[[str], str]) -> None:
-        super().__init__(datefmt=TIME)
+        super().__init__()
         self.journal = journal
         self.redact = redact
         self._time = (-1, "")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write one record as one line without its end."""
-        text = _flat(self.redact(record.getMessage()))
+        """Give the text of a record."""
+        text = record.getMessage()
         if record.exc_info and record.exc_info[1]:
             text += "".join(self._causes(record.exc_info[1]))
-        return self._head(record.levelno, record.created) + _middle_out(text)
+        return text
 
-    def event(self, created: float, text: str) -> str:
-        """Write an event of level INFO as one line without its end."""
-        return self._head(logging.INFO, created) + _middle_out(_flat(self.redact(text)))
+    def of(self, events: list[_Event]) -> Iterator[str]:
+        """Give events as lines; those that follow on each other have the same time."""
+        for level, group in groupby(events, key=itemgetter(0)):
+            _, times, texts = zip(*group, strict=True)
+            head = self._head(level, times[0])
+            yield f"{head}{self._safe(texts)}".replace("\n", f"\n{head}") + "\n"
+
+    def _safe(self, texts: Sequence[str]) -> str:
+        """Join texts, one a line; to look at all of them at once is quicker."""
+        joined = self.redact("\n".join(texts))
+        lines = joined.split("\n")
+        safe = len(lines) == len(texts) and "".join(lines).isprintable()
+        if safe and max(map(len, lines)) <= LINE_LIMIT:
+            return joined
+        return "\n".join(_middle_out(_flat(self.redact(text))) for text in texts)
 
     def _head(self, level: int, created: float) -> str:
         if self.journal:
