@@ -25,7 +25,8 @@ _LINE = re.compile(r"([A-Z]{1,16}) ([!-~]+) HTTP/1\.([01])\r\n")
 _OTHER_VERSION = re.compile(r"[A-Z]{1,16} [!-~]+ HTTP/[0-9](\.[0-9])?\r\n")
 # A field is a whole line: with as many matches as line feeds nothing was skipped.
 _FIELD = re.compile(
-    r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t -~\x80-\xff]*)\r\n", re.MULTILINE
+    r"^([\w!#$%&'*+\-.^`|~]++):[ \t]*+([\t -~\x80-\xff]*+)\r\n",
+    re.MULTILINE | re.ASCII,
 )
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _ABSOLUTE = re.compile(r"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
@@ -214,9 +215,10 @@ class Reader:
 class _Sized:
     """A body of a length known beforehand."""
 
+    data = b""
+
     def __init__(self, length: int) -> None:
         self._length = length
-        self.data = b""
 
     def take(self, buffer: bytearray) -> bytes | None:
         """Take the body out of `buffer`, or return None while it is not whole."""

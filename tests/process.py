@@ -12,19 +12,10 @@ import threading
 import time
 from pathlib import Path
 
-from gms_hookd.futures import Future
-
 ROOT = Path(__file__).parent.parent
 SECRET = "a-secret-of-the-test"
 PATIENCE = 60
 PAUSE = threading.Event()
-
-
-def answered(app, request):
-    """Have an App answer a request; gives the future of its response."""
-    future = Future()
-    app.handle(request, future.set_result)
-    return future
 
 
 class UnixConnection(http.client.HTTPConnection):

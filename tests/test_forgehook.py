@@ -4,6 +4,7 @@ import os
 import random
 
 import pytest
+from answers import answered
 from conftest import gate
 from deliveries import (
     HTTPS,
@@ -18,7 +19,6 @@ from deliveries import (
     mutants,
     push,
 )
-from process import answered
 
 from gms_hookd.forgehook import ForgeHook, Lock, Terms
 from gms_hookd.forges.table import FORGES, scheme_of
