@@ -7,7 +7,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import unquote_to_bytes
@@ -184,17 +184,18 @@ def receive(
         return _repeat(db, arrival, first, parcel)
     directory = Directory(partial(tasks.of_source, db), partial(tasks.named, db), own)
     verdict = judge(event, directory)
-    ids = [match.task.id for match in verdict.matches]
+    ids = tuple(match.task.id for match in verdict.matches)
     names = ", ".join(match.task.name for match in verdict.matches)
     reasons = [f"accepted for {names}"] if names else []
     reason = _cut("; ".join([*reasons, *verdict.reasons]))
-    delivery_id = deliveries.record(db, arrival, 200, reason, ids, parcel=parcel)
     queued = [_queue(db, arrival, m.task.id, m.hint) for m in verdict.matches]
-    run_ids = [run_id for run_id in queued if run_id is not None]
-    _link(db, delivery_id, run_ids)
+    run_ids = tuple(run_id for run_id in queued if run_id is not None)
+    delivery_id = deliveries.record(
+        db, arrival, 200, reason, task_ids=ids, run_ids=run_ids, parcel=parcel
+    )
     if event.callback:
         callbacks.add(db, delivery_id, event.callback, arrival.received_at)
-    return Receipt(delivery_id, reason, tuple(ids), tuple(run_ids))
+    return Receipt(delivery_id, reason, ids, run_ids)
 
 
 def _queue(
@@ -202,11 +203,6 @@ def _queue(
 ) -> int | None:
     wish = runs.Wish(f"webhook:{arrival.hook}", hint=hint)
     return runs.trigger(db, task_id, wish, arrival.received_at)
-
-
-def _link(db: Connection, delivery_id: int, run_ids: Iterable[int]) -> None:
-    for run_id in run_ids:
-        deliveries.link(db, delivery_id, run_id)
 
 
 def _repeat(
@@ -217,15 +213,15 @@ def _repeat(
 ) -> Receipt:
     """Answer a delivery that came before with its runs; what failed runs again."""
     outcome = [_again(db, run_id, arrival) for run_id in first.run_ids]
-    run_ids = list(dict.fromkeys(run_id for run_id, _ in outcome))
+    run_ids = tuple(dict.fromkeys(run_id for run_id, _ in outcome))
     rerun = sum(new for _, new in outcome)
     reason = f"repeats delivery {first.id}"
     reason += f"; {rerun} of its runs had not succeeded: again" if rerun else ""
+    ids = first.task_ids
     delivery_id = deliveries.record(
-        db, arrival, 200, reason, first.task_ids, parcel=parcel
+        db, arrival, 200, reason, task_ids=ids, run_ids=run_ids, parcel=parcel
     )
-    _link(db, delivery_id, run_ids)
-    return Receipt(delivery_id, reason, first.task_ids, tuple(run_ids))
+    return Receipt(delivery_id, reason, ids, run_ids)
 
 
 def _again(

@@ -215,6 +215,29 @@ def test_a_webhook_does_not_cut_a_back_off_short_but_a_person_does(store):
     assert claim(store).run.id == 1
 
 
+def test_a_delivery_that_several_runs_serve_knows_them_and_they_know_it(store):
+    for name in ("one", "two", "three"):
+        add(store, name, f"c-{name}")
+    run_ids = tuple(trigger(store, task_id).run_ids[0] for task_id in (1, 2, 3))
+    event = arrival()._replace(delivery_key="k", digest=b"d")
+    kept = {"task_ids": (1, 2, 3), "run_ids": (*run_ids, run_ids[0])}
+    number = store.write(deliveries.record, event, 200, "three", **kept).result()
+    for each in run_ids:
+        assert get(store, each).deliveries[-1] == number
+    assert store.read(deliveries.get, number).result().run_ids == run_ids
+    assert store.read(deliveries.earlier, event).result().run_ids == run_ids
+    for gone, left in ((run_ids[0], run_ids[1:]), (run_ids[1], run_ids[2:])):
+        finish(store, claim(store, only=gone).run.id)
+        store.write(runs.delete, gone).result()
+        assert store.read(deliveries.get, number).result().run_ids == left
+    newest = trigger(store, 3).id
+    assert store.write(upkeep.prune, 0, newest).result() == 2
+    assert get(store, 3).deliveries == (3, number, newest)
+    finish(store, claim(store).run.id)
+    assert store.write(upkeep.prune, 0, newest).result() == 2
+    assert get(store, 3).deliveries == (newest,)
+
+
 def test_a_younger_run_joins_the_one_that_comes_back(store):
     add(store)
     first = trigger(store)
@@ -537,9 +560,9 @@ def age(store, rows):
         )
         db.execute(
             f"{numbers} INSERT INTO deliveries(hook,provider,received_ms,client,status,"
-            "reason) SELECT 'task-sync','gms',i,'192.0.2.1',200,'accepted' FROM n"
+            "reason,run_id) SELECT 'task-sync','gms',i,'192.0.2.1',200,'accepted',i"
+            " FROM n"
         )
-        db.execute("INSERT INTO links(delivery_id,run_id) SELECT id,id FROM deliveries")
 
     store.write(fill).result()
 

@@ -25,6 +25,8 @@ def due(db: Connection, now: int) -> list[Callback]:
     """List what is to be told now: the runs have ended, the next try is due."""
     rows = db.execute(
         "SELECT delivery_id,url,tries FROM callbacks c WHERE due_ms<=?"
+        " AND NOT EXISTS(SELECT 1 FROM deliveries d JOIN runs r ON r.id=d.run_id"
+        "  WHERE d.id=c.delivery_id AND r.status IN ('queued','running'))"
         " AND NOT EXISTS(SELECT 1 FROM links l JOIN runs r ON r.id=l.run_id"
         "  WHERE l.delivery_id=c.delivery_id AND r.status IN ('queued','running'))"
         " ORDER BY due_ms LIMIT 20",
@@ -35,10 +37,11 @@ def due(db: Connection, now: int) -> list[Callback]:
 
 def _statuses(db: Connection, delivery_id: int) -> tuple[RunStatus, ...]:
     query = (
-        "SELECT r.status FROM links l JOIN runs r ON r.id=l.run_id"
-        " WHERE l.delivery_id=?"
+        "SELECT r.status FROM deliveries d JOIN runs r ON r.id=d.run_id WHERE d.id=:id"
+        " UNION ALL SELECT r.status FROM links l JOIN runs r ON r.id=l.run_id"
+        " WHERE l.delivery_id=:id"
     )
-    rows = db.execute(query, (delivery_id,)).fetchall()
+    rows = db.execute(query, {"id": delivery_id}).fetchall()
     return tuple(RunStatus(row[0]) for row in rows)
 
 

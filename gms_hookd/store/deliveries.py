@@ -10,12 +10,13 @@ from gms_hookd.store.lane import Connection, Row
 from gms_hookd.store.problem import Missing
 
 _COLUMNS = (
-    "id,hook,provider,event,delivery_key,received_ms,client,status,reason,task_ids"
+    "id,hook,provider,event,delivery_key,received_ms,client,status,reason,task_ids,"
+    "run_id"
 )
 # As an entry's arrival has them in order.
 _INSERT = (
     "INSERT INTO deliveries(id,hook,provider,client,received_ms,event,delivery_key,"
-    "digest,status,reason,task_ids) VALUES(?,?,?,?,?,?,?,?,?,?,?)"
+    "digest,status,reason,task_ids,run_id) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _LINK = "INSERT OR IGNORE INTO links(delivery_id,run_id) VALUES(?,?)"
 
@@ -33,9 +34,9 @@ class Arrival(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A delivery with its outcome; without an id it gets the next."""
+    """A delivery with its outcome."""
 
-    id: int | None
+    id: int
     arrival: Arrival
     status: int
     reason: str
@@ -55,13 +56,14 @@ def record(
     arrival: Arrival,
     status: int,
     reason: str,
-    task_ids: Iterable[int] = (),
     *,
+    task_ids: tuple[int, ...] = (),
+    run_ids: tuple[int, ...] = (),
     parcel: Parcel | None = None,
 ) -> int:
     """Keep a delivery with the HTTP status it was answered with; gives its id."""
-    row = _row(Entry(None, arrival, status, reason, tuple(task_ids)))
-    delivery_id = db.execute(_INSERT, row).lastrowid or 0
+    delivery_id = newest(db) + 1
+    record_all(db, [Entry(delivery_id, arrival, status, reason, task_ids, run_ids)])
     if parcel is not None:
         body = None if parcel.body is None else zlib.compress(parcel.body, 6)
         query = "INSERT INTO parcels(delivery_id,headers,body) VALUES(?,?,?)"
@@ -72,8 +74,9 @@ def record(
 def record_all(db: Connection, entries: Sequence[Entry]) -> None:
     """Keep many deliveries, and the runs that serve them; their ids are new ones."""
     db.executemany(_INSERT, [_row(entry) for entry in entries])
-    links = [(entry.id, run_id) for entry in entries for run_id in entry.run_ids]
-    db.executemany(_LINK, links)
+    links = [(entry.id, run_id) for entry in entries for run_id in entry.run_ids[1:]]
+    if links:
+        db.executemany(_LINK, links)
 
 
 def newest(db: Connection) -> int:
@@ -83,8 +86,9 @@ def newest(db: Connection) -> int:
 
 
 def _row(entry: Entry) -> Row:
-    task_ids = str([*entry.task_ids])  # JSON, too
-    return entry.id, *entry.arrival, entry.status, entry.reason, task_ids
+    number, arrival, status, reason, task_ids, run_ids = entry
+    run_id = run_ids[0] if run_ids else None
+    return number, *arrival, status, reason, str([*task_ids]), run_id  # JSON, too
 
 
 def parcel(db: Connection, delivery_id: int) -> Parcel | None:
@@ -96,9 +100,27 @@ def parcel(db: Connection, delivery_id: int) -> Parcel | None:
     return Parcel(row[0], None if row[1] is None else zlib.decompress(row[1]))
 
 
-def link(db: Connection, delivery_id: int, run_id: int) -> None:
-    """Note that `run_id` serves the delivery."""
-    db.execute(_LINK, (delivery_id, run_id))
+def of_run(db: Connection, run_id: int) -> tuple[int, ...]:
+    """List the deliveries that a run serves."""
+    query = (
+        "SELECT id FROM deliveries WHERE run_id=:id"
+        " UNION SELECT delivery_id FROM links WHERE run_id=:id"
+    )
+    return tuple(row[0] for row in db.execute(query, {"id": run_id}))
+
+
+def hand_over(db: Connection, old: int, new: int) -> None:
+    """Let another run serve what a run was to serve."""
+    db.execute("UPDATE deliveries SET run_id=? WHERE run_id=?", (new, old))
+    db.execute("UPDATE OR IGNORE links SET run_id=? WHERE run_id=?", (new, old))
+    db.execute("DELETE FROM links WHERE run_id=?", (old,))
+
+
+def unlink(db: Connection, run_ids: Iterable[int]) -> None:
+    """Forget which deliveries these runs served."""
+    keys = [(run_id,) for run_id in run_ids]
+    db.executemany("UPDATE deliveries SET run_id=NULL WHERE run_id=?", keys)
+    db.executemany("DELETE FROM links WHERE run_id=?", keys)
 
 
 def get(db: Connection, delivery_id: int) -> Delivery:
@@ -130,7 +152,8 @@ def earlier(db: Connection, arrival: Arrival) -> Delivery | None:
 
 
 def _delivery(db: Connection, row: Row) -> Delivery:
-    query = "SELECT run_id FROM links WHERE delivery_id=? ORDER BY run_id"
-    runs = tuple(r[0] for r in db.execute(query, (row[0],)).fetchall())
-    values: list[Any] = [*row[:-1], tuple(json.loads(row[-1])), runs]
+    *known, task_ids, run_id = row
+    query = "SELECT run_id FROM links WHERE delivery_id=?"
+    runs = {r[0] for r in db.execute(query, (row[0],)).fetchall()} | {run_id} - {None}
+    values: list[Any] = [*known, tuple(json.loads(task_ids)), tuple(sorted(runs))]
     return Delivery(*values)

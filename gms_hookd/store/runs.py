@@ -311,8 +311,7 @@ def _absorb(db: Connection, run_id: int) -> None:
         "UPDATE runs SET confirmed=max(confirmed,?),hint=? WHERE id=?",
         (confirmed, hint, run_id),
     )
-    db.execute("UPDATE OR IGNORE links SET run_id=? WHERE run_id=?", (run_id, younger))
-    db.execute("DELETE FROM links WHERE run_id=?", (younger,))
+    deliveries.hand_over(db, younger, run_id)
     db.execute("UPDATE merged SET run_id=? WHERE run_id=?", (run_id, younger))
     db.execute("INSERT INTO merged(id,run_id) VALUES(?,?)", (younger, run_id))
     db.execute("DELETE FROM runs WHERE id=?", (younger,))
@@ -374,7 +373,7 @@ def delete(db: Connection, run_id: int) -> Run:
 def forget(db: Connection, run_ids: list[int]) -> None:
     """Delete runs and what points to them."""
     keys = [(run_id,) for run_id in run_ids]
-    db.executemany("DELETE FROM links WHERE run_id=?", keys)
+    deliveries.unlink(db, run_ids)
     db.executemany("DELETE FROM merged WHERE run_id=?", keys)
     db.executemany("DELETE FROM runs WHERE id=?", keys)
 
@@ -426,8 +425,7 @@ def _joined(db: Connection, run_id: int) -> tuple[int, ...]:
 
 
 def _run(db: Connection, row: Row, details: bool) -> Run:
-    query = "SELECT delivery_id FROM links WHERE run_id=? ORDER BY delivery_id"
-    linked = tuple(r[0] for r in db.execute(query, (row[0],)).fetchall())
+    linked = deliveries.of_run(db, row[0])
     log = _unpacked(row[-1]) if details else None
     values: list[Any] = [*row[:7], linked, *row[7:-2], _unpacked_refs(row[-2]), log]
     values[4] = RunStatus(values[4])

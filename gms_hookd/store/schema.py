@@ -50,8 +50,9 @@ _FIRST = (
         id INTEGER PRIMARY KEY, hook TEXT NOT NULL,
         provider TEXT NOT NULL, event TEXT, delivery_key TEXT, digest BLOB,
         received_ms INTEGER NOT NULL, client TEXT NOT NULL, status INTEGER NOT NULL,
-        reason TEXT NOT NULL, task_ids TEXT NOT NULL DEFAULT '[]')""",
-    "CREATE INDEX deliveries_of_hook ON deliveries(hook, id)",
+        reason TEXT NOT NULL, task_ids TEXT NOT NULL DEFAULT '[]', run_id INTEGER)""",
+    # None of their hook: who lists those of a rare one can wait longer than a sender.
+    """CREATE INDEX deliveries_of_run ON deliveries(run_id) WHERE run_id IS NOT NULL""",
     """CREATE INDEX deliveries_by_key ON deliveries(hook, delivery_key)
         WHERE delivery_key IS NOT NULL""",
     """CREATE TABLE parcels(
@@ -62,6 +63,7 @@ _FIRST = (
         delivery_id INTEGER PRIMARY KEY REFERENCES deliveries(id) ON DELETE CASCADE,
         url TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
         due_ms INTEGER NOT NULL)""",
+    # Nearly always one run serves a delivery, and its own row says so. Here are others.
     """CREATE TABLE links(
         delivery_id INTEGER NOT NULL REFERENCES deliveries(id) ON DELETE CASCADE,
         run_id INTEGER NOT NULL, PRIMARY KEY(delivery_id, run_id)) WITHOUT ROWID""",

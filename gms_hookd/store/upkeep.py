@@ -41,6 +41,8 @@ def prune(db: Connection, runs_before: int, first: int) -> int:
     gone = db.execute(
         "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries d"
         " WHERE id<? AND id<(SELECT max(id) FROM deliveries)"
+        " AND NOT EXISTS(SELECT 1 FROM runs r"
+        "  WHERE r.id=d.run_id AND r.status IN ('queued','running'))"
         " AND NOT EXISTS(SELECT 1 FROM links l"
         "  JOIN runs r ON r.id=l.run_id AND r.status IN ('queued','running')"
         "  WHERE l.delivery_id=d.id) ORDER BY id LIMIT ?)",
@@ -74,7 +76,10 @@ def surplus(store: Path) -> list[int]:
     It looks at all there are, so it does that beside the lanes: nobody waits for it.
     """
     refused = "status>=400"
-    idle = "status=200 AND NOT EXISTS(SELECT 1 FROM links l WHERE l.delivery_id=d.id)"
+    idle = (
+        "status=200 AND run_id IS NULL"
+        " AND NOT EXISTS(SELECT 1 FROM links l WHERE l.delivery_id=d.id)"
+    )
     try:
         with closing(connect(store, writes=False)) as db:
             return [*_beyond(db, refused, REFUSED), *_beyond(db, idle, IDLE)]

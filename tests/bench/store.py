@@ -40,10 +40,8 @@ HISTORY = (
         SELECT t.id,t.key,t.name,'success',r.trigger,i,i,i,i,r.commit_range,r.refs,
         r.details FROM n JOIN tasks t ON t.id=1+i%:tasks JOIN runs r ON r.id=1""",
     f"""{NUMBERS} INSERT INTO deliveries(hook,provider,event,received_ms,client,status,
-        reason,task_ids) SELECT d.hook,d.provider,d.event,i,d.client,d.status,d.reason,
-        d.task_ids FROM n JOIN deliveries d ON d.id=1""",
-    """INSERT OR IGNORE INTO links(delivery_id,run_id) SELECT d.id,r.id
-        FROM deliveries d JOIN runs r ON r.id=d.id""",
+        reason,task_ids,run_id) SELECT d.hook,d.provider,d.event,i,d.client,d.status,
+        d.reason,d.task_ids,i FROM n JOIN deliveries d ON d.id=1""",
 )
 
 
