@@ -190,6 +190,8 @@ class Reader:
         if len(fields) != text.count("\n", line.end()):
             _check_unfinished(raw, 0)
             raise _RefusedError(400, "malformed header field")
+        if " \r\n" in text or "\t\r\n" in text:
+            fields = [(name, value.rstrip(" \t")) for name, value in fields]
         headers = _headers(fields)
         if target[0] == "/" and "#" not in target:
             path, _, query = target.partition("?")
@@ -365,7 +367,7 @@ def _check_line(line: str) -> None:
 def _headers(fields: list[tuple[str, str]]) -> dict[str, str]:
     if len(fields) > MAX_FIELDS:
         raise _RefusedError(431, "too many header fields")
-    headers = {name.lower(): value.rstrip(" \t") for name, value in fields}
+    headers = {name.lower(): value for name, value in fields}
     if len(headers) < len(fields):
         headers = _joined(fields)
     if "_" in "".join(headers):
@@ -376,10 +378,10 @@ def _headers(fields: list[tuple[str, str]]) -> dict[str, str]:
 def _joined(fields: list[tuple[str, str]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for field, text in fields:
-        name, value = field.lower(), text.rstrip(" \t")
+        name = field.lower()
         if name in headers and name in _ONCE:
             raise _RefusedError(400, f"{name} given twice")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
     return headers
 
 

@@ -68,6 +68,16 @@ class Policy:
         name, slash, _ = path.removeprefix(hooks.PREFIX).partition("/")
         return self.forges.get(name) or (None if slash else self.hooks.get(name))
 
+    def shown(self, path: str) -> str:
+        """Write a path for the log; behind the name of a hook a secret may stand."""
+        name = path.removeprefix(hooks.PREFIX)
+        if name in self.hooks or name in self.forges:
+            return path
+        end = path.find("/", len(hooks.PREFIX))
+        if end < 0 or not path.startswith(hooks.PREFIX) or path.startswith(RUNS):
+            return quoted(path)
+        return quoted(f"{path[:end]}/...")
+
 
 class App:
     """Everything that answers requests."""
@@ -169,7 +179,7 @@ class App:
             log,
             f"request id={request.id} peer={request.peer or 'unix'}"
             f" method={quoted(request.method, 16)}"
-            f" path={quoted(_loggable(request.path))}"
+            f" path={self._policy.shown(request.path)}"
             f" status={response.status} ms={took:.1f}",
         )
         reply(response)
@@ -229,11 +239,3 @@ def _params(request: Request) -> Mapping[str, Any]:
 def _envelope(data: object) -> Response:
     told = {"code": 0, "msg": "success", "data": data}
     return Response(200, jsontext.dumps(told))
-
-
-def _loggable(path: str) -> str:
-    """Cut what may hold a secret: the last part of a hook's path."""
-    end = path.find("/", len(hooks.PREFIX))
-    if end < 0 or not path.startswith(hooks.PREFIX) or path.startswith(RUNS):
-        return path
-    return f"{path[:end]}/..."
