@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import NamedTuple, Protocol
 
 from gms_hookd.futures import Future
-from gms_hookd.http1 import CONTINUE, Message, Phase, Reader
+from gms_hookd.http1 import CONTINUE, DEAD, HEAD, IDLE, Message, Reader
 from gms_hookd.limits import Limits
 from gms_hookd.listener import Listener
 from gms_hookd.message import Fault, Request, Response
@@ -82,6 +82,10 @@ class State(Enum):
     CLOSED = "closed"
 
 
+# To find a member of an enumeration takes longer than to find a global.
+SHAKING, READING, ANSWERING, SENDING, LINGERING, CLOSED = State
+
+
 class Connection(BaseHTTPRequestHandler):
     """One connection, one request at a time.
 
@@ -103,13 +107,13 @@ class Connection(BaseHTTPRequestHandler):
         self.request = request
         self.peer, self.listener, self.late = client_address
         self._loop = server
-        self.state = State.READING
+        self.state = READING
         self.deadline = server.now + server.limits.time_to_begin(self.late)
         self.interest = UNWATCHED
         self.held = 0
         self._tls = Channel(self.listener.tls) if self.listener.tls else None
         self._reader = Reader(server.limits.body)
-        self._phase = Phase.HEAD
+        self._phase = HEAD
         self._asked: Request | None = None
         self._fresh = True
         self._keep_alive = False
@@ -118,16 +122,16 @@ class Connection(BaseHTTPRequestHandler):
 
     def handle(self) -> None:
         """Go on with what the socket has or takes."""
-        if self.state is State.READING:
+        if self.state is READING:
             self._read()
-        elif self.state is State.SENDING:
+        elif self.state is SENDING:
             self._send()
-        elif self.state is State.LINGERING and self._receive() == b"":
+        elif self.state is LINGERING and self._receive() == b"":
             self.finish()
 
     def stir(self, event: int) -> None:
         """Take what epoll found."""
-        if self.state not in (State.ANSWERING, State.SHAKING):
+        if self.state not in (ANSWERING, SHAKING):
             self.handle()
         elif event & BROKEN:
             self.finish()
@@ -140,7 +144,7 @@ class Connection(BaseHTTPRequestHandler):
 
     def go_on(self) -> None:
         """Take the request that came along with the one before."""
-        if self.state is State.READING:
+        if self.state is READING:
             self._advance()
 
     def _advance(self) -> None:
@@ -175,18 +179,18 @@ class Connection(BaseHTTPRequestHandler):
         """Act on the deadline; see to it that a peer going away is noticed."""
         if self.deadline <= self._loop.now:
             self.expire()
-        elif self.state is State.ANSWERING and self.interest == UNWATCHED:
+        elif self.state is ANSWERING and self.interest == UNWATCHED:
             self._loop.watch(self, GONE)
 
     def expire(self) -> None:
         """End what takes too long, with an answer where one is due."""
-        if self.state is State.ANSWERING and self._asked:
+        if self.state is ANSWERING and self._asked:
             self.reply(self._asked, failure(503, "no answer in time"))
-        elif self.state is not State.READING:
+        elif self.state is not READING:
             self.finish()
         elif self.late:
             self.turn_away()
-        elif self._reader.phase is Phase.IDLE:
+        elif self._reader.phase is IDLE:
             self.finish()
         else:
             self._ask(self._reader.refuse(Fault(408, "request took too long")))
@@ -206,14 +210,14 @@ class Connection(BaseHTTPRequestHandler):
 
     def finish(self) -> None:
         """Close at once."""
-        if self.state is not State.CLOSED:
-            self.state = State.CLOSED
+        if self.state is not CLOSED:
+            self.state = CLOSED
             self._asked = None
             self._loop.forget(self)
             self.request.close()
 
     def _is_idle(self) -> bool:
-        return self.state is State.READING and self._reader.phase is Phase.IDLE
+        return self.state is READING and self._reader.phase is IDLE
 
     def _read(self) -> None:
         data = self._receive()
@@ -227,7 +231,7 @@ class Connection(BaseHTTPRequestHandler):
         elif self._tls.established:
             self._open(self._tls, data)
         else:
-            self.state = State.SHAKING
+            self.state = SHAKING
             self._loop.shake(self, partial(self._tls.shake, data))
 
     def _receive(self) -> bytes | None:
@@ -241,13 +245,13 @@ class Connection(BaseHTTPRequestHandler):
 
     def shaken(self, done: "Future[None]") -> None:
         """Go on after a step of the handshake."""
-        if self.state is not State.SHAKING or self._tls is None:
+        if self.state is not SHAKING or self._tls is None:
             return
         self._push(self._tls.outgoing())
         if done.exception():
             self.finish()
             return
-        self.state = State.READING
+        self.state = READING
         # What came with the last step is plain text already.
         self._open(self._tls, b"") if self._tls.established else self._read()
 
@@ -306,7 +310,7 @@ class Connection(BaseHTTPRequestHandler):
             self._loop.new_id(),
             fault,
         )
-        self.state = State.ANSWERING
+        self.state = ANSWERING
         self.deadline = self._loop.now + self._loop.limits.answer_time
         self._loop.ask(self, request)
 
@@ -317,7 +321,7 @@ class Connection(BaseHTTPRequestHandler):
 
     def _begin_sending(self, data: bytes) -> None:
         self._unsent = self._sealed(data, last=not self._keep_alive)
-        self.state = State.SENDING
+        self.state = SENDING
         self.deadline = self._loop.now + self._loop.limits.send_time
         self._send()
 
@@ -344,7 +348,7 @@ class Connection(BaseHTTPRequestHandler):
             self._loop.watch(self, WRITE)
         elif self._keep_alive:
             self._rest()
-        elif self._reader.phase is Phase.IDLE and self._has_nothing():
+        elif self._reader.phase is IDLE and self._has_nothing():
             self.finish()
         else:
             self._linger()
@@ -354,9 +358,9 @@ class Connection(BaseHTTPRequestHandler):
         return self.interest == UNWATCHED or not self._receive()
 
     def _rest(self) -> None:
-        self.state = State.READING
+        self.state = READING
         self._unsent = b""
-        self._phase = Phase.DEAD
+        self._phase = DEAD
         self._note_phase()
         if self._reader.held:
             self._loop.line_up(self)
@@ -364,7 +368,7 @@ class Connection(BaseHTTPRequestHandler):
             self._loop.watch(self, READ)
 
     def _linger(self) -> None:
-        self.state = State.LINGERING
+        self.state = LINGERING
         self._unsent = b""
         linger_time = self._loop.limits.linger_time
         self.deadline = self._loop.now + (0.5 if self._loop.stopping else linger_time)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gms_hookd.http1 import Phase
+from gms_hookd.http1 import HEAD, IDLE, Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Limits:
 
     def time_for(self, phase: Phase) -> float:
         """Return how many seconds a kept connection has for `phase` of a request."""
-        if phase is Phase.IDLE:
+        if phase is IDLE:
             return self.idle_time
-        return self.head_time if phase is Phase.HEAD else self.body_time
+        return self.head_time if phase is HEAD else self.body_time
 
     def time_to_begin(self, late: bool) -> float:
         """Return how many seconds a new connection has for its first head."""

@@ -13,10 +13,13 @@ _COLUMNS = (
     "id,hook,provider,event,delivery_key,received_ms,client,status,reason,task_ids,"
     "run_id"
 )
-# As an entry's arrival has them in order.
 _INSERT = (
-    "INSERT INTO deliveries(id,hook,provider,client,received_ms,event,delivery_key,"
-    "digest,status,reason,task_ids,run_id) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO deliveries(id,status,reason,task_ids,run_id,hook,provider,client,"
+    "received_ms,event) VALUES(?,?,?,?,?,?,?,?,?,?)"
+)
+_INSERT_KEYED = (
+    "INSERT INTO deliveries(id,status,reason,task_ids,run_id,hook,provider,client,"
+    "received_ms,event,delivery_key,digest) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _LINK = "INSERT OR IGNORE INTO links(delivery_id,run_id) VALUES(?,?)"
 
@@ -73,7 +76,11 @@ def record(
 
 def record_all(db: Connection, entries: Sequence[Entry]) -> None:
     """Keep many deliveries, and the runs that serve them; their ids are new ones."""
-    db.executemany(_INSERT, [_row(entry) for entry in entries])
+    # For each None that it is given the sqlite3 module looks for an adapter.
+    keyed = [entry for entry in entries if entry.arrival.delivery_key is not None]
+    plain = [entry for entry in entries if entry.arrival.delivery_key is None]
+    db.executemany(_INSERT, [_row(entry)[:-2] for entry in plain])
+    db.executemany(_INSERT_KEYED, [_row(entry) for entry in keyed])
     links = [(entry.id, run_id) for entry in entries for run_id in entry.run_ids[1:]]
     if links:
         db.executemany(_LINK, links)
@@ -88,7 +95,7 @@ def newest(db: Connection) -> int:
 def _row(entry: Entry) -> Row:
     number, arrival, status, reason, task_ids, run_ids = entry
     run_id = run_ids[0] if run_ids else None
-    return number, *arrival, status, reason, str([*task_ids]), run_id  # JSON, too
+    return number, status, reason, str([*task_ids]), run_id, *arrival  # JSON, too
 
 
 def parcel(db: Connection, delivery_id: int) -> Parcel | None:
