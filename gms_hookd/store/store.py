@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from typing import Concatenate, ParamSpec, TypeVar
 
 from gms_hookd.futures import Future
 from gms_hookd.store.lane import Connection, Error, Lane, connect
@@ -55,7 +55,7 @@ class Store:
     ) -> Future[T]:
         """Do `operation(db, ...)` in a transaction; done means synced to disk."""
         bound = partial(_call, operation, args, kwargs)
-        return cast(Future[T], self._writer.submit(bound))
+        return self._writer.submit(bound)
 
     def gather(
         self, operation: Callable[[Connection, list[Item]], Sequence[T]], item: Item
@@ -64,7 +64,7 @@ class Store:
 
         It gives a result for each. As with `write`, done means synced to disk.
         """
-        return cast(Future[T], self._writer.gather(operation, item))
+        return self._writer.gather(operation, item)
 
     def alone(
         self,
@@ -74,7 +74,7 @@ class Store:
     ) -> Future[T]:
         """Do `operation(db, ...)` on the writing connection without a transaction."""
         bound = partial(_call, operation, args, kwargs)
-        return cast(Future[T], self._writer.submit(bound, bare=True))
+        return self._writer.submit(bound, bare=True)
 
     def read(
         self,
@@ -84,7 +84,7 @@ class Store:
     ) -> Future[T]:
         """Do `operation(db, ...)` on the connection that cannot write."""
         bound = partial(_call, operation, args, kwargs)
-        return cast(Future[T], self._reader.submit(bound))
+        return self._reader.submit(bound)
 
     def hold(self) -> None:
         """Keep back the writes of this thread until it calls `release`."""
