@@ -43,7 +43,12 @@ def add(store, name="one", cache="c1", **more):
 
 
 def trigger(store, task_id=1, now=NOW):
-    return store.gather(runs.accept, delivered(task_id, now)).result()
+    """Have a trigger accepted; gives the delivery as it is kept."""
+    told = store.gather(runs.accept, delivered(task_id, now)).result()
+    (kept,) = store.read(deliveries.latest, None, 1).result()
+    assert (kept.status, kept.reason) == (told.status, told.reason)
+    assert (kept.task_ids, kept.run_ids) == (told.task_ids, told.run_ids)
+    return kept
 
 
 def delivered(task_id=1, now=NOW):

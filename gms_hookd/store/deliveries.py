@@ -14,12 +14,12 @@ _COLUMNS = (
     "run_id"
 )
 _INSERT = (
-    "INSERT INTO deliveries(id,status,reason,task_ids,run_id,hook,provider,client,"
-    "received_ms,event) VALUES(?,?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO deliveries(status,reason,task_ids,run_id,hook,provider,client,"
+    "received_ms,event) VALUES(?,?,?,?,?,?,?,?,?)"
 )
 _INSERT_KEYED = (
-    "INSERT INTO deliveries(id,status,reason,task_ids,run_id,hook,provider,client,"
-    "received_ms,event,delivery_key,digest) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO deliveries(status,reason,task_ids,run_id,hook,provider,client,"
+    "received_ms,event,delivery_key,digest) VALUES(?,?,?,?,?,?,?,?,?,?,?)"
 )
 _LINK = "INSERT OR IGNORE INTO links(delivery_id,run_id) VALUES(?,?)"
 
@@ -39,7 +39,6 @@ class Arrival(NamedTuple):
 class Entry(NamedTuple):
     """A delivery with its outcome."""
 
-    id: int
     arrival: Arrival
     status: int
     reason: str
@@ -65,8 +64,9 @@ def record(
     parcel: Parcel | None = None,
 ) -> int:
     """Keep a delivery with the HTTP status it was answered with; gives its id."""
-    delivery_id = newest(db) + 1
-    record_all(db, [Entry(delivery_id, arrival, status, reason, task_ids, run_ids)])
+    row = _row(Entry(arrival, status, reason, task_ids, run_ids))
+    delivery_id = db.execute(_INSERT_KEYED, row).lastrowid or 0
+    db.executemany(_LINK, [(delivery_id, run_id) for run_id in run_ids[1:]])
     if parcel is not None:
         body = None if parcel.body is None else zlib.compress(parcel.body, 6)
         query = "INSERT INTO parcels(delivery_id,headers,body) VALUES(?,?,?)"
@@ -75,15 +75,9 @@ def record(
 
 
 def record_all(db: Connection, entries: Sequence[Entry]) -> None:
-    """Keep many deliveries, and the runs that serve them; their ids are new ones."""
-    # For each None that it is given the sqlite3 module looks for an adapter.
-    keyed = [entry for entry in entries if entry.arrival.delivery_key is not None]
-    plain = [entry for entry in entries if entry.arrival.delivery_key is None]
-    db.executemany(_INSERT, [_row(entry)[:-2] for entry in plain])
-    db.executemany(_INSERT_KEYED, [_row(entry) for entry in keyed])
-    links = [(entry.id, run_id) for entry in entries for run_id in entry.run_ids[1:]]
-    if links:
-        db.executemany(_LINK, links)
+    """Keep deliveries without a key, each served by one run at most."""
+    # For a key that is None the sqlite3 module would look for an adapter.
+    db.executemany(_INSERT, [_row(entry)[:-2] for entry in entries])
 
 
 def newest(db: Connection) -> int:
@@ -93,9 +87,9 @@ def newest(db: Connection) -> int:
 
 
 def _row(entry: Entry) -> Row:
-    number, arrival, status, reason, task_ids, run_ids = entry
+    arrival, status, reason, task_ids, run_ids = entry
     run_id = run_ids[0] if run_ids else None
-    return number, status, reason, str([*task_ids]), run_id, *arrival  # JSON, too
+    return status, reason, str([*task_ids]), run_id, *arrival  # JSON, too
 
 
 def parcel(db: Connection, delivery_id: int) -> Parcel | None:

@@ -38,9 +38,10 @@ _COLUMNS = (
 )
 # As the partial indexes have it: sqlite does not take status='failed' for one of these.
 _ENDED = "status IN ('success','conflict','failed','cancelled')"
-_PLACES = (
-    "SELECT t.id,t.enabled,r.id,r.hint,r.confirmed,r.due_ms FROM tasks t"
-    " LEFT JOIN runs r ON r.status='queued' AND r.task_id=t.id WHERE t.id IN ({})"
+_PLACES = tuple(  # by the number of tasks
+    "SELECT t.id,t.enabled,r.id,r.hint,r.confirmed,r.due_ms FROM tasks t LEFT JOIN"
+    f" runs r ON r.status='queued' AND r.task_id=t.id WHERE t.id IN ({'?,' * n}?)"
+    for n in range(AT_ONCE)
 )
 _ALIVE = {s: f"status='{s}'" for s in (RunStatus.QUEUED, RunStatus.RUNNING)}
 
@@ -88,25 +89,22 @@ class Result(NamedTuple):
 def accept(db: Connection, triggers: Sequence[Trigger]) -> list[Entry]:
     """Take and record verified deliveries: each is 200 with its run, 404 or 409."""
     places = _places(db, [trigger.task_id for trigger in triggers])
-    first = deliveries.newest(db) + 1
-    entries = [_entry(db, places, t, n) for n, t in enumerate(triggers, first)]
+    entries = [_entry(db, places, trigger) for trigger in triggers]
     deliveries.record_all(db, entries)
     return entries
 
 
-def _entry(
-    db: Connection, places: "dict[int, _Place]", trigger: Trigger, number: int
-) -> Entry:
+def _entry(db: Connection, places: "dict[int, _Place]", trigger: Trigger) -> Entry:
     arrival, task_id, wish = trigger
     place = places.get(task_id)
     if place is None:
-        return Entry(number, arrival, 404, f"no task {task_id}")
+        return Entry(arrival, 404, f"no task {task_id}")
     if not place.enabled:
-        return Entry(number, arrival, 409, f"disabled task {task_id}")
+        return Entry(arrival, 409, f"disabled task {task_id}")
     run_id = _enqueue(db, place, wish, arrival.received_at)
     if run_id != place.run_id:
         places.update(_places(db, [task_id]))
-    return Entry(number, arrival, 200, "accepted", (task_id,), (run_id,))
+    return Entry(arrival, 200, "accepted", (task_id,), (run_id,))
 
 
 def order(db: Connection, task_id: int, wish: Wish, now: int) -> Run:
@@ -147,7 +145,7 @@ def _places(db: Connection, task_ids: Iterable[int]) -> dict[int, _Place]:
     places: dict[int, _Place] = {}
     while wanted:
         some, wanted = wanted[:AT_ONCE], wanted[AT_ONCE:]
-        rows = db.execute(_PLACES.format(",".join("?" * len(some))), some)
+        rows = db.execute(_PLACES[len(some) - 1], some)
         places.update((row[0], _Place(*row)) for row in rows)
     return places
 

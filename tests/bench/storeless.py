@@ -14,7 +14,7 @@ from gms_hookd.store import Store, callbacks, checks, runs
 from gms_hookd.store.deliveries import Entry
 
 ANSWERS = {
-    runs.accept: done(Entry(1, None, 200, "accepted", (1,), (1,))),
+    runs.accept: done(Entry(None, 200, "accepted", (1,), (1,))),
     runs.claim: Future(),
     runs.recover: done(([], [])),
     checks.due: done([]),
