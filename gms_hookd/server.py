@@ -51,6 +51,7 @@ Call = Callable[[], None]
 ACCEPT_BATCH = 64
 POOL = 2
 SWEEP = 0.25
+LOOKS = 100  # which take about a tenth of a millisecond
 LATE_CONNECTIONS = 64
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class Server(ThreadingHTTPServer):
     _next_sweep = -inf
     _stop_at = inf
     _date = (-inf, "")
+    _single = False
 
     def __init__(
         self,
@@ -173,6 +175,7 @@ class Server(ThreadingHTTPServer):
 
     def _answer_all(self) -> None:
         asked, self._asked = self._asked, []
+        self._single = len(asked) == 1
         for connection, request in asked:
             reply = partial(self._post, connection, request)
             if len(request.body) > LARGE:
@@ -246,8 +249,7 @@ class Server(ThreadingHTTPServer):
         return bool(self._connections) and self._clock() < self._stop_at
 
     def _turn(self) -> None:
-        at_once = self._ready or self._asked
-        events = self._epoll.poll(0 if at_once else self._interval)
+        events = self._events()
         self.now = self.beat = self._clock()
         # Nobody need wake us before we look into the box at the end.
         self._postbox.mute()
@@ -259,6 +261,20 @@ class Server(ThreadingHTTPServer):
         self._postbox.unmute()
         self._deliver()
         self._batch.end()
+
+    def _events(self) -> list[tuple[int, int]]:
+        """Wait for events; after a single request look for the next a moment longer.
+
+        Who sends one after another sends the next at once, and for so short a time it
+        costs less to stay awake than to be woken.
+        """
+        if self._ready or self._asked:
+            return self._epoll.poll(0)
+        for _ in range(LOOKS if self._single else 0):
+            if events := self._epoll.poll(0):
+                return events
+        self._single = False
+        return self._epoll.poll(self._interval)
 
     def _work(self, events: list[tuple[int, int]]) -> None:
         others = []
