@@ -92,7 +92,9 @@ class Load:
         }
 
     def interleaved(self, options):
-        """Each figure of all rounds, peer by peer."""
+        """Each figure of all rounds, peer by peer; all are warm when it begins."""
+        for peer in self.peers:
+            self.measure(peer, options.seconds)
         rounds = [
             {peer.name: self.measure(peer, options.seconds) for peer in self.peers}
             for _ in range(options.rounds)
