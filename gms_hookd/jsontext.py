@@ -6,19 +6,14 @@ from typing import Any, NoReturn
 
 def loads(body: bytes) -> Any:
     """Read one JSON text (RFC 8259); ValueError for anything that is not exactly it."""
-    text = body.decode("utf-8")
+    text = body.strip(b" \t\n\r").decode("utf-8")
     try:
-        return _whole(text)
+        value, end = _DECODER.raw_decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
-
-
-def _whole(text: str) -> Any:
-    if text.startswith("{"):
-        value, end = _DECODER.raw_decode(text)
-        if end == len(text):
-            return value
-    return _DECODER.decode(text)  # there is white space, or worse, around it
+    if end < len(text):
+        raise ValueError(f"something follows: char {end}")
+    return value
 
 
 def dumps(value: object) -> bytes:

@@ -21,7 +21,7 @@ from test_http1 import mutated, pieces
 
 from gms_hookd import tls
 from gms_hookd.message import Request, Response
-from gms_hookd.server import Limits, Server, adopt, listen
+from gms_hookd.server import LOOKS, Limits, Server, adopt, listen
 
 TIMEOUT = 10.0
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -607,6 +607,38 @@ def test_what_is_answered_at_the_end_of_a_turn_is_sent_then(application):
     assert sum(turns.turns) == 5
     assert turns.held is None
     wait_until(lambda: turns.ended >= len(turns.turns))
+
+
+class Watched:
+    """An epoll that notes how long each poll may take."""
+
+    def __init__(self, epoll):
+        self.epoll = epoll
+        self.patience = []
+
+    def poll(self, seconds):
+        self.patience.append(seconds)
+        return self.epoll.poll(seconds)
+
+    def __getattr__(self, name):
+        return getattr(self.epoll, name)
+
+
+def test_the_loop_stays_awake_for_a_moment_only(application):
+    server = Server([listen("127.0.0.1:0")], application)
+    server._epoll = watched = Watched(server._epoll)
+    thread = threading.Thread(target=server.serve_forever, args=(TIMEOUT,))
+    with ExitStack() as stack:
+        stack.callback(server.server_close)
+        thread.start()
+        stack.callback(thread.join, TIMEOUT)
+        stack.callback(server.shutdown)
+        wait_until(lambda: watched.patience)
+        del watched.patience[:]
+        exchange(server, LAST)
+        wait_until(lambda: 0 in watched.patience and watched.patience[-1] == TIMEOUT)
+        assert set(watched.patience) == {0, TIMEOUT}
+        assert watched.patience.count(0) <= LOOKS + 1
 
 
 @pytest.mark.parametrize("seed", range(4))
