@@ -72,7 +72,8 @@ def adopt(
     """Make a listener of a socket that listens already."""
     sock.setblocking(False)
     if sock.family == socket.AF_UNIX:
-        return Listener(Accepting(sock), f"unix:{sock.getsockname()}", lent=lent)
+        name = f"unix:{sock.getsockname()}"
+        return Listener(Accepting(sock), name, lent=lent)
     # Accepted sockets inherit it; a small answer must not wait for an ACK.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     host, port = sock.getsockname()[:2]

@@ -76,11 +76,11 @@ def event(logger: logging.Logger, text: str) -> None:
     """Log `text` at level INFO: for what comes so often that a record is dear."""
     if not logger.isEnabledFor(logging.INFO):
         return
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, _Handler):
-            handler.take((logging.INFO, time.time(), text))
-            return
-    logger.info("%s", text)
+    handlers = logging.getLogger().handlers
+    if len(handlers) == 1 and isinstance(handlers[0], _Handler):
+        handlers[0].take((logging.INFO, time.time(), text))
+    else:
+        logger.info("%s", text)
 
 
 def _handlers() -> list["_Handler"]:
