@@ -437,6 +437,33 @@ def test_another_programs_database_is_refused_untouched(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_store_of_the_first_schema_keeps_which_runs_served_a_delivery(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "old.db"
+    with monkeypatch.context() as before:
+        before.setattr(schema, "STEPS", schema.STEPS[:1])
+        Store.open(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        for each in range(1, 4):
+            db.execute(
+                "INSERT INTO deliveries(hook,provider,received_ms,client,status,reason)"
+                " VALUES('in','gms',1,'192.0.2.1',200,'accepted')"
+            )
+            db.execute(
+                "INSERT INTO runs(task_id,task_key,task_name,status,trigger,due_ms,"
+                "created_ms) VALUES(?,'k','n','queued','webhook:in',1,1)",
+                (each,),
+            )
+        links = [(1, 1), (2, 2), (2, 3), (2, 1)]
+        db.executemany("INSERT INTO links(delivery_id,run_id) VALUES(?,?)", links)
+    with contextlib.closing(Store.open(path)) as store:
+        kept = store.read(deliveries.latest, "in", 9).result()
+        assert [each.run_ids for each in kept] == [(), (1, 2, 3), (1,)]
+        assert [get(store, n).deliveries for n in (1, 2, 3)] == [(1, 2), (2,), (2,)]
+        assert store.write(deliveries.record, arrival(), 200, "new").result() == 4
+
+
 def test_a_newer_store_is_refused_untouched(tmp_path):
     path = tmp_path / "gms-hookd.db"
     Store.open(path).close()

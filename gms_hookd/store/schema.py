@@ -50,9 +50,8 @@ _FIRST = (
         id INTEGER PRIMARY KEY, hook TEXT NOT NULL,
         provider TEXT NOT NULL, event TEXT, delivery_key TEXT, digest BLOB,
         received_ms INTEGER NOT NULL, client TEXT NOT NULL, status INTEGER NOT NULL,
-        reason TEXT NOT NULL, task_ids TEXT NOT NULL DEFAULT '[]', run_id INTEGER)""",
-    # None of their hook: who lists those of a rare one can wait longer than a sender.
-    """CREATE INDEX deliveries_of_run ON deliveries(run_id) WHERE run_id IS NOT NULL""",
+        reason TEXT NOT NULL, task_ids TEXT NOT NULL DEFAULT '[]')""",
+    "CREATE INDEX deliveries_of_hook ON deliveries(hook, id)",
     """CREATE INDEX deliveries_by_key ON deliveries(hook, delivery_key)
         WHERE delivery_key IS NOT NULL""",
     """CREATE TABLE parcels(
@@ -63,7 +62,6 @@ _FIRST = (
         delivery_id INTEGER PRIMARY KEY REFERENCES deliveries(id) ON DELETE CASCADE,
         url TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
         due_ms INTEGER NOT NULL)""",
-    # Nearly always one run serves a delivery, and its own row says so. Here are others.
     """CREATE TABLE links(
         delivery_id INTEGER NOT NULL REFERENCES deliveries(id) ON DELETE CASCADE,
         run_id INTEGER NOT NULL, PRIMARY KEY(delivery_id, run_id)) WITHOUT ROWID""",
@@ -78,7 +76,20 @@ _FIRST = (
         due_ms INTEGER NOT NULL, digest BLOB)""",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_SECOND = (
+    # Nearly always one run serves a delivery; its own row says so. Others are links.
+    "ALTER TABLE deliveries ADD COLUMN run_id INTEGER",
+    """UPDATE deliveries
+        SET run_id=(SELECT min(l.run_id) FROM links l WHERE l.delivery_id=deliveries.id)
+        WHERE id IN (SELECT delivery_id FROM links)""",
+    """DELETE FROM links WHERE run_id=
+        (SELECT d.run_id FROM deliveries d WHERE d.id=links.delivery_id)""",
+    "CREATE INDEX deliveries_of_run ON deliveries(run_id) WHERE run_id IS NOT NULL",
+    # Who lists the deliveries of a rare hook can wait longer than a sender.
+    "DROP INDEX deliveries_of_hook",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
 
 
 def inspect(path: Path) -> None:
