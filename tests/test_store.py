@@ -220,6 +220,24 @@ def test_a_webhook_does_not_cut_a_back_off_short_but_a_person_does(store):
     assert claim(store).run.id == 1
 
 
+def test_a_run_serves_what_came_while_it_was_queued_and_nothing_else(store):
+    add(store)
+    assert store.write(runs.order, 1, Wish("manual"), NOW).result().deliveries == ()
+    finish(store, claim(store).run.id)
+    trigger(store)
+    claim(store)
+    store.write(runs.requeue, 2, Return(NOW, "passing")).result()
+    trigger(store)
+    store.write(runs.cancel, 2, NOW).result()
+    trigger(store)
+    assert [get(store, n).deliveries for n in (1, 2, 3)] == [(), (1, 2), (3,)]
+    claim(store)
+    trigger(store)
+    store.write(runs.requeue, 3, Return(NOW, "passing")).result()
+    trigger(store)
+    assert get(store, 3).deliveries == get(store, 4).deliveries == (3, 4, 5)
+
+
 def test_a_delivery_that_several_runs_serve_knows_them_and_they_know_it(store):
     for name in ("one", "two", "three"):
         add(store, name, f"c-{name}")
@@ -586,8 +604,8 @@ def age(store, rows):
     def fill(db):
         db.execute(
             f"{numbers} INSERT INTO runs(task_id,task_key,task_name,status,trigger,"
-            "due_ms,created_ms,started_ms,ended_ms) SELECT t.id,t.key,t.name,'success',"
-            "'manual',i,i,i,i FROM n"
+            "due_ms,created_ms,started_ms,ended_ms,after_delivery,last_delivery)"
+            " SELECT t.id,t.key,t.name,'success','manual',i,i,i,i,i-1,i FROM n"
             " JOIN tasks t ON t.id=1+i%(SELECT count(*) FROM tasks)"
         )
         db.execute(

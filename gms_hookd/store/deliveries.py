@@ -1,8 +1,9 @@
 """Deliveries in the store: one row for each request to a hook, with its outcome."""
 
 import json
+import sys
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gms_hookd.model import Delivery
@@ -104,24 +105,23 @@ def parcel(db: Connection, delivery_id: int) -> Parcel | None:
 def of_run(db: Connection, run_id: int) -> tuple[int, ...]:
     """List the deliveries that a run serves."""
     query = (
-        "SELECT id FROM deliveries WHERE run_id=:id"
+        "SELECT d.id FROM runs r JOIN deliveries d ON d.id>r.after_delivery"
+        " AND d.id<=coalesce(r.last_delivery,:all) AND d.run_id=r.id WHERE r.id=:id"
         " UNION SELECT delivery_id FROM links WHERE run_id=:id"
     )
-    return tuple(row[0] for row in db.execute(query, {"id": run_id}))
+    rows = db.execute(query, {"id": run_id, "all": sys.maxsize})
+    return tuple(row[0] for row in rows)
 
 
 def hand_over(db: Connection, old: int, new: int) -> None:
     """Let another run serve what a run was to serve."""
-    db.execute("UPDATE deliveries SET run_id=? WHERE run_id=?", (new, old))
+    db.execute(
+        "UPDATE deliveries SET run_id=:new WHERE run_id=:old"
+        " AND id>(SELECT after_delivery FROM runs WHERE id=:old)",
+        {"new": new, "old": old},
+    )
     db.execute("UPDATE OR IGNORE links SET run_id=? WHERE run_id=?", (new, old))
     db.execute("DELETE FROM links WHERE run_id=?", (old,))
-
-
-def unlink(db: Connection, run_ids: Iterable[int]) -> None:
-    """Forget which deliveries these runs served."""
-    keys = [(run_id,) for run_id in run_ids]
-    db.executemany("UPDATE deliveries SET run_id=NULL WHERE run_id=?", keys)
-    db.executemany("DELETE FROM links WHERE run_id=?", keys)
 
 
 def get(db: Connection, delivery_id: int) -> Delivery:
@@ -154,7 +154,11 @@ def earlier(db: Connection, arrival: Arrival) -> Delivery | None:
 
 def _delivery(db: Connection, row: Row) -> Delivery:
     *known, task_ids, run_id = row
-    query = "SELECT run_id FROM links WHERE delivery_id=?"
-    runs = {r[0] for r in db.execute(query, (row[0],)).fetchall()} | {run_id} - {None}
-    values: list[Any] = [*known, tuple(json.loads(task_ids)), tuple(sorted(runs))]
+    # The run may be gone; its id is nobody else's.
+    query = (
+        "SELECT id FROM runs WHERE id=?"
+        " UNION SELECT run_id FROM links WHERE delivery_id=? ORDER BY 1"
+    )
+    runs = tuple(r[0] for r in db.execute(query, (run_id, row[0])).fetchall())
+    values: list[Any] = [*known, tuple(json.loads(task_ids)), runs]
     return Delivery(*values)

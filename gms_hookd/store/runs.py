@@ -43,6 +43,7 @@ _PLACES = tuple(  # by the number of tasks
     f" runs r ON r.status='queued' AND r.task_id=t.id WHERE t.id IN ({'?,' * n}?)"
     for n in range(AT_ONCE)
 )
+_NEWEST = "(SELECT coalesce(max(id),0) FROM deliveries)"
 _ALIVE = {s: f"status='{s}'" for s in (RunStatus.QUEUED, RunStatus.RUNNING)}
 
 
@@ -169,8 +170,8 @@ def _enqueue(db: Connection, place: _Place, wish: Wish, now: int) -> int:
 def _insert(db: Connection, task_id: int, wish: Wish, now: int) -> int:
     cursor = db.execute(
         "INSERT INTO runs(task_id,task_key,task_name,status,trigger,confirmed,hint,"
-        "due_ms,created_ms) SELECT id,key,name,'queued',?,?,?,?,?"
-        " FROM tasks WHERE id=?",
+        "due_ms,created_ms,after_delivery) SELECT id,key,name,'queued',?,?,?,?,?,"
+        f"{_NEWEST} FROM tasks WHERE id=?",
         (wish.trigger, wish.confirmed, wish.hint, now, now, task_id),
     )
     return cursor.lastrowid or 0
@@ -193,6 +194,7 @@ def claim(db: Connection, now: int, only: int | None = None) -> Claim | None:
     run_id, cache = row
     db.execute(
         "UPDATE runs SET status='running',attempt=attempt+1,cache=?,"
+        f"last_delivery={_NEWEST},"
         "started_ms=coalesce(started_ms,?) WHERE id=?",
         (cache, now, run_id),
     )
@@ -279,6 +281,7 @@ def requeue(db: Connection, run_id: int, back: Return) -> None:
     _absorb(db, run_id)
     db.execute(
         "UPDATE runs SET status='queued',cache=NULL,error_message=?,details=?,"
+        "last_delivery=NULL,"
         "failures=failures+?,due_ms=? WHERE id=? AND status='running'",
         (
             _storable(back.error),
@@ -344,8 +347,8 @@ def cancel(db: Connection, run_id: int, now: int) -> Run:
     if run.status in FINAL:
         raise Clash(f"run {run.id} has ended already: {run.status}")
     db.execute(
-        "UPDATE runs SET status='cancelled',error_message='cancelled',ended_ms=?"
-        " WHERE id=? AND status='queued'",
+        "UPDATE runs SET status='cancelled',error_message='cancelled',ended_ms=?,"
+        f"last_delivery={_NEWEST} WHERE id=? AND status='queued'",
         (now, run.id),
     )
     return get(db, run.id)
@@ -371,7 +374,7 @@ def delete(db: Connection, run_id: int) -> Run:
 def forget(db: Connection, run_ids: list[int]) -> None:
     """Delete runs and what points to them."""
     keys = [(run_id,) for run_id in run_ids]
-    deliveries.unlink(db, run_ids)
+    db.executemany("DELETE FROM links WHERE run_id=?", keys)
     db.executemany("DELETE FROM merged WHERE run_id=?", keys)
     db.executemany("DELETE FROM runs WHERE id=?", keys)
 

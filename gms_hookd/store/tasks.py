@@ -170,7 +170,8 @@ def remove(db: Connection, task_id: int, now: int) -> tuple[Task, bool]:
 
 def _drop_queued(db: Connection, task_id: int, why: str, now: int) -> None:
     db.execute(
-        "UPDATE runs SET status='cancelled',error_message=?,ended_ms=?"
+        "UPDATE runs SET status='cancelled',error_message=?,ended_ms=?,"
+        "last_delivery=(SELECT coalesce(max(id),0) FROM deliveries)"
         " WHERE status='queued' AND task_id=?",
         (why, now, task_id),
     )

@@ -77,7 +77,7 @@ def surplus(store: Path) -> list[int]:
     """
     refused = "status>=400"
     idle = (
-        "status=200 AND run_id IS NULL"
+        "status=200 AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.id=d.run_id)"
         " AND NOT EXISTS(SELECT 1 FROM links l WHERE l.delivery_id=d.id)"
     )
     try:

@@ -36,9 +36,10 @@ RESULT = runs.Result(
 NUMBERS = "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<:rows)"
 HISTORY = (
     f"""{NUMBERS} INSERT INTO runs(task_id,task_key,task_name,status,trigger,due_ms,
-        created_ms,started_ms,ended_ms,commit_range,refs,details)
-        SELECT t.id,t.key,t.name,'success',r.trigger,i,i,i,i,r.commit_range,r.refs,
-        r.details FROM n JOIN tasks t ON t.id=1+i%:tasks JOIN runs r ON r.id=1""",
+        created_ms,started_ms,ended_ms,commit_range,refs,details,after_delivery,
+        last_delivery) SELECT t.id,t.key,t.name,'success',r.trigger,i,i,i,i,
+        r.commit_range,r.refs,r.details,i-1,i
+        FROM n JOIN tasks t ON t.id=1+i%:tasks JOIN runs r ON r.id=1""",
     f"""{NUMBERS} INSERT INTO deliveries(hook,provider,event,received_ms,client,status,
         reason,task_ids,run_id) SELECT d.hook,d.provider,d.event,i,d.client,d.status,
         d.reason,d.task_ids,i FROM n JOIN deliveries d ON d.id=1""",
