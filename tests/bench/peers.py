@@ -210,7 +210,7 @@ class Peer:
 
 
 class Ours(Peer):
-    """The daemon as it is installed; one task that hangs keeps its worker from git."""
+    """The daemon as it is installed; its worker waits for a host that says nothing."""
 
     name = "gms-hookd"
     path = "/api/webhooks/task-sync"
@@ -233,10 +233,10 @@ class Ours(Peer):
     def start(self):
         self.hole = socket.create_server(("127.0.0.1", 0))
         super().start()
-        hangs = f"http://127.0.0.1:{self.hole.getsockname()[1]}/hangs.git"
+        host = f"http://127.0.0.1:{self.hole.getsockname()[1]}"
+        # Each of them: git gives up after a minute, and the worker takes the next.
         for number in range(TASKS):
-            source = f"/nonexistent/{number}" if number else hangs
-            ends = {"source": source, "target": "/nonexistent/target"}
+            ends = {"source": f"{host}/{number}.git", "target": "/nonexistent/target"}
             self.ask("task/create", name=f"t{number}", **ends)
         self.ask("run", task_id=1)
 
