@@ -45,7 +45,8 @@ __all__ = [
     "listen",
 ]
 
-Answer = Callable[[Request, Callable[[Response], None]], None]
+Reply = Callable[[Response], None]
+Answer = Callable[[Request, Reply], None]
 Call = Callable[[], None]
 
 ACCEPT_BATCH = 64
@@ -178,11 +179,12 @@ class Server(ThreadingHTTPServer):
         self._single = len(asked) == 1
         for connection, request in asked:
             reply = partial(self._post, connection, request)
-            if len(request.body) > LARGE:
-                # To hash and parse it takes long enough for everybody else to notice.
-                self._large.submit(self._answer_to, request, reply)
-            else:
-                self._answer_to(request, reply)
+            large = len(request.body) > LARGE
+            self._try(self._answer_beside if large else self._answer, request, reply)
+
+    def _answer_beside(self, request: Request, reply: Reply) -> None:
+        """Have a pool do it: it takes long enough for everybody else to notice."""
+        self._large.submit(self._try, self._answer, request, reply)
 
     def shake(self, connection: Connection, step: Call) -> None:
         """Have a step of the TLS handshake computed."""
@@ -383,9 +385,9 @@ class Server(ThreadingHTTPServer):
         for connection in list(self._connections.values()):
             self._guard(connection, connection.wind_up)
 
-    def _answer_to(self, request: Request, reply: Callable[[Response], None]) -> None:
+    def _try(self, answer: Answer, request: Request, reply: Reply) -> None:
         try:
-            self._answer(request, reply)
+            answer(request, reply)
         except Exception:
             log.exception("answer failed request=%s", request.id)
             reply(failure(500, "internal error"))
