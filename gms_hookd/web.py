@@ -104,12 +104,13 @@ class App:
             raise HttpError(request.fault.status, request.fault.message)
         path = request.path
         if path.startswith(hooks.PREFIX):
-            return self._hook(request, path)
+            return self._hook(request)
         if path.startswith(API):
             return self._call(request, path.removeprefix(API))
         return self._health(request)
 
-    def _hook(self, request: Request, path: str) -> Future[Response]:
+    def _hook(self, request: Request) -> Future[Response]:
+        path = request.path
         if path.startswith(RUNS):
             _allow(request, "GET")
             run_id = _run_id(path.removeprefix(RUNS))

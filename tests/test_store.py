@@ -236,6 +236,10 @@ def test_a_run_serves_what_came_while_it_was_queued_and_nothing_else(store):
     store.write(runs.requeue, 3, Return(NOW, "passing")).result()
     trigger(store)
     assert get(store, 3).deliveries == get(store, 4).deliveries == (3, 4, 5)
+    store.write(tasks.remove, 1, NOW).result()
+    trigger(store)
+    assert get(store, 3).status is RunStatus.CANCELLED
+    assert get(store, 3).deliveries == (3, 4, 5)
 
 
 def test_a_delivery_that_several_runs_serve_knows_them_and_they_know_it(store):

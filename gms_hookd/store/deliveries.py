@@ -14,6 +14,8 @@ _COLUMNS = (
     "id,hook,provider,event,delivery_key,received_ms,client,status,reason,task_ids,"
     "run_id"
 )
+NEWEST = "(SELECT coalesce(max(id),0) FROM deliveries)"
+
 _INSERT = (
     "INSERT INTO deliveries(status,reason,task_ids,run_id,hook,provider,client,"
     "received_ms,event) VALUES(?,?,?,?,?,?,?,?,?)"
@@ -83,8 +85,8 @@ def record_all(db: Connection, entries: Sequence[Entry]) -> None:
 
 def newest(db: Connection) -> int:
     """Tell the highest id that a delivery has; no id is ever given twice."""
-    found: int | None = db.execute("SELECT max(id) FROM deliveries").fetchone()[0]
-    return found or 0
+    found: int = db.execute(f"SELECT {NEWEST}").fetchone()[0]
+    return found
 
 
 def _row(entry: Entry) -> Row:

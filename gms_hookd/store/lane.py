@@ -56,7 +56,7 @@ class _Order(NamedTuple):
     gathered: Gathered | None = None
     item: object = None
 
-    def alone(self, db: Connection) -> Any:
+    def do(self, db: Connection) -> Any:
         """Do it for this order only."""
         if self.gathered is not None:
             return self.gathered(db, [self.item])[0]
@@ -111,7 +111,7 @@ class Lane:
 
     def gather(self, operation: Gathered, item: object) -> Future[Any]:
         """Hand over an item for an operation that does many at once, in their order."""
-        return self._take(_Order(_nothing, Future(), False, False, operation, item))
+        return self._take(_Order(_nothing, Future(), gathered=operation, item=item))
 
     def _take(self, order: _Order) -> Future[Any]:
         if not order.bare and self._holder == threading.get_ident():
@@ -204,7 +204,7 @@ class Lane:
         return batch, order
 
     def _read(self, db: Connection, batch: list[_Order]) -> list[_Outcome]:
-        return [_attempt(db, order.alone) for order in batch]
+        return [_attempt(db, order.do) for order in batch]
 
     def _write(self, db: Connection, batch: list[_Order]) -> list[_Outcome]:
         try:
@@ -261,7 +261,7 @@ def _together(db: Connection, batch: list[_Order]) -> list[_Outcome]:
     except Exception:  # noqa: BLE001 - told apart, and carried by futures, in the repeat
         db.execute("ROLLBACK")
         db.execute("BEGIN IMMEDIATE")
-        return [_guarded(db, order.alone) for order in batch]
+        return [_guarded(db, order.do) for order in batch]
 
 
 def _values(db: Connection, batch: list[_Order]) -> list[Any]:
@@ -307,7 +307,7 @@ def _attempt(
 
 def _alone(db: Connection, order: _Order) -> _Outcome:
     _wait_in_sqlite(db, BUSY_MS)
-    outcome = _attempt(db, order.alone)
+    outcome = _attempt(db, order.do)
     _roll_back(db)
     _wait_in_sqlite(db, 0)
     return outcome

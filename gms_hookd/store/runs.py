@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from gms_hookd.model import FINAL, Ref, RefResult, Run, RunStatus, Task
 from gms_hookd.store import deliveries, tasks
-from gms_hookd.store.deliveries import Arrival, Entry
+from gms_hookd.store.deliveries import NEWEST, Arrival, Entry
 from gms_hookd.store.lane import Connection, Row
 from gms_hookd.store.problem import Clash, Missing
 
@@ -43,7 +43,6 @@ _PLACES = tuple(  # by the number of tasks
     f" runs r ON r.status='queued' AND r.task_id=t.id WHERE t.id IN ({'?,' * n}?)"
     for n in range(AT_ONCE)
 )
-_NEWEST = "(SELECT coalesce(max(id),0) FROM deliveries)"
 _ALIVE = {s: f"status='{s}'" for s in (RunStatus.QUEUED, RunStatus.RUNNING)}
 
 
@@ -171,7 +170,7 @@ def _insert(db: Connection, task_id: int, wish: Wish, now: int) -> int:
     cursor = db.execute(
         "INSERT INTO runs(task_id,task_key,task_name,status,trigger,confirmed,hint,"
         "due_ms,created_ms,after_delivery) SELECT id,key,name,'queued',?,?,?,?,?,"
-        f"{_NEWEST} FROM tasks WHERE id=?",
+        f"{NEWEST} FROM tasks WHERE id=?",
         (wish.trigger, wish.confirmed, wish.hint, now, now, task_id),
     )
     return cursor.lastrowid or 0
@@ -194,7 +193,7 @@ def claim(db: Connection, now: int, only: int | None = None) -> Claim | None:
     run_id, cache = row
     db.execute(
         "UPDATE runs SET status='running',attempt=attempt+1,cache=?,"
-        f"last_delivery={_NEWEST},"
+        f"last_delivery={NEWEST},"
         "started_ms=coalesce(started_ms,?) WHERE id=?",
         (cache, now, run_id),
     )
@@ -348,7 +347,7 @@ def cancel(db: Connection, run_id: int, now: int) -> Run:
         raise Clash(f"run {run.id} has ended already: {run.status}")
     db.execute(
         "UPDATE runs SET status='cancelled',error_message='cancelled',ended_ms=?,"
-        f"last_delivery={_NEWEST} WHERE id=? AND status='queued'",
+        f"last_delivery={NEWEST} WHERE id=? AND status='queued'",
         (now, run.id),
     )
     return get(db, run.id)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from gms_hookd.giturl import normalised
 from gms_hookd.model import Task
+from gms_hookd.store.deliveries import NEWEST
 from gms_hookd.store.lane import Connection, Row
 from gms_hookd.store.problem import Clash, Invalid, Missing
 
@@ -171,7 +172,7 @@ def remove(db: Connection, task_id: int, now: int) -> tuple[Task, bool]:
 def _drop_queued(db: Connection, task_id: int, why: str, now: int) -> None:
     db.execute(
         "UPDATE runs SET status='cancelled',error_message=?,ended_ms=?,"
-        "last_delivery=(SELECT coalesce(max(id),0) FROM deliveries)"
+        f"last_delivery={NEWEST}"
         " WHERE status='queued' AND task_id=?",
         (why, now, task_id),
     )
