@@ -48,7 +48,6 @@ class Live:
         self._bell = threading.Condition(self._lock)
         self._timer = threading.Condition(self._lock)
         self._rings = 0
-        self._asleep = 0
         self._arrivals = deque([-math.inf] * FLOOD[0], maxlen=FLOOD[0])
         self._stops: dict[int, Stop] = {}
         self._doomed: dict[int, str] = {}
@@ -68,8 +67,7 @@ class Live:
         """Tell one worker that there may be work; who finds some rings for the next."""
         with self._lock:
             self._rings += 1
-            if self._asleep:
-                self._bell.notify()
+            self._bell.notify()
 
     def arrived(self) -> None:
         """Note that a trigger came, and ring."""
@@ -90,9 +88,7 @@ class Live:
     def await_ring(self, since: int, timeout: float) -> None:
         """Wait until there was a ring after `since`, or `timeout` seconds."""
         with self._lock:
-            self._asleep += 1
             self._bell.wait_for(lambda: self._rings != since, timeout)
-            self._asleep -= 1
 
     def began(self, run_id: int, attempt: int, log: Log, stop: Stop) -> None:
         """Note that an attempt of a run is under way."""

@@ -22,7 +22,7 @@ class Quota:
 
     def take(self, peer: str, amount: int = 1) -> bool:
         """Take `amount` for `peer` if that leaves both limits kept."""
-        key = _network(peer) if ":" in peer else peer
+        key = _network(peer)
         share = self._shares.get(key, 0) + amount
         if self.held + amount > self._total:
             return False
@@ -34,7 +34,7 @@ class Quota:
 
     def give_back(self, peer: str, amount: int = 1) -> None:
         """Give back what was taken."""
-        key = _network(peer) if ":" in peer else peer
+        key = _network(peer)
         self.held -= amount
         self._shares[key] -= amount
         if not self._shares[key]:
@@ -42,4 +42,6 @@ class Quota:
 
 
 def _network(peer: str) -> str:
+    if ":" not in peer:
+        return peer
     return socket.inet_pton(socket.AF_INET6, peer)[:8].hex()
