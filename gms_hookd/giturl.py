@@ -7,6 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from gms_hookd.forgeurl import canonical
+
 PORTS = {"https": 443, "http": 80, "ssh": 22}
 SPOKEN = ("https", "ssh", "file", "http")
 
@@ -71,14 +73,22 @@ def cache_key(source: str) -> str:
 def normalised(text: str) -> tuple[str, str]:
     """Reduce a URL to (host, path) for comparison, whatever its scheme and user.
 
-    Lower case, no ".git", no outer slashes; ("", path) for a local path, whose case
-    counts. Raises ValueError where it is no URL.
+    Lower case, no ".git", no outer slashes, in the one spelling of its forge; ("",
+    path) for a local path, whose case counts. Raises ValueError where it is no URL.
     """
     url = _read(_without_user(text.strip()))
     path = unquote(url.path).rstrip("/").removesuffix(".git").rstrip("/")
     if url.local:
         return "", posixpath.normpath(path or "/")
-    return url.host.lower(), path.strip("/").lower()
+    return canonical(url.host.lower(), path.strip("/").lower(), url.user)
+
+
+def place(source: str) -> tuple[str, str]:
+    """Return host and path of a task's source; ("", "") where it is no URL."""
+    try:
+        return normalised(source)
+    except ValueError:
+        return "", ""
 
 
 def _without_user(text: str) -> str:

@@ -65,3 +65,87 @@ def test_a_cache_is_shared_by_equal_urls_only():
         "https://h/A",
     )
     assert len({cache_key(u) for u in different}) == len(different)
+
+
+def one_place(*texts):
+    return len({giturl.normalised(text) for text in texts}) == 1
+
+
+@pytest.mark.parametrize(("plain", "on_443"), [
+    ("https://github.com/Org/Repo.git", "ssh://git@ssh.github.com:443/Org/Repo.git"),
+    ("git@gitlab.com:a/b/c.git", "ssh://git@altssh.gitlab.com:443/a/b/c.git"),
+    ("https://bitbucket.org/ws/r", "ssh://git@altssh.bitbucket.org:443/ws/r.git"),
+    ("https://gitee.com/o/r.git", "ssh://git@ssh.gitee.com:443/o/r.git"),
+    ("git@gitee.com:o/r", "git@ssh.gitee.com:o/r"),
+    ("https://gitlab.corp.example/a/b", "ssh://git@altssh.gitlab.corp.example:443/a/b"),
+    ("https://github.com/o/r", "https://www.github.com/o/r"),
+])  # fmt: skip
+def test_the_second_ssh_name_of_a_forge_is_the_forge(plain, on_443):
+    assert one_place(plain, on_443)
+
+
+def test_a_host_that_is_called_ssh_is_no_second_name():
+    assert giturl.normalised("git@ssh.corp:a/b") == ("ssh.corp", "a/b")
+    assert giturl.normalised("git@ssh:a/b") == ("ssh", "a/b")
+
+
+@pytest.mark.parametrize("text", [
+    "https://dev.azure.com/fab/My%20Proj/_git/repo",
+    "https://fab@dev.azure.com/fab/My%20Proj/_git/repo",
+    "https://dev.azure.com/Fab/My%20Proj/_git/_optimized/repo",
+    "https://dev.azure.com/fab/My%20Proj/_git/_full/repo",
+    "https://fab.visualstudio.com/My%20Proj/_git/repo",
+    "https://fab.visualstudio.com/DefaultCollection/My%20Proj/_git/repo",
+    "https://fab.visualstudio.com/My%20Proj/DefaultCollection/_git/repo",
+    "https://fab.visualstudio.com/DefaultCollection/My%20Proj/_git/_optimized/repo",
+    "git@ssh.dev.azure.com:v3/fab/My%20Proj/repo",
+    "ssh://git@ssh.dev.azure.com:22/v3/fab/My%20Proj/repo",
+    "fab@vs-ssh.visualstudio.com:v3/fab/My%20Proj/repo",
+    "ssh://fab@vs-ssh.visualstudio.com/v3/fab/My%20Proj/repo",
+    "ssh://fab@vs-ssh.visualstudio.com:22/My%20Proj/_ssh/repo",
+    "ssh://fab@vs-ssh.visualstudio.com:22/DefaultCollection/My%20Proj/_ssh/repo",
+    "ssh://fab@vs-ssh.visualstudio.com:22/My%20Proj/_git/repo",
+    "ssh://fab@fab.visualstudio.com:22/DefaultCollection/My%20Proj/_git/repo",
+])  # fmt: skip
+def test_all_addresses_of_an_azure_repository_are_one(text):
+    place = "dev.azure.com", "fab/my proj/_git/repo"
+    assert giturl.normalised(text) == place
+
+
+@pytest.mark.parametrize("text", [
+    "https://dev.azure.com/fab/proj/_git/proj",
+    "https://fab.visualstudio.com/_git/proj",
+    "https://fab.visualstudio.com/DefaultCollection/_git/proj",
+    "https://fab.visualstudio.com/DefaultCollection/_git/_full/proj",
+    "git@ssh.dev.azure.com:v3/fab/proj/proj",
+    "ssh://fab@vs-ssh.visualstudio.com:22/DefaultCollection/_ssh/proj",
+    "ssh://fab@vs-ssh.visualstudio.com:22/_ssh/proj",
+])  # fmt: skip
+def test_an_azure_repository_without_project_is_that_of_the_project(text):
+    assert one_place("https://dev.azure.com/fab/_git/proj", text)
+
+
+def test_a_server_of_azure_devops_has_several_addresses_too():
+    home = "https://tfs.corp:8080/tfs/DefaultCollection"
+    ssh = "ssh://tfs.corp:22/tfs/DefaultCollection"
+    assert one_place(f"{home}/p/_git/r", f"{ssh}/p/_ssh/r", f"{home}/p/_git/_full/r")
+    assert one_place(f"{home}/_git/p", f"{ssh}/_ssh/p", f"{home}/p/_git/p")
+
+
+@pytest.mark.parametrize("other", [
+    "https://dev.azure.com/fab/other/_git/repo",
+    "https://dev.azure.com/fab/_git/repo",
+    "https://dev.azure.com/bob/proj/_git/repo",
+    "git@ssh.dev.azure.com:v3/bob/proj/repo",
+    "bob@vs-ssh.visualstudio.com:v3/bob/proj/repo",
+    "ssh://bob@vs-ssh.visualstudio.com:22/proj/_ssh/repo",
+    "ssh://vs-ssh.visualstudio.com/proj/_ssh/repo",
+    "https://dev.azure.com/fab/proj",
+    "https://dev.azure.com/fab/proj/_git",
+    "git@ssh.dev.azure.com:v3",
+    "git@ssh.dev.azure.com:v3/fab",
+    "git@ssh.dev.azure.com:v3/fab/proj",
+    "https://fab.visualstudio.com/proj",
+])  # fmt: skip
+def test_other_azure_addresses_are_other_repositories(other):
+    assert not one_place("https://dev.azure.com/fab/proj/_git/repo", other)

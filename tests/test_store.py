@@ -486,6 +486,28 @@ def test_a_store_of_the_first_schema_keeps_which_runs_served_a_delivery(
         assert store.write(deliveries.record, arrival(), 200, "new").result() == 4
 
 
+def test_tasks_of_an_older_store_are_found_by_all_addresses_of_their_source(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "old.db"
+    with monkeypatch.context() as before:
+        before.setattr(schema, "STEPS", schema.STEPS[:2])
+        Store.open(path).close()
+    sources = "ssh://git@ssh.github.com:443/Org/App.git", "/srv/App.git", "no address"
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        for each in sources:
+            db.execute(
+                "INSERT INTO tasks(key,name,source,target,refspecs,force,prune,enabled,"
+                "cache,host,path,created_ms,updated_ms)"
+                " VALUES(?,?,?,'/t','[]',0,0,1,'c','old','old',1,1)",
+                (each, each, each),
+            )
+    with contextlib.closing(Store.open(path)) as store:
+        places = ("github.com", "org/app"), ("", "/srv/App"), ("", "")
+        found = [store.read(tasks.of_source, *place).result() for place in places]
+        assert [task.source for each in found for task in each] == list(sources)
+
+
 def test_a_newer_store_is_refused_untouched(tmp_path):
     path = tmp_path / "gms-hookd.db"
     Store.open(path).close()

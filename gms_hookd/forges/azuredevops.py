@@ -1,6 +1,5 @@
 """Azure DevOps service hooks: several refs in one push, no signature."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -19,33 +18,14 @@ SCHEMES: Mapping[str, Scheme] = {
 }
 URLS = ("remoteUrl", "sshUrl", "webUrl")
 
-_SERVICES = re.compile(r"https://(?:[^/@]*@)?dev\.azure\.com/([^/]+)/(.+)")
-_STUDIO = re.compile(r"https://([^/.]+)\.visualstudio\.com/(?:DefaultCollection/)?(.+)")
-
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
     name = text(payload, "eventType") or ""
     delivery = (text(payload, "id") or "")[:200] or None
-    found = texts(at(payload, "resource", "repository"), *URLS)
-    urls = [other for url in found for other in (url, *aliases(url))]
+    urls = texts(at(payload, "resource", "repository"), *URLS)
     event = Event(name[:100], delivery, tuple(dict.fromkeys(urls)))
     return READERS.get(name, idle(NO_CHANGE))(event, payload)
-
-
-def aliases(url: str) -> tuple[str, ...]:
-    """Return the other addresses of a repository of Azure DevOps Services."""
-    match = _SERVICES.fullmatch(url) or _STUDIO.fullmatch(url)
-    project, git, name = match[2].rpartition("_git/") if match else ("", "", "")
-    if match is None or not git:
-        return ()
-    organisation, path = match[1], f"{project or name + '/'}{name}"
-    return (
-        f"https://dev.azure.com/{organisation}/{match[2]}",
-        f"https://{organisation}.visualstudio.com/{match[2]}",
-        f"git@ssh.dev.azure.com:v3/{organisation}/{path}",
-        f"{organisation}@vs-ssh.visualstudio.com:v3/{organisation}/{path}",
-    )
 
 
 def push(event: Event, payload: object) -> Event:

@@ -3,6 +3,7 @@
 import struct
 from pathlib import Path
 
+from gms_hookd.giturl import place
 from gms_hookd.store.lane import Connection
 from gms_hookd.store.problem import StoreError
 
@@ -101,7 +102,10 @@ _SECOND = (
     "DROP INDEX deliveries_of_hook",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
+# A task is found by host and path as giturl has them: a new spelling, a new step.
+_PLACES_OF_FORGES = ("UPDATE tasks SET host=host_of(source), path=path_of(source)",)
+
+STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _PLACES_OF_FORGES)
 
 
 def inspect(path: Path) -> None:
@@ -144,6 +148,8 @@ def prepare(db: Connection, path: Path) -> None:
 
 
 def _take(db: Connection, number: int) -> None:
+    db.create_function("host_of", 1, lambda source: place(source)[0])
+    db.create_function("path_of", 1, lambda source: place(source)[1])
     db.execute("BEGIN IMMEDIATE")
     for statement in STEPS[number]:
         db.execute(statement)

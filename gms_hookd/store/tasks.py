@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gms_hookd.giturl import normalised
+from gms_hookd.giturl import place
 from gms_hookd.model import Task
 from gms_hookd.store.deliveries import NEWEST
 from gms_hookd.store.lane import Connection, Row
@@ -64,7 +64,7 @@ def _fields(draft: Draft) -> tuple[object, ...]:
         draft.source,
         draft.target,
         draft.cache,
-        *_place(draft.source),
+        *place(draft.source),
         json.dumps(draft.refspecs),
         draft.force,
         draft.prune,
@@ -72,14 +72,6 @@ def _fields(draft: Draft) -> tuple[object, ...]:
         draft.timeout,
         json.dumps(draft.push_options),
     )
-
-
-def _place(source: str) -> tuple[str, str]:
-    """Give host and path, by which the addresses in deliveries are compared."""
-    try:
-        return normalised(source)
-    except ValueError:
-        return "", ""
 
 
 def _refuse_taken_name(db: Connection, name: str, task_id: int) -> None:
