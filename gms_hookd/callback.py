@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from gms_hookd.client import send
 from gms_hookd.desk import Desk
 from gms_hookd.failure import Failure
 from gms_hookd.log import quoted
@@ -28,9 +29,6 @@ Post = Callable[[str, bytes], int]
 
 def post(url: str, body: bytes) -> int:
     """Post JSON; return the status. Raises ClientError; follows no redirect."""
-    # Hardly any daemon makes callbacks, and none at its start.
-    from gms_hookd.client import send  # noqa: PLC0415
-
     return send(url, body, {"content-type": "application/json"}, PATIENCE).status
 
 

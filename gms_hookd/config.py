@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gms_hookd import configfile, readers, secretfile, settings
-from gms_hookd.forges.names import PROVIDERS
+from gms_hookd.forges.table import PROVIDERS, scheme_of
 from gms_hookd.places import config_file, state_dir
 from gms_hookd.settings import ConfigError, Name, Settings, Source
 
@@ -327,9 +327,6 @@ def _options(found: Settings, table: Name) -> dict[str, str]:
 
 
 def _check_scheme(found: Settings, hook: HookConfig) -> None:
-    # The forges are loaded by those only who have hooks of them.
-    from gms_hookd.forges.table import scheme_of  # noqa: PLC0415
-
     secrets = hook.secrets or _ANY_SECRET
     try:
         scheme_of(hook.provider, hook.scheme, secrets, hook.options)

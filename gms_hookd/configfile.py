@@ -2,9 +2,11 @@
 
 import os
 import stat
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gms_hookd import miniyaml
 from gms_hookd.settings import ConfigError
 
 LARGEST = 1 << 20
@@ -60,12 +62,7 @@ def _text(path: Path, raw: bytes) -> str:
     return text
 
 
-# Imported late: a start should not wait for the one that it does not need.
-
-
 def _toml(path: Path, text: str) -> object:
-    import tomllib  # noqa: PLC0415
-
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -75,8 +72,6 @@ def _toml(path: Path, text: str) -> object:
 
 
 def _yaml(path: Path, text: str) -> object:
-    from gms_hookd import miniyaml  # noqa: PLC0415
-
     try:
         return miniyaml.loads(text)
     except miniyaml.YamlError as error:

@@ -100,7 +100,6 @@ class Daemon:
         log.info(
             "serving listeners=%s", ",".join(each.name for each in self._listeners)
         )
-        threading.Thread(target=self._service.load_reserve, daemon=True).start()
         self._until_told(loop)
         alive = loop.is_alive()
         self._end(loop)

@@ -1,58 +1,14 @@
-"""The engine, loaded when it first has something to do.
+"""The engine of a configuration."""
 
-It is a third of all modules, and no start needs it.
-"""
+from collections.abc import Mapping
 
-import threading
-from collections.abc import Callable, Collection, Mapping
-
+from gms_hookd import sync
 from gms_hookd.config import Config
-from gms_hookd.order import Engine, Order, Outcome
-from gms_hookd.runlog import RunLog
 from gms_hookd.state import State
-from gms_hookd.stop import Stop
 
 
-class LateEngine:
-    """An engine that is built at its first use."""
-
-    def __init__(self, build: Callable[[], Engine]) -> None:
-        self._build = build
-        self._lock = threading.Lock()
-        self._built: Engine | None = None
-
-    def sync(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
-        """Have the engine sync."""
-        return self._engine().sync(order, log, stop)
-
-    def plan(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
-        """Have the engine plan."""
-        return self._engine().plan(order, log, stop)
-
-    def probe(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
-        """Have the engine probe."""
-        return self._engine().probe(order, log, stop)
-
-    def tidy(self, sources: Collection[str]) -> None:
-        """Have the engine tidy."""
-        self._engine().tidy(sources)
-
-    def close(self) -> None:
-        """Close the engine if it was built."""
-        with self._lock:
-            if self._built:
-                self._built.close()
-
-    def _engine(self) -> Engine:
-        with self._lock:
-            self._built = self._built or self._build()
-            return self._built
-
-
-def build(config: Config, state: State, environ: Mapping[str, str]) -> Engine:
-    """Load and build the engine of a configuration."""
-    from gms_hookd import sync  # noqa: PLC0415
-
+def build(config: Config, state: State, environ: Mapping[str, str]) -> sync.Engine:
+    """Build the engine of a configuration."""
     settings = sync.Settings(
         home=state.home,
         timeout=config.sync.timeout,

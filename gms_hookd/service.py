@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 
 from gms_hookd import systemd
 from gms_hookd.callback import Caller
 from gms_hookd.config import Config, HookConfig
 from gms_hookd.desk import Desk
-from gms_hookd.engine import LateEngine, build
+from gms_hookd.engine import build
+from gms_hookd.forgehook import ForgeHook, Lock, Terms
+from gms_hookd.forges.table import FORGES, scheme_of
 from gms_hookd.hooks import Gate, GmsHook, Hook
 from gms_hookd.live import Live
 from gms_hookd.log import quoted
@@ -27,6 +28,7 @@ from gms_hookd.retry import RetryPolicy
 from gms_hookd.signature import hub_keys
 from gms_hookd.state import State
 from gms_hookd.store import Store, StoreError, runs, tasks, upkeep
+from gms_hookd.sync import Engine
 from gms_hookd.web import App, Policy
 from gms_hookd.whitelist import Whitelist
 from gms_hookd.worker import Rules, Worker
@@ -34,7 +36,6 @@ from gms_hookd.worker import Rules, Worker
 log = logging.getLogger(__name__)
 
 LEAST_DISK = 64 * 1024 * 1024
-SETTLED = 1.0  # seconds until a start is over
 PATIENCE = 5.0  # seconds for the store to answer that it is there
 
 
@@ -56,7 +57,7 @@ class Service:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._buckets: dict[str, Buckets] = {}
-        self._engines: list[LateEngine] = []
+        self._engines: list[Engine] = []
         self._rules = self._make_rules(config)
         self.desk = Desk(store, self.live, self._pool, self._rules.engine)
         self.app = App(self._desk(config), self._policy(config))
@@ -86,7 +87,7 @@ class Service:
 
     def _make_rules(self, config: Config) -> Rules:
         environ = systemd.scrubbed(self._environ)
-        engine = LateEngine(partial(build, config, self.state, environ))
+        engine = build(config, self.state, environ)
         self._engines.append(engine)
         return Rules(engine, RetryPolicy(attempts=config.sync.attempts))
 
@@ -115,10 +116,6 @@ class Service:
         )
 
     def _forge(self, config: Config, hook: HookConfig) -> Hook:
-        # Loaded by those only who have hooks of forges.
-        from gms_hookd.forgehook import ForgeHook, Lock, Terms  # noqa: PLC0415
-        from gms_hookd.forges.table import FORGES, scheme_of  # noqa: PLC0415
-
         scheme = scheme_of(hook.provider, hook.scheme, hook.secrets, hook.options)
         lock = Lock(FORGES[hook.provider], scheme, hook.secrets)
         terms = Terms(
@@ -162,11 +159,6 @@ class Service:
         )
         self._start("reconcile", reconciler.run_forever)
         self._start("callback", Caller(self.desk, self._stopping).run_forever)
-
-    def load_reserve(self) -> None:
-        """Load, once the start is over, what was left out for its sake."""
-        if not self._stopping.wait(SETTLED):
-            from gms_hookd import reserve  # noqa: F401, PLC0415
 
     def _start(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -179,9 +180,6 @@ def contents(content: object, file: Path, *, yaml: bool) -> Source:
 
 def suggestion(wrong: str, known: Mapping[str, str], likeness: float = 0.75) -> str:
     """Return " (did you mean X?)" for what is spelt like `wrong`, or ""."""
-    # For wrong settings only, so that no start waits for it.
-    from difflib import get_close_matches  # noqa: PLC0415
-
     words = {spelling.lower(): meant for spelling, meant in known.items()}
     close = get_close_matches(wrong.lower(), words, n=1, cutoff=likeness)
     return f" (did you mean {words[close[0]]}?)" if close else ""

@@ -35,7 +35,7 @@ LAYERS = (
     {"forgehook"},
     {"web", "worker", "reconcile", "connection", "entrance"},
     {"server", "client"},
-    {"callback", "reserve"},
+    {"callback"},
     {"service"},
     {"daemon", "render", "values"},
     {"check", "demo", "watch"},

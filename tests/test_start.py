@@ -1,4 +1,4 @@
-"""What a start loads, and that nothing is missed later for its not having been."""
+"""What a start loads, and that nothing has to be loaded after it."""
 
 import os
 import signal
@@ -9,15 +9,13 @@ from gitkit import Repo
 from process import Daemon, run_number
 
 from gms_hookd import pyz
-from gms_hookd.forges.names import PROVIDERS
+from gms_hookd.forges.table import PROVIDERS
 
-# What other commands, other hooks, syncs and wrong configurations need.
+# What other commands need.
 NOT_AT_START = {
-    "check", "client", "demo", "forgehook", "git", "giterror",
-    "hookcommands", "miniyaml", "reach", "render", "reserve", "runcommands",
-    "servicecommands", "sync", "taskcommands", "tidy", "triggercommands", "watch",
+    "check", "demo", "hookcommands", "reach", "render", "runcommands",
+    "servicecommands", "taskcommands", "triggercommands", "watch",
 }  # fmt: skip
-NOT_EVEN_OF_PYTHON = {"difflib", "uuid"}
 TIMED = (sys.executable, "-X", "importtime")
 
 
@@ -36,20 +34,17 @@ def loaded(log):
     return {line.rpartition("|")[2].strip() for line in lines}
 
 
-def test_a_start_loads_only_what_it_needs(daemon):
+def test_a_start_loads_no_other_command(daemon):
     daemon.start()
     daemon.until(lambda: "serving listeners=" in daemon.log())
     found = loaded(daemon.log().partition("serving listeners=")[0])
     assert "gms_hookd.daemon" in found
     assert not found & {f"gms_hookd.{name}" for name in NOT_AT_START}
-    forges = {name for name in found if name.startswith("gms_hookd.forges.")}
-    assert forges == {"gms_hookd.forges.names"}
-    assert not found & NOT_EVEN_OF_PYTHON
 
 
 def test_an_archive_that_is_replaced_under_the_daemon_is_not_missed(daemon, tmp_path):
     daemon.start()
-    daemon.until(lambda: "gms_hookd.reserve" in loaded(daemon.log()))
+    daemon.until(lambda: "serving listeners=" in daemon.log())
     (tmp_path / "upgrade").write_bytes(b"")
     os.replace(tmp_path / "upgrade", tmp_path / "gms-hookd.pyz")
     source, target = Repo(tmp_path / "source.git"), Repo(tmp_path / "target.git")

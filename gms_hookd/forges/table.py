@@ -1,31 +1,58 @@
 """The forges: each one's module, and the scheme by which a hook of it is verified."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
-from typing import cast
+from collections.abc import Mapping, Sequence
 
+from gms_hookd.forges import (
+    argo_events,
+    azuredevops,
+    bitbucket_cloud,
+    bitbucket_server,
+    codeup,
+    coding,
+    convoy,
+    dockerhub,
+    forgejo,
+    generic,
+    gitcode,
+    gitea,
+    gitee,
+    github,
+    gitlab,
+    gogs,
+    hookdeck,
+    msr,
+    standard_webhooks,
+    svix,
+    tgit,
+)
 from gms_hookd.forges.base import Forge
-from gms_hookd.forges.names import PROVIDERS
 from gms_hookd.forges.proof import Scheme
 
-
-class _Forges(Mapping[str, Forge]):
-    """The module of each provider, imported when it is asked for."""
-
-    def __getitem__(self, provider: str) -> Forge:
-        if provider not in PROVIDERS:
-            raise KeyError(provider)
-        name = f"{__package__}.{provider.replace('-', '_')}"
-        return cast(Forge, import_module(name))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(PROVIDERS)
-
-    def __len__(self) -> int:
-        return len(PROVIDERS)
-
-
-FORGES: Mapping[str, Forge] = _Forges()
+# A literal table, so that the type checker holds each module against Forge.
+FORGES: Mapping[str, Forge] = {
+    "github": github,
+    "gitlab": gitlab,
+    "gitea": gitea,
+    "forgejo": forgejo,
+    "gogs": gogs,
+    "gitee": gitee,
+    "bitbucket-cloud": bitbucket_cloud,
+    "bitbucket-server": bitbucket_server,
+    "coding": coding,
+    "dockerhub": dockerhub,
+    "msr": msr,
+    "azuredevops": azuredevops,
+    "codeup": codeup,
+    "tgit": tgit,
+    "gitcode": gitcode,
+    "argo-events": argo_events,
+    "standard-webhooks": standard_webhooks,
+    "svix": svix,
+    "convoy": convoy,
+    "hookdeck": hookdeck,
+    "generic": generic,
+}
+PROVIDERS = tuple(FORGES)
 
 
 def scheme_of(

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from gms_hookd.giturl import place
 from gms_hookd.model import Task
@@ -45,9 +46,6 @@ def checked_name(name: str) -> str:
 
 def add(db: Connection, draft: Draft, now: int) -> Task:
     """Add a task; Clash if the name is taken."""
-    # It looks for the platform's ways to make ids, which no start need wait for.
-    from uuid import uuid4  # noqa: PLC0415
-
     _refuse_taken_name(db, draft.name, 0)
     cursor = db.execute(
         "INSERT INTO tasks(key,name,source,target,cache,host,path,refspecs,force,prune,"
