@@ -197,7 +197,7 @@ def _task_id(request: Request) -> int:
 
 def _json_object(request: Request) -> Mapping[str, object]:
     content_type = request.headers.get("content-type", "").partition(";")[0]
-    if content_type.strip().lower() != "application/json":
+    if content_type.strip(" \t").lower() != "application/json":
         raise HttpError(400, "Content-Type: application/json is needed")
     try:
         payload = jsontext.loads(request.body)

@@ -63,7 +63,7 @@ class Head(NamedTuple):
             return self.minor == 1
         if connection == "close":
             return False
-        options = {option.strip() for option in connection.lower().split(",")}
+        options = _tokens(connection)
         return "close" not in options and (self.minor == 1 or "keep-alive" in options)
 
 
@@ -298,12 +298,19 @@ class _Chunked:
         if line == b"\r\n":
             self._left = -1
             self._step = _Chunked._nothing
-        elif not _FIELD.fullmatch(line.decode("latin-1")):
-            raise _RefusedError(400, "malformed trailer")
+        else:
+            _check_trailer(line.decode("latin-1"))
         return len(line)
 
     def _nothing(self, buffer: bytearray, start: int) -> int | None:
         return None
+
+
+def _check_trailer(line: str) -> None:
+    """Refuse what is no field, or one that would frame (RFC 9110 6.5.1)."""
+    field = _FIELD.fullmatch(line)
+    if field is None or field[1].lower() in _ONCE:
+        raise _RefusedError(400, "malformed trailer")
 
 
 def _whole_line(buffer: bytearray, start: int, limit: int) -> bytes | None:
@@ -413,11 +420,20 @@ def _check_host(host: str | None, minor: int) -> None:
 
 
 def _check_transfer_encoding(headers: Mapping[str, str], minor: int) -> None:
-    codings = [c.strip() for c in headers["transfer-encoding"].lower().split(",")]
+    codings = _tokens(headers["transfer-encoding"])
     if "content-length" in headers or minor == 0 or codings[-1] != "chunked":
         raise _RefusedError(400, "malformed body length")
     if len(codings) > 1:
         raise _RefusedError(501, "transfer coding not supported")
+
+
+def _tokens(value: str) -> list[str]:
+    """Return the tokens of a list, in lower case (RFC 9110 5.6.1).
+
+    Only blanks and tabs surround them: a no-break space, which `str.strip` would take
+    off too, is part of a word that is none of ours.
+    """
+    return [token.strip(" \t") for token in value.lower().split(",")]
 
 
 def _content_length(head: Head, limit: int) -> int:

@@ -78,7 +78,7 @@ def client(peer: str, forwarded: str | None, proxies: Whitelist) -> str:
     if not forwarded or not proxies.covers(peer):
         return best
     for hop in reversed(forwarded.rsplit(",", HOPS)[-HOPS:]):
-        found = _plain(_without_port(hop.strip()))
+        found = _plain(_without_port(hop.strip(" \t")))
         if found is None:
             return best
         best = found
@@ -102,4 +102,8 @@ def _without_port(hop: str) -> str:
     if hop.startswith("["):
         return hop[1:].partition("]")[0]
     host, colon, port = hop.rpartition(":")
-    return host if colon and port.isdecimal() and ":" not in host else hop
+    return (
+        host
+        if colon and port.isascii() and port.isdecimal() and ":" not in host
+        else hop
+    )

@@ -1,6 +1,11 @@
 """The reader of requests: what is taken, what is refused, however it is cut up."""
 
+import os
 import random
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +92,22 @@ REFUSED = {
     "chunked with vertical tab": (
         head(b"Host: h", b"Transfer-Encoding:\vchunked"),
         400,
+    ),
+    **{
+        f"chunked beside {blank}": (
+            head(b"Host: h", b"Transfer-Encoding: " + coding),
+            400,
+        )
+        for blank in (b"\xa0", b"\x85", b"\xc2\xa0", b"\xe3\x80\x80", b"\xad")
+        for coding in (blank + b"chunked", b"chunked" + blank)
+    },
+    "length after a no-break space": (
+        head(b"Host: h", b"Content-Length: \xa03") + b"abc",
+        400,
+    ),
+    "expectation after a no-break space": (
+        with_field(b"Expect: \xa0100-continue"),
+        417,
     ),
     "identity": (head(b"Host: h", b"Transfer-Encoding: identity"), 400),
     "empty coding": (head(b"Host: h", b"Transfer-Encoding:"), 400),
@@ -182,6 +203,8 @@ REFUSED = {
     "chunks over the limit": (chunked(b"3e8\r\n" + b"a" * 1000 + b"\r\n1\r\n"), 413),
     "chunk over the limit": (chunked(b"ffffffff\r\n"), 413),
     "trailer malformed": (chunked(b"0\r\nX A: b\r\n\r\n"), 400),
+    "trailer that frames": (chunked(b"0\r\nContent-Length: 9\r\n\r\n"), 400),
+    "trailer with a coding": (chunked(b"0\r\ntransfer-encoding: x\r\n\r\n"), 400),
     "trailer folded": (chunked(b"0\r\nX: b\r\n c\r\n\r\n"), 400),
     "trailer with bare LF": (chunked(b"0\r\nX: b\n\r\n"), 400),
     "trailer too long": (chunked(b"0\r\nX: " + b"a" * MAX_TRAILER + b"\r\n\r\n"), 400),
@@ -218,7 +241,7 @@ TAKEN = {
     "chunks": (chunked(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), b"abcde"),
     "chunk sizes in hex": (chunked(b"00A\r\n0123456789\r\n0\r\n\r\n"), b"0123456789"),
     "chunk extensions": (chunked(b'3;a="b";c\r\nabc\r\n0 ;d\r\n\r\n'), b"abc"),
-    "trailers": (chunked(b"1\r\na\r\n0\r\nX: y\r\nContent-Length: 9\r\n\r\n"), b"a"),
+    "trailers": (chunked(b"1\r\na\r\n0\r\nX: y\r\nX-Length: 9\r\n\r\n"), b"a"),
     "chunks at the limit": (
         chunked(b"3e8\r\n" + b"a" * 1000 + b"\r\n0\r\n\r\n"),
         b"a" * 1000,
@@ -298,6 +321,10 @@ def test_options_of_the_server_are_asked_with_an_asterisk():
         (b"1.1", b"Connection: Close, X-Foo", False),
         (b"1.1", b"Connection: X-Foo\r\nConnection: close", False),
         (b"1.1", b"Connection: close-not", True),
+        (b"1.1", b"Connection: \t close ,X-Foo", False),
+        (b"1.1", b"Connection: close\xa0", True),
+        (b"1.1", b"Connection: X-Foo,\x85close", True),
+        (b"1.0", b"Connection: \xa0keep-alive", False),
         (b"1.0", b"X-A: b", False),
         (b"1.0", b"Connection: Keep-Alive", True),
         (b"1.0", b"Connection: keep-alive, close", False),
@@ -381,6 +408,14 @@ def mutated(rng):
         at = rng.randrange(len(stream))
         stream[at : at + rng.randrange(3)] = rng.choice(tokens)
     return bytes(stream) + CANARY
+
+
+@pytest.mark.skipif(not find_spec("h11"), reason="needs h11")
+def test_nothing_is_taken_that_another_reader_reads_otherwise():
+    beside = Path(__file__).parent / "bench" / "differential.py"
+    command = (sys.executable, str(beside), os.environ.get("MUTANTS", "1000"))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 def pieces(rng, stream):

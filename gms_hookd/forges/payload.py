@@ -23,7 +23,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> object:
 def is_form(headers: Mapping[str, str]) -> bool:
     """Tell whether the headers call the body a form."""
     kind = headers.get("content-type", "").partition(";")[0]
-    return kind.strip().lower() == FORM
+    return kind.strip(" \t").lower() == FORM
 
 
 def form_payload(body: bytes) -> bytes:
