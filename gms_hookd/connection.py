@@ -152,7 +152,11 @@ class Connection(BaseHTTPRequestHandler):
         message = self._reader.next()
         if message is None:
             self._await_more()
-        elif self.late and message.head.path not in self._loop.limits.always:
+        else:
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
+        if self.late and message.head.path not in self._loop.limits.always:
             self.turn_away()
         else:
             self._ask(message)
@@ -272,11 +276,12 @@ class Connection(BaseHTTPRequestHandler):
             self._loop.watch(self, READ)
 
     def _end(self) -> None:
-        message = self._reader.eof()
+        """Answer the next of what came before the end, if anything is left."""
+        message = self._reader.next() or self._reader.eof()
         if message is None:
             self.finish()
         else:
-            self._ask(message)
+            self._take(message)
 
     def _await_more(self) -> None:
         held = self._reader.held

@@ -141,6 +141,12 @@ def post(body, *fields):
     return b"\r\n".join([*head, *fields, b"", body])
 
 
+CHUNKED = (
+    b"POST /hook HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"3\r\nabc\r\n0\r\n\r\n"
+)
+
+
 def test_a_request_is_answered_with_the_peer_and_an_id(server):
     answer = exchange(server, LAST)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\nDate: ")
@@ -357,6 +363,41 @@ def test_a_peer_that_shut_its_sending_side_gets_its_answer(server, application):
         application.wait_for(1)
         application.let_go()
         assert statuses(read_all(sock)) == [200]
+
+
+class HangsUp(Application):
+    """Has the peer shut its sending side while the first request is answered."""
+
+    peer = None
+
+    def __call__(self, request, reply):
+        if not self.seen:
+            self.peer.shutdown(socket.SHUT_WR)
+        super().__call__(request, reply)
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        (GET, [200, 200]),
+        (GET * 9, [200] * 10),
+        (post(b"x" * 70_000) + GET, [200, 200, 200]),
+        (CHUNKED + GET, [200, 200, 200]),
+        (GET + GET[:-2], [200, 200]),
+        (GET + post(b"abc")[:-1], [200, 200, 400]),
+        (GET + b"GET\r\n\r\n" + GET, [200, 200, 400]),
+    ],
+)
+def test_what_was_asked_before_the_sending_side_was_shut_is_answered(rest, expected):
+    application = HangsUp()
+    with serving("127.0.0.1:0", application=application) as server:
+        for _ in range(3):
+            application.seen.clear()
+            with connect(server) as application.peer:
+                wait_until(lambda: open_connections(server) == 1)
+                application.peer.sendall(GET + rest)
+                assert statuses(read_all(application.peer)) == expected
+            wait_until(lambda: open_connections(server) == 0)
 
 
 def wait_until(condition):
