@@ -16,7 +16,8 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from types import MappingProxyType
 
-from gms_hookd import configfile, readers, secretfile, settings
+from gms_hookd import alias, configfile, readers, secretfile, settings
+from gms_hookd.alias import Aliases
 from gms_hookd.forges.table import PROVIDERS, scheme_of
 from gms_hookd.places import config_file, state_dir
 from gms_hookd.settings import ConfigError, Name, Settings, Source
@@ -138,6 +139,7 @@ class Config:
     credentials: tuple[Credential, ...]
     retention: Retention
     warnings: tuple[str, ...]
+    aliases: Aliases = Aliases()
 
 
 def load(
@@ -217,6 +219,7 @@ def _config(found: Settings, path: Path | None) -> Config:
         ),
         retention=_retention(found),
         warnings=(),
+        aliases=_aliases(found),
     )
 
 
@@ -471,6 +474,19 @@ def _retention(found: Settings) -> Retention:
         backups=days(("retention", "backups"), default=30 * day),
         bodies=days(("retention", "bodies"), default=None),
     )
+
+
+def _aliases(found: Settings) -> Aliases:
+    pairs = []
+    for said in found.tables("aliases"):
+        name = ("aliases", said)
+        try:
+            pairs.append(
+                (alias.read(said), alias.read(found.get(name, readers.line, said)))
+            )
+        except ValueError as error:
+            raise found.error(name, error) from None
+    return Aliases(tuple(pairs))
 
 
 # --- what is accepted, but not silently

@@ -13,9 +13,10 @@ from functools import partial
 from urllib.parse import unquote_to_bytes
 
 from gms_hookd import jsontext
+from gms_hookd.alias import Aliases
 from gms_hookd.desk import Desk
 from gms_hookd.forges.base import Event, Forge
-from gms_hookd.forges.match import Directory, judge
+from gms_hookd.forges.match import NO_ALIASES, Directory, judge
 from gms_hookd.forges.payload import PayloadError, decode
 from gms_hookd.forges.proof import Incoming, Scheme
 from gms_hookd.futures import Future, apply, started, then
@@ -32,6 +33,8 @@ LARGEST_KEPT = 1 << 20  # bytes of a body that is kept where bodies are
 LONGEST_REASON = 1000
 MOST_HEADERS = 50
 LONGEST_HEADER = 200
+# Their repositories lie at any depth, those of other forges at one, and none below a/.
+NESTED = frozenset({"gitlab", "gitcode", "codeup", "tgit", "coding", "azuredevops"})
 _SECRET = ("token", "sign", "secret", "auth", "pass", "cookie", "key", "forwarded")
 _HARMLESS = frozenset({"x-event-key", "idempotency-key", "x-convoy-idempotency-key"})
 _PLAIN = frozenset({"content-type", "user-agent", "idempotency-key"})
@@ -44,10 +47,11 @@ class Terms:
 
     `tasks`: the ids or names it is limited to, None for no limit. `limited`: verified
     deliveries count against `rate_limit` too. `bodies`: they are kept. `callback`: a
-    sender who wants to hear of the outcome does.
+    sender who wants to hear of the outcome does. `aliases`: hosts with other names.
     """
 
     tasks: tuple[int | str, ...] | None = None
+    aliases: Aliases = NO_ALIASES
     limited: bool = False
     bodies: bool = False
     callback: bool = False
@@ -132,7 +136,7 @@ class ForgeHook:
             receive,
             self._arrival(client, event, request.body),
             event if self._terms.callback else replace(event, callback=None),
-            self._terms.tasks,
+            self._terms,
             self._kept(request),
         )
         return apply(taken, partial(self._answer, event))
@@ -175,14 +179,20 @@ def receive(
     db: Connection,
     arrival: deliveries.Arrival,
     event: Event,
-    own: tuple[int | str, ...] | None,
+    terms: Terms,
     parcel: deliveries.Parcel,
 ) -> Receipt:
     """Take a verified delivery: find its tasks, queue their runs, keep why."""
     first = deliveries.earlier(db, arrival) if arrival.delivery_key else None
     if first and first.run_ids:
         return _repeat(db, arrival, first, parcel)
-    directory = Directory(partial(tasks.of_source, db), partial(tasks.named, db), own)
+    directory = Directory(
+        partial(tasks.of_source, db),
+        partial(tasks.named, db),
+        terms.tasks,
+        terms.aliases,
+        nested=arrival.provider in NESTED,
+    )
     verdict = judge(event, directory)
     ids = tuple(match.task.id for match in verdict.matches)
     names = ", ".join(match.task.name for match in verdict.matches)

@@ -76,11 +76,27 @@ def normalised(text: str) -> tuple[str, str]:
     Lower case, no ".git", no outer slashes, in the one spelling of its forge; ("",
     path) for a local path, whose case counts. Raises ValueError where it is no URL.
     """
-    url = _read(_without_user(text.strip()))
-    path = unquote(url.path).rstrip("/").removesuffix(".git").rstrip("/")
+    url = loosely(text)
     if url.local:
-        return "", posixpath.normpath(path or "/")
-    return canonical(url.host.lower(), path.strip("/").lower(), url.user)
+        return "", posixpath.normpath(_without_suffix(url) or "/")
+    return canonical(url.host, bare_path(url), url.user)
+
+
+def loosely(text: str) -> GitUrl:
+    """Read a URL of a payload, which may have what a task's may not.
+
+    Raises ValueError.
+    """
+    return _read(re.sub(r"^(?i:(https?://))[^/@]*@", r"\1", text.strip()))
+
+
+def bare_path(url: GitUrl) -> str:
+    """Return the path on its host as compared: lower case, without ".git"."""
+    return _without_suffix(url).strip("/").lower()
+
+
+def _without_suffix(url: GitUrl) -> str:
+    return unquote(url.path).rstrip("/").removesuffix(".git").rstrip("/")
 
 
 def place(source: str) -> tuple[str, str]:
@@ -89,10 +105,6 @@ def place(source: str) -> tuple[str, str]:
         return normalised(source)
     except ValueError:
         return "", ""
-
-
-def _without_user(text: str) -> str:
-    return re.sub(r"^(?i:(https?://))[^/@]*@", r"\1", text)
 
 
 def _read(text: str) -> GitUrl:

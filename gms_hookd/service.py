@@ -120,6 +120,7 @@ class Service:
         lock = Lock(FORGES[hook.provider], scheme, hook.secrets)
         terms = Terms(
             tasks=hook.tasks,
+            aliases=config.aliases,
             limited=hook.rate_limit is not None,
             bodies=config.retention.bodies is not None,
             callback=hook.callback,

@@ -39,9 +39,11 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "credentials": (
         "username", "password_file", "token_file", "ssh_key_file", "ssh_known_hosts",
     ),
+    "aliases": (),
     "retention": ("runs", "deliveries", "backups", "bodies"),
 }  # fmt: skip
 NAMED = ("hooks", "credentials")
+FREE = ("aliases",)  # sections whose keys the operator chooses
 _LISTS = {"listen", "trusted_proxies", "secrets", "ip_whitelist", "allow_protocols"}
 _NUMBERS = {"port", "rate_limit", "workers", "attempts"}
 # What GMS configures and we do not.
@@ -198,6 +200,9 @@ class _Content:
         for section, body in self._table((), content).items():
             if section in NAMED:
                 self._tables(section, self._table((section,), body))
+            elif section in FREE:
+                pairs = self._table((section,), body).items()
+                self.values |= {(section, key): value for key, value in pairs}
             elif section in KEYS:
                 self._keys((section,), self._table((section,), body))
             else:

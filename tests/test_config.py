@@ -815,7 +815,9 @@ def content(rng):
     """Make a file of sections and keys that are ours or nearly so, with any values."""
     found = {}
     for section, keys in rng.sample(sorted(KEYS.items()), rng.randint(0, 4)):
-        names = rng.sample([*keys, keys[0] + "s"], rng.randint(0, 3))
+        names = rng.sample(
+            [*keys, f"{section[:-1]}.corp", "keys", "x"], rng.randint(0, 3)
+        )
         table = {name: rng.choice(VALUES) for name in names}
         named = {rng.choice(["github", "generic", "https://h", "a b"]): table}
         found[section] = named if section in ("hooks", "credentials") else table
@@ -834,3 +836,15 @@ def test_any_file_is_a_configuration_or_one_line(conf):
             refusals.append(str(error))
     assert 40 < len(refusals) < 560
     assert all(re.fullmatch(r"[^\n]*: [^\n]+", line) for line in refusals)
+
+
+def test_aliases_are_pairs_of_addresses(conf, refused):
+    given = conf('[aliases]\n"git.corp:3000" = "git.example.org"\n"10.0.0.5/x" = "h"\n')
+    assert given.aliases.pairs == (
+        (("git.corp", 3000, ""), ("git.example.org", None, "")),
+        (("10.0.0.5", None, "x"), ("h", None, "")),
+    )
+    yaml = "aliases:\n  git.corp: git.example.org\n"
+    assert len(conf(yaml, "config.yaml").aliases.pairs) == 1
+    for wrong in ('"a b" = "h"', '"h" = "user@h"', '"h" = 1', '"h" = ""'):
+        assert refused(f"[aliases]\n{wrong}\n").startswith("aliases."), wrong

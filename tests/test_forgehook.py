@@ -20,6 +20,7 @@ from deliveries import (
     push,
 )
 
+from gms_hookd import alias
 from gms_hookd.forgehook import ForgeHook, Lock, Terms
 from gms_hookd.forges.table import FORGES, scheme_of
 from gms_hookd.hooks import GmsHook
@@ -491,3 +492,41 @@ def test_finding_the_task_among_ten_thousand_uses_the_index(forge, desk):
     ).result()
     assert "tasks_of_source" in str(plan)
     assert hub
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("https://review.corp/a/team/app", "https://review.corp/team/app"),
+        ("https://review.corp/team/app", "https://review.corp/a/team/app"),
+        ("https://review.corp/a/team/app", "ssh://ann@review.corp:29418/team/app"),
+        ("https://review.corp/r/a/app", "https://review.corp/r/app"),
+    ],
+)
+def test_gerrits_addresses_with_and_without_a_login_are_one(forge, source, said):
+    hub = forge("generic")
+    task = hub.task(source=source)
+    assert hub.send({}, {"repository": said})[1]["task_ids"] == [task.id]
+
+
+def test_a_group_of_the_name_a_is_no_login(forge):
+    hub = forge("gitlab")
+    hub.task(source="https://git.corp/a/team/app")
+    payload = push(MAIN, project={"git_http_url": "https://git.corp/team/app.git"})
+    told = hub.send({"x-gitlab-event": "Push Hook"}, payload)[1]
+    assert told["task_ids"] == []
+
+
+def test_an_alias_of_the_configuration_finds_the_task(forge):
+    pair = alias.read("git.corp:3000"), alias.read("git.example.org")
+    hub = forge(terms=Terms(aliases=alias.Aliases((pair,))))
+    task = hub.task(source="ssh://git@git.example.org:2222/team/app.git")
+    urls = {"clone_url": "http://git.corp:3000/team/app.git"}
+    payload = push(MAIN, repository=urls)
+    assert hub.send(PUSH, payload)[1]["task_ids"] == [task.id]
+
+
+def test_a_repository_that_is_no_address_leaves_a_hook_its_own_tasks(forge):
+    hub = forge("generic", terms=Terms(tasks=("app",)))
+    task = hub.task()
+    assert hub.send({}, {"repository": "our app"})[1]["task_ids"] == [task.id]

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from gms_hookd.alias import Aliases, gerrit
 from gms_hookd.forges.base import ANY_HOST, Change, Event
-from gms_hookd.giturl import normalised
 from gms_hookd.model import Task
 from gms_hookd.refspec import Selection, select
 
 Place = tuple[str | None, str]
+
+NO_ALIASES = Aliases()
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +18,22 @@ class Directory:
     """Where tasks are found: by source, or by id or name.
 
     A source is asked for by its host (None: any) and path. `own` are the ids or names
-    to which the hook is limited, None if it is not.
+    to which the hook is limited, None if it is not. `aliases`: hosts with other names;
+    `nested`: the forge has groups in groups, among which `a/` is one like another.
     """
 
     at: Callable[[str | None, str], Iterable[Task]]
     named: Callable[[int | str], Iterable[Task]]
     own: tuple[int | str, ...] | None = None
+    aliases: Aliases = NO_ALIASES
+    nested: bool = False
+
+    def of(self, urls: Iterable[str]) -> list[Task]:
+        """Return the tasks with one of these sources, each once."""
+        found = places(urls, self.aliases)
+        if not self.nested:
+            found = tuple(dict.fromkeys(each for one in found for each in _others(one)))
+        return _each(task for place in found for task in self.at(*place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +65,23 @@ def judge(event: Event, directory: Directory) -> Verdict:
     return Verdict(tuple(matches), tuple(reasons))
 
 
-def places(urls: Iterable[str]) -> tuple[Place, ...]:
+def places(urls: Iterable[str], aliases: Aliases = NO_ALIASES) -> tuple[Place, ...]:
     """Return host and path of each address that is one, each once."""
-    return tuple(dict.fromkeys(p for p in map(_place, urls) if p))
+    return tuple(dict.fromkeys(p for url in urls for p in _places(url, aliases)))
 
 
-def _place(url: str) -> Place | None:
+def _places(url: str, aliases: Aliases) -> tuple[Place, ...]:
     if url.startswith(ANY_HOST):
-        return None, url.removeprefix(ANY_HOST).strip("/").lower()
+        return ((None, url.removeprefix(ANY_HOST).strip("/").lower()),)
     try:
-        return normalised(url)
+        return aliases.places(url)
     except ValueError:
-        return None
+        return ()
+
+
+def _others(place: Place) -> tuple[Place, ...]:
+    host, path = place
+    return gerrit((host, path)) if host is not None else (place,)
 
 
 def _candidates(event: Event, directory: Directory) -> tuple[list[Task], str]:
@@ -76,18 +93,14 @@ def _candidates(event: Event, directory: Directory) -> tuple[list[Task], str]:
         names = ", ".join(map(str, event.tasks))
         found = _each(t for name in event.tasks for t in directory.named(name))
         return _within(found, own), f"no task {names}"
-    if event.urls:
-        found = _at(event.urls, directory)
+    if places(event.urls):
+        found = directory.of(event.urls)
         return _within(found, own), f"no task has the source {_told(event.urls)}"
     return own or [], "it names no repository, and the hook no tasks"
 
 
 def _each(tasks: Iterable[Task]) -> list[Task]:
     return list({task.id: task for task in tasks}.values())
-
-
-def _at(urls: Iterable[str], directory: Directory) -> list[Task]:
-    return _each(t for place in places(urls) for t in directory.at(*place))
 
 
 def _within(found: list[Task], own: list[Task] | None) -> list[Task]:
@@ -134,5 +147,5 @@ def _left_behind(event: Event, directory: Directory) -> list[str]:
     """Warn of the tasks whose source the repository has left."""
     if not event.warning:
         return []
-    tasks = ", ".join(f"{t.name} ({t.id})" for t in _at(event.former, directory))
+    tasks = ", ".join(f"{t.name} ({t.id})" for t in directory.of(event.former))
     return [f"{event.warning}: {tasks}" if tasks else event.warning]
