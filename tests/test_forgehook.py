@@ -137,6 +137,15 @@ def test_the_sha_that_a_single_change_names_becomes_the_hint(forge, desk):
     assert desk.store.write(runs.claim, 10**15).result().hint == B
 
 
+def test_a_push_to_what_may_not_be_the_default_branch_names_no_commit_for_it(
+    forge, desk
+):
+    hub = forge()
+    hub.task(refspecs=("HEAD:refs/heads/x",))
+    hub.send(PUSH, github_like(**push(MAIN)))
+    assert desk.store.write(runs.claim, 10**15).result().hint is None
+
+
 def test_only_the_tasks_whose_refspecs_select_the_ref_run(forge):
     hub = forge()
     every = hub.task("every")

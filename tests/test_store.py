@@ -279,6 +279,44 @@ def test_a_younger_run_joins_the_one_that_comes_back(store):
     assert finish(store, 1) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("named", "hint"),
+    [
+        ("A", "A"), ("AA", "A"), ("BA", None), ("AB", None), ("ABA", None),
+        ("A-", None), ("-A", None), ("-AA", None), ("A-A", None), ("--", None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("joined", ["queued", "running", "both"])
+def test_a_hint_is_what_every_trigger_of_a_run_names(store, named, hint, joined):
+    add(store)
+    hints = [None if name == "-" else name for name in named]
+    while_queued = {"queued": len(hints), "running": 1, "both": len(hints) // 2 or 1}
+    for name in hints[: while_queued[joined]]:
+        push(store, name)
+    if joined != "queued":
+        run_id = claim(store).run.id
+        for name in hints[while_queued[joined] :]:
+            push(store, name)
+        store.write(runs.requeue, run_id, Return(NOW, "no route")).result()
+    assert claim(store).hint == hint
+
+
+def push(store, hint):
+    wish = Wish("webhook:github", hint=hint)
+    return store.write(runs.trigger, 1, wish, NOW).result()
+
+
+def test_a_run_asked_for_by_hand_while_another_was_under_way_stays_one(store):
+    add(store)
+    push(store, "A")
+    run_id = claim(store).run.id
+    store.write(runs.order, 1, Wish("manual"), NOW).result()
+    push(store, "A")
+    store.write(runs.requeue, run_id, Return(NOW, "no route")).result()
+    again = claim(store)
+    assert (again.run.id, again.run.trigger, again.hint) == (run_id, "manual", None)
+
+
 def test_recovery_gives_running_runs_back_as_the_next_attempt(tmp_path):
     path = tmp_path / "gms-hookd.db"
     with contextlib.closing(Store.open(path)) as store:

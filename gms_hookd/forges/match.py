@@ -124,11 +124,17 @@ def _against(task: Task, event: Event) -> str | None:
 
 
 def _selected(task: Task, event: Event) -> list[Change]:
-    try:
-        selection = select(task.refspecs, force=task.force)
-    except ValueError:
+    selection = _selection(task)
+    if selection is None:
         return list(event.changes)
     return [change for change in event.changes if _selects(selection, change.ref)]
+
+
+def _selection(task: Task) -> Selection | None:
+    try:
+        return select(task.refspecs, force=task.force)
+    except ValueError:
+        return None
 
 
 def _selects(selection: Selection, ref: str) -> bool:
@@ -139,7 +145,11 @@ def _selects(selection: Selection, ref: str) -> bool:
 
 
 def _hint(task: Task, event: Event) -> str | None:
-    changes = [] if event.everything else _selected(task, event)
+    """Return the commit that the task's one changed ref has, if the event says it."""
+    selection = _selection(task)
+    if event.everything or selection is None or selection.takes_head:
+        return None
+    changes = _selected(task, event)
     return changes[0].after if len(changes) == 1 else None
 
 

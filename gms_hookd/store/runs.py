@@ -43,6 +43,9 @@ _PLACES = tuple(  # by the number of tasks
     f" runs r ON r.status='queued' AND r.task_id=t.id WHERE t.id IN ({'?,' * n}?)"
     for n in range(AT_ONCE)
 )
+# A hint spares work only while all that the run stands for name the same commit; where
+# one names another, or none, it is gone for good.
+_SHARED_HINT = "hint=CASE WHEN hint IS ? THEN hint END"
 _ALIVE = {s: f"status='{s}'" for s in (RunStatus.QUEUED, RunStatus.RUNNING)}
 
 
@@ -153,17 +156,21 @@ def _places(db: Connection, task_ids: Iterable[int]) -> dict[int, _Place]:
 def _enqueue(db: Connection, place: _Place, wish: Wish, now: int) -> int:
     if place.run_id is None or place.due is None:
         return _insert(db, place.task_id, wish, now)
-    if not wish.trigger.startswith("webhook:"):
-        query = "UPDATE runs SET trigger=? WHERE id=?"
-        db.execute(query, (wish.trigger, place.run_id))
-    # The newest trigger names the sha to expect; only a person's hurry overrides the
-    # back-off of a run that waits for its next attempt.
+    _name_trigger(db, place.run_id, wish.trigger)
+    # Only a person's hurry overrides the back-off of a run that waits for its next
+    # attempt.
     due = min(place.due, now) if wish.urgent else place.due
     wanted = (wish.hint, place.confirmed or wish.confirmed, due)
     if wanted != (place.hint, place.confirmed, place.due):
-        query = "UPDATE runs SET hint=?,confirmed=?,due_ms=? WHERE id=?"
+        query = f"UPDATE runs SET {_SHARED_HINT},confirmed=?,due_ms=? WHERE id=?"
         db.execute(query, (*wanted, place.run_id))
     return place.run_id
+
+
+def _name_trigger(db: Connection, run_id: int, trigger: str) -> None:
+    """Let a run that is wanted by others than webhooks, too, look at both sides."""
+    if not trigger.startswith("webhook:"):
+        db.execute("UPDATE runs SET trigger=? WHERE id=?", (trigger, run_id))
 
 
 def _insert(db: Connection, task_id: int, wish: Wish, now: int) -> int:
@@ -300,17 +307,18 @@ def _log_so_far(db: Connection, run_id: int, more: str) -> bytes:
 def _absorb(db: Connection, run_id: int) -> None:
     """Let the younger queued run of the same task join `run_id`."""
     query = (
-        "SELECT id,confirmed,hint FROM runs WHERE status='queued'"
+        "SELECT id,confirmed,hint,trigger FROM runs WHERE status='queued'"
         " AND task_id=(SELECT task_id FROM runs WHERE id=?)"
     )
     row = db.execute(query, (run_id,)).fetchone()
     if row is None:
         return
-    younger, confirmed, hint = row
+    younger, confirmed, hint, trigger = row
     db.execute(
-        "UPDATE runs SET confirmed=max(confirmed,?),hint=? WHERE id=?",
-        (confirmed, hint, run_id),
+        f"UPDATE runs SET {_SHARED_HINT},confirmed=max(confirmed,?) WHERE id=?",
+        (hint, confirmed, run_id),
     )
+    _name_trigger(db, run_id, trigger)
     deliveries.hand_over(db, younger, run_id)
     db.execute("UPDATE merged SET run_id=? WHERE run_id=?", (run_id, younger))
     db.execute("INSERT INTO merged(id,run_id) VALUES(?,?)", (younger, run_id))
