@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 API = "/api/v1/sync/"
 RUNS = hooks.PREFIX + "runs/"
+MOST_PARAMETERS = 20
 RETRY_AFTER = ("Retry-After", "10")
 
 Call = Callable[[Desk, api.Params], api.Data]
@@ -223,11 +224,7 @@ def _run_id(text: str) -> int:
 
 def _params(request: Request) -> Mapping[str, Any]:
     if request.method == "GET":
-        pairs = parse_qsl(request.query, max_num_fields=20)
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise HttpError(400, "a parameter is given twice")
-        return found
+        return _query(request.query)
     try:
         params = jsontext.loads(request.body or b"{}")
     except ValueError as error:
@@ -235,6 +232,18 @@ def _params(request: Request) -> Mapping[str, Any]:
     if not isinstance(params, dict):
         raise HttpError(400, "the body is not a JSON object")
     return params
+
+
+def _query(query: str) -> Mapping[str, str]:
+    try:
+        pairs = parse_qsl(query, max_num_fields=MOST_PARAMETERS)
+    except ValueError:
+        problem = f"at most {MOST_PARAMETERS} parameters are taken"
+        raise HttpError(400, problem) from None
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise HttpError(400, "a parameter is given twice")
+    return found
 
 
 def _envelope(data: object) -> Response:
