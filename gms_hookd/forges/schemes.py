@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from gms_hookd.forges.payload import PayloadError, form_payload, is_form, load_json
 from gms_hookd.forges.proof import ENCODINGS, Incoming, Proof, Scheme, Secrets
-from gms_hookd.forges.values import at
 from gms_hookd.signature import Keys, basic_credentials, bearer_token, matches
 
 HMAC_OPTIONS = frozenset({"header", "algorithm", "prefix", "encoding"})
@@ -87,7 +86,8 @@ class BodyToken(Scheme):
         if len(body) > LARGEST_BODY_WITH_TOKEN:
             return None
         try:
-            given = at(load_json(body), "token")
+            content = load_json(body)
+            given = content.get("token") if isinstance(content, dict) else None
             return given.encode() if isinstance(given, str) else None
         except ValueError:
             return None
