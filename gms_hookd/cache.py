@@ -16,6 +16,7 @@ from gms_hookd import journal, leavings, porcelain
 from gms_hookd.flock import lock_file
 from gms_hookd.git import Git, Limits
 from gms_hookd.giterror import GitError, Kind
+from gms_hookd.journal import Journal
 from gms_hookd.plan import Kin
 from gms_hookd.refspec import CACHED, stored
 
@@ -32,39 +33,50 @@ PATIENCE = 0.05  # seconds between two looks at a lock that another holds
 @contextlib.contextmanager
 def locked(
     path: Path, limits: Limits, make_way: Callable[[], None] = lambda: None
-) -> Iterator[int]:
+) -> Iterator[Journal]:
     """Hold the lock of a cache; waits for it as long as the run may last.
 
     What a crash left is dealt with first: its git is ended, and the locks that it had
     in a local target are removed.
     """
-    before = journal.read(path)
     held = lock_file(path)
     while held is None:
         make_way()
-        journal.end_orphan(journal.read(path))
-        if limits.stop.wait(PATIENCE):
-            raise GitError(Kind.STOPPED, "stopped while waiting for the cache")
-        if time.monotonic() > limits.deadline:
-            raise GitError(Kind.LOCK, "the cache is in use by another process")
+        _wait(limits, "the cache is in use by another process")
         held = lock_file(path)
     try:
-        if before:
-            leavings.of_a_push(before, limits)
-        journal.write(held, writing="")
-        yield held
-        _end(path, held, limits)
+        _clear_up(held, path.with_suffix(""), limits)
+        made = Journal(held)
+        yield made
+        _end(made, limits)
     finally:
         os.close(held)
 
 
-def _end(path: Path, held: int, limits: Limits) -> None:
+def _wait(limits: Limits, late: str) -> None:
+    if limits.stop.wait(PATIENCE):
+        raise GitError(Kind.STOPPED, "stopped while waiting for the cache")
+    if time.monotonic() > limits.deadline:
+        raise GitError(Kind.LOCK, late)
+
+
+def _clear_up(held: int, gitdir: Path, limits: Limits) -> None:
+    """See to what a crash left: gits at work, and their locks in a local target."""
+    before = journal.read(held)
+    while groups := journal.orphans(before, gitdir):
+        journal.end(groups)
+        _wait(limits, f"process group {min(groups)} of a killed run does not die")
+    if before:
+        leavings.of_a_push(before, limits)
+
+
+def _end(made: Journal, limits: Limits) -> None:
     """Note the end, but leave the clearing up to the next run if there is no time."""
-    last = journal.read(path)
-    if last and last.writing:
+    last = made.entry
+    if last.writing:
         leavings.of_a_push(last, limits)
-    if not (last and last.writing and limits.stop.is_set()):
-        journal.clear(held)
+    if not (last.writing and limits.stop.is_set()):
+        made.clear()
 
 
 def _flush(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Advisory locks on files: taken at once or not at all, gone with the last holder."""
+"""Advisory locks on files: taken at once or not at all, gone with their holder."""
 
 import fcntl
 import os
@@ -8,8 +8,8 @@ from pathlib import Path
 def lock_file(path: Path) -> int | None:
     """Lock the file, making it if needed; None if another holds it.
 
-    The descriptor is the lock: children that inherit it hold it too, and closing
-    the last one lets go. Raises OSError where the file cannot be made.
+    The descriptor is the lock: no child inherits it, and closing it lets go. Raises
+    OSError where the file cannot be made.
     """
     held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

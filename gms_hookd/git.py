@@ -22,6 +22,7 @@ from typing import IO
 
 from gms_hookd import journal
 from gms_hookd.giterror import GitError, Kind, classify, telling_line
+from gms_hookd.journal import Journal
 from gms_hookd.redact import one_line
 from gms_hookd.runlog import RunLog, Window
 from gms_hookd.stop import Stop
@@ -299,7 +300,6 @@ def execute(
     limits: Limits,
     *,
     stdin: bytes | None = None,
-    keep: Sequence[int] = (),
     quiet: bool = False,
     started: Callable[[int], None] | None = None,
 ) -> Done:
@@ -310,7 +310,7 @@ def execute(
     Raises GitError only where it cannot be started.
     """
     with _standard_input(stdin) as given:
-        child = _Child(_spawn(argv, environ, given, keep), limits)
+        child = _Child(_spawn(argv, environ, given), limits)
         child.cap()
     output = _Output(limits.log, quiet)
     try:
@@ -327,7 +327,6 @@ def _spawn(
     argv: Sequence[str],
     environ: Mapping[str, str],
     given: IO[bytes] | int,
-    keep: Sequence[int],
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -338,7 +337,6 @@ def _spawn(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            pass_fds=keep,
         )
     except OSError as error:
         full = error.errno == errno.ENOSPC
@@ -385,12 +383,12 @@ def configured(
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """git on one repository, for one run; commands hold the run's lock."""
+    """git on one repository, for one run; its journal knows of each command."""
 
     gitdir: Path
     environ: Mapping[str, str] = field(repr=False)
     limits: Limits
-    lock: int
+    journal: Journal
     binary: str = "git"
 
     def run(
@@ -408,22 +406,21 @@ class Git:
         a quiet one is not in the log. writing names the local repository that it
         changes, if not this one.
         """
-        environ = configured({**self.environ, **(extra or {})}, (*SETTINGS, *settings))
+        environ = {**self.environ, **(extra or {}), **self.journal.environ}
+        environ = configured(environ, (*SETTINGS, *settings))
         argv = (self.binary, f"--git-dir={self.gitdir}", *args)
         if not quiet:
             self.limits.log.line("$ " + one_line(shlex.join(("git", *args)), SHOWN))
-        keep = (self.lock,)
         done = execute(
             argv,
             environ,
             self.limits,
             stdin=stdin,
-            keep=keep,
             quiet=quiet,
-            started=lambda pid: journal.write(self.lock, git=pid, writing=writing),
+            started=lambda pid: self.journal.started(pid, writing),
         )
         if writing and done.orderly:
-            journal.write(self.lock, writing="")
+            self.journal.written()
         if done.failed and self._outgrown():
             return replace(done, ended=Kind.SIZE)
         return done

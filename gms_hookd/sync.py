@@ -19,6 +19,7 @@ from gms_hookd.giturl import GitUrl
 from gms_hookd.head import DefaultBranch
 from gms_hookd.idle import moved, nothing_to_do
 from gms_hookd.intake import Intake, Served
+from gms_hookd.journal import Journal
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.order import DOUBT, Order, Outcome
 from gms_hookd.outlet import Outlet, Pin
@@ -131,8 +132,8 @@ class Engine:
     ) -> Outcome:
         path = self._caches / ends[0].key
         with ExitStack() as stack:
-            lock = stack.enter_context(self._lock(path, limits))
-            git = self._git(path, lock, limits)
+            journal = stack.enter_context(self._lock(path, limits))
+            git = self._git(path, journal, limits)
             doors = (self._doors.door(u, limits, stack) for u in ends)
             options: tuple[tuple[str, ...], ...] = ((), order.task.push_options)
             remotes = [Remote(git, *pair) for pair in zip(doors, options, strict=True)]
@@ -146,12 +147,12 @@ class Engine:
         caps = (settings.file_size, settings.memory)
         return Limits(deadline, stop, log, settings.grace, *caps)
 
-    def _lock(self, path: Path, limits: Limits) -> AbstractContextManager[int]:
+    def _lock(self, path: Path, limits: Limits) -> AbstractContextManager[Journal]:
         lock = path.with_name(path.name + ".lock")
         return cache.locked(lock, limits, lambda: self._tidier.make_way(path))
 
-    def _git(self, path: Path, lock: int, limits: Limits) -> Git:
-        return Git(path, self._environ, limits, lock, self._settings.binary)
+    def _git(self, path: Path, journal: Journal, limits: Limits) -> Git:
+        return Git(path, self._environ, limits, journal, self._settings.binary)
 
     def tidy(self, sources: Collection[str]) -> None:
         """Tidy the caches of these sources, remove all others; runs go first."""

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from gms_hookd import leavings
+from gms_hookd import journal, leavings
 from gms_hookd.cache import BACKUPS, MARK, Cache
 from gms_hookd.flock import lock_file
 from gms_hookd.git import Git, Limits
 from gms_hookd.giterror import GitError
+from gms_hookd.journal import Journal
 from gms_hookd.runlog import RunLog
 from gms_hookd.stop import Stop
 
@@ -32,7 +33,9 @@ _STAMP = re.compile(rf"{BACKUPS}\d+/(\d{{8}}T\d{{6}})")
 class Tidier:
     """Goes over the caches when it is told to; runs have the right of way."""
 
-    def __init__(self, caches: Path, git: Callable[[Path, int, Limits], Git]) -> None:
+    def __init__(
+        self, caches: Path, git: Callable[[Path, Journal, Limits], Git]
+    ) -> None:
         self._caches = caches
         self._git = git
         self._lock = threading.Lock()
@@ -152,10 +155,18 @@ def _packs(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _at_once(path: Path) -> Iterator[int | None]:
+def _at_once(path: Path) -> Iterator[Journal | None]:
+    """Hold the lock of a cache; None if a run, or a git of a killed one, is at work."""
     held = lock_file(path)
     try:
-        yield held
+        yield None if held is None else _journal(held, path.with_suffix(""))
     finally:
         if held is not None:
             os.close(held)
+
+
+def _journal(held: int, gitdir: Path) -> Journal | None:
+    before = journal.read(held)
+    groups = journal.orphans(before, gitdir)
+    journal.end(groups)
+    return None if groups else Journal(held, before)

@@ -1,5 +1,6 @@
 """git that hangs, dies, floods or is not there; caches that are broken; full disks."""
 
+import json
 import os
 import signal
 import subprocess
@@ -387,10 +388,14 @@ def test_a_corrupt_source_does_not_cost_the_cache(bench, source, target):
     assert cache_of(bench, source).stat().st_ino == before
 
 
-def test_a_git_that_outlived_its_daemon_is_ended(tmp_path, source, target, fake):
-    fake(ONLY_FETCH + f"touch {tmp_path}/began; sleep 1000.375\n")
-    tests = str(Path(__file__).parent)
-    code = f"""
+@pytest.fixture
+def die_at_work(tmp_path, source, target, fake):
+    """Let a daemon that syncs be killed as soon as its git has started a nap."""
+
+    def make(script, nap):
+        fake(ONLY_FETCH + script)
+        tests = str(Path(__file__).parent)
+        code = f"""
 import sys
 sys.path[:0] = [{tests!r}, {str(Path(tests).parent)!r}]
 from pathlib import Path
@@ -398,16 +403,96 @@ from gitkit import Bench, task
 bench = Bench(Path({str(tmp_path)!r}), binary={str(tmp_path / "fake-git")!r})
 bench.sync(task({str(source)!r}, {str(target)!r}))
 """
-    child = subprocess.Popen((sys.executable, "-c", code), start_new_session=True)
-    deadline = time.monotonic() + 60
-    while not processes_with("1000.375") and time.monotonic() < deadline:
-        time.sleep(0.01)
-    child.kill()
-    child.wait()
+        child = subprocess.Popen((sys.executable, "-c", code), start_new_session=True)
+        deadline = time.monotonic() + 60
+        while not processes_with(nap) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        child.kill()
+        child.wait()
+        assert processes_with(nap)
+
+    yield make
+    for pid in processes_with("1000."):
+        os.kill(pid, signal.SIGKILL)
+
+
+# The group is known by its leader, by its number alone, by its command line alone.
+ALONE = {
+    "at work": "sleep 1000.375; true\n",
+    "without its leader": "sleep 1000.375 & kill -9 $PPID $$\n",
+    "not yet noted": "sleep 1000.375; true\n",
+}
+
+
+@pytest.mark.parametrize("which", ALONE)
+def test_a_git_that_outlived_its_daemon_is_ended(
+    bench, source, target, die_at_work, which
+):
+    die_at_work(ALONE[which], "1000.375")
+    if which == "not yet noted":
+        lock = cache_of(bench, source).with_suffix(".lock")
+        entry = json.loads(lock.read_bytes())
+        lock.write_text(json.dumps(entry | {"git": 0}))
+    seen = f"grep -lz 1{os.getpid()}000 /proc/[0-9]*/cmdline >{target}/seen\n"
+    target.hook("pre-receive", own(seen) + "true\n")
+    outcome = bench.sync(task(source, target, timeout=30.0))
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+    assert not processes_with("1000.375")
+
+
+def test_what_a_hook_put_into_a_session_of_its_own_outlives_the_next_run(
+    bench, source, target, die_at_work
+):
+    die_at_work("setsid sleep 1000.375 &\nsleep 1000.4375\n", "1000.4375")
+    assert bench.sync(task(source, target)).status is RunStatus.SUCCESS
     assert processes_with("1000.375")
-    outcome = Bench(tmp_path).sync(task(source, target, timeout=10.0))
-    assert outcome.status is RunStatus.SUCCESS
+    assert not processes_with("1000.4375")
+
+
+def test_the_tidier_leaves_a_cache_to_a_git_that_outlived_its_daemon(
+    bench, source, target, die_at_work
+):
+    die_at_work(ALONE["at work"], "1000.375")
+    bench.engine.tidy([])
+    assert cache_of(bench, source).exists()
     assert all_gone("1000.375")
+    bench.engine.tidy([])
+    assert not cache_of(bench, source).exists()
+
+
+HOOKS = (
+    "pre-receive", "update", "reference-transaction", "post-receive", "post-update",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_of_a_target_has_no_descriptor_of_ours(bench, source, target, hook):
+    list_ = f"exec ls -l /proc/self/fd >>{target}/found\n"
+    target.hook(hook, list_)
+    assert bench.sync(task(source, target)).status is RunStatus.SUCCESS
+    found = [
+        line.split()[-3::2]
+        for line in (target.path / "found").read_text().splitlines()
+        if "->" in line
+    ]
+    beyond = {where for number, where in found if int(number) > 2}
+    assert all(where.startswith("/proc/") for where in beyond), beyond
+
+
+def test_what_a_hook_leaves_behind_holds_up_no_later_run(
+    tmp_path, bench, source, target
+):
+    target.hook("post-receive", own("setsid sleep 1000.375 >/dev/null 2>&1 &\n"))
+    try:
+        for _ in range(2):
+            assert bench.sync(task(source, target)).status is RunStatus.SUCCESS
+            source.commit()
+        other = task(source, Repo(tmp_path / "other.git"))
+        assert bench.sync(other, known={}).status is RunStatus.SUCCESS
+        assert processes_with("1000.375")
+    finally:
+        for pid in processes_with("1000.375"):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_two_runs_of_one_cache_wait_for_each_other(tmp_path, source, bench):
