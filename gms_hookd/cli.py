@@ -25,6 +25,7 @@ from gms_hookd.session import Session
 
 PROG = "gms-hookd"
 DEBUG = "GMS_HOOKD_DEBUG"
+FILES = frozenset({"config", "state", "file"})  # whose names may be any bytes
 Fill = Callable[[argparse.ArgumentParser], None]
 Run = Callable[[Session, SimpleNamespace], int]
 
@@ -371,6 +372,9 @@ def carry_out(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     args = parser(*arguments[:1]).parse_args(
         arguments, SimpleNamespace(config=None, state=None)
     )
+    for name, value in vars(args).items():
+        if name not in FILES:
+            check_text(value)
     session = Session(
         environ,
         sys.stdout,
@@ -380,6 +384,18 @@ def carry_out(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     )
     run: Run = args.load()
     return run(session, args)
+
+
+def check_text(value: object) -> None:
+    """Refuse what was typed in another encoding than UTF-8; raises UsageError."""
+    if isinstance(value, list | tuple):
+        for each in value:
+            check_text(each)
+    elif isinstance(value, str) and any("\udc80" <= c <= "\udcff" for c in value):
+        raise UsageError(
+            f"the argument {os.fsencode(value)!r} is not UTF-8: let the terminal"
+            " use UTF-8 and type it again, or name the task by its id"
+        )
 
 
 def told(error: Exception, stream: TextIO, environ: Mapping[str, str]) -> int:

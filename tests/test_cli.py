@@ -95,6 +95,43 @@ def no(run):
     return complaint
 
 
+GBK = os.fsdecode("\u6d4b\u8bd5".encode("gbk"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("task", "show", GBK),
+        ("task", "add", GBK, "--source", "/a", "--target", "/b"),
+        ("task", "add", "app", "--source", f"/{GBK}", "--target", "/b"),
+        ("task", "add", "app", "--source", "/a", "--target", "/b", "--branch", GBK),
+        ("task", "add", "app", "--source", "/a", "--target", "/b", "--refspec", GBK),
+        ("task", "set", "app", f"name={GBK}"),
+        ("task", "set", "app", f"refspecs={GBK}"),
+        ("task", "remove", f"app{GBK}"),
+        ("trigger", "1", "--url", f"http://{GBK}/"),
+        ("run", "list", "--task", GBK),
+        ("delivery", "list", "--hook", GBK),
+        ("hook", "secret", GBK),
+        ("hook", "test", GBK),
+        ("serve", "--listen", f"unix:/{GBK}"),
+    ],
+)
+def test_an_argument_that_is_not_utf_8_is_told(no, arguments):
+    status, err = no(*arguments)
+    assert status == 2
+    assert "is not UTF-8" in err
+    assert r"\xb2\xe2" in err
+
+
+def test_a_file_may_have_a_name_that_is_not_utf_8(ok, tmp_path):
+    file = tmp_path / GBK
+    file.write_bytes(b"{}")
+    assert ok("sign", file).startswith("sha256=")
+    ok("backup", file)
+    assert file.stat().st_size > 1000
+
+
 @pytest.fixture
 def sides(tmp_path):
     source, target = Repo(tmp_path / "source.git"), Repo(tmp_path / "target.git")
