@@ -109,7 +109,7 @@ class Reconciler:
     def _put_off(self, task: Task) -> None:
         wait = self._interval() * (0.9 + 0.2 * self._chance())
         due = self._desk.now() + int(wait * 1000)
-        self._desk.store.write(checks.postpone, task.id, due).result()
+        self._desk.store.write(checks.postpone, task, due).result()
 
     def _look(self, task: Task) -> Wanted | None:
         """Read what the source would have the target be, None if it cannot be read."""
@@ -129,7 +129,7 @@ class Reconciler:
 
     def _catch_up(self, task: Task, digest: bytes) -> None:
         now = self._desk.now()
-        queued = self._desk.store.write(checks.catch_up, task.id, digest, now)
+        queued = self._desk.store.write(checks.catch_up, task, digest, now)
         run_id = queued.result()
         if run_id is not None:
             log.info("reconcile found a change task=%d run=%d", task.id, run_id)

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from gms_hookd.desk import Desk
 from gms_hookd.log import quoted
-from gms_hookd.model import RunStatus
+from gms_hookd.model import Run, RunStatus
 from gms_hookd.order import Engine, Order, Outcome
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.runlog import RunLog
@@ -148,44 +148,30 @@ class Worker:
             details=record.text(),
             tips=None if outcome.known == claim.tips else outcome.known,
         )
-        run = claim.run
-        level = logging.INFO if result.status is RunStatus.SUCCESS else logging.WARNING
-        log.log(
-            level,
-            "run ended run=%d task=%d attempt=%d status=%s changed=%s error=%s",
-            run.id,
-            run.task_id,
-            run.attempt,
-            result.status.value,
-            quoted(result.commit_range, 100),
-            quoted(result.error_message),
-        )
         try:
-            ids = self._record(run.id, result)
+            ids = self._record(claim, result)
         except Exception:
             # A defect of ours must not leave the run `running` for ever.
-            log.exception("outcome not recorded run=%d", run.id)
+            log.exception("outcome not recorded run=%d", claim.run.id)
             why = "internal error: the outcome could not be recorded"
-            ids = self._record(run.id, runs.Result(RunStatus.FAILED, "", why))
-        self._desk.live.ended(ids)
+            ids = self._record(claim, runs.Result(RunStatus.FAILED, "", why))
+        if ids:
+            _tell_end(claim.run, result)
+            self._desk.live.ended(ids)
+        else:
+            _tell_return(claim.run, runs.CHANGED)
+            self._desk.live.paused(claim.run.id)
         self._desk.live.ring()
 
-    def _record(self, run_id: int, result: runs.Result) -> tuple[int, ...]:
-        now = self._desk.now()
-        written = self._offer(
-            lambda: self._desk.store.write(runs.finish, run_id, result, now).result()
-        )
-        return written or ()
+    def _record(self, claim: runs.Claim, result: runs.Result) -> tuple[int, ...]:
+        """Give the ids of the runs that have ended; none if this one goes on."""
+        now, store = self._desk.now(), self._desk.store
+        ended = (claim.run.id, result, now, claim.task)
+        return self._offer(lambda: store.write(runs.finish, *ended).result()) or ()
 
     def _give_back(self, claim: runs.Claim, back: runs.Return) -> None:
         run = claim.run
-        log.warning(
-            "run goes back run=%d task=%d attempt=%d error=%s",
-            run.id,
-            run.task_id,
-            run.attempt,
-            quoted(back.error),
-        )
+        _tell_return(run, back.error)
         self._desk.live.paused(run.id)
         self._offer(lambda: self._desk.store.write(runs.requeue, run.id, back).result())
         self._desk.live.ring()
@@ -199,6 +185,30 @@ class Worker:
                 log.error("cannot record error=%s", quoted(error))
             if self._stopping.wait(OFFER_AGAIN):
                 return None
+
+
+def _tell_end(run: Run, result: runs.Result) -> None:
+    level = logging.INFO if result.status is RunStatus.SUCCESS else logging.WARNING
+    log.log(
+        level,
+        "run ended run=%d task=%d attempt=%d status=%s changed=%s error=%s",
+        run.id,
+        run.task_id,
+        run.attempt,
+        result.status.value,
+        quoted(result.commit_range, 100),
+        quoted(result.error_message),
+    )
+
+
+def _tell_return(run: Run, error: str) -> None:
+    log.warning(
+        "run goes back run=%d task=%d attempt=%d error=%s",
+        run.id,
+        run.task_id,
+        run.attempt,
+        quoted(error),
+    )
 
 
 def _order(claim: runs.Claim, *, verify: bool) -> Order:

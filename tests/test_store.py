@@ -60,8 +60,9 @@ def claim(store, now=NOW, only=None):
 
 
 def finish(store, run_id, status=RunStatus.SUCCESS, **more):
+    task = store.read(tasks.get, get(store, run_id).task_id).result()
     result = Result(status, **more)
-    return store.write(runs.finish, run_id, result, NOW + 5).result()
+    return store.write(runs.finish, run_id, result, NOW + 5, task).result()
 
 
 def get(store, run_id):
@@ -704,6 +705,7 @@ def steps_of_a_run(store):
     """Count what each step of a run's way takes, after one that went before."""
     taken = {}
     done = Result(RunStatus.SUCCESS, tips={"refs/heads/main": "1" * 40})
+    task = store.read(tasks.get, 1).result()
     for _ in range(2):
         run_id = trigger(store).run_ids[0]
         taken = {
@@ -711,7 +713,7 @@ def steps_of_a_run(store):
             "depth": steps(store, runs.history, None, RunStatus.QUEUED, 9),
             "next due": steps(store, runs.next_due),
             "claim": steps(store, runs.claim, NOW),
-            "finish": steps(store, runs.finish, run_id, done, NOW),
+            "finish": steps(store, runs.finish, run_id, done, NOW, task),
             "enqueue": steps(store, runs.accept, [delivered()]),
             "last": steps(store, runs.last, 1),
             "checks": steps(store, checks.due, NOW, 1, 9),

@@ -69,17 +69,24 @@ def _check(db: Connection, task_id: int) -> Check:
     )
 
 
-def postpone(db: Connection, task_id: int, due: int) -> None:
-    """Have the task checked again at `due` (ms), unless it is gone."""
+def postpone(db: Connection, task: Task, due: int) -> None:
+    """Have the task checked again at `due` (ms), unless it is gone or changed."""
+    if not tasks.still(db, task):
+        return
     db.execute(
-        "INSERT INTO checks(task_id,due_ms) SELECT id,:due FROM tasks WHERE id=:id"
+        "INSERT INTO checks(task_id,due_ms) VALUES(:id,:due)"
         " ON CONFLICT(task_id) DO UPDATE SET due_ms=excluded.due_ms",
-        {"id": task_id, "due": due},
+        {"id": task.id, "due": due},
     )
 
 
-def catch_up(db: Connection, task_id: int, digest: bytes, now: int) -> int | None:
-    """Queue a run for what a check found; its id, or None for a task that is gone."""
-    run_id = runs.trigger(db, task_id, runs.Wish("reconcile"), now)
-    db.execute("UPDATE checks SET digest=? WHERE task_id=?", (digest, task_id))
+def catch_up(db: Connection, task: Task, digest: bytes, now: int) -> int | None:
+    """Queue a run for what a check found; its id, or None if the task is another now.
+
+    A task that is gone, disabled, or has got another source, target or refspecs is.
+    """
+    if not tasks.still(db, task):
+        return None
+    run_id = runs.trigger(db, task.id, runs.Wish("reconcile"), now)
+    db.execute("UPDATE checks SET digest=? WHERE task_id=?", (digest, task.id))
     return run_id

@@ -30,6 +30,7 @@ from gms_hookd.store.problem import Clash, Missing
 
 CRASHES = 3
 AT_ONCE = 16  # tasks looked for with one query
+CHANGED = "the task was changed while this ran"
 LOG = 1024 * 1024  # characters of a run's log kept over all its attempts
 
 _COLUMNS = (
@@ -231,8 +232,19 @@ def next_due(db: Connection) -> int | None:
     return due
 
 
-def finish(db: Connection, run_id: int, result: Result, now: int) -> tuple[int, ...]:
-    """End a running run; gives its id and the ids of the runs that joined it."""
+def finish(
+    db: Connection, run_id: int, result: Result, now: int, claimed: Task | None = None
+) -> tuple[int, ...]:
+    """End a running run; gives its id and the ids of the runs that joined it.
+
+    A run whose task has got another source, target or refspecs since it was `claimed`
+    did what is no longer asked for: it remembers nothing, and goes back to the queue
+    (none has ended then).
+    """
+    same = claimed is not None and tasks.still(db, claimed)
+    if claimed and not same and _goes_on(db, claimed, result):
+        requeue(db, run_id, Return(now, CHANGED, result.details, failed=False))
+        return ()
     db.execute(
         "UPDATE runs SET status=?,commit_range=?,error_message=?,refs=?,details=?,"
         "cache=NULL,ended_ms=? WHERE id=? AND status='running'",
@@ -246,17 +258,19 @@ def finish(db: Connection, run_id: int, result: Result, now: int) -> tuple[int, 
             run_id,
         ),
     )
-    if result.tips is not None:
-        _remember(db, run_id, result.tips)
+    if claimed and same and result.tips is not None:
+        _remember(db, claimed.id, result.tips)
     return (run_id, *_joined(db, run_id))
 
 
-def _remember(db: Connection, run_id: int, new: Mapping[str, str]) -> None:
-    query = "SELECT id FROM tasks WHERE id=(SELECT task_id FROM runs WHERE id=?)"
-    row = db.execute(query, (run_id,)).fetchone()
-    if row is None:
-        return
-    task_id = row[0]
+def _goes_on(db: Connection, claimed: Task, result: Result) -> bool:
+    """Tell whether what a run was to do is still to be done for the changed task."""
+    query = "SELECT enabled FROM tasks WHERE id=?"
+    enabled = db.execute(query, (claimed.id,)).fetchone()
+    return enabled == (1,) and result.status is not RunStatus.CANCELLED
+
+
+def _remember(db: Connection, task_id: int, new: Mapping[str, str]) -> None:
     old = tips(db, task_id)
     gone = [(task_id, _bytes(ref)) for ref in old.keys() - new.keys()]
     db.executemany("DELETE FROM tips WHERE task_id=? AND ref=?", gone)

@@ -139,9 +139,31 @@ def change(db: Connection, task_id: int, draft: Draft, now: int) -> Task:
     )
     if (before.source, before.target) != (draft.source, draft.target):
         db.execute("DELETE FROM tips WHERE task_id=?", (task_id,))
+    if not still(db, before):
+        _forget_findings(db, task_id)
     if not draft.enabled:
         _drop_queued(db, task_id, "the task was disabled", now)
     return get(db, task_id)
+
+
+def still(db: Connection, task: Task) -> bool:
+    """Tell whether a task is there with the same source, target and refspecs.
+
+    Only then is what was found out for it true of it.
+    """
+    query = "SELECT 1 FROM tasks WHERE id=? AND source=? AND target=? AND refspecs=?"
+    known = (task.id, task.source, task.target, json.dumps(task.refspecs))
+    return db.execute(query, known).fetchone() is not None
+
+
+def _forget_findings(db: Connection, task_id: int) -> None:
+    """Forget what triggers named and what a check found: that was of another sync."""
+    query = (
+        "UPDATE runs SET hint=NULL WHERE task_id=? AND status='{}' AND hint IS NOT NULL"
+    )
+    for status in ("queued", "running"):  # each has an index
+        db.execute(query.format(status), (task_id,))
+    db.execute("UPDATE checks SET digest=NULL WHERE task_id=?", (task_id,))
 
 
 def remove(db: Connection, task_id: int, now: int) -> tuple[Task, bool]:

@@ -102,7 +102,7 @@ class Queue:
 
     def finish(self, claim):
         self.db.execute("BEGIN IMMEDIATE")
-        runs.finish(self.db, claim.run.id, RESULT, self.now)
+        runs.finish(self.db, claim.run.id, RESULT, self.now, claim.task)
         self.commit()
 
 

@@ -1,0 +1,192 @@
+"""A task that is changed while a run or a check of it is under way.
+
+What was found out for the old source, target or refspecs is not believed of the new.
+"""
+
+import threading
+
+import pytest
+from gitkit import Repo
+
+from gms_hookd.giturl import cache_key
+from gms_hookd.model import RunStatus
+from gms_hookd.retry import RetryPolicy
+from gms_hookd.store import checks, runs, tasks
+from gms_hookd.store.runs import Result, Return, Wish
+from gms_hookd.sync import Engine, Settings
+from gms_hookd.worker import Rules, Worker
+
+MAIN = ("refs/heads/main:refs/heads/main",)
+DEV = ("refs/heads/dev:refs/heads/main",)
+BUSY = """touch busy; n=0
+while [ ! -e go ] && [ $n -lt 600 ]; do sleep .05; n=$((n+1)); done
+"""
+
+
+class Place:
+    """A task from one repository to another, and a worker."""
+
+    def __init__(self, desk, root):
+        self.desk, self.root = desk, root
+        self.source, self.target = (self.repo(n) for n in ("source", "target"))
+        self.tip = self.source.commit()
+        engine = Engine(root / "caches", Settings(root / "home"), {"PATH": "/usr/bin"})
+        rules = Rules(engine, RetryPolicy())
+        self.worker = Worker(desk, lambda: rules, threading.Event())
+        self.draft = tasks.Draft(
+            "app", str(self.source), str(self.target), "", refspecs=MAIN
+        )
+        self.task = self.do(tasks.add, self.filled(), 0)
+
+    def repo(self, name):
+        return Repo(self.root / name)
+
+    def do(self, operation, *args):
+        return self.desk.store.write(operation, *args).result()
+
+    def filled(self, **changes):
+        self.draft = self.draft._replace(**changes)
+        return self.draft._replace(cache=cache_key(self.draft.source))
+
+    def change(self, **changes):
+        self.do(tasks.change, self.task.id, self.filled(**changes), 1)
+
+    def trigger(self, hint=None):
+        wish = Wish("webhook:github", hint=hint)
+        return self.do(runs.trigger, self.task.id, wish, self.desk.now())
+
+    def run(self, run_id):
+        return self.do(runs.get, run_id, True)
+
+    def changed_during_a_push(self, **changes):
+        """Have a run under way at its push when the task is changed."""
+        self.target.hook("pre-receive", BUSY)
+        run_id = self.trigger()
+        thread = threading.Thread(target=self.worker.run_one)
+        thread.start()
+        try:
+            wait_for(self.target.path / "busy")
+            self.change(**changes)
+        finally:
+            (self.target.path / "go").touch()
+            thread.join()
+        return run_id
+
+
+def wait_for(path):
+    ticks = threading.Event()
+    for _ in range(600):
+        if path.exists():
+            return
+        ticks.wait(0.05)
+    raise AssertionError(f"{path} did not come")
+
+
+@pytest.fixture
+def place(desk, tmp_path):
+    return Place(desk, tmp_path)
+
+
+def other_target(place):
+    return {"target": str(place.repo("other"))}, "other", place.source.tip()
+
+
+def other_source(place):
+    tip = place.source.commit()
+    source = place.repo("more")
+    place.source.git("push", "-q", str(source), f"{tip}:refs/heads/main")
+    return {"source": str(source)}, "target", source.commit()
+
+
+def other_refs(place):
+    dev = place.source.commit("dev", on=place.source.tip())
+    return {"refspecs": DEV}, "target", dev
+
+
+@pytest.mark.parametrize("other", [other_target, other_source, other_refs])
+def test_a_run_ends_when_what_its_task_became_is_synced(place, other):
+    changes, at, tip = other(place)
+    run_id = place.changed_during_a_push(**changes)
+    run = place.run(run_id)
+    assert (run.status, run.error_message) == (RunStatus.QUEUED, runs.CHANGED)
+    assert place.worker.run_one() == run_id
+    run = place.run(run_id)
+    assert (run.status, run.attempt) == (RunStatus.SUCCESS, 2)
+    assert place.repo(at).tip() == tip
+
+
+@pytest.mark.parametrize("other", [other_target, other_source, other_refs])
+def test_nothing_is_remembered_of_what_is_no_longer_asked_for(place, other):
+    changes, at, tip = other(place)
+    run_id = place.changed_during_a_push(**changes)
+    assert place.do(runs.tips, place.task.id) == {}
+    place.do(runs.cancel, run_id, 2)
+    place.trigger(hint=place.tip)
+    place.worker.run_one()
+    assert place.repo(at).tip() == tip
+
+
+@pytest.mark.parametrize(
+    "changes", [{"force": True}, {"name": "b"}, {"timeout": 9.0}, {"enabled": False}]
+)
+def test_a_run_under_other_rules_still_counts(place, changes):
+    run_id = place.changed_during_a_push(**changes)
+    assert place.run(run_id).status is RunStatus.SUCCESS
+    assert place.do(runs.tips, place.task.id) == {"refs/heads/main": place.tip}
+
+
+def test_a_run_of_a_task_that_went_away_ends(place):
+    run_id = place.trigger()
+    claim = place.do(runs.claim, place.desk.now())
+    place.do(tasks.remove, place.task.id, 1)
+    done = Result(RunStatus.SUCCESS, tips={"refs/heads/main": place.tip})
+    assert place.do(runs.finish, run_id, done, 2, claim.task) == (run_id,)
+
+
+@pytest.mark.parametrize(
+    ("status", "then"),
+    [
+        (RunStatus.FAILED, RunStatus.QUEUED),
+        (RunStatus.CONFLICT, RunStatus.QUEUED),
+        (RunStatus.CANCELLED, RunStatus.CANCELLED),
+    ],
+)
+def test_what_failed_at_the_old_target_is_tried_at_the_new(place, status, then):
+    run_id = place.trigger()
+    claim = place.do(runs.claim, place.desk.now())
+    place.change(target="/elsewhere")
+    place.do(runs.finish, run_id, Result(status), 2, claim.task)
+    assert place.run(run_id).status is then
+
+
+@pytest.mark.parametrize("when", ["queued", "running", "waiting"])
+def test_what_a_trigger_named_is_not_believed_of_other_refs(place, when):
+    """The branch that goes to the same ref of the target is another one now."""
+    place.trigger()
+    place.worker.run_one()
+    dev = place.source.commit("dev", on=place.tip)
+    place.trigger(hint=place.tip)
+    claim = place.do(runs.claim, place.desk.now()) if when != "queued" else None
+    back = Return(place.desk.now(), "no route")
+    if when == "waiting":
+        place.do(runs.requeue, claim.run.id, back)
+    place.change(refspecs=DEV)
+    if when == "running":
+        place.do(runs.requeue, claim.run.id, back)
+    place.worker.run_one()
+    assert place.target.tip() == dev
+
+
+def test_a_check_of_what_a_task_was_queues_and_remembers_nothing(place):
+    place.change(target=str(place.repo("other")))
+    assert place.do(checks.catch_up, place.task, b"found", 5) is None
+    place.do(checks.postpone, place.task, 10**15)
+    assert [check.digest for check in place.do(checks.due, 5, 1, 9)] == [None]
+
+
+def test_what_a_check_found_is_forgotten_with_what_it_looked_at(place):
+    place.do(checks.postpone, place.task, 5)
+    place.do(runs.cancel, place.do(checks.catch_up, place.task, b"found", 5), 5)
+    assert [check.digest for check in place.do(checks.due, 5, 1, 9)] == [b"found"]
+    place.change(target=str(place.repo("other")))
+    assert [check.digest for check in place.do(checks.due, 5, 1, 9)] == [None]
