@@ -19,6 +19,7 @@ _FULL = r"(?s)([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)(/.*)?"
 _AUTHORITY = r"(?s)(?:(.*)@)?(\[[^\]]*\]|[^:@]*)(?::(.*))?"
 _SCP = r"(?s)(?:([^@:/]*)@)?(\[[^\]]*\]|[^:/@]+):(?!:)(.+)"
 _LOGIN = r"[^/@]+@[^/@:]+:"  # what follows "user:" in user:pw@host:
+_CONTROLS = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 _CODED = r"%(?![0-9A-Fa-f]{2})|%0[0-9A-Fa-f]|%1[0-9A-Fa-f]|%7[Ff]"
 
 
@@ -108,7 +109,7 @@ def place(source: str) -> tuple[str, str]:
 
 
 def _read(text: str) -> GitUrl:
-    if not text or text != text.strip() or not text.isprintable():
+    if not text or text != text.strip() or re.search(_CONTROLS, text):
         raise ValueError("a URL is one line without spaces around it or control bytes")
     if text.startswith("-"):
         raise ValueError("a URL does not start with '-'")

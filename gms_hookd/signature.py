@@ -1,7 +1,7 @@
 """Signatures and tokens: made, and compared in constant time; nothing is decided here.
 
-A signature is compared as the exact bytes that a sender must have written, so
-upper-case digits, blanks, junk inside base64 and a missing prefix are simply wrong.
+A signature is compared as the exact bytes that a sender must have written, so blanks,
+junk inside base64 and a missing prefix are simply wrong; hex digits may be upper case.
 Every secret is tried and no comparison is skipped, not even when there is no signature
 at all: the time taken tells nothing about what was wrong.
 """
@@ -45,7 +45,13 @@ class Keys:
 
     def verify(self, given: str | None, body: bytes) -> bool:
         """Tell whether `given` is the signature of the body by any of the secrets."""
-        return matches(given, self.sign(body))
+        return matches(self.spelled(given or ""), self.sign(body))
+
+    def spelled(self, given: str) -> str:
+        """Return a sender's signature as we write ours: in lower case if it is hex."""
+        if self._encode is not bytes.hex or not given.startswith(self._prefix):
+            return given
+        return self._prefix + given[len(self._prefix) :].lower()
 
     def _text(self, mac: hmac.HMAC, body: bytes) -> str:
         mac = mac.copy()
@@ -67,7 +73,7 @@ def sign(secret: str, body: bytes) -> str:
 
 
 def verify_sha256(header: str | None, body: bytes, secrets: Sequence[str]) -> bool:
-    """Tell whether the header is `sha256=` and 64 lower-case digits, and right."""
+    """Tell whether the header is `sha256=` and 64 hex digits, and right."""
     return hub_keys(secrets).verify(header, body)
 
 

@@ -481,7 +481,7 @@ def test_no_mutated_delivery_starts_what_the_sound_one_would_not(forge, provider
         status, told = hub.send(s.headers, mutant)
         assert status == 200, mutant
         assert told["task_ids"] in ([], [own.id])
-        if s.idle:
+        if s.idle and "test delivery" not in s.idle:  # which is a push but for its ids
             assert told["task_ids"] == [], (s, mutant)
 
 

@@ -31,6 +31,7 @@ from gms_hookd.forges.match import places
 from gms_hookd.forges.payload import PayloadError, decode
 from gms_hookd.forges.proof import Incoming, Scheme
 from gms_hookd.forges.table import FORGES, default_scheme, scheme_of
+from gms_hookd.forges.values import is_hex
 
 PAYLOADS = os.environ.get("GMS_HOOKD_PAYLOADS", "")
 NOW = 1_700_000_000.5
@@ -219,7 +220,8 @@ def test_what_is_not_proven_is_refused(provider, name, secret, prove):
     for header, value in headers.items():
         others = {k: v for k, v in headers.items() if k != header}
         assert not verify(provider, name, [secret], others)
-        again = [] if header == "authorization" else [value + "=", value.swapcase()]
+        again = [] if header == "authorization" else [value + "="]
+        again += [] if not again or is_hex(value) else [value.swapcase()]
         for wrong in ("", " ", value[:-2], value + "0", *again):
             changed = {**headers, header: wrong}
             assert wrong == value or not verify(provider, name, [secret], changed)
@@ -669,7 +671,7 @@ def assert_storable(event):
     texts = [event.name, event.delivery_key, event.idle, event.warning, event.callback]
     texts += [*event.urls, *event.former, *(c.ref for c in event.changes)]
     for text in filter(None, [*texts, *(t for t in event.tasks if isinstance(t, str))]):
-        assert text.isprintable()
+        assert text.encode().splitlines() == [text.encode()]
         assert len(text) < 5000
     assert len(event.changes) <= 1000
     assert len(event.urls) <= 50
@@ -681,7 +683,7 @@ def test_no_mutated_payload_raises_or_names_a_ref_that_was_not_there(sent):
     for payload in mutants(sent.payload):
         event = forge.parse(sent.headers, payload)
         assert_storable(event)
-        allowed = {*sent.changes, "refs/heads/x", "refs/tags/x"}
+        allowed = {*sent.changes, MAIN, "refs/heads/x", "refs/tags/x"}
         assert set(understood(event)) <= allowed | {"refs/heads/v1.0", "refs/tags/main"}
 
 
@@ -770,3 +772,70 @@ def test_no_mutant_of_a_recorded_body_raises():
             for other in OTHERS:
                 mutant = changed(payload, path, other)
                 assert_storable(FORGES[row["provider"]].parse(headers, mutant))
+
+
+ODD = [
+    "功能/登录", "新\u3000功能", "a\u00a0b", "👨\u200d💻", "\U00031350", "\ue5e5",
+    "a\u0085b", "a\u2028b", "a\u202eb", "\u00adx",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD, ids=ascii)
+def test_a_ref_may_have_any_name_that_git_takes(name):
+    ref = f"refs/heads/{name}"
+    bitbucket = {"type": "branch", "name": name, "target": {"hash": B}}
+    sent = [
+        ("github", {"x-github-event": "push"}, push(ref)),
+        ("gitea", {"x-gitea-event": "push"}, push(ref)),
+        ("gogs", {"x-gogs-event": "delete"}, {"ref": name, "ref_type": "branch"}),
+        ("gitlab", {"x-gitlab-event": "Push Hook"}, push(ref)),
+        ("generic", {}, {"ref": name}),
+        ("coding", {"x-coding-event": "push"}, push(name)),
+        ("bitbucket-cloud", {"x-event-key": "repo:push"},
+         {"push": {"changes": [{"old": None, "new": bitbucket}]}}),
+        ("bitbucket-server", {"x-event-key": "repo:refs_changed"},
+         {"changes": [{"refId": ref, "fromHash": A, "toHash": B}]}),
+        ("azuredevops", {}, {"eventType": "git.push", "resource": {"repository": {},
+         "refUpdates": [{"name": ref, "oldObjectId": A, "newObjectId": B}]}}),
+    ]  # fmt: skip
+    for provider, headers, payload in sent:
+        event = FORGES[provider].parse(headers, json.loads(json.dumps(payload)))
+        assert list(understood(event)) == [ref], provider
+
+
+@pytest.mark.parametrize("told", [
+    push("feature/x"), push("heads/x"), push(None), push(7), push([MAIN]), push(""),
+    push("\ud83d"), push("x" * 3000), {}, {"before": A, "after": B},
+], ids=lambda told: ascii(str(told.get("ref")))[:20])  # fmt: skip
+def test_a_push_whose_ref_cannot_be_read_may_have_changed_anything(told):
+    for provider, header in (("github", "github"), ("gitea", "gitea")):
+        event = FORGES[provider].parse({f"x-{header}-event": "push"}, told)
+        assert event.everything
+        assert not event.idle
+
+
+@pytest.mark.parametrize("ids", [
+    (None, None), ("", ""), (1, 2), (A, None), (None, B), ("x", "y"), (A[:7], B[:7]),
+    (A.upper(), B.upper()), ("sha1:" + A, B), ([], {}),
+], ids=str)  # fmt: skip
+def test_a_push_with_odd_ids_is_a_push_of_its_ref(ids):
+    event = FORGES["github"].parse({"x-github-event": "push"}, push(MAIN, *ids))
+    assert list(understood(event)) == [MAIN]
+    assert event.changes[0].after in (None, B.lower())
+
+
+@pytest.mark.parametrize(
+    "listed", [None, {}, "x", [], [None], [{"name": 7}], [{}] * 1001]
+)
+def test_a_list_of_changes_that_cannot_be_read_may_be_anything(listed):
+    cloud = {"x-event-key": "repo:push"}, {"push": {"changes": listed}}
+    server = {"x-event-key": "repo:refs_changed"}, {"changes": listed}
+    resource = {"repository": {"remoteUrl": HTTPS}, "refUpdates": listed}
+    azure = {}, {"eventType": "git.push", "resource": resource}
+    several = {
+        "bitbucket-cloud": cloud,
+        "bitbucket-server": server,
+        "azuredevops": azure,
+    }
+    for provider, sent in several.items():
+        assert FORGES[provider].parse(*sent).everything, provider

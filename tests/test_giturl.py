@@ -149,3 +149,12 @@ def test_a_server_of_azure_devops_has_several_addresses_too():
 ])  # fmt: skip
 def test_other_azure_addresses_are_other_repositories(other):
     assert not one_place("https://dev.azure.com/fab/proj/_git/repo", other)
+
+
+def test_a_path_may_have_any_character_but_controls():
+    for name in ("仓\u3000库", "a\u00a0b", "\ue5e5", "\U00031350"):
+        assert giturl.parse(f"/srv/{name}.git", EVERY).path == f"/srv/{name}.git"
+        assert one_place(f"https://h/o/{name}", f"git@h:o/{name}.git")
+    for control in ("\n", "\x1b", "\x85", "\u2028", "\udcff"):
+        with pytest.raises(ValueError, match="one line"):
+            giturl.parse(f"https://h/a{control}b", EVERY)

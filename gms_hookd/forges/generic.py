@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from gms_hookd.forges.base import Event, Sample
 from gms_hookd.forges.proof import Scheme
-from gms_hookd.forges.push import GITHUB_URLS, GITLAB_URLS, NO_REF, header, key, pushed
+from gms_hookd.forges.push import GITHUB_URLS, GITLAB_URLS, header, key, pushed
 from gms_hookd.forges.schemes import HMAC_OPTIONS, Basic, Bearer, Hmac, UrlKey
 from gms_hookd.forges.values import at, full_ref, text, texts
 
@@ -66,12 +66,10 @@ def addresses(payload: object) -> tuple[str, ...]:
 
 
 def ref_of(event: Event, payload: object) -> Event:
-    """Add the changed ref; without one, anything may have changed."""
-    if at(payload, "ref") is None:
-        return replace(event, everything=True)
+    """Add the changed ref; without a usable one, anything may have changed."""
     ref = text(payload, "ref")
     if ref is None:
-        return replace(event, idle=NO_REF)
+        return replace(event, everything=True)
     full = ref if ref.startswith("refs/") else full_ref(ref, text(payload, "ref_type"))
     return replace(event, changes=(pushed(full, payload),))
 

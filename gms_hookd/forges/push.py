@@ -23,7 +23,6 @@ GITLAB_URLS = (
 )  # fmt: skip
 
 SAME = "a test delivery: before and after are the same"
-NO_REF = "a push whose ref and ids cannot be understood"
 NO_CHANGE = "an event that changes no ref"
 MERGE = "a merge request: the push that comes with the merge counts"
 
@@ -51,15 +50,13 @@ def idle(reason: str) -> Reader:
 
 
 def push(event: Event, payload: object) -> Event:
-    """Read a push of one ref; where it tells nothing, anything may have changed."""
-    told = [at(payload, field) for field in ("ref", "before", "after")]
-    if told == [None, None, None]:
-        return replace(event, everything=True)
+    """Read a push of one ref; where it cannot be read, anything may have changed."""
     ref = text(payload, "ref")
-    if ref is None or not ref.startswith("refs/") or not all(map(is_hex, told[1:])):
-        return replace(event, idle=NO_REF)
-    if told[1] == told[2]:
+    before, after = at(payload, "before"), at(payload, "after")
+    if is_hex(before) and before == after:
         return replace(event, idle=SAME)
+    if ref is None or not ref.startswith("refs/"):
+        return replace(event, everything=True)
     return replace(event, changes=(pushed(ref, payload),))
 
 
@@ -88,13 +85,13 @@ def moved(ref: str, before: object, after: object, *, forced: bool = False) -> C
 def several(
     event: Event, listed: object, read: Callable[[object], Change | None]
 ) -> Event:
-    """Read a list of changes; an empty or a huge one: anything may have changed."""
-    if not isinstance(listed, list):
-        return replace(event, idle=NO_REF)
-    if not listed or len(listed) > MOST_ITEMS:
+    """Read a list of changes; where one cannot be read, anything may have changed."""
+    found = listed if isinstance(listed, list) and len(listed) <= MOST_ITEMS else []
+    read_ones = [read(each) for each in found]
+    changes = tuple(change for change in read_ones if change)
+    if not changes or len(changes) < len(read_ones):
         return replace(event, everything=True)
-    changes = tuple(change for change in map(read, listed) if change)
-    return replace(event, changes=changes, idle=None if changes else NO_REF)
+    return replace(event, changes=changes)
 
 
 def short(kind: Kind) -> Reader:
@@ -103,7 +100,7 @@ def short(kind: Kind) -> Reader:
     def read(event: Event, payload: object) -> Event:
         name = text(payload, "ref")
         if name is None:
-            return replace(event, idle=NO_REF)
+            return replace(event, everything=True)
         ref = full_ref(name, text(payload, "ref_type"))
         return replace(event, changes=(Change(ref, kind),))
 

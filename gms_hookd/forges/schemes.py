@@ -30,10 +30,11 @@ class Hmac(Scheme):
 
     def verify(self, incoming: Incoming, secrets: Secrets) -> bool:
         """Compare the header with the digest by every secret."""
-        wanted = self._keys(secrets).sign(self._signed(incoming))
+        keys = self._keys(secrets)
+        wanted = keys.sign(self._signed(incoming))
         given = incoming.headers.get(self.header, "")
         parts = [p.strip(" ") for p in given.split(",")] if self.several else [given]
-        return any(matches(part, wanted) for part in parts)
+        return any(matches(keys.spelled(part), wanted) for part in parts)
 
     def sign(self, body: bytes, secret: str, now: float) -> Proof:
         """Put the digest of the body into the header."""

@@ -105,9 +105,10 @@ class ConvoyAdvanced(Scheme):
         parts = incoming.headers.get(self.header, "").split(",")
         pairs = [(name, value) for name, _, value in (p.partition("=") for p in parts)]
         stamp = next((value for name, value in pairs if name == "t"), "")
-        wanted = self._keys(secrets).sign(header_bytes(f"{stamp},") + incoming.body)
+        keys = self._keys(secrets)
+        wanted = keys.sign(header_bytes(f"{stamp},") + incoming.body)
         given = [value for name, value in pairs if _VERSION.fullmatch(name)]
-        proven = any(matches(value, wanted) for value in given)
+        proven = any(matches(keys.spelled(value), wanted) for value in given)
         return proven and within(stamp, 1, incoming.now, FIVE_MINUTES)
 
     def sign(self, body: bytes, secret: str, now: float) -> Proof:

@@ -1,7 +1,8 @@
 """Careful reading of a payload: a stranger's JSON, whatever it turns out to be.
 
-Nothing here raises: what is missing, of another type, too long or unprintable is None
-or empty. Text that comes out of here is one printable line, fit for the store and logs.
+Nothing here raises: what is missing, of another type, too long or with controls in it
+is None or empty. Text that comes out of here is one line that has bytes in UTF-8; what
+of it is not to be seen is written as escapes where it is shown.
 """
 
 import re
@@ -9,8 +10,11 @@ import re
 LONGEST_TEXT = 2000
 MOST_ITEMS = 1000
 
-_HEX = re.compile(r"[0-9a-f]{4,64}")
-_OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+# What git refuses in names of refs, and what has no bytes; str.isprintable() knows
+# neither U+3000 nor joiners, private characters and those younger than this Python.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_HEX = re.compile(r"[0-9a-fA-F]{4,64}")
+_OID = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?")
 
 
 def at(value: object, *path: str | int) -> object:
@@ -26,14 +30,14 @@ def at(value: object, *path: str | int) -> object:
 
 
 def text(value: object, *path: str | int) -> str | None:
-    """Return the printable, not empty text at the path, or None."""
+    """Return the text of one line at the path, not empty, or None."""
     found = at(value, *path)
     return found if isinstance(found, str) and usable(found) else None
 
 
 def usable(found: str) -> bool:
-    """Tell whether the text is one printable line of a sane length."""
-    return 0 < len(found) <= LONGEST_TEXT and found.isprintable()
+    """Tell whether the text is one line of a sane length."""
+    return 0 < len(found) <= LONGEST_TEXT and not _CONTROLS.search(found)
 
 
 def texts(value: object, *keys: str) -> tuple[str, ...]:
@@ -53,7 +57,7 @@ def oid(value: object, *path: str | int) -> str | None:
     found = at(value, *path)
     if not isinstance(found, str) or not _OID.fullmatch(found):
         return None
-    return None if is_zero(found) else found
+    return None if is_zero(found) else found.lower()
 
 
 def is_hex(value: object) -> bool:
