@@ -17,7 +17,7 @@ LAYERS = (
         "systemd", "log", "flock", "futures", "jsontext", "porcelain", "journal",
         "secretfile", "look", "stop",
     },
-    {"giterror", "glance", "plan", "runlog", "settings", "readers", "alias"},
+    {"threads", "giterror", "glance", "plan", "runlog", "settings", "readers", "alias"},
     {"git", "order", "access", "configfile", "places"},
     {"leavings", "ssh", "summary"},
     {"cache", "idle"},

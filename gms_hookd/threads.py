@@ -1,0 +1,202 @@
+"""Every thread of the process: it has a name, a root that goes on, and is watched.
+
+Work that fails is begun again after a pause, whatever it failed of. A thread that has
+ended all the same, that gives no sign of life in time, or whose work fails again and
+again is named by `Threads.problems`: the service manager's watchdog is then fed no
+longer, and `/readyz` says why. No other module starts a thread.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
+from typing import TypeVar
+
+from gms_hookd.failure import Failure
+from gms_hookd.futures import Future, failed
+
+T = TypeVar("T")
+
+SILENT = 30.0  # seconds without a sign of life after which a thread counts as stuck
+PAUSE = 1.0  # seconds until work that failed is begun again
+FOR_EVER = math.inf
+
+log = logging.getLogger(__name__)
+
+
+class ThreadError(Failure):
+    """A thread cannot be started; the text is one line for the operator."""
+
+
+class BusyError(Failure):
+    """A pool has no room for more work; the text is one line for who asked."""
+
+
+class Supervised:
+    """One thread, and what is known of it; its work gets it as the one argument."""
+
+    def __init__(
+        self,
+        name: str,
+        work: "Callable[[Supervised], None]",
+        closing: threading.Event,
+        clock: Callable[[], float],
+    ) -> None:
+        self.name = name
+        self._work = work
+        self._closing = closing
+        self._clock = clock
+        self._next_beat = clock() + SILENT
+        self._first_failure = self._last_failure = -math.inf
+        self._thread = threading.Thread(target=self._root, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start it. Raises ThreadError."""
+        try:
+            self._thread.start()
+        except (RuntimeError, MemoryError) as error:
+            remedy = "raise TasksMax= of the unit, or ulimit -u"
+            raise ThreadError(f"thread {self.name}: {error}: {remedy}") from None
+
+    def beat(self, within: float = SILENT) -> None:
+        """Give a sign of life; the next one comes within so many seconds."""
+        self._next_beat = self._clock() + within
+
+    def is_alive(self) -> bool:
+        """Tell whether it has not ended."""
+        return self._thread.is_alive()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, at most so many seconds."""
+        self._thread.join(timeout)
+
+    def problem(self) -> str:
+        """Return what is wrong with it in one line, "" if nothing is."""
+        now = self._clock()
+        if not self._thread.is_alive():
+            return f"thread {self.name}: has ended"
+        if now > self._next_beat:
+            late = now - self._next_beat
+            return f"thread {self.name}: a sign of life is due for {late:.0f} s"
+        lately = now - self._last_failure < SILENT
+        if lately and self._last_failure - self._first_failure > SILENT:
+            return f"thread {self.name}: fails again and again: see the log"
+        return ""
+
+    def _root(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._work(self)
+                return
+            except Exception:
+                self._note_failure()
+                # To say so takes memory and a log, which may be what is missing.
+                with suppress(Exception):
+                    log.exception("thread failed, and goes on name=%s", self.name)
+            self._closing.wait(PAUSE)
+
+    def _note_failure(self) -> None:
+        now = self._clock()
+        if now - self._last_failure > SILENT:
+            self._first_failure = now
+        self._last_failure = now
+
+
+class Threads:
+    """All threads of the process."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._closing = threading.Event()
+        self._all: list[Supervised] = []
+
+    def start(self, name: str, work: Callable[[Supervised], None]) -> Supervised:
+        """Start a thread that does `work` until that returns. Raises ThreadError."""
+        thread = Supervised(name, work, self._closing, self._clock)
+        thread.start()
+        self._all.append(thread)
+        return thread
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with them, one line each; nothing once they may end."""
+        if self._closing.is_set():
+            return []
+        return [problem for each in self._all if (problem := each.problem())]
+
+    def close(self) -> None:
+        """Let them end: what fails from now on is not begun again."""
+        self._closing.set()
+
+
+class Pool:
+    """So many threads for one kind of work; a bounded number of jobs waits for them.
+
+    `within` is how many seconds one job takes at most.
+    """
+
+    def __init__(
+        self,
+        threads: Threads,
+        name: str,
+        size: int,
+        *,
+        waiting: int = 1000,
+        within: float = SILENT,
+    ) -> None:
+        self._name = name
+        self._most = waiting
+        self._within = within
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._idle = size
+        self._lock = threading.Lock()
+        self._closed = False
+        self._threads = [threads.start(f"{name}-{n}", self._serve) for n in range(size)]
+
+    def do(self, function: Callable[[], T]) -> Future[T]:
+        """Have `function` done; the future fails with BusyError if there is no room."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                return failed(BusyError("shutting down"))
+            if self._jobs.qsize() >= self._most + self._idle:
+                return failed(BusyError(f"too much waits ({self._name}): try again"))
+            self._jobs.put(partial(_settle, future, function))
+        return future
+
+    def close(self, timeout: float | None = None) -> None:
+        """Do what waits, then end the threads, each within so many seconds."""
+        with self._lock:
+            self._closed = True
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join(timeout)
+
+    def _serve(self, thread: Supervised) -> None:
+        thread.beat(FOR_EVER)
+        while job := self._jobs.get():
+            self._work(thread, job)
+        self._jobs.put(None)  # for the next of them
+
+    def _work(self, thread: Supervised, job: Callable[[], None]) -> None:
+        with self._lock:
+            self._idle -= 1
+        thread.beat(self._within)
+        try:
+            job()
+        finally:
+            thread.beat(FOR_EVER)
+            with self._lock:
+                self._idle += 1
+
+
+def _settle(future: Future[T], function: Callable[[], T]) -> None:
+    try:
+        value = function()
+    except BaseException as error:  # noqa: BLE001 - the future carries it on
+        future.set_exception(error)
+    else:
+        future.set_result(value)
