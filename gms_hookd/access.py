@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from gms_hookd import giturl
+from gms_hookd import giturl, secretfile
+from gms_hookd.files import read_regular
 from gms_hookd.giterror import GitError, Kind
 from gms_hookd.giturl import PORTS, GitUrl
 
-LARGEST = 65536  # bytes of a secret file
+LARGEST = 16 << 20  # bytes of a file of host keys
 
 SSH_OPTIONS = (
     "BatchMode=yes",
@@ -128,8 +129,20 @@ def _path(path: Path) -> str:
     return '"' + str(path).replace("%", "%%").replace('"', '\\"') + '"'
 
 
-def _by_ssh(url: GitUrl, keys: Keys, control: Path | None) -> Access:
+def checked_identity(url: GitUrl, keys: Keys) -> Identity:
+    """Return key and host keys for a URL; GitError for a key that others can read."""
     identity = keys.identity(url)
+    try:
+        secretfile.check(identity.key, identity.key.stat())
+    except secretfile.SecretFileError as error:
+        raise GitError(Kind.CONFIG, f"ssh key: {error}") from None
+    except OSError:
+        pass  # ssh says that there is none, and the error names the file
+    return identity
+
+
+def _by_ssh(url: GitUrl, keys: Keys, control: Path | None) -> Access:
+    identity = checked_identity(url, keys)
     extra = {
         "GIT_SSH_COMMAND": shlex.join(ssh_command(identity, control)),
         "GIT_SSH_VARIANT": "ssh",
@@ -170,10 +183,10 @@ def pinning(url: GitUrl, known_hosts: Path) -> str:
 
 def _pinned(name: str, known_hosts: Path) -> bool:
     try:
-        lines = known_hosts.read_text(errors="replace").split("\n")
+        lines = read_regular(known_hosts, LARGEST)[0].decode(errors="replace")
     except OSError:
         return False
-    return any(name in line.split(" ")[0].split(",") for line in lines)
+    return any(name in line.split(" ")[0].split(",") for line in lines.split("\n"))
 
 
 def _by_http(url: GitUrl, keys: Keys) -> Access:
@@ -219,13 +232,7 @@ def _secret(credential: Credential) -> str:
     if path is None:
         return ""
     try:
-        with path.open("rb") as file:
-            secret = file.read(LARGEST).decode().removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        message = f'credentials."{credential.url}": {path}: {reason}'
-        raise GitError(Kind.CONFIG, message) from error
-    if not secret or any(c in secret for c in "\r\n\0"):
-        message = f'credentials."{credential.url}": {path}: not one line of text'
-        raise GitError(Kind.CONFIG, message)
-    return secret
+        return secretfile.read(path)
+    except secretfile.SecretFileError as error:
+        message = f'credentials."{credential.url}": {error}'
+        raise GitError(Kind.CONFIG, message) from None

@@ -176,7 +176,8 @@ def load(
     )
     config = _config(found, path)
     exposed = read is not None and read.exposed
-    return replace(config, warnings=tuple(_warnings(config, written, exposed)))
+    warnings = (*_warnings(config, written, exposed), *_doubts(found, config))
+    return replace(config, warnings=warnings)
 
 
 def made_secret(state: Path) -> Path:
@@ -341,17 +342,24 @@ def _check_scheme(found: Settings, hook: HookConfig) -> None:
 
 
 def _secrets(found: Settings, table: Name) -> tuple[str, ...]:
+    return _named_secrets(found, table)[1]
+
+
+def _named_secrets(found: Settings, table: Name) -> tuple[str, tuple[str, ...]]:
+    """Return the name of the setting that says the secrets of a hook, and them."""
     one, file, several = ((*table, key) for key in ("secret", "secret_file", "secrets"))
     found.get(one, readers.text, None)
     found.get(file, readers.line, None)
     found.get(several, readers.texts, None)
     chosen = found.one_of(one, file, several)
     if chosen is None:
-        return ()
+        return "", ()
     source, name = chosen
+    called = source.called(name)
     if name == file:
-        return (_secret_in_file(source, name),)
-    return source.read(name, readers.secrets if name == several else _one_secret)
+        return called, (_secret_in_file(source, name),)
+    reader = readers.secrets if name == several else _one_secret
+    return called, source.read(name, reader)
 
 
 def _one_secret(value: object) -> tuple[str, ...]:
@@ -383,7 +391,7 @@ def _token(found: Settings) -> str | None:
 
 def _sync(found: Settings) -> SyncConfig:
     if key := found.one_of(("sync", "ssh_key_file")):
-        _check_closed(*key)
+        _check_key(*key)
     return SyncConfig(
         workers=found.get(("sync", "workers"), readers.whole(1, 1000), 8),
         timeout=found.get(("sync", "timeout"), readers.duration, 600.0),
@@ -429,14 +437,14 @@ def _check_login(found: Settings, table: Name, credential: Credential) -> None:
         raise found.error(table, "names no secret: set password_file or token_file")
     if credential.password_file and not credential.username:
         raise found.error((*table, "username"), "is missing: a password needs one")
-    _check_closed(*chosen)
+    _check_password(*chosen)
 
 
 def _check_identity(found: Settings, table: Name, credential: Credential) -> None:
     if not (credential.ssh_key_file or credential.ssh_known_hosts):
         raise found.error(table, "says nothing: set ssh_key_file or ssh_known_hosts")
     if key := found.one_of((*table, "ssh_key_file")):
-        _check_closed(*key)
+        _check_key(*key)
 
 
 def _check_credential_url(found: Settings, url: str, sync: SyncConfig) -> None:
@@ -452,17 +460,24 @@ def _check_credential_url(found: Settings, url: str, sync: SyncConfig) -> None:
         raise found.error(("credentials", url), problem)
 
 
-def _check_closed(source: Source, name: Name) -> None:
+def _check_key(source: Source, name: Name) -> Path:
     """Refuse a file that others can read; one that is not there yet is for the run."""
     path = source.folder / source.read(name, readers.line)
     try:
         secretfile.check(path, path.stat())
     except FileNotFoundError:
-        return
+        pass
     except OSError as error:
         raise source.error(name, f"{path}: {error.strerror}") from None
     except secretfile.SecretFileError as error:
         raise source.error(name, error) from None
+    return path
+
+
+def _check_password(source: Source, name: Name) -> None:
+    """Refuse also what cannot be a secret, if this user may read it."""
+    if os.access(_check_key(source, name), os.R_OK):
+        _secret_in_file(source, name)
 
 
 def _retention(found: Settings) -> Retention:
@@ -507,6 +522,20 @@ def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
         if not os.path.exists(path):
             name = settings.dotted(("credentials", credential.url))
             yield f"{name}: {path} does not exist yet"
+
+
+def _doubts(found: Settings, config: Config) -> Iterator[str]:
+    """Name the secrets that hold what is probably not meant to be part of them."""
+    hooks = (("hooks", hook.name) for hook in config.hooks)
+    named = [_named_secrets(found, table) for table in (("webhook",), *hooks)]
+    for credential in config.credentials:
+        name = settings.dotted(("credentials", credential.url))
+        path = credential.password_file or credential.token_file
+        if path and os.access(path, os.R_OK):
+            named.append((f"{name}: {path}", (secretfile.read(path),)))
+    for called, secrets in named:
+        for doubt in filter(None, map(secretfile.doubt, secrets)):
+            yield f"{called}: {doubt}"
 
 
 def _published(config: Config) -> Iterator[str]:

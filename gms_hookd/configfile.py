@@ -1,12 +1,11 @@
 """The configuration file's bytes and form: TOML, or the YAML of GMS."""
 
-import os
-import stat
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gms_hookd import miniyaml
+from gms_hookd.files import read_regular
 from gms_hookd.settings import ConfigError
 
 LARGEST = 1 << 20
@@ -34,20 +33,10 @@ def read(path: Path) -> ConfigFile:
 
 def _bytes(path: Path) -> tuple[bytes, int]:
     try:
-        # Not blocking: a pipe in the file's place must not hold up the start.
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        try:
-            mode = os.fstat(file).st_mode
-            raw = os.read(file, LARGEST + 1) if stat.S_ISREG(mode) else b""
-        finally:
-            os.close(file)
+        raw, details = read_regular(path, LARGEST)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
-    if not stat.S_ISREG(mode):
-        raise ConfigError(f"{path}: is not a regular file")
-    if len(raw) > LARGEST:
-        raise ConfigError(f"{path}: is larger than {LARGEST >> 20} MiB")
-    return raw, mode
+    return raw, details.st_mode
 
 
 def _text(path: Path, raw: bytes) -> str:

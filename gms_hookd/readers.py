@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from ipaddress import IPv6Address
 
-from gms_hookd import quantity, whitelist
+from gms_hookd import quantity, secretfile, whitelist
 
 PROTOCOLS = ("https", "ssh", "file", "http")
 LONGEST_SOCKET_PATH = 107
@@ -71,10 +71,7 @@ def line(value: object) -> str:
 
 def secret(value: object) -> str:
     """Take a secret."""
-    given = text(value)
-    if not given.strip():
-        raise ValueError("is empty: set one (openssl rand -hex 32), or leave it out")
-    return given
+    return secretfile.checked(text(value))
 
 
 def secrets(value: object) -> tuple[str, ...]:

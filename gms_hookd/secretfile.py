@@ -1,47 +1,87 @@
-"""Secrets in files of their own: read with care, made with care."""
+"""Secrets: what one may be, read from files with care, and made with care."""
 
 import os
 import re
+import shlex
 import stat
+import unicodedata
 from pathlib import Path
 
+from gms_hookd.files import read_regular
+
 LARGEST = 1 << 16
+
+_QUOTES = ('""', "''", "``", "“”", "”“", "„“", "‘’", "«»", "「」", "『』")  # noqa: RUF001
 
 
 class SecretFileError(Exception):
     """A secret file that is not used; the text is one line and names the remedy."""
 
 
+def checked(text: str) -> str:
+    """Return a secret as it is.
+
+    Raises ValueError: empty, begins with a byte order mark, or holds a control
+    character. No sender signs with these: they come from editors, web pages and
+    environment files with CRLF.
+    """
+    if not text.strip():
+        raise ValueError("is empty: set one (openssl rand -hex 32), or leave it out")
+    if "\ufeff" in text:
+        raise ValueError("holds a byte order mark (U+FEFF): remove it")
+    for char in text:
+        if unicodedata.category(char) in ("Cc", "Zl", "Zp"):
+            name = {"\r": "carriage return", "\n": "line break"}.get(char, "character")
+            raise ValueError(f"holds a control {name} (U+{ord(char):04X}): remove it")
+    return text
+
+
+def doubt(secret: str) -> str:
+    """Return what is probably not meant to be part of a secret, "" if nothing is."""
+    if len(secret) > 1 and secret[0] + secret[-1] in _QUOTES:
+        return "the secret is in quotes, which count as part of it: remove them"
+    if secret != secret.strip():
+        return "the secret begins or ends with a space, which counts: remove it"
+    hidden = [char for char in secret if unicodedata.category(char) == "Cf"]
+    if hidden:
+        code = f"U+{ord(hidden[0]):04X}"
+        return f"the secret holds an invisible character ({code}): remove it"
+    return ""
+
+
 def read(path: Path) -> str:
     """Return the secret in a file, without the one newline that may end it.
 
-    Raises SecretFileError: unreadable, no regular file, open to others, no UTF-8 text,
-    empty.
+    Raises SecretFileError: unreadable, no regular file, of another user, open to
+    others, no UTF-8 text, or no secret.
     """
     try:
-        text = _bytes(path).decode()
+        content, details = read_regular(path, LARGEST)
+        check(path, details)
+        return checked(re.sub(r"\r?\n\Z", "", content.decode()))
     except OSError as error:
         raise SecretFileError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise SecretFileError(f"{path}: not UTF-8 text: use hex or base64") from None
-    text = re.sub(r"\r?\n\Z", "", text)
-    if not text.strip():
-        raise SecretFileError(f"{path}: is empty: write the secret into it")
-    return text
+    except ValueError as error:
+        raise SecretFileError(f"{path}: {error}") from None
 
 
 def check(path: Path, details: os.stat_result) -> None:
     """Raise SecretFileError if the file cannot be a secret one: a pipe, or open.
 
-    A group may read a file that is not ours: that is how root shares one with us.
+    It is ours or root's, who may share one with us by its group.
     """
+    ours, user = os.geteuid(), details.st_uid
+    quoted = shlex.quote(str(path))
     if not stat.S_ISREG(details.st_mode):
         raise SecretFileError(f"{path}: is not a regular file")
-    closed = 0o077 if details.st_uid == os.geteuid() else 0o007
-    if details.st_mode & closed:
-        raise SecretFileError(f"{path}: is open to others: chmod 600 {path}")
-    if details.st_size > LARGEST:
-        raise SecretFileError(f"{path}: is larger than {LARGEST} bytes")
+    if ours and user not in (0, ours):
+        why = f"belongs to user {user}, who could change it: chown {ours} {quoted}"
+        raise SecretFileError(f"{path}: {why}")
+    if details.st_mode & (0o077 if user == ours else 0o007):
+        remedy = "chmod 600" if user == ours else "chmod o="
+        raise SecretFileError(f"{path}: is open to others: {remedy} {quoted}")
 
 
 def make(path: Path) -> None:
@@ -74,13 +114,3 @@ def _sync_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _bytes(path: Path) -> bytes:
-    # Not blocking: a pipe in the file's place must not hold up the start.
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        check(path, os.fstat(file))
-        return os.read(file, LARGEST)
-    finally:
-        os.close(file)

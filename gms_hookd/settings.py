@@ -272,6 +272,7 @@ def _variable(name: Name) -> str:
 
 def _parsed(name: Name, text: str) -> object:
     if name[-1] in _LISTS:
-        return [item.strip() for item in text.split(",") if item.strip()]
+        # Blanks only: a control character in a secret is refused, not dropped.
+        return [item.strip(" ") for item in text.split(",") if item.strip(" ")]
     is_number = name[-1] in _NUMBERS and re.fullmatch("[0-9]{1,18}", text)
     return int(text) if is_number else text

@@ -15,7 +15,14 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gms_hookd.access import Identity, Keys, ssh_command, ssh_remedies, with_remedy
+from gms_hookd.access import (
+    Identity,
+    Keys,
+    checked_identity,
+    ssh_command,
+    ssh_remedies,
+    with_remedy,
+)
 from gms_hookd.git import Limits, execute
 from gms_hookd.giterror import Kind
 from gms_hookd.giturl import GitUrl
@@ -40,7 +47,7 @@ class Masters:
     @contextlib.contextmanager
     def session(self, url: GitUrl, keys: Keys, limits: Limits) -> Iterator[Path | None]:
         """Give the socket of a connection to the URL's host, or None."""
-        identity = keys.identity(url)
+        identity = checked_identity(url, keys)
         path = self._take(url, identity)
         try:
             yield path if self._open(path, url, identity, limits) else None

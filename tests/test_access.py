@@ -1,12 +1,14 @@
 """Which key and which pinned hosts are for which address."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from gms_hookd import giturl
-from gms_hookd.access import Keys
+from gms_hookd.access import Keys, access, pinning
+from gms_hookd.giterror import GitError, Kind
 
 
 @dataclass(frozen=True)
@@ -59,3 +61,69 @@ def test_without_any_the_files_of_our_home_are_used():
     found = Keys(Path("/home")).identity(giturl.parse("git@h.example:x", ("ssh",)))
     assert found.key == Path("/home/.ssh/id_ed25519")
     assert found.known_hosts == Path("/home/.ssh/known_hosts")
+
+
+def pipe(path):
+    os.mkfifo(path, 0o600)
+
+
+def device(path):
+    path.symlink_to("/dev/zero")
+
+
+def folder(path):
+    path.mkdir(mode=0o700)
+
+
+def opened(path):
+    path.write_text("s3cret\n")
+    path.chmod(0o644)
+
+
+def marked(path):
+    path.write_bytes(b"\xef\xbb\xbfs3cret\n")
+    path.chmod(0o600)
+
+
+REPLACED = {
+    pipe: "is not a regular file",
+    device: "is not a regular file",
+    folder: "is not a regular file",
+    opened: "is open to others: chmod 600 ",
+}
+
+
+@pytest.mark.parametrize("kind", ["password_file", "token_file"])
+@pytest.mark.parametrize("replaced", [*REPLACED, marked])
+def test_a_secret_that_was_replaced_since_the_start_is_refused_at_once(
+    tmp_path, kind, replaced
+):
+    secret = tmp_path / "secret"
+    replaced(secret)
+    entry = Entry("https://h.example/", username="bot", **{kind: secret})
+    url = giturl.parse("https://h.example/team/app.git", ("https",))
+    with pytest.raises(GitError) as refusal:
+        access(url, Keys(tmp_path, [entry]))
+    assert refusal.value.kind is Kind.CONFIG
+    what = REPLACED.get(replaced, "holds a byte order mark")
+    assert f'credentials."https://h.example/": {secret}: {what}' in str(refusal.value)
+    assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("replaced", REPLACED)
+def test_an_ssh_key_that_was_replaced_since_the_start_is_refused_at_once(
+    tmp_path, replaced
+):
+    key = tmp_path / "key"
+    replaced(key)
+    url = giturl.parse("git@h.example:team/app.git", ("ssh",))
+    with pytest.raises(GitError) as refusal:
+        access(url, Keys(tmp_path, (), key, tmp_path / "pins"))
+    assert str(refusal.value).startswith(f"ssh key: {key}: {REPLACED[replaced]}")
+
+
+@pytest.mark.parametrize("replaced", [pipe, device, folder])
+def test_what_is_no_file_of_host_keys_holds_up_nobody(tmp_path, replaced):
+    replaced(tmp_path / "pins")
+    url = giturl.parse("git@h.example:team/app.git", ("ssh",))
+    assert pinning(url, tmp_path / "pins").startswith("ssh-keyscan h.example >> ")

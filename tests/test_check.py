@@ -131,7 +131,7 @@ def test_an_ssh_task_needs_key_and_known_hosts(place, tmp_path):
     assert [each.level for each in found] == [ERROR, ERROR]
     assert "ssh-keyscan h.example" in found[1].remedy
     key = tmp_path / "key"
-    key.touch()
+    key.touch(0o600)
     sync = replace(place.config.sync, ssh_key_file=key, ssh_known_hosts=key)
     assert about(configured(with_task, sync=sync), "task 1") == []
 
@@ -145,7 +145,7 @@ def test_the_files_of_the_prefix_are_looked_at(place, tmp_path):
         f"no key at {key}",
         f"no host key at {prefix.ssh_known_hosts}",
     ]
-    key.touch()
+    key.touch(0o600)
     assert len(about(with_task, "task 1 target")) == 1
 
 

@@ -311,10 +311,10 @@ def test_the_file_of_gms_works_unchanged(conf, tmp_path, written, meant):
 
 
 def test_foreign_sections_of_yaml_are_named_in_one_warning(conf):
-    text = "ai: {x: 1}\nserver:\n  external_url: http://x\nlock:\n"
+    text = "redis: {x: 1}\nserver:\n  external_url: http://x\nlock:\n"
     [warning] = conf(text, "c.yaml").warnings
     assert warning.startswith(
-        "not used by gms-hookd: ai, server.external_url, lock in "
+        "not used by gms-hookd: redis, server.external_url, lock in "
     )
 
 
@@ -661,8 +661,7 @@ def test_what_is_overruled_is_still_checked(refused):
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a \n", " a "),
-     ("a\nb\n", "a\nb"), ("é", "é")],
+    [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), (" a \n", " a "), ("é", "é")],
 )  # fmt: skip
 def test_one_newline_is_stripped_from_a_secret_file(conf, tmp_path, written, meant):
     (tmp_path / "s").write_bytes(written.encode())
@@ -679,6 +678,13 @@ def test_one_newline_is_stripped_from_a_secret_file(conf, tmp_path, written, mea
         (b"x", 0o640, "is open to others"),
         (b"x", 0o602, "is open to others"), (b"\xff", 0o600, "not UTF-8"),
         (b"x" * 65537, 0o600, "is larger than"),
+        (b"a\n\n", 0o600, "holds a control line break (U+000A)"),
+        (b"a\nb\n", 0o600, "holds a control line break (U+000A)"),
+        (b"a\r\r\n", 0o600, "holds a control carriage return (U+000D)"),
+        (b"a\tb", 0o600, "holds a control character (U+0009)"),
+        (b"a\0b", 0o600, "holds a control character (U+0000)"),
+        (b"\xef\xbb\xbfabc\r\n", 0o600, "holds a byte order mark (U+FEFF)"),
+        ("abc".encode("utf-16"), 0o600, "not UTF-8"),
     ],
 )  # fmt: skip
 def test_a_secret_file_that_is_no_good_is_refused(
@@ -698,6 +704,91 @@ def test_a_secret_file_that_is_no_good_is_refused(
 def test_a_pipe_in_the_place_of_a_secret_does_not_hold_up_the_start(refused, tmp_path):
     os.mkfifo(tmp_path / "s", 0o600)
     assert "is not a regular file" in refused("[webhook]\nsecret_file = 's'")
+
+
+SECRETS = {
+    "WEBHOOK_SECRET": "WEBHOOK_SECRET",
+    "GMS_HOOKD_WEBHOOK_SECRET": "GMS_HOOKD_WEBHOOK_SECRET",
+    "GMS_HOOKD_WEBHOOK_SECRETS": "GMS_HOOKD_WEBHOOK_SECRETS",
+    "GMS_HOOKD_API_TOKEN": "GMS_HOOKD_API_TOKEN",
+    "inline": "webhook.secret",
+    "of a hook": "hooks.gitea.secrets",
+    "file": "webhook.secret_file",
+    "systemd": "webhook.secret_file",
+    "password": 'credentials."https://h".password_file',
+    "token": 'credentials."https://h".token_file',
+}
+
+
+@pytest.fixture
+def given(tmp_path):
+    """Give a secret by one of the ways; returns the text and the environment."""
+
+    def give(way, secret):
+        quoted = json.dumps(secret)
+        (tmp_path / "given").mkdir()
+        file = secret_file(tmp_path / "given" / "webhook-secret", secret)
+        credential = f"[credentials.'https://h']\nusername = 'x'\n{way}_file = '{file}'"
+        texts = {
+            "inline": f"[webhook]\nsecret = {quoted}",
+            "of a hook": f"[hooks.gitea]\nsecrets = ['x', {quoted}]",
+            "file": f"[webhook]\nsecret_file = '{file}'",
+            "password": credential,
+            "token": credential,
+        }
+        if way in texts:
+            return texts[way], {}
+        if way == "systemd":
+            return "", {"CREDENTIALS_DIRECTORY": str(tmp_path / "given")}
+        return "", {way: secret}
+
+    return give
+
+
+@pytest.mark.parametrize("way", SECRETS)
+@pytest.mark.parametrize(
+    "junk", ["\ufeffs3cret", "s3c\tret", "s3cret\r\r", "\x7fx\x85"]
+)
+def test_a_secret_with_what_no_sender_has_is_refused_by_its_name(
+    given, refused, way, junk
+):
+    text, environ = given(way, junk)
+    line = refused(text, environ=environ)
+    assert line.startswith(f"{SECRETS[way]}: ")
+    mark = "a byte order mark" if "\ufeff" in junk else "a control c"
+    assert f"holds {mark}" in line
+    assert "s3c" not in line
+
+
+@pytest.mark.parametrize("way", [w for w in SECRETS if w != "GMS_HOOKD_API_TOKEN"])
+@pytest.mark.parametrize(
+    ("secret", "what"),
+    [
+        ('"s3cret"', "is in quotes"), ("'s3cret'", "is in quotes"),
+        ("\u201cs3cret\u201d", "is in quotes"), ("\u300cs3cret\u300d", "is in quotes"),
+        ("s3\u200bcret", "holds an invisible character (U+200B)"),
+        ("\u3000s3cret", "begins or ends with a space"),
+    ],
+)  # fmt: skip
+def test_a_secret_with_what_is_hardly_meant_is_a_warning(
+    given, conf, way, secret, what
+):
+    text, environ = given(way, secret)
+    [warning] = conf(text, environ=environ).warnings
+    name = SECRETS[way].replace(".password_file", "").replace(".token_file", "")
+    assert warning.startswith(name)
+    assert f"the secret {what}" in warning
+    assert "s3" not in warning.partition("webhook-secret")[2]
+
+
+def test_a_secret_of_another_user_is_refused(refused, tmp_path, monkeypatch):
+    owner = secret_file(tmp_path / "s").stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 4242)
+    if owner == 0:  # root may share a file, but no other user may
+        os.chown(tmp_path / "s", 4243, -1)
+        owner = 4243
+    line = refused("[webhook]\nsecret_file = 's'")
+    assert f"s: belongs to user {owner}, who could change it: chown" in line
 
 
 def test_files_of_credentials_and_tls_may_not_be_open(refused, conf, tmp_path):

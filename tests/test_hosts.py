@@ -29,6 +29,7 @@ class Credential:
 @pytest.fixture
 def secret(tmp_path):
     path = tmp_path / "secret"
+    path.touch(0o600)
     path.write_text(CANARY + "\n")
     return path
 
@@ -105,14 +106,22 @@ def test_a_secret_that_was_changed_is_used_in_the_next_run(
     assert bench.sync(it).status is RunStatus.SUCCESS
 
 
-@pytest.mark.parametrize("text", ["", "two\nlines", "nul\0", "cr\r\nx"])
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "is empty"),
+        ("two\nlines", "holds a control line break"),
+        ("nul\0", "holds a control character (U+0000)"),
+        ("cr\r\nx", "holds a control carriage return"),
+    ],
+)
 def test_a_secret_that_is_not_one_line_is_refused(
-    http_host, source, target, opened, secret, text
+    http_host, source, target, opened, secret, text, what
 ):
     secret.write_text(text)
     bench = opened(credentials=[Credential(http_host.base, "bot", secret)])
     outcome = bench.sync(task(http_host.url(source), target))
-    assert "not one line of text" in outcome.error_message
+    assert f"{secret}: {what}" in outcome.error_message
     assert http_host.requests == []
 
 

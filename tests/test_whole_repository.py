@@ -68,6 +68,7 @@ def host(request, tmp_path):
         keys = {"ssh_key_file": sshd.key, "ssh_known_hosts": sshd.known_hosts}
         return sshd.url, keys
     host = request.getfixturevalue("http_host")
+    (tmp_path / "password").touch(0o600)
     (tmp_path / "password").write_text("of the bot")
     host.let_in("bot", "of the bot")
     account = Account(host.base, "bot", tmp_path / "password")
