@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import shutil
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from gms_hookd.listener import listen
 from gms_hookd.look import Look, safe
 from gms_hookd.render import paint
 from gms_hookd.runlog import RunLog
+from gms_hookd.state import unfit
 from gms_hookd.stop import Stop
 from gms_hookd.store.lane import SQLITE_VERSION
 
@@ -149,13 +149,12 @@ def _state(place: Place) -> Iterator[Finding]:
     if not state.exists():
         yield Finding(OK, "state", f"{state} does not exist yet; serve makes it")
         return
-    mode = stat.S_IMODE(state.stat().st_mode)
     if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
         remedy = "run as root or as the user of the daemon, or give --state"
         yield Finding(ERROR, "state", f"{state} may not be used", remedy)
-    elif mode & 0o077:
-        remedy = f"chmod 700 {state}"
-        yield Finding(WARNING, "state", f"{state} is open to others", remedy)
+    elif found := unfit(state):
+        problem, remedy = found
+        yield Finding(ERROR, "state", f"{state} {problem}", remedy)
     else:
         yield Finding(OK, "state", str(state))
 

@@ -11,7 +11,8 @@ def lock_file(path: Path) -> int | None:
     The descriptor is the lock: no child inherits it, and closing it lets go. Raises
     OSError where the file cannot be made.
     """
-    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    held = os.open(path, flags, 0o600)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,6 +1,8 @@
 """The state directory: who holds it may touch the store; nobody else at that time."""
 
 import os
+import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,15 @@ from gms_hookd.flock import lock_file
 
 # A lock or a WAL on these is a promise that the other side may not keep.
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "fuse.sshfs"}
+
+_DATABASE = "gms-hookd.db"
+_FILES = re.compile(
+    r"lock|control\.sock|gms-hookd\.db(-wal|-shm|-journal)?|backup-[0-9a-f]+"
+    r"|webhook-secret(\.[0-9]+\.tmp)?"
+)
+_FOLDERS = frozenset({"caches", "home"})
+_BESIDE = frozenset({"lost+found"})  # in the root of every ext4 file system
+_NAMED = 3  # of the entries that are not ours
 
 
 class StateError(Failure):
@@ -33,21 +44,33 @@ class State:
     def open(cls, path: Path) -> "State":
         """Make the directory (mode 0700) if needed, and lock it.
 
-        StateBusy if another process holds it; StateError if it cannot be used.
+        StateBusy if another process holds it; StateError if it cannot be used: then
+        nothing in it has changed.
         """
         try:
-            _prepare(path)
+            _check(path)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             held = lock_file(path / "lock")
         except OSError as error:
             raise StateError(f"{path}: {error.strerror or error}") from None
         if held is None:
             raise StateBusy(f"{path}: another gms-hookd holds this state directory")
+        return cls._with_folders(path, held)
+
+    @classmethod
+    def _with_folders(cls, path: Path, held: int) -> "State":
+        try:
+            for folder in _FOLDERS:
+                (path / folder).mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            os.close(held)
+            raise StateError(f"{error.filename}: {error.strerror}") from None
         return cls(path, held)
 
     @property
     def database(self) -> Path:
         """Name the store's file."""
-        return self.path / "gms-hookd.db"
+        return self.path / _DATABASE
 
     @property
     def control(self) -> Path:
@@ -74,16 +97,49 @@ def control_socket(path: Path) -> Path:
     return path / "control.sock"
 
 
-def _prepare(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kind = _file_system(path)
+def unfit(path: Path) -> tuple[str, str] | None:
+    """Return why an existing directory is none of ours, and the remedy; None if it is.
+
+    Once the store is in it, other files beside ours are let be.
+    """
+    entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+    strange = [entry.name for entry in entries if _is_strange(entry)]
+    in_use = any(e.name == _DATABASE and e.name not in strange for e in entries)
+    wrong = [name for name in strange if _is_ours(name) or not in_use]
+    details = path.stat()
+    if wrong:
+        named = ", ".join(wrong[:_NAMED]) + (", ..." if len(wrong) > _NAMED else "")
+        why = f"holds what gms-hookd did not make ({named})"
+        return why, "name another directory with --state"
+    if os.geteuid() not in (0, details.st_uid):
+        return f"belongs to user {details.st_uid}", "run as that user"
+    mode = stat.S_IMODE(details.st_mode)
+    if mode & 0o77:
+        return f"is open to others (mode {mode:04o})", f"chmod 700 {path}"
+    return None
+
+
+def _is_ours(name: str) -> bool:
+    return name in _FOLDERS or _FILES.fullmatch(name) is not None
+
+
+def _is_strange(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is not ours, or a link where we have a file."""
+    if entry.name in _FOLDERS:
+        return not entry.is_dir()
+    if _FILES.fullmatch(entry.name):
+        return entry.is_symlink() or entry.is_dir()
+    return entry.name not in _BESIDE
+
+
+def _check(path: Path) -> None:
+    there = next(each for each in (path, *path.parents) if each.exists())
+    kind = _file_system(there)
     if kind in _REMOTE:
         raise StateError(f"{path}: on {kind}, which keeps no locks: use a local disk")
-    details = path.stat()
-    if details.st_uid == os.geteuid() and details.st_mode & 0o077:
-        path.chmod(0o700)
-    for folder in ("caches", "home"):
-        (path / folder).mkdir(mode=0o700, exist_ok=True)
+    found = unfit(path) if there == path else None
+    if found:
+        raise StateError(f"{path}: {': '.join(found)}")
 
 
 def _file_system(path: Path) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import stat
 import time
 from dataclasses import replace
 
@@ -74,10 +75,11 @@ def test_a_machine_without_git_is_an_error(place, tmp_path):
     assert levels(bare, "git") == [ERROR, OK]
 
 
-def test_a_state_directory_that_others_can_read_is_a_warning(place):
+def test_a_state_directory_that_others_can_read_is_an_error(place):
     place.state.chmod(0o755)
     (finding,) = about(place, "state")
-    assert (finding.level, finding.remedy) == (WARNING, f"chmod 700 {place.state}")
+    assert (finding.level, finding.remedy) == (ERROR, f"chmod 700 {place.state}")
+    assert stat.S_IMODE(place.state.stat().st_mode) == 0o755
 
 
 def test_a_state_directory_is_not_made_by_looking(place, tmp_path):
