@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import unquote
 
 from gms_hookd import giturl, secretfile
 from gms_hookd.files import read_regular
@@ -195,17 +196,21 @@ def _by_http(url: GitUrl, keys: Keys) -> Access:
         return Access()
     best = fitting[-1]
     secret = _secret(best)
-    basic = _header(best.url, secret, best.username or "x-access-token")
+    basic = _header(url, secret, best.username or "x-access-token")
     if best.username or not best.token_file:
         return basic
-    bearer = (f"http.{best.url}.extraHeader", f"Authorization: Bearer {secret}")
+    bearer = (_header_of(url), f"Authorization: Bearer {secret}")
     return Access((bearer,), secrets=(secret,), other=basic)
 
 
-def _header(url: str, secret: str, user: str) -> Access:
+def _header(url: GitUrl, secret: str, user: str) -> Access:
     both = base64.b64encode(f"{user}:{secret}".encode()).decode()
-    setting = (f"http.{url}.extraHeader", f"Authorization: Basic {both}")
+    setting = (_header_of(url), f"Authorization: Basic {both}")
     return Access((setting,), secrets=(secret, both))
+
+
+def _header_of(url: GitUrl) -> str:
+    return f"http.{url.text}.extraHeader"
 
 
 def _covers(prefix: str, url: GitUrl) -> bool:
@@ -215,8 +220,8 @@ def _covers(prefix: str, url: GitUrl) -> bool:
         return False
     same = (own.scheme, own.host) == (url.scheme, url.host)
     ports = {u.port or PORTS[u.scheme] for u in (own, url)} if same else set()
-    path = f"/{url.path.removeprefix('/')}/"  # host:path has no slash before the path
-    below = path.startswith(own.path.removesuffix("x"))
+    above = own.parts[:-1]
+    below = url.parts[: len(above)] == above
     return len(ports) == 1 and own.user in (None, url.user) and below
 
 
@@ -224,7 +229,7 @@ def _reach(credential: Credential) -> tuple[int, bool]:
     """Order prefixes by their length; of two alike the one that names a user wins."""
     _, _, place = credential.url.partition("://")
     authority, _, path = place.rstrip("/").partition("/")
-    return len(path), "@" in authority
+    return len(unquote(path)), "@" in authority
 
 
 def _secret(credential: Credential) -> str:

@@ -407,11 +407,11 @@ def _sync(found: Settings) -> SyncConfig:
 
 def _credential(found: Settings, url: str, sync: SyncConfig) -> Credential:
     table = ("credentials", url)
-    _check_credential_url(found, url, sync)
-    by_ssh = url.startswith("ssh:")
+    prefix = _credential_url(found, url, sync)
+    by_ssh = prefix.startswith("ssh:")
     _refuse(found, table, _BY_HTTP if by_ssh else _BY_SSH, by_ssh)
     credential = Credential(
-        url=url,
+        url=prefix,
         username=found.get((*table, "username"), readers.line, None),
         password_file=found.path((*table, "password_file"), readers.line),
         token_file=found.path((*table, "token_file"), readers.line),
@@ -447,17 +447,18 @@ def _check_identity(found: Settings, table: Name, credential: Credential) -> Non
         _check_key(*key)
 
 
-def _check_credential_url(found: Settings, url: str, sync: SyncConfig) -> None:
+def _credential_url(found: Settings, url: str, sync: SyncConfig) -> str:
     try:
-        readers.url_prefix(url)
+        prefix = readers.url_prefix(url)
     except ValueError as error:
         raise found.error(("credentials", url), error) from None
-    protocol = url.partition(":")[0]
+    protocol = prefix.partition(":")[0]
     if protocol not in sync.allow_protocols:
         problem = (
             f"{protocol} is not in sync.allow_protocols: add it there, or use https"
         )
         raise found.error(("credentials", url), problem)
+    return prefix
 
 
 def _check_key(source: Source, name: Name) -> Path:

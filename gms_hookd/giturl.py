@@ -5,7 +5,7 @@ import posixpath
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from gms_hookd.forgeurl import canonical
 
@@ -38,6 +38,17 @@ class GitUrl:
     def local(self) -> bool:
         """Whether it is a path on this machine."""
         return self.scheme == "file"
+
+    @property
+    def origin(self) -> str:
+        """Name its host and port alone."""
+        port = "" if self.port in (None, PORTS[self.scheme]) else f":{self.port}"
+        return f"{self.scheme}://{self.host}{port}"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Take its path apart, without what percents encode."""
+        return tuple(unquote(part) for part in self.path.split("/") if part)
 
     @property
     def canonical(self) -> str:
@@ -142,7 +153,10 @@ def _full(text: str, scheme: str, authority: str, path: str | None) -> GitUrl:
             f' [credentials."{scheme}://{host}"] in the configuration'
         )
     _check(host, user, path or "")
-    return GitUrl(text, scheme, host.lower(), _port(port), path or "", user)
+    spoken = scheme + text[len(scheme) :]  # git knows its transports in lower case
+    if scheme != "ssh":
+        spoken = re.sub(r"[^!-~]", lambda found: quote(found[0]), spoken)
+    return GitUrl(spoken, scheme, host.lower(), _port(port), path or "", user)
 
 
 def _file(authority: str, path: str) -> GitUrl:

@@ -24,9 +24,9 @@ _TCP = r"(\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]|[A-Za-z0-9._-]*|\*):([0-9]{1,5
 _HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VISIBLE = r"[\x21-\x7e]+"
 _URL = (
-    r"(?:https?://|ssh://(?:[A-Za-z0-9_][A-Za-z0-9._+-]*@)?)"
+    r"(?i:https?://|ssh://(?:[A-Za-z0-9_][A-Za-z0-9._+-]*@)?)"
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
-    r"(?::[0-9]{1,5})?(?:/[^\s?#@]*)?"
+    r"(?::[0-9]{1,5})?(?:/(?:[^\s?#@]| (?! |$))*)?"
 )
 
 
@@ -203,4 +203,5 @@ def url_prefix(url: str) -> str:
             'must begin like "https://host/path" or "ssh://user@host/path",'
             " without password, query or fragment"
         )
-    return url
+    scheme, _, rest = url.partition(":")
+    return f"{scheme.lower()}:{rest}"

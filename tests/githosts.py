@@ -12,7 +12,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 SSHD = Path("/usr/sbin/sshd")
 
@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
             "PATH": os.environ["PATH"],
             "GIT_PROJECT_ROOT": str(self.server.root),
             "GIT_HTTP_EXPORT_ALL": "1",
-            "PATH_INFO": url.path,
+            "PATH_INFO": unquote(url.path),
             "QUERY_STRING": url.query,
             "REQUEST_METHOD": self.command,
             "REMOTE_USER": "test",

@@ -25,6 +25,7 @@ class Repo:
     def __init__(self, path: Path, *options: str) -> None:
         self.path = path
         if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
             bare = ("--bare", "--template=", "-b", "main", *options)
             self.git("init", "-q", *bare, str(path), at=None)
 

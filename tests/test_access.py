@@ -10,6 +10,8 @@ from gms_hookd import giturl
 from gms_hookd.access import Keys, access, pinning
 from gms_hookd.giterror import GitError, Kind
 
+EVERY = ("https", "ssh")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -127,3 +129,32 @@ def test_what_is_no_file_of_host_keys_holds_up_nobody(tmp_path, replaced):
     replaced(tmp_path / "pins")
     url = giturl.parse("git@h.example:team/app.git", ("ssh",))
     assert pinning(url, tmp_path / "pins").startswith("ssh-keyscan h.example >> ")
+
+
+@pytest.mark.parametrize("prefix", [
+    "https://h.example/My%20Group", "https://h.example/My Group/",
+    "https://h.example/%4dy%20Gro%75p", "https://H.example:443/My%20Group",
+])  # fmt: skip
+@pytest.mark.parametrize("address", [
+    "https://h.example/My%20Group/app", "https://h.example/My Group/app.git",
+    "HTTPS://h.example:443/My%20%47roup/app",
+])  # fmt: skip
+def test_a_prefix_and_a_url_meet_however_they_are_encoded(prefix, address):
+    keys = Keys(Path("/home"), [Entry(prefix, token_file=Path("token"))])
+    assert len(keys.fitting(giturl.parse(address, ("https",)))) == 1
+
+
+@pytest.mark.parametrize("prefix", [
+    "https://h.example/My%2FGroup", "https://h.example/My%2520Group",
+    "https://h.example/My", "https://h.example/my%20group",
+])  # fmt: skip
+def test_a_prefix_of_another_folder_does_not_meet(prefix):
+    keys = Keys(Path("/home"), [Entry(prefix, token_file=Path("token"))])
+    url = giturl.parse("https://h.example/My%20Group/app", ("https",))
+    assert keys.fitting(url) == []
+
+
+def test_the_longest_prefix_is_the_longest_when_decoded():
+    entries = [Entry("https://h/%61%62%63", username="a"), Entry("https://h/abc/d")]
+    found = Keys(Path("/home"), entries).fitting(giturl.parse("https://h/abc/d", EVERY))
+    assert found[-1] is entries[1]

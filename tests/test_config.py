@@ -939,3 +939,8 @@ def test_aliases_are_pairs_of_addresses(conf, refused):
     assert len(conf(yaml, "config.yaml").aliases.pairs) == 1
     for wrong in ('"a b" = "h"', '"h" = "user@h"', '"h" = 1', '"h" = ""'):
         assert refused(f"[aliases]\n{wrong}\n").startswith("aliases."), wrong
+
+
+def test_a_credentials_scheme_may_be_in_capitals_and_its_path_may_have_spaces(conf):
+    given = conf('[credentials."HTTPS://h/My Group"]\ntoken_file = "/none"\n')
+    assert given.credentials[0].url == "https://h/My Group"

@@ -15,6 +15,9 @@ EVERY = ("https", "http", "ssh", "file")
     ("ssh://[::1]:22/x", ("ssh", "[::1]", 22, "/x", None)),
     ("/srv/a b.git", ("file", "", None, "/srv/a b.git", None)),
     ("file:///srv/x", ("file", "", None, "/srv/x", None)),
+    ("HTTPS://Host/A", ("https", "host", None, "/A", None)),
+    ("SSH://git@H/x", ("ssh", "h", None, "/x", "git")),
+    ("File:///srv/x", ("file", "", None, "/srv/x", None)),
 ])  # fmt: skip
 def test_urls_are_read(text, parts):
     url = giturl.parse(text, EVERY)
@@ -158,3 +161,17 @@ def test_a_path_may_have_any_character_but_controls():
     for control in ("\n", "\x1b", "\x85", "\u2028", "\udcff"):
         with pytest.raises(ValueError, match="one line"):
             giturl.parse(f"https://h/a{control}b", EVERY)
+
+
+@pytest.mark.parametrize("text", ["HTTPS://H/x", "Http://H:80/x", "sSh://git@H/X"])
+def test_git_is_given_the_scheme_in_lower_case(text):
+    scheme, _, rest = text.partition(":")
+    url = giturl.parse(text, EVERY)
+    assert url.text == f"{scheme.lower()}:{rest}"
+    assert cache_key(text) == cache_key(url.text)
+
+
+def test_git_is_given_no_space_and_no_letter_that_http_has_not():
+    assert giturl.parse("https://h/a b/é", EVERY).text == "https://h/a%20b/%C3%A9"
+    assert giturl.parse("https://h/a%20b", EVERY).text == "https://h/a%20b"
+    assert giturl.parse("ssh://h/a b/é", EVERY).text == "ssh://h/a b/é"

@@ -6,6 +6,7 @@ import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from githosts import HttpHost, certificate, keygen, outdated
@@ -57,6 +58,24 @@ def test_sync_over_http_with_a_password(http_host, source, target, opened, secre
     assert bench.sync(it).status is RunStatus.SUCCESS
     assert target.refs() == source.refs()
     assert all("Authorization" in headers for _, _, headers in http_host.requests)
+
+
+@pytest.mark.parametrize(("prefix", "name"), [
+    ("My%20Group", "My Group/é"), ("My Group", "%4dy%20Group/%C3%A9"),
+    ("my.group", "my.group/a=b"), ("%67", "g/a%27b"),
+])  # fmt: skip
+def test_a_secret_goes_to_its_prefix_however_that_is_encoded(
+    http_host, tmp_path, target, opened, secret, prefix, name
+):
+    source = Repo(tmp_path / unquote(name))
+    source.commit(files={"file": "text"})
+    http_host.let_in("bot", CANARY)
+    bench = opened(
+        credentials=[Credential(f"{http_host.base}/{prefix}", "bot", secret)]
+    )
+    it = task(f"{http_host.base.replace('http', 'HTTP')}/{name}", target)
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    assert target.refs() == source.refs()
 
 
 @pytest.mark.parametrize("bearer", [True, False])
