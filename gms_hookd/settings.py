@@ -206,7 +206,7 @@ class _Content:
             elif section in KEYS:
                 self._keys((section,), self._table((section,), body))
             else:
-                self._other(section, "section" if isinstance(body, dict) else "key")
+                self._other(section, body)
 
     def _tables(self, section: str, tables: Mapping[str, object]) -> None:
         for name, body in tables.items():
@@ -219,17 +219,24 @@ class _Content:
             if dotted(name) in _FOREIGN:
                 self.foreign.append(dotted(name))
             elif key not in KEYS[table[0]]:
-                raise self._error(name, f"unknown key{_meant(name) or _known(table)}")
+                meant = _meant(name) or _known(table)
+                raise self._error(name, f"unknown key{meant}{_blank(key)}")
             elif value is not None:
                 self.values[name] = value
             elif key not in _LISTS:
                 raise self._error(name, "has no value: give it one, or leave it out")
 
-    def _other(self, name: str, kind: str) -> None:
-        alike = suggestion(name, {section: section for section in KEYS}, 0.82)
-        if name not in _FOREIGN and (alike or not self._yaml):
+    def _other(self, name: str, body: object) -> None:
+        """Pass over a section of GMS, unless keys of its webhook have got into it."""
+        if name not in _FOREIGN:
+            kind = "section" if isinstance(body, dict) else "key"
+            alike = suggestion(name, {section: section for section in KEYS}, 0.82)
             meant = alike or _meant((name,)) or _known(())
-            raise self._error((name,), f"unknown {kind}{meant}")
+            raise self._error((name,), f"unknown {kind}{meant}{_blank(name)}")
+        for key in body if isinstance(body, dict) else ():
+            if str(key).strip() in _HOOK:
+                misplaced = (name, str(key))
+                raise self._error(misplaced, f"unknown key{_meant(misplaced)}")
         self.foreign.append(dotted((name,)))
 
     def _table(self, name: Name, body: object) -> Mapping[str, object]:
@@ -264,6 +271,12 @@ def _meant(name: Name) -> str:
 
 def _known(table: Name) -> str:
     return f" (known are {', '.join(KEYS[table[0]] if table else KEYS)})"
+
+
+def _blank(key: str) -> str:
+    """Say of a key that begins or ends with a blank that only looks like one."""
+    odd = [char for char in key[:1] + key[-1:] if char.isspace() and char != " "]
+    return f": U+{ord(odd[0]):04X} is no space: indent with spaces" if odd else ""
 
 
 def _variable(name: Name) -> str:

@@ -318,6 +318,47 @@ def test_foreign_sections_of_yaml_are_named_in_one_warning(conf):
     )
 
 
+@pytest.mark.parametrize("gap", ["", "\u00a0\u00a0", "\u3000", "\u2003", "\u202f "])
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ('ip_whitelist: ["10.9.8.0/24"]', "webhook.ip_whitelist"),
+        ("rate_limit: 5", "webhook.rate_limit"),
+        ("secret_file: /x", "webhook.secret_file"),
+        ('trusted_proxies: ["10.0.0.1"]', "server.trusted_proxies"),
+        ("token: x", "api.token"),
+        ("workers: 3", "sync.workers"),
+    ],
+)
+def test_a_key_outside_its_section_is_unknown(refused, key, meant, gap):
+    line = refused(f'webhook:\n  secret: "x"\n{gap}{key}\n', "c.yaml")
+    assert f"unknown key (did you mean {meant}?)" in line
+    assert ("is no space: indent with spaces" in line) == bool(gap)
+
+
+@pytest.mark.parametrize("section", ["ai:\n  x: 1", "ntp: 1", "server2:\n  port: 1"])
+def test_a_section_that_gms_has_not_is_unknown(refused, section):
+    line = refused(f"{section}\nwebhook:\n  secret: x\n", "c.yaml")
+    assert "unknown " in line
+
+
+@pytest.mark.parametrize("key", ["ip_whitelist", "\u3000ip_whitelist", "rate_limit"])
+def test_a_key_of_ours_in_a_section_of_gms_is_unknown(refused, key):
+    line = refused(f"webhook:\n  secret: x\nrpc:\n  port: 1\n  {key}: []\n", "c.yaml")
+    assert line.startswith("rpc.")
+    assert f"unknown key (did you mean webhook.{key.strip()}?)" in line
+
+
+def test_a_section_without_indented_keys_does_not_swallow_them(refused):
+    line = refused('webhook:\nsecret: "x"\nrate_limit: 5\n', "c.yaml")
+    assert line.startswith("secret: unknown key (did you mean webhook.secret?)")
+
+
+def test_blanks_that_only_look_like_one_are_named_inside_a_section_too(refused):
+    line = refused("webhook:\n  \u00a0rate_limit: 5\n", "c.yaml")
+    assert "(did you mean webhook.rate_limit?): U+00A0 is no space" in line
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "webhook:\nserver:\n"])
 def test_an_empty_file_is_fine(conf, text):
     assert conf(text, "c.yaml").webhook.rate_limit == 100
