@@ -91,6 +91,7 @@ class Receipt:
     reason: str
     task_ids: tuple[int, ...] = ()
     run_ids: tuple[int, ...] = ()
+    repeats: bool = False
 
 
 class ForgeHook:
@@ -231,7 +232,7 @@ def _repeat(
     delivery_id = deliveries.record(
         db, arrival, 200, reason, task_ids=ids, run_ids=run_ids, parcel=parcel
     )
-    return Receipt(delivery_id, reason, ids, run_ids)
+    return Receipt(delivery_id, reason, ids, run_ids, repeats=True)
 
 
 def _again(
@@ -275,7 +276,9 @@ def _cut(text: str) -> str:
 
 def _told(receipt: Receipt) -> dict[str, object]:
     message = "Sync triggered successfully"
-    if not receipt.run_ids:
+    if receipt.repeats:
+        message = receipt.reason.capitalize()
+    elif not receipt.run_ids:
         message = f"Nothing to sync: {receipt.reason}"
     return {
         "message": message,

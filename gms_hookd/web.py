@@ -5,6 +5,7 @@ committed, or when the run that a client waits for has ended.
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -93,6 +94,8 @@ class App:
 
     def handle(self, request: Request, reply: Callable[[Response], None]) -> None:
         """Answer a request: call `reply` once, in this or another thread."""
+        if "//" in request.path:
+            request = request._replace(path=_plain(request.path))
         close = partial(self._close, request, reply, self._desk.monotonic())
         try:
             answered = self._route(request)
@@ -208,6 +211,17 @@ def _problem(
         return error.status, str(error), headers
     log.error("request failed id=%s", request.id, exc_info=error)
     return 500, "internal error", ()
+
+
+def _plain(path: str) -> str:
+    """Return a path without repeated slashes, as an address put together has them.
+
+    A secret behind the name of a hook stays as it is.
+    """
+    hook = re.match("/+api/+webhooks/+", path)
+    if hook:
+        return hooks.PREFIX + path[hook.end() :]
+    return re.sub("/+", "/", path)
 
 
 def _allow(request: Request, *methods: str) -> None:

@@ -218,6 +218,7 @@ def test_the_same_delivery_again_is_answered_with_the_first_ones_runs(forge):
     assert again["run_ids"] == first["run_ids"]
     assert again["task_ids"] == first["task_ids"]
     assert hub.last().reason == f"repeats delivery {first['delivery_id']}"
+    assert again["message"] == f"Repeats delivery {first['delivery_id']}"
     other_body = hub.send(headers, github_like(**push(MAIN, B, A)))[1]
     assert other_body["run_ids"] != first["run_ids"]
 
@@ -232,6 +233,7 @@ def test_a_redelivery_runs_again_what_had_not_succeeded(forge, status):
     second = hub.send(headers, body)[1]["run_ids"]
     assert second != first
     assert "again" in hub.last().reason
+    assert hub.send(headers, body)[1]["message"].startswith("Repeats delivery")
     hub.end(second[0], RunStatus.SUCCESS)
     assert hub.send(headers, body)[1]["run_ids"] == second
 
