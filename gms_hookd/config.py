@@ -86,7 +86,8 @@ class ApiConfig:
 class SyncConfig:
     """How runs are carried out; `timeout` is of one attempt, in seconds.
 
-    `reconcile` is how often each source is looked at (seconds), 0 is never.
+    `stall` is for how many seconds a host may send nothing at all. `reconcile` is how
+    often each source is looked at (seconds), 0 is never.
     """
 
     workers: int
@@ -96,6 +97,7 @@ class SyncConfig:
     ssh_key_file: Path | None
     ssh_known_hosts: Path | None
     reconcile: float = 900.0
+    stall: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,6 +404,7 @@ def _sync(found: Settings) -> SyncConfig:
         ssh_key_file=found.path(("sync", "ssh_key_file"), readers.line),
         ssh_known_hosts=found.path(("sync", "ssh_known_hosts"), readers.line),
         reconcile=found.get(("sync", "reconcile"), readers.interval, 900.0),
+        stall=found.get(("sync", "stall"), readers.duration, 60.0),
     )
 
 

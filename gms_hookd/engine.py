@@ -12,6 +12,7 @@ def build(config: Config, state: State, environ: Mapping[str, str]) -> sync.Engi
     settings = sync.Settings(
         home=state.home,
         timeout=config.sync.timeout,
+        stall=config.sync.stall,
         allow_protocols=config.sync.allow_protocols,
         credentials=config.credentials,
         ssh_key_file=config.sync.ssh_key_file,

@@ -25,6 +25,7 @@ from gms_hookd.giterror import GitError, Kind, classify, telling_line
 from gms_hookd.journal import Journal
 from gms_hookd.redact import one_line
 from gms_hookd.runlog import RunLog, Window
+from gms_hookd.silence import Silence
 from gms_hookd.stop import Stop
 
 GRACE = 5.0  # seconds between TERM and KILL
@@ -83,8 +84,7 @@ SETTINGS = (
     ("fetch.writeCommitGraph", "false"),
     ("gc.auto", "0"),
     ("http.followRedirects", "false"),
-    ("http.lowSpeedLimit", "1000"),
-    ("http.lowSpeedTime", "60"),
+    ("http.lowSpeedLimit", "0"),  # see silence
     ("init.templateDir", ""),
     ("maintenance.auto", "false"),
     ("pack.threads", "1"),
@@ -107,6 +107,7 @@ class Limits:
     grace: float = GRACE
     file_size: int | None = None  # bytes of the largest file it may write
     memory: int | None = None  # bytes of memory that each of its processes may have
+    stall: float | None = None  # seconds after which a silent host is given up
     low: bool = False  # whether all else goes before it
 
 
@@ -117,7 +118,7 @@ class Done:
     status: int
     out: bytes
     err: str
-    ended: Kind | None = None  # TIMEOUT, STOPPED or SIZE where we ended it
+    ended: Kind | None = None  # TIMEOUT, STALL, STOPPED or SIZE where we ended it
 
     @property
     def failed(self) -> bool:
@@ -133,7 +134,7 @@ class Done:
         """Say as an error why it failed."""
         kind = self.kind
         said = telling_line(self.err) or f"exit status {self.status}"
-        if kind is self.ended:
+        if kind is self.ended and kind is not Kind.STALL:
             said = f"ended: {kind}"
         if kind is Kind.MISSING:
             said += " (missing, or no access)"
@@ -197,10 +198,14 @@ class _Output:
 class _Child:
     """One process group from its start to its last breath."""
 
-    def __init__(self, process: subprocess.Popen[bytes], limits: Limits) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], limits: Limits, stall: float | None
+    ) -> None:
         self._process = process
         self._limits = limits
         self.pid = process.pid
+        start = time.monotonic()
+        self._silence = Silence(self.pid, stall, start) if stall else None
         self._kill_at = 0.0
         self.ended: Kind | None = None
 
@@ -215,7 +220,7 @@ class _Child:
             ready = poll.poll(SLICE * 1000 if sinks else 1)
             for fd, _ in ready:
                 _take(fd, sinks, poll)
-            self._turn(time.monotonic(), len(output.out))
+            self._turn(time.monotonic(), len(output.out), heard=bool(ready))
             # a pipe still open after the exit is held by something outside the group
             over = not (ready and sinks) and self._exited()
         output.end()
@@ -260,7 +265,9 @@ class _Child:
         pipes = ((process.stdout, output.stdout), (process.stderr, output.stderr))
         return {pipe.fileno(): sink for pipe, sink in pipes if pipe}
 
-    def _turn(self, now: float, size: int) -> None:
+    def _turn(self, now: float, size: int, *, heard: bool) -> None:
+        if heard and self._silence:
+            self._silence.broken(now)
         if self.ended is None:
             self.ended = self._reason(now, size)
             self._kill_at = now + self._limits.grace
@@ -274,6 +281,8 @@ class _Child:
             return Kind.STOPPED
         if now >= self._limits.deadline:
             return Kind.TIMEOUT
+        if self._silence and self._silence.too_long(now):
+            return Kind.STALL
         return Kind.SIZE if size > OUT_CAP else None
 
     def _exited(self) -> bool:
@@ -302,15 +311,17 @@ def execute(
     stdin: bytes | None = None,
     quiet: bool = False,
     started: Callable[[int], None] | None = None,
+    stall: float | None = None,
 ) -> Done:
-    """Run a command to its end, or end it; keep names descriptors it inherits.
+    """Run a command to its end, or end it.
 
-    started is told the number of its process, which is that of its group too.
+    started is told the number of its process, which is that of its group too. stall
+    is for how many seconds it may get nothing from the host that it talks to.
 
     Raises GitError only where it cannot be started.
     """
     with _standard_input(stdin) as given:
-        child = _Child(_spawn(argv, environ, given), limits)
+        child = _Child(_spawn(argv, environ, given), limits, stall)
         child.cap()
     output = _Output(limits.log, quiet)
     try:
@@ -319,6 +330,8 @@ def execute(
         child.watch(output)
     finally:
         status = child.finish()
+    if child.ended is Kind.STALL:
+        output.err.add(f"fatal: no byte from the host for {stall:g} s (sync.stall)\n")
     out = b"" if child.ended is Kind.SIZE else bytes(output.out)
     return Done(status, out, output.err.since(0), child.ended)
 
@@ -399,12 +412,14 @@ class Git:
         stdin: bytes | None = None,
         quiet: bool = False,
         writing: str | None = None,
+        afar: bool = False,
     ) -> Done:
         """Run one command, whatever its exit status.
 
         settings and extra are configuration and environment of this command alone;
         a quiet one is not in the log. writing names the local repository that it
-        changes, if not this one.
+        changes, if not this one. With afar it ends when the host that it talks to is
+        silent for too long.
         """
         environ = {**self.environ, **(extra or {}), **self.journal.environ}
         environ = configured(environ, (*SETTINGS, *settings))
@@ -418,6 +433,7 @@ class Git:
             stdin=stdin,
             quiet=quiet,
             started=lambda pid: self.journal.started(pid, writing),
+            stall=self.limits.stall if afar else None,
         )
         if writing and done.orderly:
             self.journal.written()

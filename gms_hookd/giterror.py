@@ -20,6 +20,7 @@ class Kind(StrEnum):
     CORRUPT = "corrupt"
     UNSAFE = "unsafe objects"
     TIMEOUT = "timeout"
+    STALL = "silent host"
     STOPPED = "stopped"
     SIGNAL = "signal"
     SIZE = "too large"
@@ -30,7 +31,7 @@ class Kind(StrEnum):
 
 TRANSIENT = frozenset(
     {Kind.NETWORK, Kind.DISK, Kind.LOCK, Kind.TIMEOUT, Kind.SIGNAL, Kind.CORRUPT}
-    | {Kind.GIT, Kind.STOPPED}
+    | {Kind.GIT, Kind.STOPPED, Kind.STALL}
 )
 
 _SAYINGS = {

@@ -166,6 +166,7 @@ class Remote:
             extra=access.extra,
             stdin=stdin,
             writing=writing,
+            afar=not self.door.url.local,
         )
         if done.failed and done.kind is Kind.AUTH and self.door.other():
             return self._run(*args, stdin=stdin, writing=writing, settings=settings)
@@ -182,7 +183,9 @@ class Remote:
         access = self.door.access()
         extra = {**access.extra, "GIT_TRACE_CURL": "2", "GIT_TRACE_CURL_NO_DATA": "1"}
         ask = ("ls-remote", "--end-of-options", self.url, "HEAD")
-        done = self.git.run(*ask, settings=access.settings, extra=extra, quiet=True)
+        done = self.git.run(
+            *ask, settings=access.settings, extra=extra, quiet=True, afar=True
+        )
         found = _RETRY_AFTER.search(done.err)
         return float(found[1]) if found else None
 

@@ -33,7 +33,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     ),
     "api": ("token", "token_file"),
     "sync": (
-        "workers", "timeout", "attempts", "allow_protocols", "ssh_key_file",
+        "workers", "timeout", "stall", "attempts", "allow_protocols", "ssh_key_file",
         "ssh_known_hosts", "reconcile",
     ),
     "credentials": (

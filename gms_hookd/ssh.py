@@ -99,7 +99,8 @@ class Masters:
         persist = ("-o", f"ControlPersist={IDLE}")
         argv = (*ssh_command(identity, path), "-fNM", *persist, *port, *user)
         host = url.host.strip("[]")
-        done = execute((*argv, "--", host), self._environ, limits, quiet=True)
+        argv = (*argv, "--", host)
+        done = execute(argv, self._environ, limits, quiet=True, stall=limits.stall)
         if done.ended or (done.failed and done.kind in (Kind.AUTH, Kind.TRUST)):
             error = done.failure(f"(ssh to {host})")
             raise with_remedy(error, ssh_remedies(url, identity))

@@ -46,6 +46,7 @@ class Settings:
 
     home: Path
     timeout: float = 600.0
+    stall: float = 60.0
     allow_protocols: tuple[str, ...] = ("https", "ssh", "file")
     credentials: Sequence[Credential] = ()
     ssh_key_file: Path | None = None
@@ -145,7 +146,8 @@ class Engine:
         settings = self._settings
         deadline = time.monotonic() + (order.task.timeout or settings.timeout)
         caps = (settings.file_size, settings.memory)
-        return Limits(deadline, stop, log, settings.grace, *caps)
+        stall = settings.stall
+        return Limits(deadline, stop, log, settings.grace, *caps, stall=stall)
 
     def _lock(self, path: Path, limits: Limits) -> AbstractContextManager[Journal]:
         lock = path.with_name(path.name + ".lock")

@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
             "CONTENT_LENGTH": str(len(body)),
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-            "GIT_CONFIG_COUNT": "3",
+            "GIT_CONFIG_COUNT": str(3 + len(self.server.settings)),
             "GIT_CONFIG_KEY_0": "http.receivepack",
             "GIT_CONFIG_VALUE_0": "true",
             "GIT_CONFIG_KEY_1": "safe.directory",
@@ -89,7 +89,13 @@ class Handler(BaseHTTPRequestHandler):
             "GIT_CONFIG_NOSYSTEM": "1",
             "HOME": "/nonexistent",
         }
+        for number, (key, value) in enumerate(self.server.settings, 3):
+            env[f"GIT_CONFIG_KEY_{number}"] = key
+            env[f"GIT_CONFIG_VALUE_{number}"] = value
         backend = ("git", "http-backend")
+        if self.server.settings:
+            self._pass_on(backend, env, body)
+            return
         done = subprocess.run(
             backend, input=body, env=env, capture_output=True, check=False
         )
@@ -100,6 +106,21 @@ class Handler(BaseHTTPRequestHandler):
         headers["Content-Length"] = str(len(answer))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.answer(status, headers, answer)
+
+    def _pass_on(self, backend, env, body):
+        """Send on what the backend says as it says it."""
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen(backend, env=env, **pipes) as process:
+            process.stdin.write(body)
+            process.stdin.close()
+            self.send_response(200)
+            while line := process.stdout.readline().strip():
+                self.send_header(*line.decode().split(": ", 1))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while chunk := process.stdout.read1():
+                    self.wfile.write(chunk)
 
 
 class HttpHost(ThreadingHTTPServer):
@@ -118,6 +139,7 @@ class HttpHost(ThreadingHTTPServer):
             self.socket = context.wrap_socket(self.socket, server_side=True)
         self.accounts: set[str] = set()
         self.faults: list = []
+        self.settings: tuple = ()  # of the git that serves
         self.requests: list = []
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
         self._thread.start()

@@ -620,6 +620,11 @@ def test_reconcile_can_be_off_and_bodies_be_kept(conf):
     assert conf("[sync]\nreconcile = 'off'").sync.reconcile == 0.0
     assert conf("sync:\n  reconcile: off", "c.yaml").sync.reconcile == 0.0
     assert conf("[sync]\nreconcile = '1h'").sync.reconcile == 3600.0
+
+
+def test_how_long_a_host_may_be_silent_can_be_set(conf):
+    assert conf("").sync.stall == 60.0
+    assert conf("[sync]\nstall = '5m'").sync.stall == 300.0
     assert conf("").retention.bodies is None
     assert conf("[retention]\nbodies = '7d'").retention.bodies == 7 * DAY
 

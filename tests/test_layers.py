@@ -15,7 +15,7 @@ LAYERS = (
         "signature", "ratelimit", "whitelist", "retry", "redact", "quantity",
         "miniyaml", "refspec", "giturl", "http1", "tls", "quota", "postbox",
         "systemd", "log", "flock", "futures", "jsontext", "porcelain", "journal",
-        "secretfile", "look", "stop",
+        "secretfile", "look", "silence", "stop",
     },
     {"threads", "giterror", "glance", "plan", "runlog", "settings", "readers", "alias"},
     {"git", "order", "access", "configfile", "places"},
