@@ -4,6 +4,7 @@ Each call takes the desk and the parameters (a JSON object, or the query's strin
 gives a future of what stands under `data`. A refusal is an HttpError or a StoreError.
 """
 
+import re
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from gms_hookd.futures import Future, apply, done, started, then
 from gms_hookd.live import Log
 from gms_hookd.message import HttpError
 from gms_hookd.model import FINAL, Run, RunStatus, Task
-from gms_hookd.order import Engine, Order
+from gms_hookd.order import Engine, Order, Outcome
 from gms_hookd.quantity import duration
 from gms_hookd.runlog import RunLog
 from gms_hookd.stop import Stop
@@ -31,6 +32,7 @@ LARGEST_ID = 2**63 - 1
 LONGEST_TIMEOUT = 7 * 24 * 3600.0
 LONGEST_TEXT = 4096
 MOST_OPTIONS = 20
+_OID = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ATTEMPT = 1 << 32  # an offset holds the attempt above, the position below
 
 _DRAFT = frozenset({"name", "source", "target", "force", "prune", "enabled", "timeout"})
@@ -134,12 +136,33 @@ def _stop_removed(desk: Desk) -> Callable[[tuple[views.Json, list[Run]]], views.
 
 
 def run_task(desk: Desk, params: Params) -> Data:
-    """Queue a run of a task; `confirmed` releases it from the guards."""
+    """Queue a run of a task; `confirmed` names deletions that no guard is to hold.
+
+    They are those that `task/plan` shows as `held`; true is all that it would show now.
+    They count for one attempt, and a guard holds anything more.
+    """
     _only(params, ("task_id", "task_key", "confirmed"))
     by = _which(params, ("task_id", "task_key"))
-    confirmed = _boolean(params, "confirmed", False)
+    confirmed = params.get("confirmed", False)
+    if isinstance(confirmed, dict):
+        return _queued(desk, by, _deletions(confirmed))
+    if not _boolean(params, "confirmed", False):
+        return _queued(desk, by, None)
+    return then(_outcome(desk, by), lambda found: _queued(desk, by, found[0].held))
+
+
+def _queued(
+    desk: Desk, by: Mapping[str, object], confirmed: Mapping[str, str] | None
+) -> Data:
     wish = runs.Wish("manual", confirmed=confirmed, urgent=True)
     return apply(desk.store.write(_order, by, wish, desk.now()), _shown_run(desk))
+
+
+def _deletions(given: Mapping[str, object]) -> dict[str, str]:
+    named = {r: oid for r, oid in given.items() if isinstance(oid, str)}
+    if len(named) < len(given) or not all(map(_OID.fullmatch, named.values())):
+        raise HttpError(400, "confirmed: an object of refs and their ids is needed")
+    return named
 
 
 def _order(db: Connection, by: Mapping[str, object], wish: runs.Wish, now: int) -> Run:
@@ -150,6 +173,10 @@ def plan_task(desk: Desk, params: Params) -> Data:
     """Say what a run would do to each ref, and do nothing."""
     _only(params, ("task_id", "task_key"))
     by = _which(params, ("task_id", "task_key"))
+    return apply(_outcome(desk, by), lambda found: views.plan(*found))
+
+
+def _outcome(desk: Desk, by: Mapping[str, object]) -> Future[tuple[Outcome, str]]:
     found = desk.store.read(_planned, by)
     return then(found, lambda o: started(desk.pool, partial(_plan, desk.engine, o)))
 
@@ -159,11 +186,11 @@ def _planned(db: Connection, by: Mapping[str, object]) -> Order:
     return Order(task, runs.tips(db, task.id))
 
 
-def _plan(engine: Engine, order: Order) -> views.Json:
+def _plan(engine: Engine, order: Order) -> tuple[Outcome, str]:
     log = RunLog()
     outcome = engine.plan(order, log, Stop())
     log.close()
-    return views.plan(outcome, log.text())
+    return outcome, log.text()
 
 
 def history(desk: Desk, params: Params) -> Data:

@@ -20,7 +20,7 @@ def nothing_to_do(
     order: Order, selection: Selection, source: GitUrl, target: GitUrl
 ) -> Outcome | None:
     """Give the outcome of such a run; None where git has to look."""
-    if order.verify or order.confirmed or not order.known:
+    if order.verify or not order.known:
         return None
     named = _named(order, selection)
     if named and not moved(target, named):

@@ -14,6 +14,8 @@ DOUBT = "?"  # before a known id: the target was seen to differ, so read it firs
 class Order(NamedTuple):
     """What a run is to do: known is what we last pushed, target ref -> object id.
 
+    confirmed names the deletions that a person has seen and wants, as ref -> object id,
+    whatever a guard thinks of them; None where nobody was asked.
     hint is the object id that the trigger named. With verify the target is read even
     where nothing seems to have changed. asked is the number of the last delivery that
     wants the run, None where others want it, too; newest that of the last one there was
@@ -22,7 +24,7 @@ class Order(NamedTuple):
 
     task: Task
     known: Mapping[str, str] = MappingProxyType({})
-    confirmed: bool = False
+    confirmed: Mapping[str, str] | None = None
     hint: str | None = None
     verify: bool = False
     asked: int | None = None
@@ -34,6 +36,7 @@ class Outcome(NamedTuple):
 
     pinned lists the tips that were overwritten or deleted at the target: the ref, its
     old object id, the ref of the cache that keeps it, the command that restores it.
+    held names the deletions that a guard held back, None where none did.
     unable: it failed for want of git here, which says nothing about the task.
     """
 
@@ -46,6 +49,7 @@ class Outcome(NamedTuple):
     known: Mapping[str, str] = MappingProxyType({})
     retry_after: float | None = None
     pinned: tuple[tuple[str, str, str, str], ...] = ()
+    held: Mapping[str, str] | None = None
 
 
 class Engine(Protocol):

@@ -26,6 +26,7 @@ class Kin(Enum):
     UNSEEN = "unseen"
 
 
+BEYOND = "it is not what was to be deleted when that was confirmed"
 UNSAID = "the target did not say"
 UNCHANGED_LISTED = 200  # refs
 
@@ -118,6 +119,25 @@ def held(moves: Iterable[Move], views: Views) -> str:
     if deleted > HELD_DELETIONS and 2 * deleted > selected:
         return f"{deleted} of the {selected} selected refs would be deleted"
     return ""
+
+
+def deletions(moves: Iterable[Move]) -> dict[str, str]:
+    """Return what would be deleted: ref -> the object id that it has."""
+    gone = (m for m in moves if m.result is RefResult.DELETED)
+    return {m.ref: m.old for m in gone if m.old}
+
+
+def within(
+    moves: Sequence[Move], confirmed: Mapping[str, str] | None
+) -> tuple[Move, ...]:
+    """Refuse the deletions beyond those that were confirmed, if any had to be."""
+    if confirmed is None:
+        return tuple(moves)
+    beyond = deletions(moves).items() - confirmed.items()
+    return tuple(
+        replace(refused(m, BEYOND), conflict=True) if (m.ref, m.old) in beyond else m
+        for m in moves
+    )
 
 
 def judged(move: Move, line: Pushed | None, ill: str = "") -> tuple[Move, bool]:

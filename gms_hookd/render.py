@@ -221,6 +221,14 @@ def refs(found: Sequence[Record], look: Look) -> str:
     return "\n".join([*parts, *([f"{same} unchanged"] if same else [])])
 
 
+def confirmed(deletions: Mapping[str, str], look: Look) -> str:
+    """Return what somebody said yes to, as lines."""
+    if not deletions:
+        return "confirmed: the source has none of the selected refs"
+    rows = [(ref, short(oid)) for ref, oid in deletions.items()]
+    return "confirmed to be deleted:\n" + table(("REF", "OLD"), rows, look)
+
+
 def _ref_row(ref: Record) -> tuple[object, ...]:
     old, new = short(ref["old"]), short(ref["new"])
     return ref["ref"], ref["result"], old, new, ref["reason"]

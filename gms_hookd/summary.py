@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from gms_hookd.model import Ref, RefResult, RunStatus
 from gms_hookd.order import DOUBT, Order, Outcome
-from gms_hookd.plan import Move
+from gms_hookd.plan import Move, deletions
 
 RANGES = 20  # changed refs that a commit range names
 
@@ -36,6 +36,7 @@ def summarised(
         transient=status is RunStatus.FAILED and any(m.transient for m in moves),
         known=order.known if guard else remembered(before, moves),
         pinned=tuple(pinned),
+        held=deletions(moves) if guard else None,
     )
 
 

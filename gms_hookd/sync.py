@@ -23,7 +23,7 @@ from gms_hookd.journal import Journal
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.order import DOUBT, Order, Outcome
 from gms_hookd.outlet import Outlet, Pin
-from gms_hookd.plan import Move, Views, decide, held, pairs
+from gms_hookd.plan import Move, Views, decide, deletions, held, pairs, within
 from gms_hookd.redact import one_line
 from gms_hookd.refspec import Selection, Wanted
 from gms_hookd.remote import Remote
@@ -212,6 +212,7 @@ class _Run:
         self._ahead: frozenset[tuple[str, str]] = frozenset()
         self._gone: set[str] = set()
         self._right: dict[str, str] = {}
+        self._allowed: Mapping[str, str] | None = None
 
     def plan(self) -> Outcome:
         """Class every ref against the target as it is now."""
@@ -225,8 +226,9 @@ class _Run:
         self._take_in()
         views, moves = self._first_look()
         reason = held(moves, views)
-        if reason and not self._order.confirmed:
+        if reason and not self._is_confirmed(moves):
             return self._outcome(moves, reason)
+        self._allowed = self._order.confirmed if reason else None
         outlet = Outlet(
             self._cache,
             self._target,
@@ -305,7 +307,7 @@ class _Run:
 
     def _trusts_memory(self) -> bool:
         order = self._order
-        if not order.known or order.task.prune or order.verify or order.confirmed:
+        if not order.known or order.task.prune or order.verify:
             return False
         known = {ref: order.known.get(ref, "") for ref in self._wanted}
         if any(oid.startswith(DOUBT) for oid in known.values()):
@@ -320,8 +322,15 @@ class _Run:
         self._right = {r: w.oid for r, w in wanted if found.get(r) == w.oid}
         return found
 
+    def _is_confirmed(self, moves: Sequence[Move]) -> bool:
+        """Tell whether a person has seen all of the plan that a guard would hold."""
+        confirmed = self._order.confirmed
+        if confirmed is None or within(moves, confirmed) != tuple(moves):
+            return False
+        return bool(deletions(moves)) or not confirmed
+
     def _again(self) -> tuple[Move, ...]:
-        return self._decide(self._views(self._read()))
+        return within(self._decide(self._views(self._read())), self._allowed)
 
     def _views(self, target: Mapping[str, str]) -> Views:
         prune = self._order.task.prune

@@ -82,11 +82,27 @@ def task_sync(session: Session, args: Args) -> int:
     if args.dry_run:
         return _plan(session, args.task)
     with opened(session) as found:
-        body = {"task_id": task_id(found.api, args.task), "confirmed": args.yes}
+        body: dict[str, object] = {"task_id": task_id(found.api, args.task)}
+        if args.yes:
+            body["confirmed"] = _confirmed(session, found.api, body)
         run = _watched(session, found, post(found.api, "run", body)["id"])
     if run["refs"]:
         session.say(render.refs(run["refs"], session.look))
     return _ended(session, run)
+
+
+def _confirmed(
+    session: Session, api: Api, task: Mapping[str, object]
+) -> dict[str, str] | bool:
+    """Show what a guard would hold back now: that, and no more, is confirmed."""
+    plan = post(api, "task/plan", task, SLOW)
+    held: dict[str, str] | None = plan["held"]
+    if held is None:
+        if plan["status"] == RunStatus.FAILED:
+            session.say(f"nothing is confirmed: no plan: {plan['error_message']}")
+        return False
+    session.say(render.confirmed(held, session.look))
+    return held
 
 
 def _plan(session: Session, task: str) -> int:

@@ -87,6 +87,7 @@ def plan(outcome: Outcome, details: str) -> Json:
         "commit_range": outcome.commit_range,
         "error_message": outcome.error_message or None,
         "details": details,
+        "held": None if outcome.held is None else dict(outcome.held),
         "refs": [ref(each) for each in outcome.refs],
     }
 

@@ -134,6 +134,9 @@ class Bench:
 
     def sync(self, it: Task, **order):
         self.log = RunLog()
+        if order.get("confirmed") is True:  # as one who says yes to what is shown now
+            shown = self.engine.plan(Order(it, self.known), self.log, self.stop)
+            order |= {"confirmed": shown.held, "verify": True}
         given = {"known": self.known} | order
         outcome = self.engine.sync(Order(it, **given), self.log, self.stop)
         self.known = dict(outcome.known)

@@ -318,6 +318,28 @@ def test_a_conflict_is_status_1_and_leaves_the_target(task, no):
     assert target.tip("main") == theirs
 
 
+def test_yes_lets_go_what_a_guard_holds_and_shows_it_first(task, ok, no):
+    source, target = task
+    ok("task", "set", "mirror", "prune=yes", "refspecs=refs/heads/*:refs/heads/*")
+    names = [f"b{n}" for n in range(9)]
+    source.set(**dict.fromkeys(names, source.tip()))
+    assert "confirmed" not in ok("task", "sync", "mirror", "--yes")
+    source.set(**dict.fromkeys(names[:8]))
+    status, line = no("task", "sync", "mirror")
+    assert (status, "held back" in line) == (1, True)
+    said = ok("task", "sync", "mirror", "--yes")
+    assert said.startswith("confirmed to be deleted:\n")
+    assert said.index("refs/heads/b7") < said.index("$ git")
+    assert set(target.refs()) == {"refs/heads/main", "refs/heads/b8"}
+
+
+def test_yes_to_a_plan_that_cannot_be_made_confirms_nothing(run, ok, tmp_path):
+    ok("task", "add", "x", "--source", tmp_path / "none", "--target", tmp_path / "t")
+    status, said, err = run("task", "sync", "x", "--yes")
+    assert (status, "nothing is confirmed: no plan: " in said) == (1, True)
+    assert "run 1: failed" in err
+
+
 def test_a_retry_without_a_daemon_waits_for_one(task, ok):
     ok("task", "sync", "mirror")
     assert ok("run", "retry", "1") == "run 2: queued, for when the daemon runs\n"

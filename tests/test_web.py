@@ -524,6 +524,31 @@ def test_deliveries_are_listed_newest_first(app, task):
     assert len(call(app, "GET", "deliveries?limit=1")[1]["data"]) == 1
 
 
+MANY = {f"refs/heads/b{n}": "1" * 40 for n in range(100)}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({}, None), ({"confirmed": False}, None), ({"confirmed": {}}, {}),
+        ({"confirmed": MANY}, MANY), ({"confirmed": True}, None),
+    ],
+)  # fmt: skip
+def test_a_run_is_queued_with_what_is_confirmed(app, task, desk, given, kept):
+    """There is no source here to make a plan from: true confirms nothing then."""
+    assert call(app, "POST", "run", {"task_id": 1, **given})[0] == 200
+    assert desk.store.write(runs.claim, desk.now()).result().confirmed == kept
+
+
+@pytest.mark.parametrize(
+    "wrong", [1, "yes", None, [], ["refs/heads/a"], {"a": 1}, {"a": "x"}, {"a": None}]
+)
+def test_a_confirmation_that_names_no_deletions_is_400(app, task, desk, wrong):
+    given = {"task_id": 1, "confirmed": wrong}
+    assert call(app, "POST", "run", given)[0] == 400
+    assert desk.store.write(runs.claim, desk.now()).result() is None
+
+
 def test_a_plan_says_what_a_run_would_do_and_does_nothing(app, tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     for command in (

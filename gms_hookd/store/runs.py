@@ -40,7 +40,7 @@ _COLUMNS = (
 # As the partial indexes have it: sqlite does not take status='failed' for one of these.
 _ENDED = "status IN ('success','conflict','failed','cancelled')"
 _PLACES = tuple(  # by the number of tasks
-    "SELECT t.id,t.enabled,r.id,r.hint,r.confirmed,r.due_ms FROM tasks t LEFT JOIN"
+    "SELECT t.id,t.enabled,r.id,r.hint,r.due_ms FROM tasks t LEFT JOIN"
     f" runs r ON r.status='queued' AND r.task_id=t.id WHERE t.id IN ({'?,' * n}?)"
     for n in range(AT_ONCE)
 )
@@ -51,10 +51,10 @@ _ALIVE = {s: f"status='{s}'" for s in (RunStatus.QUEUED, RunStatus.RUNNING)}
 
 
 class Wish(NamedTuple):
-    """A wanted run: who asked, are the guards released, which sha was named."""
+    """A wanted run: who asked, which deletions are confirmed, which sha was named."""
 
     trigger: str
-    confirmed: bool = False
+    confirmed: Mapping[str, str] | None = None
     hint: str | None = None
     urgent: bool = False
 
@@ -73,7 +73,7 @@ class Claim(NamedTuple):
     run: Run
     task: Task
     tips: Mapping[str, str]
-    confirmed: bool
+    confirmed: Mapping[str, str] | None
     hint: str | None
     failures: int
     newest: int = 0  # delivery when it was claimed
@@ -136,7 +136,6 @@ class _Place(NamedTuple):
     enabled: bool
     run_id: int | None
     hint: str | None
-    confirmed: bool
     due: int | None
 
 
@@ -161,10 +160,12 @@ def _enqueue(db: Connection, place: _Place, wish: Wish, now: int) -> int:
     # Only a person's hurry overrides the back-off of a run that waits for its next
     # attempt.
     due = min(place.due, now) if wish.urgent else place.due
-    wanted = (wish.hint, place.confirmed or wish.confirmed, due)
-    if wanted != (place.hint, place.confirmed, place.due):
-        query = f"UPDATE runs SET {_SHARED_HINT},confirmed=?,due_ms=? WHERE id=?"
-        db.execute(query, (*wanted, place.run_id))
+    if (wish.hint, due) != (place.hint, place.due):
+        query = f"UPDATE runs SET {_SHARED_HINT},due_ms=? WHERE id=?"
+        db.execute(query, (wish.hint, due, place.run_id))
+    if wish.confirmed is not None:
+        query = "UPDATE runs SET deletions=? WHERE id=?"
+        db.execute(query, (_packed_deletions(wish.confirmed), place.run_id))
     return place.run_id
 
 
@@ -175,11 +176,12 @@ def _name_trigger(db: Connection, run_id: int, trigger: str) -> None:
 
 
 def _insert(db: Connection, task_id: int, wish: Wish, now: int) -> int:
+    confirmed = _packed_deletions(wish.confirmed)
     cursor = db.execute(
-        "INSERT INTO runs(task_id,task_key,task_name,status,trigger,confirmed,hint,"
+        "INSERT INTO runs(task_id,task_key,task_name,status,trigger,deletions,hint,"
         "due_ms,created_ms,after_delivery) SELECT id,key,name,'queued',?,?,?,?,?,"
         f"{NEWEST} FROM tasks WHERE id=?",
-        (wish.trigger, wish.confirmed, wish.hint, now, now, task_id),
+        (wish.trigger, confirmed, wish.hint, now, now, task_id),
     )
     return cursor.lastrowid or 0
 
@@ -187,7 +189,7 @@ def _insert(db: Connection, task_id: int, wish: Wish, now: int) -> int:
 def claim(db: Connection, now: int, only: int | None = None) -> Claim | None:
     """Lease the oldest due run whose task and cache are free; None if there is none."""
     row = db.execute(
-        "SELECT r.id, t.cache FROM runs r JOIN tasks t ON t.id=r.task_id"
+        "SELECT r.id, t.cache, r.deletions FROM runs r JOIN tasks t ON t.id=r.task_id"
         " WHERE r.status='queued' AND r.due_ms<=:now AND (:only IS NULL OR r.id=:only)"
         " AND NOT EXISTS(SELECT 1 FROM runs b"
         "  WHERE b.status='running' AND b.task_id=r.task_id)"
@@ -198,24 +200,25 @@ def claim(db: Connection, now: int, only: int | None = None) -> Claim | None:
     ).fetchone()
     if row is None:
         return None
-    run_id, cache = row
+    run_id, cache, deletions = row
+    # What was confirmed counts for this attempt, and for none that comes after it.
     db.execute(
-        "UPDATE runs SET status='running',attempt=attempt+1,cache=?,"
+        "UPDATE runs SET status='running',attempt=attempt+1,cache=?,deletions=NULL,"
         f"last_delivery={NEWEST},"
         "started_ms=coalesce(started_ms,?) WHERE id=?",
         (cache, now, run_id),
     )
-    return _claim(db, run_id)
+    return _claim(db, run_id, _unpacked_deletions(deletions))
 
 
-def _claim(db: Connection, run_id: int) -> Claim:
+def _claim(db: Connection, run_id: int, confirmed: Mapping[str, str] | None) -> Claim:
     run = get(db, run_id)
-    query = "SELECT confirmed,hint,failures FROM runs WHERE id=?"
-    confirmed, hint, failures = db.execute(query, (run_id,)).fetchone()
+    query = "SELECT hint,failures FROM runs WHERE id=?"
+    hint, failures = db.execute(query, (run_id,)).fetchone()
     task = tasks.get(db, run.task_id)
     known = tips(db, run.task_id)
     newest = deliveries.newest(db)
-    return Claim(run, task, known, bool(confirmed), hint, failures, newest)
+    return Claim(run, task, known, confirmed, hint, failures, newest)
 
 
 def tips(db: Connection, task_id: int) -> dict[str, str]:
@@ -321,16 +324,16 @@ def _log_so_far(db: Connection, run_id: int, more: str) -> bytes:
 def _absorb(db: Connection, run_id: int) -> None:
     """Let the younger queued run of the same task join `run_id`."""
     query = (
-        "SELECT id,confirmed,hint,trigger FROM runs WHERE status='queued'"
-        " AND task_id=(SELECT task_id FROM runs WHERE id=?)"
+        "SELECT id,deletions,hint,trigger FROM runs WHERE status='queued'"
+        " AND task_id=(SELECT task_id FROM runs WHERE id=? AND status='running')"
     )
     row = db.execute(query, (run_id,)).fetchone()
     if row is None:
         return
-    younger, confirmed, hint, trigger = row
+    younger, deletions, hint, trigger = row
     db.execute(
-        f"UPDATE runs SET {_SHARED_HINT},confirmed=max(confirmed,?) WHERE id=?",
-        (hint, confirmed, run_id),
+        f"UPDATE runs SET {_SHARED_HINT},deletions=? WHERE id=?",
+        (hint, deletions, run_id),
     )
     _name_trigger(db, run_id, trigger)
     deliveries.hand_over(db, younger, run_id)
@@ -465,6 +468,14 @@ def _packed(text: str) -> bytes:
 
 def _unpacked(blob: bytes | None) -> str:
     return zlib.decompress(blob).decode() if blob else ""
+
+
+def _packed_deletions(confirmed: Mapping[str, str] | None) -> bytes | None:
+    return None if confirmed is None else _packed(json.dumps(dict(confirmed)))
+
+
+def _unpacked_deletions(blob: bytes | None) -> Mapping[str, str] | None:
+    return None if blob is None else json.loads(_unpacked(blob))
 
 
 def _packed_refs(refs: tuple[Ref, ...]) -> bytes | None:

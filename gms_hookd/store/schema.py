@@ -105,7 +105,11 @@ _SECOND = (
 # A task is found by host and path as giturl has them: a new spelling, a new step.
 _PLACES_OF_FORGES = ("UPDATE tasks SET host=host_of(source), path=path_of(source)",)
 
-STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _PLACES_OF_FORGES)
+# What a person confirmed for the next attempt of a run: these deletions. `confirmed`,
+# which said so of any, is no longer read.
+_CONFIRMED = ("ALTER TABLE runs ADD COLUMN deletions BLOB",)
+
+STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _PLACES_OF_FORGES, _CONFIRMED)
 
 
 def inspect(path: Path) -> None:

@@ -157,10 +157,8 @@ def still(db: Connection, task: Task) -> bool:
 
 
 def _forget_findings(db: Connection, task_id: int) -> None:
-    """Forget what triggers named and what a check found: that was of another sync."""
-    query = (
-        "UPDATE runs SET hint=NULL WHERE task_id=? AND status='{}' AND hint IS NOT NULL"
-    )
+    """Forget what triggers named, people saw, a check found: it was another sync."""
+    query = "UPDATE runs SET hint=NULL,deletions=NULL WHERE task_id=? AND status='{}'"
     for status in ("queued", "running"):  # each has an index
         db.execute(query.format(status), (task_id,))
     db.execute("UPDATE checks SET digest=NULL WHERE task_id=?", (task_id,))
