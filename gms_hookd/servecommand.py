@@ -1,14 +1,16 @@
 """The command that is the daemon."""
 
 import sys
+from dataclasses import replace
 
-from gms_hookd import daemon, log
+from gms_hookd import daemon, init, log
 from gms_hookd.redact import redacted
 from gms_hookd.session import Args, Session, held
 
 
 def serve(session: Session, args: Args) -> int:
     """Serve until told to stop."""
+    session = replace(session, environ=init.stand_in(session.environ))
     overrides = {"server.listen": tuple(args.listen)} if args.listen else {}
     log.setup(sys.stderr, session.environ, redact=redacted)
     with held(session.state) as state:

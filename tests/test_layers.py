@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gms_hookd"
 
 LAYERS = (
-    {"__init__", "model", "message", "pyz", "failure", "files", "forgeurl"},
+    {"__init__", "model", "message", "pyz", "failure", "files", "forgeurl", "init"},
     {
         "signature", "ratelimit", "whitelist", "retry", "redact", "quantity",
         "miniyaml", "refspec", "giturl", "http1", "tls", "quota", "postbox",
