@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from gms_hookd import glance, porcelain
 from gms_hookd.access import with_remedy
 from gms_hookd.door import Door
 from gms_hookd.git import Done, Git
 from gms_hookd.giterror import GitError, Kind, hosts_own
-from gms_hookd.plan import Move
 from gms_hookd.porcelain import Pushed
 
 STDIN_FROM = 50  # refspecs; more go through a pipe
@@ -18,6 +18,22 @@ LISTED = (("protocol.version", "0"),)
 _BUSY = re.compile(r"returned error: (429|503)")
 _RETRY_AFTER = re.compile(r"(?i)retry-after: *(\d{1,6})")
 AT_ONCE = 500  # leases in one push: git compares each with every ref of the target
+
+
+class RefUpdate(Protocol):
+    """One ref that a push moves; None stands for absent."""
+
+    @property
+    def ref(self) -> str:
+        """Its full name."""
+
+    @property
+    def old(self) -> str | None:
+        """The object id that it is expected to have at the target."""
+
+    @property
+    def new(self) -> str | None:
+        """The object id that it is to have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +105,7 @@ class Remote:
         out = self._ask("--symref", "--end-of-options", self.url, "HEAD")
         return porcelain.symref(out)
 
-    def push(self, moves: Sequence[Move]) -> Report:
+    def push(self, moves: Sequence[RefUpdate]) -> Report:
         """Carry out moves, each under a lease on the object id it replaces."""
         lines: dict[str, Pushed] = {}
         ill = None
@@ -194,5 +210,5 @@ def _lines(specs: Iterable[str]) -> bytes:
     return "".join(f"{s}\n" for s in specs).encode("utf-8", "surrogateescape")
 
 
-def _parts(moves: Sequence[Move]) -> Iterator[Sequence[Move]]:
+def _parts(moves: Sequence[RefUpdate]) -> Iterator[Sequence[RefUpdate]]:
     return (moves[n : n + AT_ONCE] for n in range(0, len(moves), AT_ONCE))
