@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from gms_hookd.forgeurl import canonical
+from gms_hookd.shapes import in_address
 
 PORTS = {"https": 443, "http": 80, "ssh": 22}
 SPOKEN = ("https", "ssh", "file", "http")
@@ -74,12 +75,26 @@ def parse(text: str, allow_protocols: Collection[str]) -> GitUrl:
             f"{url.scheme} is not in sync.allow_protocols: add it there or use"
             f" {' or '.join(sorted(allow_protocols)) or 'another protocol'}"
         )
+    if _holds_credential(url):
+        raise ValueError(
+            "a URL holds no user, password or token, wherever in it: put them under"
+            f' [credentials."{url.scheme}://{url.host}"] in the configuration'
+        )
     return url
+
+
+def _holds_credential(url: GitUrl) -> bool:
+    if url.local:  # a folder may be named as it likes
+        return ":/" in unquote(url.path) and in_address(url.path, http=False)
+    http = url.scheme != "ssh"
+    if http and ("?" in url.path or "#" in url.path):
+        return True  # git would put its own path behind a query
+    return in_address(f"{url.user or ''}/{url.path}", http=http)
 
 
 def cache_key(source: str) -> str:
     """Name the cache of a source. Raises ValueError."""
-    return parse(source, SPOKEN).key
+    return _read(source).key
 
 
 def normalised(text: str) -> tuple[str, str]:
@@ -178,7 +193,7 @@ def _scp(text: str, user: str | None, host: str, path: str) -> GitUrl:
 
 def _check(host: str, user: str | None, path: str) -> None:
     if not re.fullmatch(_HOST, host):
-        raise ValueError(f"{host[:80]!r} is not a host name or address")
+        raise ValueError("the host is neither a name nor an address")
     if user is not None and not re.fullmatch(_USER, user):
         raise ValueError("a URL holds a plain user name at most, never a password")
     if not path.strip("/"):
@@ -191,5 +206,5 @@ def _port(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536):
-        raise ValueError(f"{text[:20]!r} is not a port")
+        raise ValueError("the port is not a number from 1 to 65535")
     return int(text)

@@ -175,3 +175,81 @@ def test_git_is_given_no_space_and_no_letter_that_http_has_not():
     assert giturl.parse("https://h/a b/é", EVERY).text == "https://h/a%20b/%C3%A9"
     assert giturl.parse("https://h/a%20b", EVERY).text == "https://h/a%20b"
     assert giturl.parse("ssh://h/a b/é", EVERY).text == "ssh://h/a b/é"
+
+
+PREFIX = "https://gh-proxy.example.org"
+TOKENS = ("ghp_zhTokenInsideTheUrl0123456789", "glpat-ab_cd-efgh0123456789")
+
+
+@pytest.mark.parametrize("address", [
+    # behind the prefix of an accelerator, whole, collapsed, encoded, without scheme
+    PREFIX + "/https://bob:hunter2@github.com/o/r.git",
+    PREFIX + "/https://hunter2@github.com/o/r.git",
+    PREFIX + "/https:/bob:hunter2@github.com/o/r.git",
+    PREFIX + "/bob:hunter2@github.com/o/r.git",
+    PREFIX + "/hunter2@github.com/o/r.git",
+    PREFIX + "/https%3A%2F%2Fbob%3Ahunter2%40github.com/o/r.git",
+    PREFIX + "/https%253A%252F%252Fbob%253Ahunter2%2540github.com/o/r.git",
+    PREFIX + "/a/b/http://bob:hunter2@h/x",
+    PREFIX + "/ssh://bob:hunter2@h/x",
+    "git@h:https://bob:hunter2@github.com/o/r.git",
+    "ssh://git@h/https://bob:hunter2@github.com/o/r.git",
+    "ssh://git@h/ssh://bob:hunter2@github.com/o/r.git",
+    "/srv/https://bob:hunter2@github.com/o/r.git",
+    "file:///srv/https://bob:hunter2@github.com/o/r.git",
+    # in the path
+    *(f"https://h/{token}/o/r.git" for token in TOKENS),
+    *(f"git@h:{token}/o/r.git" for token in TOKENS),
+    *(f"ssh://{token}@h/o/r.git" for token in TOKENS),
+    "https://h/oauth2:hunter2/o/r.git",
+    "https://h/x-access-token:hunter2/o/r.git",
+    "https://h/o/r.git;private_token=hunter2",
+    "https://h/token=hunter2/o/r.git",
+    "https://h/o/r.git%3Faccess_token=hunter2",
+    # in query and fragment
+    "https://h/o/r.git?private_token=hunter2",
+    "https://h/o/r.git?x=1&key=hunter2",
+    "https://h/o/r.git?hunter2",
+    "https://h/o/r.git#hunter2",
+    "https://h/o/r.git#access_token=hunter2",
+    "ssh://git@h/o/r.git?token=hunter2",
+    # at the front, in forms that are not quite right
+    "https://bob:hunter2%40h/o/r",
+    "https://hunter2%40h/o/r",
+    "https://h:hunter2/o/r",
+    "https://h?token=hunter2/o/r",
+    "https:bob:hunter2@h/o/r",
+    "https:/bob:hunter2@h/o/r",
+    "HTTPS://bob:hunter2@h/o/r",
+])  # fmt: skip
+def test_a_credential_anywhere_in_a_url_is_refused_and_not_repeated(address):
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        giturl.parse(address, EVERY)
+    for secret in ("hunter2", *TOKENS):
+        assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", [
+    PREFIX + "/https://github.com/o/r.git",
+    PREFIX + "/https:/github.com/o/r.git",
+    PREFIX + "/github.com/o/r.git",
+    PREFIX + "/ssh://git@github.com/o/r.git",
+    "https://h/@scope/pkg.git",
+    "https://h/~me@corp.example/repo.git",
+    "https://h:3000/o/r@v2.git",
+    "https://h/http:80/x",
+    "https://h/gpg-tokens/key-of-the-house.git",
+    "https://h/auth/token/sign.git",
+    "ssh://git@h/a?b#c.git",
+    "git@h:a@b/c:d",
+    "/srv/a:b@c/x.git",
+    "/srv/a@b.git?c#d",
+])  # fmt: skip
+def test_what_holds_no_credential_is_taken(address):
+    giturl.parse(address, EVERY)
+
+
+def test_a_payload_may_name_a_credential_that_a_task_may_not():
+    text = PREFIX + "/https://bob:hunter2@github.com/o/r.git?a=b"
+    assert giturl.normalised(text)[0] == "gh-proxy.example.org"
+    assert cache_key(text) == cache_key(text)

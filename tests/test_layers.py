@@ -10,7 +10,10 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gms_hookd"
 
 LAYERS = (
-    {"__init__", "model", "message", "pyz", "failure", "files", "forgeurl", "init"},
+    {
+        "__init__", "model", "message", "pyz", "failure", "files", "forgeurl", "init",
+        "shapes",
+    },
     {
         "signature", "ratelimit", "whitelist", "retry", "redact", "quantity",
         "miniyaml", "refspec", "giturl", "http1", "tls", "quota", "postbox",
