@@ -16,6 +16,7 @@ from gms_hookd.log import quoted
 from gms_hookd.model import RunStatus
 from gms_hookd.store import StoreError, callbacks
 from gms_hookd.store.callbacks import Callback
+from gms_hookd.threads import Supervised
 
 log = logging.getLogger(__name__)
 
@@ -42,23 +43,22 @@ class Caller:
         self._stopping = stopping
         self._post = post
 
-    def run_forever(self) -> None:
+    def run_forever(self, thread: Supervised) -> None:
         """Make callbacks until the daemon stops."""
         while not self._stopping.wait(TICK):
+            thread.beat()
             try:
-                self.turn()
+                self.turn(thread.beat)
             except StoreError as error:
                 log.warning("callbacks wait error=%s", quoted(error))
-            except Exception:
-                # The root of this thread: a defect of ours must not end it.
-                log.exception("callback turn failed")
 
-    def turn(self) -> None:
+    def turn(self, beat: Callable[[], None] = lambda: None) -> None:
         """Make each callback that is due, once."""
         store = self._desk.store
         for callback in store.read(callbacks.due, self._desk.now()).result():
             if self._stopping.is_set():
                 return
+            beat()
             problem = self._make(callback)
             if not problem:
                 log.info("callback made delivery=%d", callback.delivery_id)

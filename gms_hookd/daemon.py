@@ -1,7 +1,7 @@
 """The daemon: a service with listeners, until a signal ends it.
 
-The main thread waits for signals, feeds the watchdog and starts the upkeep; the front
-has a thread of its own, and so has each worker.
+The main thread waits for signals and feeds the watchdog; all else has threads of its
+own (`threads`).
 """
 
 import faulthandler
@@ -11,29 +11,26 @@ import os
 import select
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gms_hookd import systemd, tls
 from gms_hookd.config import Config, ConfigError, guard_published, made_secret
-from gms_hookd.futures import Future
 from gms_hookd.limits import Limits
 from gms_hookd.listener import Listener, adopt, listen
 from gms_hookd.log import hold, quoted, release
 from gms_hookd.server import Server, lift_descriptor_limit
 from gms_hookd.service import Service
 from gms_hookd.state import State
-from gms_hookd.store import Store, upkeep
+from gms_hookd.store import Store
+from gms_hookd.threads import Supervised, ThreadError
 
 log = logging.getLogger(__name__)
 
 GRACE = 10.0  # seconds that running syncs get to end by themselves
 DRAIN = 5.0  # seconds that answers in flight get
 KILL = 15.0  # seconds at most for git to end when it is told to
-TICK = 5.0
-UPKEEP = 600.0
-STUCK = 30.0
+TICK = 1.0
+LONGEST_END = 5.0  # seconds that the front gets to end after its last answer
 
 
 class _Signals:
@@ -81,61 +78,71 @@ class Daemon:
         self._load = load
         self._environ = environ
         self._signals = _Signals()
-        self._ping: Future[None] | None = None
-        self._pinged_at = 0.0
-        self._kept_at = time.monotonic()
+        self._front: Supervised | None = None
         self._refused = ""
+        self._stuck: list[str] = []
 
     def run(self) -> int:
-        """Serve until SIGTERM or SIGINT; gives the exit status."""
+        """Serve until SIGTERM or SIGINT; gives the exit status.
+
+        However this thread fails, the process ends: status 1. Raises ThreadError.
+        """
+        told = False
+        try:
+            self._begin()
+            told = self._until_told()
+        except ThreadError:
+            raise
+        except BaseException:
+            # The root of the main thread: without it nobody could end the rest.
+            log.exception("main thread failed, the daemon ends")
+        self._end()
+        return 0 if told else 1
+
+    def _begin(self) -> None:
         self._signals.catch()
         # What is loaded stays; to look through it, and through every few requests,
         # for garbage was 6 % of the cost of a trigger.
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
-        loop = threading.Thread(target=self._server.serve_forever, name="front")
-        loop.start()
+        threads = self._service.threads
+        self._front = threads.start("front", self._server.run_forever)
         self._service.start(self._service.config.sync.workers)
         self._tell("READY=1", self._status())
         log.info(
             "serving listeners=%s", ",".join(each.name for each in self._listeners)
         )
-        self._until_told(loop)
-        alive = loop.is_alive()
-        self._end(loop)
-        return 0 if alive else 1
 
-    def _until_told(self, loop: threading.Thread) -> None:
+    def _until_told(self) -> bool:
+        """Wait for the signal to end, True; False where the front has ended."""
         seconds = systemd.watchdog_seconds(self._environ, os.getpid())
         tick = min(TICK, seconds / 3) if seconds else TICK
-        while loop.is_alive():
+        while self._front and self._front.is_alive():
             number = self._signals.next(tick)
-            if number == signal.SIGHUP:
-                self._reload()
-            elif number is not None:
-                return
-            self._turn()
+            if number not in (None, signal.SIGHUP):
+                return True
+            try:
+                self._turn(reload=number is not None)
+            except Exception:
+                # Not fed for long, the watchdog ends what cannot go on.
+                log.exception("main thread's turn failed")
+        return False
 
-    def _turn(self) -> None:
-        """Feed the watchdog if there is real progress, and do the upkeep."""
-        now = time.monotonic()
-        if self._alive(now):
-            self._tell("WATCHDOG=1", self._status())
-        if now - self._kept_at > UPKEEP:
-            self._kept_at = now
-            threading.Thread(target=self._service.keep_up, daemon=True).start()
+    def _turn(self, *, reload: bool) -> None:
+        """Feed the watchdog, unless something is stuck that a restart may cure."""
+        if reload:
+            self._reload()
+        stuck = self._service.health.stuck()
+        for problem in stuck:
+            if problem.partition(":")[0] not in self._stuck:
+                log.error("watchdog not fed reason=%s", quoted(problem))
+        self._stuck = [problem.partition(":")[0] for problem in stuck]
+        self._tell(*([] if stuck else ["WATCHDOG=1"]), self._status(*stuck[:1]))
 
-    def _alive(self, now: float) -> bool:
-        """Tell whether the writer answered lately and the front's loop turns."""
-        if self._ping is None or self._ping.done():
-            self._ping = self._service.desk.store.write(upkeep.ping)
-            self._pinged_at = now
-        writing = now - self._pinged_at < STUCK
-        return writing and now - self._server.beat < STUCK
-
-    def _status(self) -> str:
+    def _status(self, stuck: str = "") -> str:
         under_way = self._service.live.under_way
-        return f"STATUS=serving, {under_way} syncs under way{self._refused}"
+        problem = f"; {stuck}" if stuck else ""
+        return f"STATUS=serving, {under_way} syncs under way{problem}{self._refused}"
 
     def _tell(self, *lines: str) -> None:
         systemd.notify(self._environ, *lines)
@@ -163,13 +170,14 @@ class Daemon:
         if context:
             self._server.reload_tls(context)
 
-    def _end(self, loop: threading.Thread) -> None:
+    def _end(self) -> None:
         self._tell("STOPPING=1", systemd.extend(GRACE + DRAIN + KILL))
         log.info("stopping runs=%d", self._service.live.under_way)
         # What is in flight is still queued, and waits for our successor.
         self._service.live.close()
         self._server.drain(DRAIN)
-        loop.join()
+        if self._front:
+            self._front.join(LONGEST_END)
         self._server.server_close()
         self._service.stop(GRACE, self._signals.pending)
         log.info("stopped")

@@ -10,7 +10,6 @@ import shlex
 import shutil
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from gms_hookd.git import Limits
 from gms_hookd.model import FINAL
 from gms_hookd.runlog import RunLog
 from gms_hookd.stop import Stop
+from gms_hookd.threads import Threads
 
 PATIENCE = 60.0
 PAUSE = 0.05
@@ -210,7 +210,7 @@ class Show:
 
     def start(self) -> None:
         """Begin."""
-        threading.Thread(target=self._play, name="show", daemon=True).start()
+        Threads().start("show", lambda _: self._play())
 
     def _play(self) -> None:
         try:

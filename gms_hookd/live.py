@@ -13,6 +13,7 @@ from itertools import count
 from typing import NamedTuple, Protocol
 
 from gms_hookd.futures import Future
+from gms_hookd.threads import FOR_EVER, SILENT, Supervised, Threads
 
 KEPT = 64  # logs of ended runs, for those who still watch
 FLOOD = 10, 0.05  # so many triggers in so many seconds are one
@@ -42,7 +43,11 @@ class Watch(NamedTuple):
 class Live:
     """The board between the web side and the workers."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        threads: Threads | None = None,
+    ) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._bell = threading.Condition(self._lock)
@@ -56,7 +61,8 @@ class Live:
         self._deadlines: list[tuple[float, int, Watch]] = []
         self._numbers = count()
         self._closed = False
-        self._thread: threading.Thread | None = None
+        # Started now, so that no watch can fail for want of a thread.
+        self._thread = (threads or Threads()).start("watch-timer", self._expire)
 
     @property
     def rings(self) -> int:
@@ -157,7 +163,7 @@ class Live:
                 self._watches.setdefault(run_id, []).append(watch)
                 due = self._clock() + seconds
                 heapq.heappush(self._deadlines, (due, next(self._numbers), watch))
-                self._keep_time()
+                self._timer.notify()
         if closed:
             watch.future.set_result(False)
         return watch
@@ -178,23 +184,17 @@ class Live:
             del self._watches[watch.run_id]
         return True
 
-    def _keep_time(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._expire, name="watch-timer", daemon=True
-            )
-            self._thread.start()
-        self._timer.notify()
-
-    def _expire(self) -> None:
-        while (watch := self._next_overdue()) is not None:
+    def _expire(self, thread: Supervised) -> None:
+        while (watch := self._next_overdue(thread)) is not None:
             self.unwatch(watch)
 
-    def _next_overdue(self) -> Watch | None:
+    def _next_overdue(self, thread: Supervised) -> Watch | None:
         """Wait for the next watch whose time is up; None at the end."""
         with self._lock:
             while not self._closed and not self._overdue():
-                self._timer.wait(self._until_next())
+                wait = self._until_next()
+                thread.beat(FOR_EVER if wait is None else wait + SILENT)
+                self._timer.wait(wait)
             return None if self._closed else heapq.heappop(self._deadlines)[2]
 
     def _overdue(self) -> bool:
@@ -213,5 +213,4 @@ class Live:
             self._timer.notify()
         for watch in waiting:
             self.unwatch(watch)
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()

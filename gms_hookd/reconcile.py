@@ -10,10 +10,11 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from gms_hookd.desk import Desk
+from gms_hookd.futures import Future
 from gms_hookd.log import quoted
 from gms_hookd.model import RunStatus, Task
 from gms_hookd.order import Engine, Order
@@ -21,6 +22,7 @@ from gms_hookd.runlog import RunLog
 from gms_hookd.stop import Stop
 from gms_hookd.store import StoreError, checks
 from gms_hookd.store.checks import Check
+from gms_hookd.threads import Pool, Supervised
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +36,20 @@ Wanted = Mapping[str, str]
 
 
 class Reconciler:
-    """One thread that sees to the checks, and a few that carry them out."""
+    """One thread that sees to the checks; those of the pool carry them out."""
 
     def __init__(
         self,
         desk: Desk,
+        pool: Pool,
         engine: Callable[[], Engine],
         interval: Callable[[], float],
         stopping: threading.Event,
+        *,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._desk = desk
+        self._pool = pool
         self._engine = engine
         self._interval = interval
         self._stopping = stopping
@@ -52,14 +57,14 @@ class Reconciler:
         self._under_way: dict[int, Future[None]] = {}
         self._stops: dict[int, Stop] = {}
 
-    def run_forever(self) -> None:
+    def run_forever(self, thread: Supervised) -> None:
         """Check sources until the daemon stops; an interval of 0 is a pause."""
-        with ThreadPoolExecutor(AT_ONCE, "reconcile") as pool:
-            self._begin()
-            while not self._stopping.wait(TICK):
-                self.turn(pool)
-            for stop in list(self._stops.values()):
-                stop.set("shutdown")
+        self._begin()
+        while not self._stopping.wait(TICK):
+            thread.beat()
+            self.turn()
+        for stop in list(self._stops.values()):
+            stop.set("shutdown")
 
     def _begin(self) -> None:
         spread = min(self._interval(), FIRST)
@@ -69,7 +74,7 @@ class Reconciler:
         except StoreError as error:
             log.warning("cannot plan the first checks error=%s", quoted(error))
 
-    def turn(self, pool: ThreadPoolExecutor) -> None:
+    def turn(self) -> None:
         """Start the checks that are due, as far as there is room."""
         done = [task_id for task_id, f in self._under_way.items() if f.done()]
         for task_id in done:
@@ -78,7 +83,8 @@ class Reconciler:
         if not room or not self._interval():
             return
         for check in self._due(room):
-            self._under_way[check.task.id] = pool.submit(self.check, check)
+            job = self._pool.do(partial(self.check, check))
+            self._under_way[check.task.id] = job
 
     def _due(self, room: int) -> list[Check]:
         interval = int(self._interval() * 1000)

@@ -33,6 +33,7 @@ from gms_hookd.listener import BACKLOG, Listener, adopt, listen
 from gms_hookd.log import quoted
 from gms_hookd.message import Request, Response
 from gms_hookd.postbox import Postbox
+from gms_hookd.threads import SILENT, Supervised
 from gms_hookd.tls import Context
 
 __all__ = [
@@ -81,7 +82,7 @@ class _Nothing:
 class Server(ThreadingHTTPServer):
     """The listeners and all their connections, served by the thread that calls us.
 
-    `beat` is the monotonic time of the loop's last turn. `exempt` says which addresses
+    `exempt` says which addresses
     stand for many peers (proxies), so that the limits per address are not theirs.
     """
 
@@ -108,7 +109,7 @@ class Server(ThreadingHTTPServer):
         BaseServer.__init__(self, listeners[0].socket.getsockname(), Connection)
         self.socket = listeners[0].socket
         self.limits = limits or Limits()
-        self.now = self.beat = clock()
+        self.now = clock()
         self._answer = answer
         self._batch = batch or _Nothing()
         self._clock = clock
@@ -125,6 +126,12 @@ class Server(ThreadingHTTPServer):
         self._postbox: Postbox[tuple[Connection, Call]] = Postbox()
         self._ended = threading.Event()
         self._ended.set()
+        self._beat: Call = _nothing
+
+    def run_forever(self, thread: Supervised) -> None:
+        """Serve until `drain`; the thread gives a sign of life at each turn."""
+        self._beat = thread.beat
+        self.serve_forever()
 
     def serve_forever(self, poll_interval: float = SWEEP) -> None:
         """Serve until `drain` or `shutdown` is called from another thread."""
@@ -136,15 +143,22 @@ class Server(ThreadingHTTPServer):
             while self._serving():
                 self._turn()
         finally:
-            for connection in list(self._connections.values()):
-                connection.finish()
+            self._leave()
             self._ended.set()
+
+    def _leave(self) -> None:
+        """Close all connections, so that serving could begin anew."""
+        for connection in list(self._connections.values()):
+            connection.finish()
+        self._epoll.unregister(self._postbox)
+        if not self._paused:
+            self._pause_accepting()
 
     def drain(self, seconds: float) -> None:
         """Accept nothing new, answer what is in flight, and end within `seconds`."""
         self._stop_at = self._clock() + seconds
         self._postbox.ring()
-        self._ended.wait()
+        self._ended.wait(seconds + SILENT)
 
     def shutdown(self) -> None:
         """End now; what is in flight is cut off."""
@@ -252,7 +266,8 @@ class Server(ThreadingHTTPServer):
 
     def _turn(self) -> None:
         events = self._events()
-        self.now = self.beat = self._clock()
+        self._beat()
+        self.now = self._clock()
         # Nobody need wake us before we look into the box at the end.
         self._postbox.mute()
         self._batch.hold()
@@ -362,9 +377,12 @@ class Server(ThreadingHTTPServer):
         """Stop accepting for a moment: no descriptor or memory is left."""
         if not self._paused:
             log.error("cannot accept connections reason=%s", quoted(error.strerror))
-            self._paused = True
-            for descriptor in self._listeners:
-                self._epoll.unregister(descriptor)
+            self._pause_accepting()
+
+    def _pause_accepting(self) -> None:
+        self._paused = True
+        for descriptor in self._listeners:
+            self._epoll.unregister(descriptor)
 
     def _resume(self) -> None:
         self._paused = False
@@ -401,6 +419,10 @@ class Server(ThreadingHTTPServer):
         if self.now >= self._date[0]:
             self._date = (self.now + 1.0, formatdate(usegmt=True))
         return self._date[1]
+
+
+def _nothing() -> None:
+    pass
 
 
 def _peer(address: object) -> str:

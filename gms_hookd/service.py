@@ -5,7 +5,6 @@ daemon runs. Everything is wired together here, by constructors.
 """
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,24 +18,27 @@ from gms_hookd.desk import Desk
 from gms_hookd.engine import build
 from gms_hookd.forgehook import ForgeHook, Lock, Terms
 from gms_hookd.forges.table import FORGES, scheme_of
+from gms_hookd.health import Health
 from gms_hookd.hooks import Gate, GmsHook, Hook
 from gms_hookd.live import Live
 from gms_hookd.log import quoted
 from gms_hookd.ratelimit import Buckets
-from gms_hookd.reconcile import Reconciler
+from gms_hookd.reconcile import AT_ONCE, PATIENCE, Reconciler
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.signature import hub_keys
 from gms_hookd.state import State
 from gms_hookd.store import Store, StoreError, runs, tasks, upkeep
 from gms_hookd.sync import Engine
+from gms_hookd.threads import SILENT, Pool, Supervised, Threads
 from gms_hookd.web import App, Policy
 from gms_hookd.whitelist import Whitelist
 from gms_hookd.worker import Rules, Worker
 
 log = logging.getLogger(__name__)
 
-LEAST_DISK = 64 * 1024 * 1024
-PATIENCE = 5.0  # seconds for the store to answer that it is there
+LONGEST_END = 30.0  # seconds that a thread gets to end once its run has
+UPKEEP = 600.0  # seconds between rounds of upkeep
+LONGEST_UPKEEP = 86400.0  # seconds; it tidies every cache
 
 
 class Service:
@@ -48,18 +50,22 @@ class Service:
         config: Config,
         store: Store,
         environ: Mapping[str, str],
+        threads: Threads,
     ) -> None:
         self.state = state
         self.config = config
-        self.live = Live()
+        self.threads = threads
+        self.live = Live(threads=threads)
         self._environ = environ
         self._pool = ThreadPoolExecutor(8, "slow")
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._working: list[Supervised] = []
         self._buckets: dict[str, Buckets] = {}
         self._engines: list[Engine] = []
         self._rules = self._make_rules(config)
         self.desk = Desk(store, self.live, self._pool, self._rules.engine)
+        self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
+        self.health = Health(self.desk, threads, state.path, self._stopping)
         self.app = App(self._desk(config), self._policy(config))
 
     @classmethod
@@ -70,8 +76,9 @@ class Service:
 
         StoreError if the store cannot be opened.
         """
-        store = Store.open(state.database)
-        service = cls(state, config, store, environ)
+        threads = Threads()
+        store = Store.open(state.database, threads)
+        service = cls(state, config, store, environ, threads)
         again, failed = store.write(runs.recover, service.desk.now()).result()
         for run_id in again:
             log.warning("run recovered run=%d", run_id)
@@ -89,7 +96,8 @@ class Service:
         environ = systemd.scrubbed(self._environ)
         engine = build(config, self.state, environ)
         self._engines.append(engine)
-        return Rules(engine, RetryPolicy(attempts=config.sync.attempts))
+        retry = RetryPolicy(attempts=config.sync.attempts)
+        return Rules(engine, retry, config.sync.timeout)
 
     def _desk(self, config: Config) -> Desk:
         self.desk = replace(
@@ -110,7 +118,7 @@ class Service:
         return Policy(
             {own.gate.hook: own},
             config.api.token,
-            self.unready,
+            self.health.ask,
             forges,
             strangers=self._gate(config, replace(config.webhook, name="")),
         )
@@ -148,56 +156,40 @@ class Service:
         return self._proxies.covers(peer)
 
     def start(self, count: int) -> None:
-        """Start so many workers, and what looks after the sources."""
+        """Start so many workers, and what looks after sources, store and caches.
+
+        Raises ThreadError.
+        """
+        self.health.workers = count
         for number in range(count):
             worker = Worker(self.desk, lambda: self._rules, self._stopping)
             self._start(f"worker-{number}", worker.run_forever)
         reconciler = Reconciler(
             self.desk,
+            self._checks,
             lambda: self._rules.engine,
             lambda: self.config.sync.reconcile,
             self._stopping,
         )
         self._start("reconcile", reconciler.run_forever)
         self._start("callback", Caller(self.desk, self._stopping).run_forever)
+        self._start("upkeep", self._keep_up_forever)
+        self._start("health", self.health.run_forever)
 
-    def _start(self, name: str, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _start(self, name: str, work: Callable[[Supervised], None]) -> None:
+        self._working.append(self.threads.start(name, work))
 
-    def carry_out(self, run_id: int) -> threading.Thread:
+    def carry_out(self, run_id: int) -> Supervised:
         """Carry out one queued run in a thread of its own."""
         worker = Worker(self.desk, lambda: self._rules, self._stopping)
-        thread = threading.Thread(target=worker.run_one, args=(run_id,), daemon=True)
-        thread.start()
-        return thread
+        return self.threads.start(f"run-{run_id}", lambda _: worker.run_only(run_id))
 
-    def unready(self) -> list[str]:
-        """Tell, in one line each, what keeps the service from working."""
-        return [reason for check in self._checks() if (reason := check())]
-
-    def _checks(self) -> tuple[Callable[[], str], ...]:
-        return (self._store_problem, self._disk_problem, self._worker_problem,
-                self._git_problem)  # fmt: skip
-
-    def _store_problem(self) -> str:
-        try:
-            self.desk.store.write(upkeep.ping).result(timeout=PATIENCE)
-        except (StoreError, TimeoutError) as error:
-            return f"store: {error or 'does not answer'}"
-        return ""
-
-    def _disk_problem(self) -> str:
-        free = shutil.disk_usage(self.state.path).free
-        return "" if free >= LEAST_DISK else f"disk: only {free >> 20} MiB free"
-
-    def _worker_problem(self) -> str:
-        dead = [thread.name for thread in self._threads if not thread.is_alive()]
-        return f"workers: {', '.join(dead)} ended" if dead else ""
-
-    def _git_problem(self) -> str:
-        return "" if shutil.which("git") else "git: is not on the PATH"
+    def _keep_up_forever(self, thread: Supervised) -> None:
+        thread.beat(UPKEEP + SILENT)
+        while not self._stopping.wait(UPKEEP):
+            thread.beat(LONGEST_UPKEEP)
+            self.keep_up()
+            thread.beat(UPKEEP + SILENT)
 
     def keep_up(self) -> None:
         """Delete what is older than the retention says, and give the space back."""
@@ -231,13 +223,15 @@ class Service:
     def stop(self, grace: float, hurry: Callable[[], bool] = lambda: False) -> None:
         """End the workers: running syncs get `grace` seconds, then go back."""
         self._stopping.set()
+        self.threads.close()
         self.live.ring_all()
+        self.health.end()
         until = time.monotonic() + grace
         while self.live.under_way and time.monotonic() < until and not hurry():
             self._stop_turn(until)
         self.live.stop_all("shutdown")
-        for thread in self._threads:
-            thread.join()
+        for thread in self._working:
+            thread.join(LONGEST_END)
 
     def _stop_turn(self, until: float) -> None:
         rings = self.live.rings
@@ -247,7 +241,9 @@ class Service:
     def close(self) -> None:
         """Close what `open` opened; the state directory stays locked."""
         self._stopping.set()
+        self.threads.close()
         self.live.close()
+        self._checks.close(LONGEST_END)
         self._pool.shutdown()
         for engine in self._engines:
             engine.close()

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from gms_hookd import api, hooks, jsontext, signature
 from gms_hookd.desk import Desk
-from gms_hookd.futures import Future, apply, done, failed, started
+from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.hooks import Gate, Hook
 from gms_hookd.log import event, quoted
 from gms_hookd.message import HttpError, Request, Response
@@ -61,7 +61,7 @@ class Policy:
 
     hooks: Mapping[str, hooks.GmsHook]
     token: str | None
-    ready: Callable[[], list[str]]
+    ready: Callable[[], Future[list[str]]]
     forges: Mapping[str, Hook] = field(default_factory=dict)
     strangers: Gate = field(kw_only=True)
 
@@ -153,15 +153,8 @@ class App:
             return done(Response(200, b'{"status": "ok"}'))
         if request.path == "/readyz":
             _allow(request, "GET", "HEAD")
-            return started(self._desk.pool, self._readiness)
+            return apply(self._policy.ready(), _readiness)
         raise HttpError(404, "no such path")
-
-    def _readiness(self) -> Response:
-        reasons = self._policy.ready()
-        if reasons:
-            told = {"status": "not ready", "reasons": reasons}
-            return Response(503, jsontext.dumps(told), (RETRY_AFTER,))
-        return Response(200, b'{"status": "ready"}')
 
     def _close(
         self,
@@ -222,6 +215,13 @@ def _plain(path: str) -> str:
     if hook:
         return hooks.PREFIX + path[hook.end() :]
     return re.sub("/+", "/", path)
+
+
+def _readiness(reasons: list[str]) -> Response:
+    if reasons:
+        told = {"status": "not ready", "reasons": reasons}
+        return Response(503, jsontext.dumps(told), (RETRY_AFTER,))
+    return Response(200, b'{"status": "ready"}')
 
 
 def _allow(request: Request, *methods: str) -> None:

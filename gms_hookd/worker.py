@@ -18,6 +18,7 @@ from gms_hookd.retry import RetryPolicy
 from gms_hookd.runlog import RunLog
 from gms_hookd.stop import Stop
 from gms_hookd.store import StoreError, runs
+from gms_hookd.threads import SILENT, Supervised
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ T = TypeVar("T")
 IDLE = 5.0  # seconds between looks at the queue when nobody rings
 OFFER_AGAIN = 1.0
 GIVE_WAY = 0.25  # seconds that a run waits at most while triggers pour in
+TO_SPARE = 120.0  # seconds that a run may take beyond its timeout
 UNABLE = 15.0  # seconds until a machine without git is tried again
 
 
@@ -34,6 +36,7 @@ class Rules(NamedTuple):
 
     engine: Engine
     retry: RetryPolicy
+    timeout: float = 600.0  # seconds of a run whose task has none of its own
 
 
 class Worker:
@@ -50,15 +53,22 @@ class Worker:
         self._rules = rules
         self._stopping = stopping
         self._chance = chance
+        self._thread: Supervised | None = None
 
-    def run_forever(self) -> None:
+    def run_forever(self, thread: Supervised) -> None:
         """Work until the daemon stops."""
+        self._thread = thread
         while not self._stopping.is_set():
+            self._beat()
             rings = self._desk.live.rings
             self._give_way()
             worked = self._turn()
             if not worked and not self._stopping.is_set():
                 self._desk.live.await_ring(rings, self._patience())
+
+    def _beat(self, within: float = SILENT) -> None:
+        if self._thread:
+            self._thread.beat(within)
 
     def _give_way(self) -> None:
         """Let a flood of triggers pass: those to come join what is queued."""
@@ -73,9 +83,6 @@ class Worker:
             return self.run_one() is not None
         except StoreError as error:
             log.error("cannot claim error=%s", quoted(error))
-        except Exception:
-            # The root of this thread: a defect of ours must not end the worker.
-            log.exception("worker turn failed")
         return False
 
     def _patience(self) -> float:
@@ -100,9 +107,17 @@ class Worker:
         self._carry_out(claim)
         return claim.run.id
 
+    def run_only(self, run_id: int) -> None:
+        """Carry out this run, if it is due."""
+        try:
+            self.run_one(run_id)
+        except StoreError as error:
+            log.error("cannot claim run=%d error=%s", run_id, quoted(error))
+
     def _carry_out(self, claim: runs.Claim) -> None:
         run = claim.run
         rules = self._rules()
+        self._beat((claim.task.timeout or rules.timeout) + TO_SPARE)
         record, stop = RunLog(), Stop()
         self._desk.live.began(run.id, run.attempt, record, stop)
         log.info(
@@ -179,6 +194,7 @@ class Worker:
     def _offer(self, write: Callable[[], T]) -> T | None:
         """Offer a write until the store takes it; None when the daemon ends first."""
         while True:
+            self._beat()
             try:
                 return write()
             except StoreError as error:

@@ -12,6 +12,7 @@ from gitkit import Bench, Repo
 from process import Daemon
 
 from gms_hookd.desk import Desk
+from gms_hookd.futures import done
 from gms_hookd.hooks import Gate, GmsHook
 from gms_hookd.live import Live
 from gms_hookd.ratelimit import Buckets
@@ -91,7 +92,7 @@ def desk(store, clock, engine):
 def make_app(desk):
     """Make an application whose gate, token or readiness a test chooses."""
 
-    def make(token="t0ken", ready=list, strangers=None, **gate_settings):
+    def make(token="t0ken", ready=lambda: done([]), strangers=None, **gate_settings):
         hook = GmsHook(gate(**gate_settings), desk)
         counted = gate(buckets=strangers or Buckets(0))
         policy = Policy({"task-sync": hook}, token, ready, strangers=counted)

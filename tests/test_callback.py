@@ -12,6 +12,7 @@ from gms_hookd.client import ClientError
 from gms_hookd.forgehook import Terms
 from gms_hookd.forges import dockerhub
 from gms_hookd.model import RunStatus
+from gms_hookd.threads import Threads
 
 IMAGE = next(s for s in SENT if s.provider == "dockerhub").payload
 URL = IMAGE["callback_url"]
@@ -122,8 +123,7 @@ def test_only_the_one_host_is_ever_called(url):
 
 def test_the_thread_ends_when_told(desk):
     stopping = threading.Event()
-    thread = threading.Thread(target=Caller(desk, stopping).run_forever)
-    thread.start()
+    thread = Threads().start("callback", Caller(desk, stopping).run_forever)
     stopping.set()
     thread.join(10)
     assert not thread.is_alive()

@@ -39,6 +39,7 @@ LAYERS = (
     {"web", "worker", "reconcile", "connection", "entrance"},
     {"server", "client"},
     {"callback"},
+    {"health"},
     {"service"},
     {"daemon", "render", "values"},
     {"check", "demo", "watch"},

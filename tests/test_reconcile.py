@@ -1,7 +1,6 @@
 """Checks of real sources, with a real engine and store; the clock is ours."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from gitkit import ENVIRON, Repo
@@ -13,6 +12,7 @@ from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import checks, runs, tasks
 from gms_hookd.store.checks import Check
 from gms_hookd.sync import Engine, Settings
+from gms_hookd.threads import Pool, Threads
 from gms_hookd.worker import Rules, Worker
 
 INTERVAL = 900.0
@@ -32,8 +32,15 @@ class Yard:
         rules = Rules(engine, RetryPolicy(attempts=1))
         self.worker = Worker(desk, lambda: rules, self.stopping)
         self.interval = INTERVAL
+        self.threads = Threads()
+        pool = Pool(self.threads, "check", 1)
         self.reconciler = Reconciler(
-            desk, lambda: engine, lambda: self.interval, self.stopping, lambda: 0.5
+            desk,
+            pool,
+            lambda: engine,
+            lambda: self.interval,
+            self.stopping,
+            chance=lambda: 0.5,
         )
         self.task = self.add("app", **more)
 
@@ -190,8 +197,7 @@ def test_a_deletion_counts_only_where_the_task_prunes(yard, prune):
 def test_an_interval_of_zero_checks_nothing(yard, clock):
     yard.interval = 0.0
     clock.forward(10 * INTERVAL)
-    with ThreadPoolExecutor(1) as pool:
-        yard.reconciler.turn(pool)
+    yard.reconciler.turn()
     assert yard.reconciler._under_way == {}
 
 
@@ -199,9 +205,8 @@ def test_the_thread_finds_a_change_and_ends_when_told(yard, clock, monkeypatch):
     monkeypatch.setattr("gms_hookd.reconcile.TICK", 0.05)
     yard.sync()
     yard.source.commit()
-    thread = threading.Thread(target=yard.reconciler.run_forever)
     rings = yard.desk.live.rings
-    thread.start()
+    thread = yard.threads.start("reconcile", yard.reconciler.run_forever)
     try:
         clock.forward(INTERVAL)
         yard.desk.live.await_ring(rings, 20)

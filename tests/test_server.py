@@ -22,6 +22,7 @@ from test_http1 import mutated, pieces
 from gms_hookd import tls
 from gms_hookd.message import Request, Response
 from gms_hookd.server import LOOKS, Limits, Server, adopt, listen
+from gms_hookd.threads import Threads
 
 TIMEOUT = 10.0
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -699,9 +700,33 @@ def test_any_stream_ends_in_answers_and_a_close(server, application, seed):
     assert statuses(exchange(server, LAST)) == [200]
 
 
-def test_the_beat_goes_on_while_nothing_happens(server):
-    before = server.beat
-    wait_until(lambda: server.beat > before)
+def test_signs_of_life_are_given_while_nothing_happens(server):
+    beats = threading.Semaphore(0)
+    server._beat = beats.release
+    assert all(beats.acquire(timeout=TIMEOUT) for _ in range(3))
+
+
+def test_a_turn_that_fails_does_not_end_the_front(application, monkeypatch):
+    monkeypatch.setattr("gms_hookd.threads.PAUSE", 0.01)
+    server = Server([listen("127.0.0.1:0")], application)
+    sweep, failures = server._sweep, [OSError("once"), MemoryError("twice")]
+
+    def fail_at_first():
+        if failures:
+            raise failures.pop()
+        sweep()
+
+    server._sweep = fail_at_first
+    threads = Threads()
+    thread = threads.start("front", server.run_forever)
+    try:
+        wait_until(lambda: not failures)
+        assert statuses(exchange(server, LAST)) == [200]
+        assert threads.problems() == []
+    finally:
+        server.shutdown()
+        thread.join(TIMEOUT)
+        server.server_close()
 
 
 def certify(path, *options):

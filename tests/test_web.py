@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from gms_hookd.futures import done
 from gms_hookd.message import Fault, Request
 from gms_hookd.model import RunStatus
 from gms_hookd.ratelimit import Buckets
@@ -299,7 +300,9 @@ def test_health_needs_no_signature(app):
 
 
 def test_readiness_gives_its_reasons(make_app):
-    status, shown, _ = ask(make_app(ready=lambda: ["disk: full"]), "GET", "/readyz")
+    status, shown, _ = ask(
+        make_app(ready=lambda: done(["disk: full"])), "GET", "/readyz"
+    )
     assert (status, shown["reasons"]) == (503, ["disk: full"])
 
 

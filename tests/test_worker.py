@@ -13,6 +13,7 @@ from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import runs, tasks
 from gms_hookd.store.runs import Wish
 from gms_hookd.sync import Engine, Settings
+from gms_hookd.threads import Supervised
 from gms_hookd.worker import Rules, Worker
 
 
@@ -247,6 +248,9 @@ def test_a_stop_that_comes_before_the_run_is_under_way_is_not_lost(
     assert get(desk, run_id).status is RunStatus.CANCELLED
 
 
+IDLE = Supervised("worker", lambda _: None, threading.Event(), lambda: 0.0)
+
+
 class Pouring(threading.Event):
     """While a worker waits, time passes and triggers pour in: each time, or once."""
 
@@ -278,7 +282,7 @@ def test_a_run_lets_a_flood_of_triggers_pass_but_not_for_long(
     worker = Worker(replace(desk, live=live), worker._rules, pouring)
     live.watch(run_id, 60).future.add_done_callback(lambda _: pouring.set())
     pouring.pour()
-    worker.run_forever()
+    worker.run_forever(IDLE)
     live.close()
     assert get(desk, run_id).status is RunStatus.SUCCESS
     assert least < pouring.waited < 0.3
@@ -290,7 +294,7 @@ def test_a_lone_trigger_waits_for_nothing(desk, clock, make_worker, run_id):
     worker = Worker(replace(desk, live=live), make_worker()._rules, pouring)
     live.watch(run_id, 60).future.add_done_callback(lambda _: pouring.set())
     live.arrived()
-    worker.run_forever()
+    worker.run_forever(IDLE)
     live.close()
     assert get(desk, run_id).status is RunStatus.SUCCESS
     assert pouring.waited == 0.0

@@ -16,15 +16,17 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from gms_hookd.futures import Future
 from gms_hookd.log import quoted
 from gms_hookd.store.problem import StoreError, Unavailable
+from gms_hookd.threads import FOR_EVER, Supervised, Threads
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ _Outcome = tuple[Any, Exception | None]
 BATCH = 1024
 BACKLOG = 20_000
 BUSY_MS = 5_000
+LONGEST_END = 30.0  # seconds that a lane gets to do what waits when it is closed
 LOOK = 0.01  # seconds between two looks at a lock that somebody has
 QUICK = 0.005  # seconds: a commit that takes longer must not hold up a loop
 
@@ -87,7 +90,9 @@ def connect(path: Path, *, writes: bool) -> Connection:
 class Lane:
     """A thread, its connection, and the operations that wait for it."""
 
-    def __init__(self, name: str, path: Path, *, writes: bool) -> None:
+    def __init__(
+        self, name: str, path: Path, *, writes: bool, threads: Threads
+    ) -> None:
         self._path = path
         self._writes = writes
         self._orders: SimpleQueue[_Order] = SimpleQueue()
@@ -98,8 +103,8 @@ class Lane:
         self._pace = 0.0
         self._holder: int | None = None
         self._held: list[_Order] = []
-        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
-        self._thread.start()
+        self._thread: Supervised | None = None
+        self._thread = threads.start(name, self._serve)
 
     def submit(self, operation: Operation, *, bare: bool = False) -> Future[Any]:
         """Hand over an operation; the future is done when it is (for writes: synced).
@@ -134,12 +139,19 @@ class Lane:
 
     def _put(self, order: _Order) -> None:
         with self._gate:
-            refused = self._closed or self._orders.qsize() >= BACKLOG
-            if not refused:
+            refusal = self._refusal()
+            if not refusal:
                 self._orders.put(order)
-        if refused:
-            why = "shutting down" if self._closed else "the store is busy"
-            order.future.set_exception(Unavailable(why))
+        if refusal:
+            order.future.set_exception(Unavailable(refusal))
+
+    def _refusal(self) -> str:
+        """Return why nothing more is taken, "" if it is."""
+        if self._closed:
+            return "shutting down"
+        if self._thread and not self._thread.is_alive():
+            return f"thread {self._thread.name} has ended: restart gms-hookd"
+        return "the store is busy" if self._orders.qsize() >= BACKLOG else ""
 
     def _commit_here(self, batch: list[_Order]) -> bool:
         db = self._db
@@ -167,22 +179,50 @@ class Lane:
                 return
             self._closed = True
             self._orders.put(_Order(_nothing, Future(), bare=True, last=True))
-        self._thread.join()
+        if self._thread:
+            self._thread.join(LONGEST_END)
+        self._refuse_all("shutting down")
 
-    def _serve(self) -> None:
-        db = connect(self._path, writes=self._writes)
+    def _serve(self, thread: Supervised) -> None:
+        db = self._connected()
+        try:
+            thread.beat(FOR_EVER)
+            while self._turn(db, self._orders.get(), thread):
+                thread.beat(FOR_EVER)
+        finally:
+            with self._in_use:
+                self._db = None
+                db.close()
+
+    def _connected(self) -> Connection:
+        try:
+            db = connect(self._path, writes=self._writes)
+        except sqlite3.Error as error:
+            self._refuse_all(f"cannot be opened: {error}")
+            raise
         if self._writes:
             _wait_in_sqlite(db, 0)
             self._db = db
-        try:
-            while self._turn(db, self._orders.get()):
-                pass
-        finally:
-            self._db = None
-            db.close()
+        return db
 
-    def _turn(self, db: Connection, first: _Order) -> bool:
+    def _refuse_all(self, why: str) -> None:
+        """Let nobody wait for what is not going to be done."""
+        with suppress(Empty):
+            while True:
+                _refuse(self._orders.get_nowait(), why)
+
+    def _turn(self, db: Connection, first: _Order, thread: Supervised) -> bool:
         batch, bare = self._gather(first)
+        thread.beat()
+        try:
+            self._do(db, batch, bare)
+        except BaseException:
+            for order in (*batch, *([bare] if bare else ())):
+                _refuse(order, "failed in its thread: see the log")
+            raise
+        return bare is None or not bare.last
+
+    def _do(self, db: Connection, batch: list[_Order], bare: _Order | None) -> None:
         with self._in_use:
             results = (self._write if self._writes else self._read)(db, batch)
         _settle_all(batch, results)
@@ -190,7 +230,6 @@ class Lane:
             with self._in_use:
                 outcome = _alone(db, bare)
             _settle_all([bare], [outcome])
-        return bare is None or not bare.last
 
     def _gather(self, first: _Order) -> tuple[list[_Order], _Order | None]:
         """Take what waits: a batch, and the bare order that ended it."""
@@ -326,6 +365,11 @@ def _roll_back(db: Connection) -> None:
 def _unavailable(error: sqlite3.Error) -> Unavailable:
     log.error("store unavailable error=%s", quoted(error))
     return Unavailable(f"cannot be committed: {error}")
+
+
+def _refuse(order: _Order, why: str) -> None:
+    if not order.future.done():
+        order.future.set_exception(Unavailable(why))
 
 
 def _settle_all(batch: list[_Order], results: list[_Outcome]) -> None:

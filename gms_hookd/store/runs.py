@@ -188,16 +188,7 @@ def _insert(db: Connection, task_id: int, wish: Wish, now: int) -> int:
 
 def claim(db: Connection, now: int, only: int | None = None) -> Claim | None:
     """Lease the oldest due run whose task and cache are free; None if there is none."""
-    row = db.execute(
-        "SELECT r.id, t.cache, r.deletions FROM runs r JOIN tasks t ON t.id=r.task_id"
-        " WHERE r.status='queued' AND r.due_ms<=:now AND (:only IS NULL OR r.id=:only)"
-        " AND NOT EXISTS(SELECT 1 FROM runs b"
-        "  WHERE b.status='running' AND b.task_id=r.task_id)"
-        " AND NOT EXISTS(SELECT 1 FROM runs b"
-        "  WHERE b.status='running' AND b.cache=t.cache)"
-        " ORDER BY r.id LIMIT 1",
-        {"now": now, "only": only},
-    ).fetchone()
+    row = _next(db, now, only)
     if row is None:
         return None
     run_id, cache, deletions = row
@@ -209,6 +200,26 @@ def claim(db: Connection, now: int, only: int | None = None) -> Claim | None:
         (cache, now, run_id),
     )
     return _claim(db, run_id, _unpacked_deletions(deletions))
+
+
+def claimable(db: Connection, now: int) -> int | None:
+    """Return the id of the run that a claim would lease now, None if there is none."""
+    row = _next(db, now)
+    return None if row is None else int(row[0])
+
+
+def _next(db: Connection, now: int, only: int | None = None) -> Row | None:
+    found: Row | None = db.execute(
+        "SELECT r.id, t.cache, r.deletions FROM runs r JOIN tasks t ON t.id=r.task_id"
+        " WHERE r.status='queued' AND r.due_ms<=:now AND (:only IS NULL OR r.id=:only)"
+        " AND NOT EXISTS(SELECT 1 FROM runs b"
+        "  WHERE b.status='running' AND b.task_id=r.task_id)"
+        " AND NOT EXISTS(SELECT 1 FROM runs b"
+        "  WHERE b.status='running' AND b.cache=t.cache)"
+        " ORDER BY r.id LIMIT 1",
+        {"now": now, "only": only},
+    ).fetchone()
+    return found
 
 
 def _claim(db: Connection, run_id: int, confirmed: Mapping[str, str] | None) -> Claim:

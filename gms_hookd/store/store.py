@@ -10,6 +10,7 @@ from gms_hookd.futures import Future
 from gms_hookd.store.lane import Connection, Error, Lane, connect
 from gms_hookd.store.problem import StoreError
 from gms_hookd.store.schema import inspect, prepare
+from gms_hookd.threads import Threads
 
 Item = TypeVar("Item")
 P = ParamSpec("P")
@@ -25,7 +26,7 @@ class Store:
         self.path = path
 
     @classmethod
-    def open(cls, path: Path) -> "Store":
+    def open(cls, path: Path, threads: Threads | None = None) -> "Store":
         """Open or create the store at `path`, checked and at today's schema.
 
         StoreError with one line when the file is foreign, newer or damaged; such a
@@ -42,10 +43,12 @@ class Store:
                 db.close()
         except (Error, OSError) as error:
             raise StoreError(f"{path}: {error}") from None
-        writer = Lane("store-writer", path, writes=True)
+        threads = threads or Threads()
+        writer = Lane("store-writer", path, writes=True, threads=threads)
         # The reading connection opens a file whose WAL the writer holds open.
         writer.submit(lambda db: db.execute("SELECT 1").fetchone()).result()
-        return cls(writer, Lane("store-reader", path, writes=False), path)
+        reader = Lane("store-reader", path, writes=False, threads=threads)
+        return cls(writer, reader, path)
 
     def write(
         self,

@@ -1,0 +1,149 @@
+"""Whether the service can do its work: looked at each second, and for whoever asks.
+
+A thread of its own looks, so that who asks waits for a look and for nothing else, and
+a look waits for nobody for longer than half a second.
+"""
+
+import shutil
+import threading
+from pathlib import Path
+
+from gms_hookd.desk import Desk
+from gms_hookd.futures import Future, done
+from gms_hookd.store import StoreError, runs, upkeep
+from gms_hookd.threads import SILENT, Supervised, Threads
+
+LOOK = 1.0  # seconds between looks when nobody asks
+PATIENCE = 0.5  # seconds that a look waits for the store
+SLOW = 5.0  # seconds without an answer of the store from which on it is not ready
+OVERDUE = 10.0  # seconds that a look takes at most
+LEAST_DISK = 64 * 1024 * 1024
+
+
+class Health:
+    """What keeps the service from working, and which of it a restart may cure."""
+
+    def __init__(
+        self, desk: Desk, threads: Threads, folder: Path, stopping: threading.Event
+    ) -> None:
+        self._desk = desk
+        self._threads = threads
+        self._folder = folder
+        self._stopping = stopping
+        self._called = threading.Condition()
+        self._asked: list[Future[list[str]]] = []
+        self._store = _Store(desk)
+        self._queue = _Queue(desk)
+        self.workers = 0
+
+    def ask(self) -> Future[list[str]]:
+        """Look now; return, in one line each, what keeps the service from working."""
+        # What would look may itself have ended.
+        if broken := self._threads.problems():
+            return done(broken)
+        future: Future[list[str]] = Future()
+        with self._called:
+            self._asked.append(future)
+            self._called.notify()
+        return future
+
+    def stuck(self) -> list[str]:
+        """Return what a restart may cure; as of the last look, and without waiting."""
+        found = (self._store.stuck(), self._queue.problem)
+        return [*self._threads.problems(), *filter(None, found)]
+
+    def run_forever(self, thread: Supervised) -> None:
+        """Look until the daemon stops."""
+        while not self._stopping.is_set():
+            with self._called:
+                self._called.wait_for(self._is_called, LOOK)
+                asked, self._asked = self._asked, []
+            thread.beat(OVERDUE)
+            found = ["health: the look failed: see the log"]
+            try:
+                found = self.look()
+            finally:
+                for future in asked:
+                    future.set_result(found)
+
+    def _is_called(self) -> bool:
+        return bool(self._asked) or self._stopping.is_set()
+
+    def end(self) -> None:
+        """Wake the thread that looks, when the daemon stops."""
+        with self._called:
+            self._called.notify()
+
+    def look(self) -> list[str]:
+        """Return, in one line each, what keeps the service from working."""
+        found = (
+            self._store.look(),
+            self._queue.look(self.workers),
+            self._disk(),
+            _git(),
+        )
+        return [*self._threads.problems(), *filter(None, found)]
+
+    def _disk(self) -> str:
+        free = shutil.disk_usage(self._folder).free
+        return "" if free >= LEAST_DISK else f"disk: only {free >> 20} MiB free"
+
+
+def _git() -> str:
+    return "" if shutil.which("git") else "git: is not on the PATH"
+
+
+class _Store:
+    """Whether the store answers, and since when it does not."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._ping: Future[None] | None = None
+        self._answered = desk.monotonic()
+
+    def look(self) -> str:
+        if self._ping is None:
+            self._ping = self._desk.store.write(upkeep.ping)
+        try:
+            self._ping.result(PATIENCE)
+        except TimeoutError:
+            silent = self._silent()
+            return f"store: no answer for {silent:.0f} s" if silent > SLOW else ""
+        except StoreError as error:
+            self._ping = None
+            return f"store: {error}"
+        self._ping = None
+        self._answered = self._desk.monotonic()
+        return ""
+
+    def stuck(self) -> str:
+        silent = self._silent()
+        return f"store: no answer for {silent:.0f} s" if silent > SILENT else ""
+
+    def _silent(self) -> float:
+        return self._desk.monotonic() - self._answered
+
+
+class _Queue:
+    """Whether a run that could be carried out is, while workers are idle."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._waiting: int | None = None
+        self._since = 0.0
+        self.problem = ""
+
+    def look(self, workers: int) -> str:
+        desk = self._desk
+        idle = desk.live.under_way < workers
+        try:
+            waiting = desk.store.read(runs.claimable, desk.now()).result(PATIENCE)
+        except (StoreError, TimeoutError):
+            return self.problem
+        if waiting is None or not idle or waiting != self._waiting:
+            self._since = desk.monotonic()
+        self._waiting = waiting
+        overdue = desk.monotonic() - self._since
+        taken = overdue <= SILENT
+        self.problem = "" if taken else f"queue: no worker takes run {waiting}"
+        return self.problem

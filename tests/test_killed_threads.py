@@ -1,0 +1,201 @@
+"""No thread of the daemon can end, hang or fail for long without being noticed."""
+
+import ctypes
+import os
+import sys
+import threading
+
+import pytest
+from gitkit import ENVIRON
+from process import PATIENCE, ask
+
+from gms_hookd import config
+from gms_hookd.health import Health
+from gms_hookd.listener import listen
+from gms_hookd.server import Server
+from gms_hookd.service import Service
+from gms_hookd.state import State
+from gms_hookd.store import runs, tasks, upkeep
+from gms_hookd.threads import SILENT, Threads
+
+KILLED = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)
+WAITING = threading.Event()
+
+
+def kill(thread):
+    """Raise SystemExit in a thread, as soon as it is in Python again."""
+    ident = ctypes.c_ulong(thread.ident)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
+
+
+def until(found):
+    for _ in range(PATIENCE * 50):
+        if result := found():
+            return result
+        WAITING.wait(0.02)
+    raise AssertionError("not in time")
+
+
+class Place:
+    """A service with its front, in this process."""
+
+    def __init__(self, folder):
+        before = set(threading.enumerate())
+        self.state = State.open(folder / "state")
+        read = config.load({}, state=self.state.path)
+        self.service = Service.open(read, self.state, ENVIRON)
+        self.threads = self.service.threads
+        self.socket = folder / "front.sock"
+        self.server = Server([listen(f"unix:{self.socket}")], self.service.app.handle)
+        self.threads.start("front", self.server.run_forever)
+        self.service.start(2)
+        self.running = {t.name: t for t in threading.enumerate() if t not in before}
+
+    def wake(self):
+        """Have every thread do something."""
+        service = self.service
+        service.live.ring_all()
+        service.live.watch(1, 0.0)
+        service.desk.store.write(upkeep.ping)
+        service.desk.store.read(upkeep.ping)
+        for _ in range(8):
+            service._checks.do(int)
+
+    def reasons(self):
+        self.wake()
+        return self.service.health.ask().result(PATIENCE)
+
+    def close(self):
+        self.server.drain(0.0)
+        self.server.server_close()
+        self.service.stop(0.0)
+        self.service.close()
+        self.state.close()
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setattr("gms_hookd.service.LONGEST_END", 1.0)
+    monkeypatch.setattr("gms_hookd.store.lane.LONGEST_END", 1.0)
+    monkeypatch.setattr("gms_hookd.service.UPKEEP", 0.1)
+    for module in ("reconcile", "callback"):
+        monkeypatch.setattr(f"gms_hookd.{module}.TICK", 0.1)
+    made = Place(tmp_path)
+    yield made
+    made.close()
+
+
+@KILLED
+def test_each_thread_that_is_killed_is_named_and_stops_the_watchdog(place):
+    names = [thread.name for thread in place.threads._all]
+    assert place.running.keys() == set(names)
+    assert place.reasons() == place.service.health.stuck() == []
+    # Those that wake others come last.
+    last = ("health", "watch-timer", "store-reader", "store-writer")
+    dead = []
+    for name in sorted(names, key=lambda n: (n in last, n)):
+        kill(place.running[name])
+        problem = f"thread {name}: has ended"
+        until(lambda problem=problem: problem in place.reasons())
+        dead.append(problem)
+        assert set(place.service.health.stuck()) == set(dead)
+
+
+@KILLED
+def test_a_store_whose_thread_was_killed_refuses_at_once(place):
+    kill(place.running["store-writer"])
+    store = place.service.desk.store
+    store.write(upkeep.ping)
+    until(place.threads.problems)
+    refused = store.write(upkeep.ping).exception(PATIENCE)
+    assert str(refused) == "thread store-writer has ended: restart gms-hookd"
+    assert store.read(upkeep.ping).result(PATIENCE) is None
+
+
+def test_a_closed_store_is_noticed(place):
+    place.service.desk.store.close()
+    until(lambda: "thread store-writer: has ended" in place.reasons())
+    assert place.service.health.stuck()
+
+
+def test_a_store_that_does_not_answer_is_noticed(desk, tmp_path, clock):
+    health = Health(desk, Threads(), tmp_path, threading.Event())
+    go = threading.Event()
+    desk.store.write(lambda _: go.wait(PATIENCE))
+    assert (health.look(), health.stuck()) == ([], [])
+    clock.forward(6)
+    assert health.look() == ["store: no answer for 6 s"]
+    assert health.stuck() == []
+    clock.forward(SILENT)
+    assert health.stuck() == ["store: no answer for 36 s"]
+    go.set()
+    until(lambda: not health.look() and not health.stuck())
+
+
+def test_a_run_that_no_worker_takes_is_noticed(desk, tmp_path, clock):
+    health = Health(desk, Threads(), tmp_path, threading.Event())
+    health.workers = 1
+    draft = tasks.Draft("one", "/source", "/target", "key")
+    desk.store.write(tasks.add, draft, desk.now()).result()
+    desk.store.write(runs.order, 1, runs.Wish("manual"), desk.now()).result()
+    assert health.look() == []
+    clock.forward(SILENT + 1)
+    assert health.look() == health.stuck() == ["queue: no worker takes run 1"]
+    desk.live.began(9, 1, None, None)
+    assert health.look() == health.stuck() == [], "the one worker has something to do"
+    desk.live.paused(9)
+    assert health.look() == []
+    clock.forward(SILENT + 1)
+    assert health.look() == ["queue: no worker takes run 1"]
+    desk.store.write(runs.claim, desk.now()).result()
+    assert health.look() == health.stuck() == []
+
+
+MORTAL = """
+import ctypes, os, threading
+from gms_hookd import cli
+
+def obey():
+    with open(os.environ["ORDERS"]) as orders:
+        for name in orders:
+            ident = next(t.ident for t in threading.enumerate() if t.name == name[:-1])
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(ident), ctypes.py_object(SystemExit)
+            )
+
+threading.Thread(target=obey, daemon=True).start()
+raise SystemExit(cli.main())
+"""
+
+
+@pytest.fixture
+def mortal(daemon):
+    """Start a daemon; what is written to `orders` names a thread that it kills."""
+    daemon.orders = daemon.home / "orders"
+    os.mkfifo(daemon.orders)
+    daemon.command = (sys.executable, "-c", MORTAL)
+    return daemon.start(ORDERS=str(daemon.orders), WATCHDOG_USEC="300000")
+
+
+def test_the_watchdog_of_a_daemon_without_a_reconciler_starves(mortal):
+    mortal.told("WATCHDOG=1")
+    mortal.orders.write_text("reconcile\n")
+    mortal.until(lambda: ask(mortal.socket, "GET", "/readyz")[0] == 503)
+    answer = ask(mortal.socket, "GET", "/readyz")[2]
+    dead = "thread reconcile: has ended"
+    assert answer["reasons"] == [dead]
+    mortal.until(lambda: dead in " ".join(mortal.told("STATUS=")))
+    said = [mortal.told("STATUS=") for _ in range(3)]
+    assert all(dead in " ".join(each) for each in said)
+    assert not any("WATCHDOG=1" in each for each in said)
+    assert mortal.log().count("watchdog not fed") == 1
+    assert ask(mortal.socket, "GET", "/healthz")[0] == 200
+
+
+@pytest.mark.parametrize("name", ["MainThread", "front"])
+def test_a_daemon_whose_main_thread_or_front_fails_ends(mortal, name):
+    mortal.orders.write_text(f"{name}\n")
+    assert mortal.wait() == 1
+    assert "stopped" in mortal.log().splitlines()[-1]
