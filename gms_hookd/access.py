@@ -33,6 +33,7 @@ SSH_OPTIONS = (
     "ClearAllForwardings=yes",
     "ForwardAgent=no",
     "LogLevel=ERROR",
+    "SendEnv=GIT_PROTOCOL",  # a kept connection sends what its master may send
 )
 
 

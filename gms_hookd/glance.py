@@ -5,9 +5,10 @@ is missed while it goes from there to here. What is not plain is left to git: li
 worktrees, other formats, hidden or broken refs.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from gms_hookd.porcelain import text
 
@@ -25,23 +26,53 @@ class _Unusual(Exception):
     """The repository is one that only git should read."""
 
 
-def refs(path: str, names: Collection[str] | None = None) -> dict[str, str] | None:
-    """Read all refs, or those of these few that are there; None if git has to."""
+def refs(
+    path: str, names: Collection[str] | None = None, plain: Collection[str] = ()
+) -> dict[str, str] | None:
+    """Read all refs, or those of these few that are there; None if git has to.
+
+    None too where one of `plain` is a symbolic ref.
+    """
     try:
         gitdir = _gitdir(path)
         if names is None:
-            return _whole(_all_loose(gitdir), _packed(gitdir))
+            return _whole(_all_loose(gitdir), _packed(gitdir), plain)
         loose = _some_loose(gitdir, names)
         few = [name for name in names if name not in loose]
-        return _whole(loose, _some_packed(gitdir, few) if few else {})
+        return _whole(loose, _some_packed(gitdir, few) if few else {}, plain)
     except (_Unusual, OSError, UnicodeError):
         return None
 
 
 def has(path: str, tips: Mapping[str, str]) -> bool:
-    """Tell whether these refs are surely what is given; False where only git knows."""
-    found = refs(path, tips if len(tips) <= FEW else None)
-    return found is not None and all(found.get(r) == oid for r, oid in tips.items())
+    """Return whether these refs are surely so, "" for none, and no symbolic ones.
+
+    False where only git knows.
+    """
+    found = refs(path, tips if len(tips) <= FEW else None, tips)
+    return found is not None and all(found.get(r, "") == o for r, o in tips.items())
+
+
+def points(path: str, names: Iterable[str]) -> dict[str, str]:
+    """Return those of these refs that are symbolic, resolved or not, and where to."""
+    with contextlib.suppress(OSError, UnicodeError):
+        places = ((name, _pointed(f"{_folder(path)}/{name}")) for name in names)
+        return {name: place for name, place in places if place}
+    return {}
+
+
+def _pointed(path: str) -> str:
+    """Return where a loose ref points, "" if it is none or not symbolic.
+
+    Long ago git made symbolic refs as links, and still takes them for that.
+    """
+    try:
+        link = os.readlink(path) if os.path.islink(path) else ""
+        content = "" if link else _content(path)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return ""
+    found = content.removeprefix(POINTS)
+    return link if link.startswith("refs/") else found if found != content else ""
 
 
 def head(path: str) -> str | None:
@@ -114,13 +145,14 @@ def _listed(gitdir: str, folder: str) -> Iterator[tuple[str, bool]]:
                 yield f"{folder}/{entry.name}", entry.is_dir()
 
 
-def _some_loose(gitdir: str, names: Collection[str]) -> dict[str, str]:
+def _some_loose(gitdir: str, names: Iterable[str]) -> dict[str, str]:
     found = {}
     for name in names:
         try:
             found[name] = _content(f"{gitdir}/{name}")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            continue
+            if os.path.islink(f"{gitdir}/{name}"):
+                raise _Unusual from None
     return found
 
 
@@ -153,10 +185,14 @@ def _packed_file(gitdir: str) -> bytes:
         return b""
 
 
-def _whole(loose: dict[str, str], packed: dict[str, str]) -> dict[str, str]:
+def _whole(
+    loose: dict[str, str], packed: dict[str, str], plain: Collection[str]
+) -> dict[str, str]:
     """Put the two together, loose ones first; a symbolic ref is what it points to."""
     found = packed | loose
     for name, content in loose.items():
+        if content.startswith(POINTS) and name in plain:
+            raise _Unusual
         oid = found.get(content.removeprefix(POINTS), content)
         if not _OID.fullmatch(oid) or not oid.strip("0"):
             raise _Unusual

@@ -7,7 +7,7 @@ rule that says so; what the target alone has is a conflict.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from gms_hookd.model import RefResult
@@ -33,7 +33,7 @@ UNCHANGED_LISTED = 200  # refs
 _KEPT = re.compile(r"deletion of the current branch|delete the current branch")
 _RACE = re.compile(
     r"lock ref|failed to lock|failed to update ref|old value|already exists"
-    r"|fetch first|failed to report"
+    r"|fetch first|failed to report|aliased update"
 )
 _WORDS = {
     Kin.AHEAD: "git wants force for this kind of ref",
@@ -54,6 +54,7 @@ class Move:
     reason: str | None = None
     conflict: bool = False
     transient: bool = False
+    alias: bool = False
 
     @property
     def acts(self) -> bool:
@@ -63,7 +64,11 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """What is known when the decision is taken; target ref -> object id."""
+    """What is known when the decision is taken; target ref -> object id.
+
+    symrefs are the symbolic refs of the target, and the refs that they stand for: a
+    push to one would move the other, and a deletion would delete the other.
+    """
 
     wanted: Mapping[str, Wanted]
     target: Mapping[str, str]
@@ -71,6 +76,7 @@ class Views:
     prune: bool
     selection: Selection
     empty: bool = False
+    symrefs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def changing(self) -> list[str]:
@@ -94,6 +100,7 @@ def pairs(views: Views) -> list[tuple[str, str]]:
         (views.target[ref], views.wanted[ref].oid): None
         for ref in views.changing
         if ref in views.target and not _immutable(ref, views.wanted[ref])
+        if ref not in views.symrefs
     }
     return list(found)
 
@@ -102,12 +109,47 @@ def decide(views: Views, kin: Mapping[tuple[str, str], Kin]) -> tuple[Move, ...]
     """Class every selected ref; of very many, only those that are not as wanted."""
     every = len(views.wanted) <= UNCHANGED_LISTED
     named = sorted(views.wanted if every else views.changing)
-    moves = [_move(ref, views.wanted[ref], views, kin) for ref in named]
+    plain = (ref for ref in named if ref not in views.symrefs)
+    moves = [_move(ref, views.wanted[ref], views, kin) for ref in plain]
     if views.prune:
         moves += [_deletion(ref, old, views) for ref, old in _gone(views)]
     else:
         moves += _missing(views)
-    return tuple(_unobstructed(moves, views))
+    return with_aliases(_unobstructed(moves, views), views)
+
+
+def with_aliases(moves: Iterable[Move], views: Views) -> tuple[Move, ...]:
+    """Judge the target's symbolic refs by what these moves make of their refs.
+
+    What was said of them before, when that was still to come, is replaced.
+    """
+    plain = [m for m in moves if not m.alias]
+    found = {m.ref: m for m in plain}
+    selected = (
+        ref
+        for ref in sorted(views.symrefs)
+        if ref in views.wanted or (views.prune and views.selection.origin(ref))
+    )
+    return (*plain, *(_alias(ref, found, views) for ref in selected))
+
+
+def _alias(ref: str, moves: Mapping[str, Move], views: Views) -> Move:
+    real = stands_for(ref, views.symrefs)
+    move = moves.get(real)
+    tip = move.new if move and move.acts else views.target.get(real)
+    want = views.wanted.get(ref)
+    reason = f"an alias of {real} at the target"
+    if want and tip == want.oid:
+        return Move(ref, RefResult.UNCHANGED, tip, tip, reason, alias=True)
+    old, new = views.target.get(ref), want.oid if want else None
+    return Move(ref, RefResult.REJECTED, old, new, reason, conflict=True, alias=True)
+
+
+def stands_for(ref: str, symrefs: Mapping[str, str]) -> str:
+    """Return the ref that a symbolic one leads to, through others where need be."""
+    for _ in symrefs:
+        ref = symrefs.get(ref, ref)
+    return ref
 
 
 def held(moves: Iterable[Move], views: Views) -> str:
@@ -209,6 +251,7 @@ def _gone(views: Views) -> list[tuple[str, str]]:
         (ref, oid)
         for ref, oid in views.target.items()
         if ref not in views.wanted and views.selection.origin(ref) is not None
+        if ref not in views.symrefs
     )
 
 
@@ -257,4 +300,13 @@ def _deletion(ref: str, old: str, views: Views) -> Move:
     if old != known and not views.selection.force:
         reason = "gone at the source, but moved at the target by someone else"
         return Move(ref, RefResult.REJECTED, old, None, reason, conflict=True)
+    if alias := _wanted_alias(ref, views):
+        reason = f"{alias} is an alias of it at the target"
+        return Move(ref, RefResult.REJECTED, old, None, reason, conflict=True)
     return Move(ref, RefResult.DELETED, old, None)
+
+
+def _wanted_alias(ref: str, views: Views) -> str | None:
+    """Name a ref that is to stay, and would be gone with this one."""
+    aliases = (a for a in views.symrefs if a in views.wanted)
+    return next((a for a in aliases if stands_for(a, views.symrefs) == ref), None)

@@ -41,10 +41,11 @@ def refs(out: bytes) -> Iterator[tuple[str, str]]:
             yield text(name), oid.decode("ascii", "replace")
 
 
-def symref(out: bytes) -> str | None:
-    """Read where HEAD points from `ls-remote --symref`."""
-    for line in out.split(b"\n"):
-        name, tab, ref = line.partition(b"\t")
-        if tab and ref == b"HEAD" and name.startswith(b"ref: "):
-            return text(name.removeprefix(b"ref: "))
-    return None
+def symrefs(out: bytes) -> dict[str, str]:
+    """Return where symbolic refs point, HEAD included, from `ls-remote --symref`."""
+    lines = (line.partition(b"\t") for line in out.split(b"\n"))
+    return {
+        text(ref): text(name.removeprefix(b"ref: "))
+        for name, _, ref in lines
+        if ref and name.startswith(b"ref: ")
+    }

@@ -49,6 +49,14 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """The refs that a repository has, ref -> object id; symbolic ref -> ref."""
+
+    refs: Mapping[str, str]
+    symrefs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Remote:
     """Another repository, with what it takes to get in; secrets only in here."""
 
@@ -100,10 +108,24 @@ class Remote:
         out = self._ask("--refs", *options, "--end-of-options", self.url)
         return dict(porcelain.refs(out))
 
+    def listing(self) -> Listing:
+        """Read its refs, and which of them are symbolic; raises GitError.
+
+        By protocol v2 a host tells every symbolic ref that can be resolved. What one
+        on this machine has besides is asked for by name, see Listing.dangling.
+        """
+        out = self._ask("--symref", "--refs", "--end-of-options", self.url)
+        return Listing(dict(porcelain.refs(out)), porcelain.symrefs(out))
+
+    def dangling(self, names: Iterable[str]) -> dict[str, str]:
+        """Return those of these refs that are symbolic at a target on this machine."""
+        url = self.door.url
+        return glance.points(url.path, names) if url.local else {}
+
     def head(self) -> str | None:
         """Name its default branch; None where it has none, or does not say."""
         out = self._ask("--symref", "--end-of-options", self.url, "HEAD")
-        return porcelain.symref(out)
+        return porcelain.symrefs(out).get("HEAD")
 
     def push(self, moves: Sequence[RefUpdate]) -> Report:
         """Carry out moves, each under a lease on the object id it replaces."""

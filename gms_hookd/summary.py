@@ -49,10 +49,17 @@ def commit_range(moves: Sequence[Move]) -> str:
 
 
 def remembered(known: Mapping[str, str], moves: Sequence[Move]) -> dict[str, str]:
-    """Bring what we last pushed up to date."""
+    """Bring what we last pushed up to date.
+
+    A symbolic ref stays in doubt, for a push to it by memory would move another ref.
+    """
     after = dict(known)
     for move in moves:
-        if move.conflict:
+        if move.alias:
+            after.pop(move.ref, None)
+            if move.new:
+                after[move.ref] = DOUBT + (move.old or "")
+        elif move.conflict:
             after[move.ref] = DOUBT + after.get(move.ref, "").removeprefix(DOUBT)
         elif move.result is RefResult.REJECTED:
             continue

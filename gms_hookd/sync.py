@@ -4,7 +4,7 @@ import errno
 import os
 import shlex
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,10 +23,19 @@ from gms_hookd.journal import Journal
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.order import DOUBT, Order, Outcome
 from gms_hookd.outlet import Outlet, Pin
-from gms_hookd.plan import Move, Views, decide, deletions, held, pairs, within
+from gms_hookd.plan import (
+    Move,
+    Views,
+    decide,
+    deletions,
+    held,
+    pairs,
+    with_aliases,
+    within,
+)
 from gms_hookd.redact import one_line
 from gms_hookd.refspec import Selection, Wanted
-from gms_hookd.remote import Remote
+from gms_hookd.remote import Listing, Remote
 from gms_hookd.runlog import RunLog
 from gms_hookd.shared import Fetches
 from gms_hookd.ssh import Masters
@@ -208,6 +217,7 @@ class _Run:
         self._log = cached.git.limits.log
         self._known = {r: o.removeprefix(DOUBT) for r, o in order.known.items()}
         self._wanted: dict[str, Wanted] = {}
+        self._latest: Views | None = None
         self._empty = False
         self._ahead: frozenset[tuple[str, str]] = frozenset()
         self._gone: set[str] = set()
@@ -243,6 +253,7 @@ class _Run:
         settled = self._follow_head(outlet.settle(moves), outlet, views)
         if not with_lfs:
             lfs.warn(self._cache.git, settled)
+        settled = [*with_aliases(settled, self._latest or views)]
         return self._outcome(settled, pins=outlet.pins)
 
     def probe(self) -> Outcome:
@@ -298,12 +309,18 @@ class _Run:
         on this machine, which costs next to nothing, is glanced at.
         """
         if self._trusts_memory():
-            views = self._views(self._known)
+            views = self._views(Listing(self._known, {}))
             moves = self._decide(views)
-            if all(m.result is not RefResult.REJECTED for m in moves):
+            if self._sure(moves):
                 return views, moves
         views = self._views(self._read())
         return views, self._decide(views)
+
+    def _sure(self, moves: Sequence[Move]) -> bool:
+        """Whether memory is enough for what is to be done."""
+        if any(m.result is RefResult.REJECTED for m in moves):
+            return False
+        return self._target.door.url.local or not _parted(moves, self._known)
 
     def _trusts_memory(self) -> bool:
         order = self._order
@@ -312,15 +329,16 @@ class _Run:
         known = {ref: order.known.get(ref, "") for ref in self._wanted}
         if any(oid.startswith(DOUBT) for oid in known.values()):
             return False
-        tips = {ref: oid for ref, oid in known.items() if oid}
-        return not moved(self._target.door.url, tips)
+        return not moved(self._target.door.url, known)
 
-    def _read(self) -> dict[str, str]:
-        found = self._target.refs()
+    def _read(self) -> Listing:
+        listing = self._target.listing()
+        found = listing.refs
         self._gone = self._known.keys() - found.keys()
         wanted = self._wanted.items()
         self._right = {r: w.oid for r, w in wanted if found.get(r) == w.oid}
-        return found
+        dangling = self._target.dangling(self._wanted.keys() - found.keys())
+        return Listing(found, {**listing.symrefs, **dangling})
 
     def _is_confirmed(self, moves: Sequence[Move]) -> bool:
         """Tell whether a person has seen all of the plan that a guard would hold."""
@@ -332,10 +350,17 @@ class _Run:
     def _again(self) -> tuple[Move, ...]:
         return within(self._decide(self._views(self._read())), self._allowed)
 
-    def _views(self, target: Mapping[str, str]) -> Views:
-        prune = self._order.task.prune
-        known, selection = self._known, self._selection
-        return Views(self._wanted, target, known, prune, selection, self._empty)
+    def _views(self, target: Listing) -> Views:
+        self._latest = Views(
+            self._wanted,
+            target.refs,
+            self._known,
+            self._order.task.prune,
+            self._selection,
+            self._empty,
+            target.symrefs,
+        )
+        return self._latest
 
     def _decide(self, views: Views) -> tuple[Move, ...]:
         return decide(views, self._cache.kin(pairs(views), self._ahead))
@@ -403,6 +428,18 @@ class _Run:
         spec = f"{pin.kept}:{pin.ref}"
         command = shlex.join(("git", place, "push", lease, self._target.url, spec))
         return pin.ref, pin.oid, pin.kept, command
+
+
+def _parted(moves: Iterable[Move], known: Mapping[str, str]) -> bool:
+    """Whether refs that had one tip are to have several.
+
+    One of them may have become an alias of the other since they were read.
+    """
+    after = {**known, **{m.ref: m.new for m in moves if m.acts}}
+    ends: dict[str, set[str | None]] = {}
+    for ref, oid in known.items():
+        ends.setdefault(oid, set()).add(after[ref])
+    return any(len(tips) > 1 for tips in ends.values())
 
 
 def _told(move: Move) -> str:

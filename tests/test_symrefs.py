@@ -1,0 +1,212 @@
+"""Symbolic refs at a target: never pushed to, never deleted, told what they are."""
+
+import pytest
+from gitkit import task
+
+from gms_hookd.model import RefResult, RunStatus
+
+MAIN, MASTER = "refs/heads/main", "refs/heads/master"
+AN_ALIAS = f"an alias of {MAIN} at the target"
+
+
+@pytest.fixture(params=["local", "http", "ssh"])
+def url_of(request):
+    """Name a repository by each way there is to it."""
+    if request.param == "local":
+        return str
+    host = request.getfixturevalue("http_host" if request.param == "http" else "sshd")
+    return host.url
+
+
+@pytest.fixture
+def bench(opened, request):
+    if "url_of" not in request.fixturenames:
+        return opened()
+    sshd = request.getfixturevalue("sshd")
+    return opened(ssh_key_file=sshd.key, ssh_known_hosts=sshd.known_hosts)
+
+
+def point(repo, alias, ref=MAIN):
+    repo.git("symbolic-ref", alias, ref)
+
+
+def symrefs(repo):
+    out = repo.git("for-each-ref", "--format=%(refname) %(symref)")
+    return dict(line.split(" ") for line in out.splitlines() if line.split(" ")[1])
+
+
+def found(outcome):
+    return {r.ref: (r.result, r.reason) for r in outcome.refs}
+
+
+def copied(source, target, *names):
+    for name in names:
+        target.git("fetch", "-q", str(source), f"{name}:{name}")
+
+
+def test_an_alias_is_not_pruned_with_what_it_stands_for(source, target, url_of, bench):
+    copied(source, target, "main")
+    point(target, MASTER)
+    it = task(source, url_of(target), prune=True)
+    for _ in range(3):
+        outcome = bench.sync(it)
+        assert target.refs() == {MAIN: source.tip(), MASTER: source.tip()}
+        assert found(outcome)[MASTER] == (RefResult.REJECTED, AN_ALIAS)
+        assert outcome.status is RunStatus.CONFLICT
+        assert not outcome.transient
+    assert symrefs(target) == {MASTER: MAIN}
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_push_to_an_alias_does_not_move_another_branch(source, target, bench, force):
+    source.commit("master", on=source.tip())
+    copied(source, target, "main")
+    point(target, MASTER)
+    it = task(source, target, force=force)
+    for _ in range(2):
+        outcome = bench.sync(it)
+        assert target.refs() == {MAIN: source.tip(), MASTER: source.tip()}
+        assert found(outcome)[MASTER] == (RefResult.REJECTED, AN_ALIAS)
+        assert found(outcome)[MAIN][0] is RefResult.UNCHANGED
+        source.commit("main")
+        bench.sync(it)
+        assert target.tip() == source.tip(), "the others go on"
+
+
+def test_an_alias_that_resolves_to_what_it_should_is_unchanged(source, target, bench):
+    source.put({MASTER: source.tip()})
+    copied(source, target, "main")
+    point(target, MASTER)
+    it = task(source, target)
+    for _ in range(2):
+        outcome = bench.sync(it)
+        assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+        assert found(outcome)[MASTER] == (RefResult.UNCHANGED, AN_ALIAS)
+        source.put({MASTER: source.commit()})
+    bench.sync(it)
+    assert target.refs() == source.refs()
+    source.commit("master")
+    outcome = bench.sync(it)
+    assert found(outcome)[MASTER] == (RefResult.REJECTED, AN_ALIAS)
+    assert target.tip() == source.tip() != source.tip("master")
+
+
+@pytest.mark.parametrize("names", [
+    ("refs/tags/latest", "refs/tags/v1"), ("refs/heads/a/current", "refs/heads/a/2"),
+    ("refs/heads/alias", "refs/heads/other"), ("refs/notes/x", "refs/notes/commits"),
+])  # fmt: skip
+def test_any_kind_of_ref_may_be_an_alias(source, target, bench, names):
+    alias, real = names
+    source.put({real: source.tip(), alias: source.tip()})
+    copied(source, target, "main", real)
+    point(target, alias, real)
+    it = task(source, target, "refs/*:refs/*", force=True, prune=True)
+    source.commit(alias)
+    outcome = bench.sync(it)
+    reason = f"an alias of {real} at the target"
+    assert found(outcome)[alias] == (RefResult.REJECTED, reason)
+    assert target.refs()[real] == source.refs()[real]
+    source.put({alias: None})
+    outcome = bench.sync(it)
+    assert found(outcome)[alias] == (RefResult.REJECTED, reason)
+    assert target.refs()[real] == source.refs()[real]
+
+
+def test_an_alias_of_an_alias_stands_for_what_is_at_its_end(source, target, bench):
+    copied(source, target, "main")
+    point(target, MASTER)
+    point(target, "refs/heads/old", MASTER)
+    source.commit("old", on=source.tip())
+    outcome = bench.sync(task(source, target))
+    assert found(outcome)["refs/heads/old"] == (RefResult.REJECTED, AN_ALIAS)
+    assert target.tip() == source.tip()
+
+
+def test_two_refspecs_that_meet_by_an_alias_move_one_ref(source, target, bench):
+    source.commit("dev", on=source.tip())
+    copied(source, target, "main")
+    point(target, MASTER)
+    source.commit()
+    it = task(source, target, "main:main", "dev:master")
+    for _ in range(2):
+        outcome = bench.sync(it)
+        assert found(outcome)[MASTER] == (RefResult.REJECTED, AN_ALIAS)
+        assert target.tip() == target.tip("master") == source.tip("main")
+
+
+def test_a_branch_that_a_wanted_alias_stands_for_is_not_pruned(source, target, bench):
+    copied(source, target, "main")
+    target.put({"refs/heads/old": source.tip()})
+    point(target, MASTER, "refs/heads/old")
+    source.put({MASTER: source.tip()})
+    outcome = bench.sync(task(source, target, prune=True))
+    assert found(outcome)[MASTER][0] is RefResult.UNCHANGED
+    assert found(outcome)["refs/heads/old"] == (
+        RefResult.REJECTED, f"{MASTER} is an alias of it at the target",
+    )  # fmt: skip
+    assert target.tip("master") == source.tip()
+
+
+def test_an_alias_that_leads_nowhere_is_not_pushed_through(source, target, bench):
+    bench.sync(task(source, target))
+    point(target, MASTER, "refs/heads/none")
+    source.put({MASTER: source.tip()})
+    for _ in range(2):
+        outcome = bench.sync(task(source, target))
+        reason = "an alias of refs/heads/none at the target"
+        assert found(outcome)[MASTER] == (RefResult.REJECTED, reason)
+        assert set(target.refs()) == {MAIN}
+
+
+def test_a_branch_that_became_an_alias_since_the_last_run_is_seen(
+    source, target, url_of, bench
+):
+    source.put({MASTER: source.tip()})
+    it = task(source, url_of(target))
+    bench.sync(it)
+    target.put({MASTER: None})
+    point(target, MASTER)
+    source.commit("master")
+    outcome = bench.sync(it)
+    assert found(outcome)[MASTER] == (RefResult.REJECTED, AN_ALIAS)
+    assert target.tip() == source.tip()
+
+
+def test_a_branch_that_is_an_alias_no_more_is_pushed_again(source, target, bench):
+    source.commit("master", on=source.tip())
+    copied(source, target, "main")
+    point(target, MASTER)
+    it = task(source, target)
+    bench.sync(it)
+    target.git("symbolic-ref", "-d", MASTER)
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    assert target.refs() == source.refs()
+
+
+def test_an_alias_the_task_does_not_select_is_left_out(source, target, bench):
+    copied(source, target, "main")
+    point(target, MASTER)
+    specs = ("refs/heads/*:refs/heads/*", "^refs/heads/master")
+    outcome = bench.sync(task(source, target, *specs, prune=True))
+    assert outcome.status is RunStatus.SUCCESS
+    assert set(found(outcome)) == {MAIN}
+    assert symrefs(target) == {MASTER: MAIN}
+
+
+def test_a_branch_that_is_a_link_of_old_is_an_alias(source, target, bench):
+    copied(source, target, "main")
+    (target.path / MASTER).symlink_to(MAIN)
+    source.commit("master", on=source.tip())
+    outcome = bench.sync(task(source, target, force=True))
+    assert found(outcome)[MASTER] == (RefResult.REJECTED, AN_ALIAS)
+    assert target.tip() == source.tip()
+
+
+def test_aliases_of_a_source_arrive_as_branches(source, target, bench):
+    point(source, MASTER)
+    it = task(source, target, prune=True)
+    for _ in range(2):
+        assert bench.sync(it).status is RunStatus.SUCCESS
+        assert target.refs() == source.refs()
+        assert symrefs(target) == {}
+        source.commit()
