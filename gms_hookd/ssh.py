@@ -7,12 +7,16 @@ minute without use, and with us at the latest.
 
 import contextlib
 import hashlib
+import itertools
+import math
+import os
 import shutil
 import socket
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gms_hookd.access import (
@@ -23,6 +27,7 @@ from gms_hookd.access import (
     ssh_remedies,
     with_remedy,
 )
+from gms_hookd.flock import lock_file
 from gms_hookd.git import Limits, execute
 from gms_hookd.giterror import Kind
 from gms_hookd.giturl import GitUrl
@@ -32,6 +37,20 @@ from gms_hookd.stop import Stop
 IDLE = 60  # seconds
 SESSIONS = 8  # at once on one connection; sshd allows 10 by default
 CONNECT = 30.0  # seconds
+FRESH = 0.5  # seconds for which a connection is taken for alive after its last use
+PROBED = 5.0  # seconds that its host gets to answer
+PROBE = "alive"  # a subsystem that no server has
+LOCK = "lock"
+
+
+@dataclass(slots=True)
+class _Connection:
+    """A place for the socket of one connection, and who is about it."""
+
+    path: Path
+    opening: threading.Lock = field(default_factory=threading.Lock)
+    users: int = 0
+    used: float = -math.inf  # when its host was last heard of
 
 
 class Masters:
@@ -40,71 +59,152 @@ class Masters:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._lock = threading.Lock()
-        self._folder: Path | None = None
-        self._users: dict[Path, int] = {}
-        self._starting: dict[Path, threading.Lock] = {}
+        self._folder: _Folder | None = None
+        self._connections: dict[Path, _Connection] = {}
+        self._dead: list[Path] = []
 
     @contextlib.contextmanager
     def session(self, url: GitUrl, keys: Keys, limits: Limits) -> Iterator[Path | None]:
         """Give the socket of a connection to the URL's host, or None."""
         identity = checked_identity(url, keys)
-        path = self._take(url, identity)
+        connection = self._take(url, identity)
         try:
-            yield path if self._open(path, url, identity, limits) else None
+            opened = self._open(connection, url, identity, limits)
+            yield connection.path if opened else None
         finally:
             with self._lock:
-                self._users[path] -= 1
+                connection.users -= 1
+                connection.used = time.monotonic()
 
     def close(self) -> None:
         """End all connections."""
         with self._lock:
             folder, self._folder = self._folder, None
-            paths = list(self._users)
-        limits = Limits(time.monotonic() + CONNECT, Stop(), RunLog())
+            paths = [*self._connections, *self._dead]
         for path in paths:
-            if _alive(path):
-                argv = ("ssh", "-F", "/dev/null", "-S", str(path), "-O", "exit", "x")
-                execute(argv, self._environ, limits, quiet=True)
+            self._end(path)
         if folder:
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.remove()
 
-    def _take(self, url: GitUrl, identity: Identity) -> Path:
+    def _take(self, url: GitUrl, identity: Identity) -> _Connection:
         # By what the files are now: one that was exchanged is used from then on.
         files = [(p, _stamp(p)) for p in (identity.key, identity.known_hosts)]
         names = (url.user, url.host, url.port, files)
         name = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
         with self._lock:
-            if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="gms-hookd-"))
-            number = 0
-            while self._users.get(self._folder / f"{name}{number}", 0) >= SESSIONS:
-                number += 1
-            path = self._folder / f"{name}{number}"
-            self._users[path] = self._users.get(path, 0) + 1
-            self._starting.setdefault(path, threading.Lock())
-        return path
+            self._folder = self._folder or _Folder.make(Path(self._environ["HOME"]))
+            for number in itertools.count():
+                path = self._folder.path / f"{name}{number}"
+                connection = self._connections.setdefault(path, _Connection(path))
+                if connection.users < SESSIONS:
+                    break
+            connection.users += 1
+        return connection
 
     def _open(
-        self, path: Path, url: GitUrl, identity: Identity, limits: Limits
+        self, connection: _Connection, url: GitUrl, identity: Identity, limits: Limits
     ) -> bool:
-        with self._starting[path]:
-            return _alive(path) or self._start(path, url, identity, limits)
+        with connection.opening:
+            if _listens(connection.path):
+                if self._answers(connection, url, identity, limits):
+                    return True
+                limits.log.line("the kept ssh connection is dead: opening it anew")
+                self._abandon(connection)
+            return self._start(connection.path, url, identity, limits)
+
+    def _answers(
+        self, connection: _Connection, url: GitUrl, identity: Identity, limits: Limits
+    ) -> bool:
+        """Ask the host for a subsystem that none has; any answer will do.
+
+        A connection whose state a NAT has dropped is open for ssh until it has missed
+        four answers, which takes a minute.
+        """
+        if time.monotonic() - connection.used < FRESH:
+            return True
+        argv = (*ssh_command(identity, connection.path), "-o", "ProxyCommand=false")
+        argv = (*argv, *_login(url), "-T", "-s", "--", _host(url), PROBE)
+        deadline = min(time.monotonic() + PROBED, limits.deadline)
+        short = replace(limits, deadline=deadline, grace=0.0)
+        done = execute(argv, self._environ, short, quiet=True)
+        if done.ended is Kind.TIMEOUT and limits.deadline <= deadline:
+            raise done.failure(f"(ssh to {_host(url)})")
+        if done.ended is Kind.STOPPED:
+            raise done.failure(f"(ssh to {_host(url)})")
+        return done.ended is None and "control socket" not in done.err.lower()
+
+    def _abandon(self, connection: _Connection) -> None:
+        """Let no new session begin on a connection; those that it has may see its end.
+
+        It may be slow only, so nothing is ended that others still use.
+        """
+        aside = connection.path.with_name(f"{connection.path.name}.{time.time_ns()}")
+        with contextlib.suppress(FileNotFoundError):
+            connection.path.rename(aside)
+        with self._lock:
+            self._dead.append(aside)
+            alone = connection.users == 1
+        if alone:
+            self._end(aside)
+
+    def _end(self, path: Path) -> None:
+        if _listens(path):
+            limits = Limits(time.monotonic() + CONNECT, Stop(), RunLog())
+            argv = ("ssh", "-F", "/dev/null", "-S", str(path), "-O", "exit", "x")
+            execute(argv, self._environ, limits, quiet=True)
 
     def _start(
         self, path: Path, url: GitUrl, identity: Identity, limits: Limits
     ) -> bool:
         path.unlink(missing_ok=True)
-        port = ("-p", str(url.port)) if url.port else ()
-        user = ("-l", url.user) if url.user else ()
         persist = ("-o", f"ControlPersist={IDLE}")
-        argv = (*ssh_command(identity, path), "-fNM", *persist, *port, *user)
-        host = url.host.strip("[]")
-        argv = (*argv, "--", host)
+        argv = (*ssh_command(identity, path), "-fNM", *persist, *_login(url))
+        argv = (*argv, "--", _host(url))
         done = execute(argv, self._environ, limits, quiet=True, stall=limits.stall)
         if done.ended or (done.failed and done.kind in (Kind.AUTH, Kind.TRUST)):
-            error = done.failure(f"(ssh to {host})")
+            error = done.failure(f"(ssh to {_host(url)})")
             raise with_remedy(error, ssh_remedies(url, identity))
-        return not done.failed and _alive(path)
+        return not done.failed and _listens(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A private folder for sockets, which nobody else clears while its lock is held."""
+
+    real: Path
+    path: Path  # by which its sockets are named
+    held: tuple[int, ...]
+
+    @classmethod
+    def make(cls, home: Path) -> "_Folder":
+        """Make one, and remove those whose processes were killed."""
+        for left in home.glob("ssh-*"):
+            lock = lock_file(left / LOCK) if left.is_dir() else None
+            if lock is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(lock)
+        real = Path(tempfile.mkdtemp(prefix="ssh-", dir=home))
+        lock = lock_file(real / LOCK)
+        held = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # A socket's name has 107 bytes at most, of which ssh wants 17 for a moment.
+        long = len(os.fsencode(real)) > 107 - 2 * 18
+        path = Path(f"/proc/{os.getpid()}/fd/{held}") if long else real
+        return cls(real, path, (held,) if lock is None else (held, lock))
+
+    def remove(self) -> None:
+        """Remove it with all that is in it."""
+        shutil.rmtree(self.real, ignore_errors=True)
+        for each in self.held:
+            os.close(each)
+
+
+def _login(url: GitUrl) -> tuple[str, ...]:
+    port = ("-p", str(url.port)) if url.port else ()
+    return (*port, "-l", url.user) if url.user else port
+
+
+def _host(url: GitUrl) -> str:
+    return url.host.strip("[]")
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
@@ -115,7 +215,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _alive(path: Path) -> bool:
+def _listens(path: Path) -> bool:
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with probe, contextlib.suppress(OSError):
         probe.connect(str(path))

@@ -211,6 +211,48 @@ class SshHost:
         self._process.wait()
 
 
+class Relay:
+    """A way to a port which can drop the state of its connections, as a NAT does."""
+
+    def __init__(self, port: int) -> None:
+        self._behind = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self.connections = 0
+        self._open: list[tuple[socket.socket, threading.Event]] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                here, _ = self._server.accept()
+                there = socket.create_connection(("127.0.0.1", self._behind))
+                forgotten = threading.Event()
+                self.connections += 1
+                self._open += [(here, forgotten), (there, forgotten)]
+                for pair in ((here, there), (there, here)):
+                    args = (*pair, forgotten)
+                    threading.Thread(target=self._pass, args=args, daemon=True).start()
+
+    def _pass(self, one, other, forgotten) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                if not forgotten.is_set():
+                    other.sendall(data)
+            if not forgotten.is_set():
+                other.shutdown(socket.SHUT_WR)
+
+    def forget(self) -> None:
+        """Let nothing more through on what is open, without a word to either end."""
+        for _, forgotten in self._open:
+            forgotten.set()
+
+    def stop(self) -> None:
+        self._server.close()
+        for end, _ in self._open:
+            end.close()
+
+
 def keygen(path: Path, passphrase: str = "") -> None:
     argv = ("ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(path))
     subprocess.run(argv, check=True)

@@ -4,14 +4,17 @@ import base64
 import os
 import shutil
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from githosts import HttpHost, certificate, keygen, outdated
+from githosts import HttpHost, Relay, certificate, keygen, outdated, user_name
 from gitkit import Bench, Repo, task
 
+from gms_hookd import giturl, ssh
+from gms_hookd.git import Limits
 from gms_hookd.model import RunStatus
 
 CANARY = "s3cr3t-c4n4ry/+=%"
@@ -234,11 +237,91 @@ def test_sync_over_ssh_logs_in_once(sshd, source, target, by_ssh):
 def test_ssh_connections_end_with_the_engine(sshd, source, target, by_ssh):
     bench = by_ssh()
     bench.sync(task(sshd.url(source), target))
-    folder = bench.engine._doors.masters._folder
-    assert [p.is_socket() for p in folder.iterdir()] == [True]
+    folder = bench.engine._doors.masters._folder.real
+    assert [p.is_socket() for p in folder.iterdir() if p.name != "lock"] == [True]
     bench.engine.close()
     assert not folder.exists()
     assert not any(os.fsencode(folder) in line for line in command_lines())
+
+
+@pytest.fixture
+def relay(sshd, tmp_path):
+    """Give a way to sshd that forgets, and the pins for it."""
+    made = Relay(sshd.port)
+    pins = sshd.known_hosts.read_text().replace(str(sshd.port), str(made.port))
+    (tmp_path / "pins").write_text(pins)
+    yield made
+    made.stop()
+
+
+def through(relay, repo):
+    return f"ssh://{user_name()}@127.0.0.1:{relay.port}{repo}"
+
+
+def test_a_kept_connection_that_is_dead_without_a_word_is_opened_anew(
+    relay, source, target, by_ssh, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ssh, "FRESH", -1.0)
+    bench = by_ssh(ssh_known_hosts=tmp_path / "pins")
+    it = task(through(relay, source), target)
+    for _ in range(2):
+        source.commit()
+        assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    assert relay.connections == 1
+    assert "dead" not in bench.log.text()
+    relay.forget()
+    source.commit()
+    monkeypatch.setattr(ssh, "PROBED", 0.5)
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    assert "the kept ssh connection is dead: opening it anew" in bench.log.text()
+    assert target.refs() == source.refs()
+    assert relay.connections == 2
+
+
+def test_a_dead_connection_that_others_still_use_is_put_aside_only(
+    relay, source, target, by_ssh, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ssh, "FRESH", -1.0)
+    monkeypatch.setattr(ssh, "PROBED", 0.5)
+    bench = by_ssh(ssh_known_hosts=tmp_path / "pins")
+    url, doors = giturl.parse(through(relay, source), ("ssh",)), bench.engine._doors
+    limits = Limits(time.monotonic() + 60, bench.stop, bench.log)
+    with doors.masters.session(url, doors.keys, limits) as first:
+        relay.forget()
+        with doors.masters.session(url, doors.keys, limits) as second:
+            assert second == first
+            sockets = [p for p in first.parent.iterdir() if p.is_socket()]
+            assert len(sockets) == 2
+    bench.engine.close()
+    assert not first.parent.exists()
+
+
+def test_what_a_killed_daemon_left_is_removed(sshd, source, target, by_ssh, tmp_path):
+    left = tmp_path / "home" / "ssh-killed"
+    (left / "in").mkdir(parents=True)
+    bench = by_ssh()
+    bench.sync(task(sshd.url(source), target))
+    assert not left.exists()
+    assert len(list((tmp_path / "home").glob("ssh-*"))) == 1
+    other = Bench(tmp_path, ssh_key_file=sshd.key, ssh_known_hosts=sshd.known_hosts)
+    other.sync(task(sshd.url(source), target))
+    assert len(list((tmp_path / "home").glob("ssh-*"))) == 2
+    other.engine.close()
+
+
+def test_a_home_whose_path_is_long_holds_connections_too(
+    sshd, source, target, tmp_path
+):
+    deep = tmp_path / ("deep" * 20)
+    deep.mkdir()
+    pins = {"ssh_key_file": sshd.key, "ssh_known_hosts": sshd.known_hosts}
+    bench = Bench(deep, allow_protocols=("ssh", "file"), **pins)
+    before = sshd.logins()
+    it = task(sshd.url(source), sshd.url(target))
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    assert sshd.logins() == before + 1
+    bench.engine.close()
+    assert list((deep / "home").glob("ssh-*")) == []
 
 
 def test_concurrent_runs_share_connections(sshd, source, tmp_path, by_ssh):
