@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 
 from gms_hookd import systemd, tls
 from gms_hookd.config import Config, ConfigError, guard_published, made_secret
@@ -242,10 +243,14 @@ def serve(load: Callable[[], Config], state: State, environ: Mapping[str, str]) 
     """
     faulthandler.enable(sys.stderr)
     config = _with_secret(load, state)
-    service = Service.open(config, state, environ)
-    try:
-        listeners = bind(config, state, environ)
+    # First, so that a start which this ends leaves the store as it was.
+    listeners = bind(config, state, environ)
+    with ExitStack() as opened:
+        for listener in listeners:
+            opened.callback(listener.close)
         guard_published(config, [each.name for each in listeners])
+        service = Service.open(config, state, environ)
+        opened.callback(service.close)
         _warn(config)
         allowed = limits(config)
         lift_descriptor_limit(allowed)
@@ -257,8 +262,6 @@ def serve(load: Callable[[], Config], state: State, environ: Mapping[str, str]) 
             batch=_Turn(service.desk.store),
         )
         return Daemon(service, server, listeners, load, environ).run()
-    finally:
-        service.close()
 
 
 def _with_secret(load: Callable[[], Config], state: State) -> Config:

@@ -395,21 +395,45 @@ def test_a_store_that_is_not_ours_is_refused_and_untouched(daemon, pragma, word)
     assert hashlib.sha256(file.read_bytes()).hexdigest() == before
 
 
+def files_of(state):
+    return {p.name: p.read_bytes() for p in state.glob("gms-hookd.db*")}
+
+
 @pytest.mark.parametrize("at", [0, 4096], ids=["header", "table"])
-def test_a_damaged_store_is_refused_and_its_content_untouched(daemon, pair, at):
+def test_a_damaged_store_is_refused_and_no_file_of_it_changed(daemon, pair, at):
     daemon.start()
     daemon.add_task("one", *pair())
     daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0
+    daemon.start()
+    daemon.add_task("two", *pair())
+    daemon.kill()
     file = daemon.state / "gms-hookd.db"
     whole = file.read_bytes()
-    damaged = whole[:at] + b"\xff" * 4096 + whole[at + 4096 :]
-    file.write_bytes(damaged)
+    file.write_bytes(whole[:at] + b"\xff" * 4096 + whole[at + 4096 :])
+    before = files_of(daemon.state)
+    assert len(before) == 3
     daemon.spawn()
     assert daemon.wait() == 1
     assert "damaged" in daemon.log().splitlines()[-1]
     assert "Traceback" not in daemon.log()
-    assert file.read_bytes()[100:] == damaged[100:]  # sqlite counts opens in the head
+    assert files_of(daemon.state) == before
+
+
+def test_a_start_that_cannot_listen_leaves_the_store_as_it_was(daemon, pair):
+    daemon.start()
+    daemon.add_task("one", *pair())
+    daemon.kill()
+    before = files_of(daemon.state)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        spec = f"127.0.0.1:{taken.getsockname()[1]}"
+        daemon.config.write_text(
+            f'[webhook]\nsecret = "{SECRET}"\n[server]\nlisten = ["{spec}"]\n'
+        )
+        daemon.spawn()
+        assert daemon.wait() == 1
+    assert files_of(daemon.state) == before
+    assert not (daemon.state / "control.sock").exists()
 
 
 def test_the_watchdog_is_fed_while_the_daemon_works(daemon):

@@ -12,11 +12,12 @@ another and back costs more than the commit itself.
 """
 
 import logging
+import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -85,6 +86,30 @@ def connect(path: Path, *, writes: bool) -> Connection:
         db.execute("PRAGMA journal_size_limit=16777216")
         db.execute("PRAGMA temp_store=MEMORY")
     return db
+
+
+@contextmanager
+def untouched(path: Path) -> Iterator[Connection]:
+    """Give a connection that reads `path` with its -wal and changes no byte of them.
+
+    With `readonly_shm` sqlite keeps the index of the -wal in memory and leaves the -wal
+    as it is at the end, but it wants a -shm to be there (os_unix.c, since 3.22).
+    """
+    wal, shm = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+    unwritten = wal.exists() and wal.stat().st_size > 0
+    made = unwritten and not shm.exists()
+    if made:
+        os.close(os.open(shm, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    how = "readonly_shm=1" if unwritten else "immutable=1"
+    try:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&{how}", uri=True)
+        ) as db:
+            db.execute("PRAGMA trusted_schema=OFF")
+            yield db
+    finally:
+        if made:
+            shm.unlink(missing_ok=True)
 
 
 class Lane:

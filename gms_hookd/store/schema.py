@@ -1,13 +1,16 @@
 """The schema as a tuple of steps; `PRAGMA user_version` counts the ones taken."""
 
-import struct
 from pathlib import Path
 
 from gms_hookd.giturl import place
-from gms_hookd.store.lane import Connection
+from gms_hookd.store.lane import Connection, Error, untouched
 from gms_hookd.store.problem import StoreError
 
 APPLICATION_ID = 0x474D5348  # "GMSH"
+MAGIC = b"SQLite format 3\0"  # sqlite.org/fileformat2.html, 1.3.1
+SQLITE_NOTADB = 26
+FOREIGN = "not a sqlite3 file, or damaged: move it away"
+RESTORE = "restore a backup in its place, and remove -wal and -shm"
 
 _FIRST = (
     """CREATE TABLE tasks(
@@ -113,28 +116,59 @@ STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _PLACES_OF_FORGES, _CONFI
 
 
 def inspect(path: Path) -> None:
-    """Refuse a file that is not ours, or a newer one, before sqlite touches it.
+    """Refuse a file that is not ours, newer or damaged, with no byte of it changed.
 
-    The numbers stand in the file's header (sqlite.org/fileformat2.html, 1.3).
+    Nor is one of its -wal and -shm: triggers may be there that are nowhere else.
     """
     if not path.exists() or path.stat().st_size == 0:
+        _check_remains(path)
         return
     with path.open("rb") as file:
-        header = file.read(100)
-    if len(header) < 100 or header[:16] != b"SQLite format 3\0":
-        raise StoreError(f"{path}: not a sqlite3 file, or damaged: move it away")
-    version, application = struct.unpack(">I4xI", header[60:72])
-    _judge(path, version, application)
+        if file.read(len(MAGIC)) != MAGIC:
+            raise StoreError(f"{path}: {FOREIGN}")
+    try:
+        with untouched(path) as db:
+            _judge(db, path)
+    except Error as error:
+        foreign = error.sqlite_errorcode == SQLITE_NOTADB
+        why = FOREIGN if foreign else f"damaged ({error}): {RESTORE}"
+        raise StoreError(f"{path}: {why}") from None
 
 
-def _judge(path: Path, version: int, application: int) -> None:
-    if application != APPLICATION_ID:
+def _check_remains(path: Path) -> None:
+    """Refuse an empty or missing file beside a -wal: sqlite would delete that."""
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.exists() and wal.stat().st_size > 0:
+        what = "empty" if path.exists() else "missing"
+        raise StoreError(f"{path}: is {what}, but not its -wal: {RESTORE}")
+
+
+def _judge(db: Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    if application != APPLICATION_ID and not _is_blank(db):
         raise StoreError(f"{path}: not a store of gms-hookd: move it away")
     if version > len(STEPS):
         raise StoreError(
             f"{path}: made by a newer gms-hookd (schema {version}, this one knows"
             f" {len(STEPS)}): upgrade, or restore a backup of the older version"
         )
+    _check(db, path)
+
+
+def _is_blank(db: Connection) -> bool:
+    """Tell whether it is what a start leaves that was cut off before the first step."""
+    return db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+
+
+def _check(db: Connection, path: Path) -> None:
+    # 0.23 s for 197 MB; beyond, the check would outlast the start's patience.
+    if path.stat().st_size > 512 * 1024 * 1024:
+        return
+    verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        why = " ".join(verdict.split())[:120]
+        raise StoreError(f"{path}: damaged ({why}): {RESTORE}")
 
 
 def prepare(db: Connection, path: Path) -> None:
@@ -143,10 +177,6 @@ def prepare(db: Connection, path: Path) -> None:
     if mode != "wal":
         raise StoreError(f"{path}: this file system cannot hold a WAL ({mode})")
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    application = db.execute("PRAGMA application_id").fetchone()[0]
-    if version or application:
-        _judge(path, version, application)
-        _check(db, path)
     for number in range(version, len(STEPS)):
         _take(db, number)
 
@@ -160,12 +190,3 @@ def _take(db: Connection, number: int) -> None:
     db.execute(f"PRAGMA application_id={APPLICATION_ID}")
     db.execute(f"PRAGMA user_version={number + 1}")
     db.execute("COMMIT")
-
-
-def _check(db: Connection, path: Path) -> None:
-    # 0.23 s for 197 MB; beyond, the check would outlast the start's patience.
-    if path.stat().st_size > 512 * 1024 * 1024:
-        return
-    verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if verdict != "ok":
-        raise StoreError(f"{path}: damaged ({verdict[:120]}): restore a backup")
