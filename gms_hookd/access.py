@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
 
-from gms_hookd import giturl, secretfile
-from gms_hookd.files import read_regular
+from gms_hookd import giturl
+from gms_hookd.files import SecretFileError, check_secret, read_regular, read_secret
 from gms_hookd.giterror import GitError, Kind
 from gms_hookd.giturl import PORTS, GitUrl
 
 LARGEST = 16 << 20  # bytes of a file of host keys
-
 SSH_OPTIONS = (
     "BatchMode=yes",
     "IdentitiesOnly=yes",
@@ -135,8 +134,8 @@ def checked_identity(url: GitUrl, keys: Keys) -> Identity:
     """Return key and host keys for a URL; GitError for a key that others can read."""
     identity = keys.identity(url)
     try:
-        secretfile.check(identity.key, identity.key.stat())
-    except secretfile.SecretFileError as error:
+        check_secret(identity.key, identity.key.stat())
+    except SecretFileError as error:
         raise GitError(Kind.CONFIG, f"ssh key: {error}") from None
     except OSError:
         pass  # ssh says that there is none, and the error names the file
@@ -238,7 +237,7 @@ def _secret(credential: Credential) -> str:
     if path is None:
         return ""
     try:
-        return secretfile.read(path)
-    except secretfile.SecretFileError as error:
+        return read_secret(path)
+    except SecretFileError as error:
         message = f'credentials."{credential.url}": {error}'
         raise GitError(Kind.CONFIG, message) from None

@@ -10,7 +10,6 @@ from gms_hookd.forgeurl import canonical
 from gms_hookd.giturl import PORTS
 
 Place = tuple[str, str]
-
 MOST = 20  # places of one address; aliases that lead to each other end there
 
 

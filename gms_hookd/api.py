@@ -14,18 +14,16 @@ from typing import Any
 from gms_hookd import giturl, refspec, views
 from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, apply, done, started, then
-from gms_hookd.live import Log
 from gms_hookd.message import HttpError
 from gms_hookd.model import FINAL, Run, RunStatus, Task
 from gms_hookd.order import Engine, Order, Outcome
-from gms_hookd.quantity import duration
 from gms_hookd.runlog import RunLog
 from gms_hookd.stop import Stop
 from gms_hookd.store import Connection, deliveries, runs, tasks, upkeep
+from gms_hookd.units import duration
 
 Params = Mapping[str, Any]
 Data = Future[Any]
-
 LIMIT = 50
 LARGEST_LIMIT = 1000
 LARGEST_ID = 2**63 - 1
@@ -34,7 +32,6 @@ LONGEST_TEXT = 4096
 MOST_OPTIONS = 20
 _OID = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ATTEMPT = 1 << 32  # an offset holds the attempt above, the position below
-
 _DRAFT = frozenset({"name", "source", "target", "force", "prune", "enabled", "timeout"})
 _BRANCHES = frozenset({"source_branch", "target_branch"})
 _TASK_KEYS = _DRAFT | _BRANCHES | {"refspecs", "push_options"}
@@ -225,7 +222,7 @@ def run_output(desk: Desk, params: Params) -> Data:
     return then(said, lambda found: _output(desk, run_id, *found))
 
 
-def _said(logged: tuple[int, Log], offset: int, wait: int) -> tuple[str, int, bool]:
+def _said(logged: tuple[int, RunLog], offset: int, wait: int) -> tuple[str, int, bool]:
     """Follow the latest attempt: from its beginning if the offset is an older one's."""
     attempt, log = logged
     seen, position = divmod(offset, _ATTEMPT)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gms_hookd import journal, leavings, porcelain
-from gms_hookd.flock import lock_file
+from gms_hookd.files import lock_file
 from gms_hookd.git import Git, Limits
 from gms_hookd.giterror import GitError, Kind
 from gms_hookd.journal import Journal

@@ -11,20 +11,18 @@ from collections.abc import Callable
 
 from gms_hookd.client import send
 from gms_hookd.desk import Desk
-from gms_hookd.failure import Failure
-from gms_hookd.log import quoted
+from gms_hookd.errors import Failure
 from gms_hookd.model import RunStatus
+from gms_hookd.safetext import quoted
 from gms_hookd.store import StoreError, callbacks
 from gms_hookd.store.callbacks import Callback
 from gms_hookd.threads import Supervised
 
 log = logging.getLogger(__name__)
-
 TICK = 5.0
 PATIENCE = 5.0
 TRIES = 6
 FIRST_DELAY = 30.0  # seconds; doubles with each try
-
 Post = Callable[[str, bytes], int]
 
 

@@ -13,14 +13,16 @@ from typing import Any
 
 from gms_hookd import giturl
 from gms_hookd.access import Keys, access, pinning
-from gms_hookd.config import Config, ConfigError, guard_published
+from gms_hookd.config import Config, guard_published
+from gms_hookd.errors import ConfigError
 from gms_hookd.git import Limits, execute
 from gms_hookd.giterror import GitError
 from gms_hookd.giturl import GitUrl
 from gms_hookd.listener import listen
-from gms_hookd.look import Look, safe
+from gms_hookd.look import Look
 from gms_hookd.render import paint
 from gms_hookd.runlog import RunLog
+from gms_hookd.safetext import safe
 from gms_hookd.state import unfit
 from gms_hookd.stop import Stop
 from gms_hookd.store.lane import SQLITE_VERSION

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from gms_hookd.failure import Failure
+from gms_hookd.errors import Failure
 from gms_hookd.futures import Future
 from gms_hookd.message import Request, Response
 

@@ -16,22 +16,24 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from types import MappingProxyType
 
-from gms_hookd import alias, configfile, readers, secretfile, settings
+from gms_hookd import alias, configfile, readers, settings
 from gms_hookd.alias import Aliases
+from gms_hookd.errors import ConfigError
+from gms_hookd.files import (
+    SecretFileError,
+    check_secret,
+    make_secret,
+    read_secret,
+    secret_doubt,
+)
 from gms_hookd.forges.table import PROVIDERS, scheme_of
-from gms_hookd.places import config_file, state_dir
-from gms_hookd.settings import ConfigError, Name, Settings, Source
-
-__all__ = [
-    "ApiConfig", "Config", "ConfigError", "Credential", "HookConfig", "Retention",
-    "ServerConfig", "SyncConfig", "guard_published", "load", "made_secret", "state_dir",
-]  # fmt: skip
+from gms_hookd.places import config_file
+from gms_hookd.settings import Name, Settings, Source
 
 ETC = Path("/etc/gms-hookd")
 GMS_HOOK = "task-sync"
 PUBLISHED = "my-secret-key"
 MADE = "webhook-secret"
-
 _HOOK_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
 _OPTIONS = ("header", "algorithm", "prefix", "encoding", "username")
 _BY_HTTP = ("username", "password_file", "token_file")
@@ -187,7 +189,7 @@ def made_secret(state: Path) -> Path:
 
     Raises OSError.
     """
-    secretfile.make(state / MADE)
+    make_secret(state / MADE)
     return state / MADE
 
 
@@ -370,8 +372,8 @@ def _one_secret(value: object) -> tuple[str, ...]:
 
 def _secret_in_file(source: Source, name: Name) -> str:
     try:
-        return secretfile.read(source.folder / source.read(name, readers.line))
-    except secretfile.SecretFileError as error:
+        return read_secret(source.folder / source.read(name, readers.line))
+    except SecretFileError as error:
         raise source.error(name, error) from None
 
 
@@ -468,12 +470,12 @@ def _check_key(source: Source, name: Name) -> Path:
     """Refuse a file that others can read; one that is not there yet is for the run."""
     path = source.folder / source.read(name, readers.line)
     try:
-        secretfile.check(path, path.stat())
+        check_secret(path, path.stat())
     except FileNotFoundError:
         pass
     except OSError as error:
         raise source.error(name, f"{path}: {error.strerror}") from None
-    except secretfile.SecretFileError as error:
+    except SecretFileError as error:
         raise source.error(name, error) from None
     return path
 
@@ -536,9 +538,9 @@ def _doubts(found: Settings, config: Config) -> Iterator[str]:
         name = settings.dotted(("credentials", credential.url))
         path = credential.password_file or credential.token_file
         if path and os.access(path, os.R_OK):
-            named.append((f"{name}: {path}", (secretfile.read(path),)))
+            named.append((f"{name}: {path}", (read_secret(path),)))
     for called, secrets in named:
-        for doubt in filter(None, map(secretfile.doubt, secrets)):
+        for doubt in filter(None, map(secret_doubt, secrets)):
             yield f"{called}: {doubt}"
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gms_hookd import miniyaml
+from gms_hookd.errors import ConfigError
 from gms_hookd.files import read_regular
-from gms_hookd.settings import ConfigError
 
 LARGEST = 1 << 20
 

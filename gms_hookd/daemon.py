@@ -15,18 +15,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 from gms_hookd import systemd, tls
-from gms_hookd.config import Config, ConfigError, guard_published, made_secret
+from gms_hookd.config import Config, guard_published, made_secret
+from gms_hookd.entrance import lift_descriptor_limit
+from gms_hookd.errors import ConfigError
 from gms_hookd.limits import Limits
 from gms_hookd.listener import Listener, adopt, listen
-from gms_hookd.log import hold, quoted, release
-from gms_hookd.server import Server, lift_descriptor_limit
+from gms_hookd.log import hold, release
+from gms_hookd.safetext import quoted
+from gms_hookd.server import Server
 from gms_hookd.service import Service
 from gms_hookd.state import State
 from gms_hookd.store import Store
 from gms_hookd.threads import Supervised, ThreadError
 
 log = logging.getLogger(__name__)
-
 GRACE = 10.0  # seconds that running syncs get to end by themselves
 DRAIN = 5.0  # seconds that answers in flight get
 KILL = 15.0  # seconds at most for git to end when it is told to

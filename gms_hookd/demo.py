@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gms_hookd import client, git, signature
 from gms_hookd.client import OverSocket, get
-from gms_hookd.failure import Failure
+from gms_hookd.errors import Failure
 from gms_hookd.git import Limits
 from gms_hookd.model import FINAL
 from gms_hookd.runlog import RunLog

@@ -10,7 +10,6 @@ from gms_hookd.quota import Quota
 CONTROL_CONNECTIONS = 128
 OTHER_DESCRIPTORS = 512  # git's pipes, the store, control and late connections
 NOTE_TIME = 10.0
-
 log = logging.getLogger(__name__)
 
 

@@ -12,22 +12,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import unquote_to_bytes
 
-from gms_hookd import jsontext
 from gms_hookd.alias import Aliases
 from gms_hookd.desk import Desk
 from gms_hookd.forges.base import Event, Forge
 from gms_hookd.forges.match import NO_ALIASES, Directory, judge
-from gms_hookd.forges.payload import PayloadError, decode
 from gms_hookd.forges.proof import Incoming, Scheme
 from gms_hookd.futures import Future, apply, started, then
 from gms_hookd.hooks import PREFIX, UNDER_LOAD, Gate
-from gms_hookd.log import quoted
 from gms_hookd.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Delivery, RunStatus
-from gms_hookd.store import Connection, Missing, callbacks, deliveries, runs, tasks
+from gms_hookd.payload import PayloadError, decode, dump_json
+from gms_hookd.safetext import quoted
+from gms_hookd.store import Connection, NotFound, callbacks, deliveries, runs, tasks
 
 log = logging.getLogger(__name__)
-
 LARGE = 128 * 1024  # bytes; the digest of more would hold up the one who accepts
 LARGEST_KEPT = 1 << 20  # bytes of a body that is kept where bodies are
 LONGEST_REASON = 1000
@@ -173,7 +171,7 @@ class ForgeHook:
             quoted(",".join(map(str, receipt.run_ids)), 80),
             quoted(receipt.reason),
         )
-        return Response(200, jsontext.dumps(_told(receipt)))
+        return Response(200, dump_json(_told(receipt)))
 
 
 def receive(
@@ -240,7 +238,7 @@ def _again(
 ) -> tuple[int, bool]:
     try:
         run = runs.get(db, run_id)
-    except Missing:
+    except NotFound:
         return run_id, False
     if run.status not in FINAL or run.status is RunStatus.SUCCESS:
         return run.id, False

@@ -15,7 +15,6 @@ from typing import Generic, TypeVar
 A = TypeVar("A")
 B = TypeVar("B")
 T = TypeVar("T")
-
 log = logging.getLogger(__name__)
 
 

@@ -23,8 +23,8 @@ from typing import IO
 from gms_hookd import journal
 from gms_hookd.giterror import GitError, Kind, classify, telling_line
 from gms_hookd.journal import Journal
-from gms_hookd.redact import one_line
 from gms_hookd.runlog import RunLog, Window
+from gms_hookd.safetext import one_line
 from gms_hookd.silence import Silence
 from gms_hookd.stop import Stop
 
@@ -37,17 +37,13 @@ ERR_CAP = 64 * 1024  # characters of stderr kept to tell why
 ERR_LOGGED = 1024 * 1024  # characters of stderr of one command that go to the log
 LINE_COSTS = 100  # characters that a short line is taken for
 SHOWN = 1500  # characters of a command in the log
-
 Sink = Callable[[bytes], None]
-
 PASSED_ON = (
     "PATH", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
     "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ",
 )  # fmt: skip
-
 # git asks for authorities by names of its own.
 TRUSTED = (("SSL_CERT_FILE", "GIT_SSL_CAINFO"), ("SSL_CERT_DIR", "GIT_SSL_CAPATH"))
-
 ISOLATED = {
     "LC_ALL": "C",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -65,7 +61,6 @@ ISOLATED = {
     "GIT_DEFAULT_REF_FORMAT": "files",
     "GIT_LFS_SKIP_SMUDGE": "1",
 }
-
 # Given by environment, which a local receive-pack does not inherit: the hooks of a
 # target are its owner's, those of a cache nobody's.
 SETTINGS = (

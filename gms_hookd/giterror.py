@@ -3,8 +3,8 @@
 import re
 from enum import StrEnum
 
-from gms_hookd.failure import Failure
-from gms_hookd.redact import one_line
+from gms_hookd.errors import Failure
+from gms_hookd.safetext import one_line
 
 
 class Kind(StrEnum):
@@ -33,7 +33,6 @@ TRANSIENT = frozenset(
     {Kind.NETWORK, Kind.DISK, Kind.LOCK, Kind.TIMEOUT, Kind.SIGNAL, Kind.CORRUPT}
     | {Kind.GIT, Kind.STOPPED, Kind.STALL}
 )
-
 _SAYINGS = {
     Kind.DISK: """
         no space left on device
@@ -154,12 +153,10 @@ _SAYINGS = {
         could not parse
     """,
 }  # the first that matches names the class: a full disk before what it breaks
-
 _SIGNS = tuple(
     (kind, re.compile("|".join(re.findall(r"\S.*", sayings)), re.IGNORECASE))
     for kind, sayings in _SAYINGS.items()
 )
-
 _TELLING = re.compile(r"^(?:fatal|error|remote: ?(?:fatal|error)|ERROR|! )", re.I)
 _REMOTE = re.compile(r"^remote: ?(?:fatal|error)", re.I | re.M)
 _ABNORMAL = re.compile(r"unpack failed: .*abnormal exit")

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from gms_hookd.forgeurl import canonical
-from gms_hookd.shapes import in_address
+from gms_hookd.safetext import in_address
 
 PORTS = {"https": 443, "http": 80, "ssh": 22}
 SPOKEN = ("https", "ssh", "file", "http")
-
 # As text: re compiles each at its first use and keeps it.
 _HOST = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]"
 _USER = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"

@@ -17,7 +17,6 @@ MANY_PACKS = 25
 MANY_LOOSE = 13  # objects of one folder
 POINTS = "ref: "
 ELSEWHERE = "refs/heads/.invalid"  # HEAD's file where refs are kept in tables
-
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _NOT_PLAIN = re.compile(rb"(?i)refstorage|hiderefs|include|worktreeconfig")
 

@@ -11,12 +11,13 @@ from typing import Any
 from gms_hookd import client, render
 from gms_hookd.client import Api, get
 from gms_hookd.config import Config, HookConfig
-from gms_hookd.failure import Failure
+from gms_hookd.errors import Failure
 from gms_hookd.forges.base import Forge
 from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.table import FORGES, default_scheme, scheme_of
-from gms_hookd.look import Look, safe
+from gms_hookd.look import Look
 from gms_hookd.reach import api_of, which
+from gms_hookd.safetext import safe
 from gms_hookd.session import Args, Session
 from gms_hookd.triggercommands import own_url
 

@@ -11,11 +11,12 @@ from functools import partial
 from typing import Protocol
 from urllib.parse import parse_qs
 
-from gms_hookd import jsontext, signature, views, whitelist
+from gms_hookd import signature, views, whitelist
 from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Run, RunStatus
+from gms_hookd.payload import dump_json, load_json
 from gms_hookd.ratelimit import Buckets
 from gms_hookd.store import deliveries, runs
 from gms_hookd.whitelist import Whitelist
@@ -24,7 +25,6 @@ PREFIX = "/api/webhooks/"
 LONGEST_WAIT = 300.0
 LARGEST_ID = 2**63 - 1
 UNDER_LOAD = 2_000  # writes that wait; refused deliveries are not recorded beyond
-
 _WAIT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 _ENDINGS = {
     RunStatus.SUCCESS: (200, "Sync finished successfully"),
@@ -115,7 +115,7 @@ class GmsHook:
         """Show a run to whoever can sign the empty body."""
         self._admit(request)
         found = self._desk.store.read(runs.get, run_id, details=True)
-        return apply(found, lambda run: Response(200, jsontext.dumps(views.run(run))))
+        return apply(found, lambda run: Response(200, dump_json(views.run(run))))
 
     def refuse(self, request: Request, status: int, reason: str) -> None:
         """Record a refused delivery; nobody waits for it, a flood is not recorded."""
@@ -137,7 +137,7 @@ class GmsHook:
 
     def _taken(self, task_id: int, answer: deliveries.Entry) -> Response:
         if answer.status != 200:
-            body = jsontext.dumps({"error": answer.reason})
+            body = dump_json({"error": answer.reason})
             return Response(answer.status, body)
         self._desk.live.arrived()
         told = f'{{"message": "Sync triggered successfully", "task_id": {task_id}}}'
@@ -184,7 +184,7 @@ def _body(message: str, task_id: int, run: views.Json | None = None) -> bytes:
     told: dict[str, object] = {"message": message, "task_id": task_id}
     if run is not None:
         told["run"] = run
-    return jsontext.dumps(told)
+    return dump_json(told)
 
 
 def _task_id(request: Request) -> int:
@@ -200,7 +200,7 @@ def _json_object(request: Request) -> Mapping[str, object]:
     if content_type.strip(" \t").lower() != "application/json":
         raise HttpError(400, "Content-Type: application/json is needed")
     try:
-        payload = jsontext.loads(request.body)
+        payload = load_json(request.body)
     except ValueError:
         raise HttpError(400, "the body is not JSON") from None
     if not isinstance(payload, dict):

@@ -20,7 +20,6 @@ MAX_CHUNK_LINE = 256
 MAX_CHUNKS = 65_536
 MAX_TRAILER = 8 * 1024
 MAX_LENGTH_DIGITS = 10
-
 _LINE = re.compile(r"([A-Z]{1,16}) ([!-~]+) HTTP/1\.([01])\r\n")
 _OTHER_VERSION = re.compile(r"[A-Z]{1,16} [!-~]+ HTTP/[0-9](\.[0-9])?\r\n")
 # A field is a whole line: with as many matches as line feeds nothing was skipped.
@@ -35,10 +34,8 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t -~\x80-\xff]*)?\r\n")
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _ONCE = frozenset({"content-length", "host", "transfer-encoding"})
 _NEEDS_LENGTH = frozenset({"POST", "PUT", "PATCH"})
-
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _NO_BODY = frozenset({204, 304})
-
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 

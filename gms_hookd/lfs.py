@@ -14,7 +14,6 @@ from gms_hookd.remote import Remote
 
 LOOKED_AT = 1000  # tips whose attributes are read in one run
 COUNTED = 20  # tips whose pointers are counted
-
 POINTER = "^version https://git-lfs.github.com/spec/v1"
 
 

@@ -13,17 +13,11 @@ from itertools import count
 from typing import NamedTuple, Protocol
 
 from gms_hookd.futures import Future
+from gms_hookd.runlog import RunLog
 from gms_hookd.threads import FOR_EVER, SILENT, Supervised, Threads
 
 KEPT = 64  # logs of ended runs, for those who still watch
 FLOOD = 10, 0.05  # so many triggers in so many seconds are one
-
-
-class Log(Protocol):
-    """What a watcher reads of a run's log."""
-
-    def follow(self, offset: int, timeout: float) -> tuple[str, int, bool]:
-        """Give the text since `offset`, the next offset, and whether that is all."""
 
 
 class Stop(Protocol):
@@ -56,7 +50,7 @@ class Live:
         self._arrivals = deque([-math.inf] * FLOOD[0], maxlen=FLOOD[0])
         self._stops: dict[int, Stop] = {}
         self._doomed: dict[int, str] = {}
-        self._logs: OrderedDict[int, tuple[int, Log]] = OrderedDict()
+        self._logs: OrderedDict[int, tuple[int, RunLog]] = OrderedDict()
         self._watches: dict[int, list[Watch]] = {}
         self._deadlines: list[tuple[float, int, Watch]] = []
         self._numbers = count()
@@ -96,7 +90,7 @@ class Live:
         with self._lock:
             self._bell.wait_for(lambda: self._rings != since, timeout)
 
-    def began(self, run_id: int, attempt: int, log: Log, stop: Stop) -> None:
+    def began(self, run_id: int, attempt: int, log: RunLog, stop: Stop) -> None:
         """Note that an attempt of a run is under way."""
         with self._lock:
             self._stops[run_id] = stop
@@ -126,7 +120,7 @@ class Live:
         self._doomed.pop(run_id, None)
         return self._watches.pop(run_id, [])
 
-    def log(self, run_id: int) -> tuple[int, Log] | None:
+    def log(self, run_id: int) -> tuple[int, RunLog] | None:
         """Find the latest attempt of a run under way, or just ended, and its log."""
         with self._lock:
             return self._logs.get(run_id)

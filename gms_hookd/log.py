@@ -8,7 +8,6 @@ logged can begin a record of his own or choose its priority.
 
 import logging
 import os
-import re
 import time
 import traceback
 from collections import deque
@@ -18,7 +17,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TextIO
 
-FIELD_LIMIT = 200
+from gms_hookd.safetext import flattened, quoted
+
 EXCEPTION_LIMIT = 600
 FRAMES = 12
 CAUSES = ("exception", "cause", "root")
@@ -32,10 +32,7 @@ PRIORITIES = (
     (logging.NOTSET, 7),
 )
 TIME = "%Y-%m-%d %H:%M:%S"
-
 _Event = tuple[int, float, str]  # level, Unix time, text
-
-_BARE = re.compile(r"[\w./:@+,%~^*#>-]+")
 
 
 def setup(
@@ -94,32 +91,6 @@ def under_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     except (OSError, ValueError):
         return False
     return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
-
-
-def quoted(value: object, limit: int = FIELD_LIMIT) -> str:
-    """Write an untrusted value for `key=value`, in at most `limit` characters."""
-    text = str(value)
-    if len(text) <= limit and text.isprintable() and _BARE.fullmatch(text):
-        return text
-    escaped = text[:limit].replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{_cut(_flat(escaped), limit - 2, len(text) > limit)}"'
-
-
-def _flat(text: str) -> str:
-    """Escape what is not printable: controls, line separators, lone surrogates."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escape(c) for c in text)
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
-
-
-def _cut(text: str, limit: int, more: bool) -> str:
-    if len(text) <= limit and not more:
-        return text
-    return text[: limit - 3].rstrip("\\") + "..."
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -186,7 +157,7 @@ class _Lines(logging.Formatter):
         safe = len(lines) == len(texts) and "".join(lines).isprintable()
         if safe and max(map(len, lines)) <= LINE_LIMIT:
             return joined
-        return "\n".join(_middle_out(_flat(self.redact(text))) for text in texts)
+        return "\n".join(_middle_out(flattened(self.redact(text))) for text in texts)
 
     def _head(self, level: int, created: float) -> str:
         if self.journal:

@@ -6,11 +6,8 @@ reordering marks as escapes.
 
 import json
 import os
-import unicodedata
 from collections.abc import Mapping
 from typing import NamedTuple, TextIO
-
-UNSEEN = ("C", "Zl", "Zp")
 
 
 class Look(NamedTuple):
@@ -32,23 +29,3 @@ def look_of(stream: TextIO, environ: Mapping[str, str], now: float) -> Look:
 def as_json(value: object) -> str:
     """Return the API's objects as they are; all ASCII, thus harmless on a terminal."""
     return json.dumps(value, indent=2)
-
-
-def safe(text: str, keep: str = "") -> str:
-    """Return `text` with everything that is not plainly visible written as escape."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if c in keep or _seen(c) else _escape(c) for c in text)
-
-
-def _seen(character: str) -> bool:
-    return not unicodedata.category(character).startswith(UNSEEN)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode()
-
-
-def safe_lines(text: str) -> str:
-    """Return a text of several lines made safe, its line breaks and tabs kept."""
-    return safe(text.replace("\r\n", "\n"), keep="\n\t")

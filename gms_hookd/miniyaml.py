@@ -82,7 +82,6 @@ _FLOW_PLAIN = re.compile(
 _BLOCK_COLON = re.compile(r" *:(?=[ \t]|$)")
 _FLOW_COLON = re.compile(r" *:")
 _LONGEST_KEY = 1024
-
 _REFUSED = {
     "\t": "tabs are refused: use spaces",
     "&": "anchors are refused: quote the text if it begins with '&'",
@@ -300,8 +299,6 @@ _TYPES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], object]], ...] = 
         _time,
     ),
 )
-
-
 # --- parser: tokens into values
 
 _MAX_DEPTH = 64

@@ -13,13 +13,19 @@ from gms_hookd.remote import Remote, Report
 
 ROUNDS = 4  # times that a target is read again because it moved under a push
 AFTERMATH = 15.0  # seconds to find out what became of a push that was cut off
-UNSURE = (Kind.TIMEOUT, Kind.STALL, Kind.NETWORK, Kind.SIGNAL, Kind.OTHER, Kind.DISK,
-          Kind.SIZE)  # fmt: skip
+UNSURE = (
+    Kind.TIMEOUT,
+    Kind.STALL,
+    Kind.NETWORK,
+    Kind.SIGNAL,
+    Kind.OTHER,
+    Kind.DISK,
+    Kind.SIZE,
+)
 MASS = 500  # new and forward refs beyond which they are pushed by glob
 PLAIN = (RefResult.CREATED, RefResult.UPDATED)
 LOST = (RefResult.FORCED, RefResult.DELETED)
 MOVED = "the target moved while its old tip was kept"
-
 Again = Callable[[], tuple[Move, ...]]
 
 

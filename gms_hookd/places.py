@@ -4,7 +4,7 @@ import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
-from gms_hookd.settings import ConfigError
+from gms_hookd.errors import ConfigError
 
 
 def state_dir(environ: Mapping[str, str], argument: str | None, uid: int) -> Path:

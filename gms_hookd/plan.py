@@ -29,7 +29,6 @@ class Kin(Enum):
 BEYOND = "it is not what was to be deleted when that was confirmed"
 UNSAID = "the target did not say"
 UNCHANGED_LISTED = 200  # refs
-
 _KEPT = re.compile(r"deletion of the current branch|delete the current branch")
 _RACE = re.compile(
     r"lock ref|failed to lock|failed to update ref|old value|already exists"

@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable
 from ipaddress import IPv6Address
 
-from gms_hookd import quantity, secretfile, whitelist
+from gms_hookd import units, whitelist
+from gms_hookd.files import checked_secret
 
 PROTOCOLS = ("https", "ssh", "file", "http")
 LONGEST_SOCKET_PATH = 107
 LARGEST_BODY = 1 << 30
 LARGEST_ID = (1 << 63) - 1
-
 _KINDS = {
     list: "a list", dict: "a section", type(None): "nothing",
     bool: "true or false: put it in quotes", int: "a number: put it in quotes",
@@ -71,7 +71,7 @@ def line(value: object) -> str:
 
 def secret(value: object) -> str:
     """Take a secret."""
-    return secretfile.checked(text(value))
+    return checked_secret(text(value))
 
 
 def secrets(value: object) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def duration(value: object) -> float:
     given = text(value)
     if given[-1:].isdigit():
         raise ValueError('needs a unit: as in "90s", "10m", "30d"')
-    seconds = quantity.duration(given)
+    seconds = units.duration(given)
     if not seconds:
         raise ValueError("must be more than nothing")
     return seconds
@@ -141,7 +141,7 @@ def _task(value: object) -> int | str:
 def body_size(value: object) -> int:
     """Take a size in bytes, as a number or a text."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
-    size = quantity.size(str(value) if is_number else text(value))
+    size = units.size(str(value) if is_number else text(value))
     if not 0 < size <= LARGEST_BODY:
         raise ValueError(f'must be from 1 byte to "{LARGEST_BODY >> 20}MiB"')
     return size

@@ -15,23 +15,21 @@ from functools import partial
 
 from gms_hookd.desk import Desk
 from gms_hookd.futures import Future
-from gms_hookd.log import quoted
 from gms_hookd.model import RunStatus, Task
 from gms_hookd.order import Engine, Order
 from gms_hookd.runlog import RunLog
+from gms_hookd.safetext import quoted
 from gms_hookd.stop import Stop
 from gms_hookd.store import StoreError, checks
 from gms_hookd.store.checks import Check
 from gms_hookd.threads import Pool, Supervised
 
 log = logging.getLogger(__name__)
-
 AT_ONCE = 4
 PATIENCE = 60.0  # seconds that one source gets to answer
 FIRST = 60.0  # seconds over which the first round after a start is spread
 TICK = 1.0
 FAILED_AGAIN = 3600.0
-
 Wanted = Mapping[str, str]
 
 

@@ -11,7 +11,6 @@ FORGES_OWN = (
     "pull", "pull-requests", "merge-requests", "keep-around", "environments",
     "pipelines", "changes",
 )  # fmt: skip
-
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?\[\\]|\.\.|@\{|//")
 
 

@@ -10,7 +10,8 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
-from gms_hookd.look import Look, safe
+from gms_hookd.look import Look
+from gms_hookd.safetext import safe
 
 Record = Mapping[str, Any]
 COLOURS = {

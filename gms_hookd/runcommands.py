@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gms_hookd import render
 from gms_hookd.client import get, post
-from gms_hookd.failure import Failure
+from gms_hookd.errors import Failure
 from gms_hookd.look import Look
 from gms_hookd.reach import SLOW, api_of, opened, task_id
 from gms_hookd.session import Args, Session

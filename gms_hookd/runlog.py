@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 
-from gms_hookd.redact import redacted, spellings
+from gms_hookd.safetext import redacted, spellings
 
 HEAD = 64 * 1024
 TAIL = 192 * 1024

@@ -4,7 +4,7 @@ import sys
 from dataclasses import replace
 
 from gms_hookd import daemon, init, log
-from gms_hookd.redact import redacted
+from gms_hookd.safetext import redacted
 from gms_hookd.session import Args, Session, held
 
 

@@ -25,37 +25,25 @@ from socketserver import BaseServer
 from typing import Protocol
 
 from gms_hookd.connection import LARGE, READ, UNWATCHED, Connection, Origin, failure
-from gms_hookd.entrance import Entrance, lift_descriptor_limit
+from gms_hookd.entrance import Entrance
 from gms_hookd.futures import started
 from gms_hookd.http1 import serialise
 from gms_hookd.limits import Limits
-from gms_hookd.listener import BACKLOG, Listener, adopt, listen
-from gms_hookd.log import quoted
+from gms_hookd.listener import BACKLOG, Listener
 from gms_hookd.message import Request, Response
 from gms_hookd.postbox import Postbox
+from gms_hookd.safetext import quoted
 from gms_hookd.threads import SILENT, Supervised
 from gms_hookd.tls import Context
-
-__all__ = [
-    "Answer",
-    "Limits",
-    "Listener",
-    "Server",
-    "adopt",
-    "lift_descriptor_limit",
-    "listen",
-]
 
 Reply = Callable[[Response], None]
 Answer = Callable[[Request, Reply], None]
 Call = Callable[[], None]
-
 ACCEPT_BATCH = 64
 POOL = 2
 SWEEP = 0.25
 LOOKS = 100  # which take about a tenth of a millisecond
 LATE_CONNECTIONS = 64
-
 log = logging.getLogger(__name__)
 
 

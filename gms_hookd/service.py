@@ -21,10 +21,10 @@ from gms_hookd.forges.table import FORGES, scheme_of
 from gms_hookd.health import Health
 from gms_hookd.hooks import Gate, GmsHook, Hook
 from gms_hookd.live import Live
-from gms_hookd.log import quoted
 from gms_hookd.ratelimit import Buckets
 from gms_hookd.reconcile import AT_ONCE, PATIENCE, Reconciler
 from gms_hookd.retry import RetryPolicy
+from gms_hookd.safetext import quoted
 from gms_hookd.signature import hub_keys
 from gms_hookd.state import State
 from gms_hookd.store import Store, StoreError, runs, tasks, upkeep
@@ -35,7 +35,6 @@ from gms_hookd.whitelist import Whitelist
 from gms_hookd.worker import Rules, Worker
 
 log = logging.getLogger(__name__)
-
 LONGEST_END = 30.0  # seconds that a thread gets to end once its run has
 UPKEEP = 600.0  # seconds between rounds of upkeep
 LONGEST_UPKEEP = 86400.0  # seconds; it tidies every cache

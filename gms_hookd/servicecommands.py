@@ -9,12 +9,11 @@ from typing import Any
 
 from gms_hookd import check, client, config, daemon, log
 from gms_hookd.client import ClientError, RefusedError, get
-from gms_hookd.config import ConfigError
 from gms_hookd.demo import Show, prepare, stage
-from gms_hookd.failure import Failure
+from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.look import as_json
 from gms_hookd.reach import api_of
-from gms_hookd.redact import redacted
+from gms_hookd.safetext import redacted
 from gms_hookd.session import Args, Session, held
 from gms_hookd.state import StateError, control_socket
 from gms_hookd.store import StoreError

@@ -14,13 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
-from gms_hookd.failure import Failure
-from gms_hookd.redact import one_line, redacted
+from gms_hookd.errors import ConfigError
 
 Name = tuple[str, ...]
 Value = TypeVar("Value")
 Default = TypeVar("Default")
-
 _HOOK = ("secret", "secret_file", "secrets", "rate_limit", "ip_whitelist")
 KEYS: Mapping[str, tuple[str, ...]] = {
     "server": (
@@ -54,15 +52,6 @@ _FOREIGN = frozenset({
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _PREFIX = "GMS_HOOKD_"
 _OTHERS = ("GMS_HOOKD_CONFIG", "GMS_HOOKD_STATE", "GMS_HOOKD_DEBUG")
-
-
-class ConfigError(Failure):
-    """A configuration that is refused; the text is one line: name, problem, remedy."""
-
-    exit_status = 2
-
-    def __init__(self, message: str) -> None:
-        super().__init__(one_line(redacted(message)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 # These poll a socket, which takes time of the processor; what they get they hand on.
 RELAYS = ("git-remote-http", "git-lfs")
 SSH = "ssh"  # it sends and gets keep-alives of its own, which are no word of the host
-
 Signs = frozenset[tuple[str, ...]]
 
 

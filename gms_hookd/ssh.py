@@ -27,7 +27,7 @@ from gms_hookd.access import (
     ssh_remedies,
     with_remedy,
 )
-from gms_hookd.flock import lock_file
+from gms_hookd.files import lock_file
 from gms_hookd.git import Limits, execute
 from gms_hookd.giterror import Kind
 from gms_hookd.giturl import GitUrl

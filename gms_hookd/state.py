@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gms_hookd.failure import Failure
-from gms_hookd.flock import lock_file
+from gms_hookd.errors import Failure
+from gms_hookd.files import lock_file
 
 # A lock or a WAL on these is a promise that the other side may not keep.
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "fuse.sshfs"}
-
 _DATABASE = "gms-hookd.db"
 _FILES = re.compile(
     r"lock|control\.sock|gms-hookd\.db(-wal|-shm|-journal)?|backup-[0-9a-f]+"

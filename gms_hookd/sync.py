@@ -33,10 +33,10 @@ from gms_hookd.plan import (
     with_aliases,
     within,
 )
-from gms_hookd.redact import one_line
 from gms_hookd.refspec import Selection, Wanted
 from gms_hookd.remote import Listing, Remote
 from gms_hookd.runlog import RunLog
+from gms_hookd.safetext import one_line
 from gms_hookd.shared import Fetches
 from gms_hookd.ssh import Masters
 from gms_hookd.stop import Stop

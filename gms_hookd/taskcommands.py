@@ -7,7 +7,7 @@ from typing import Any
 
 from gms_hookd import render
 from gms_hookd.client import Api, get, post
-from gms_hookd.failure import Failure
+from gms_hookd.errors import Failure
 from gms_hookd.look import Look
 from gms_hookd.model import RunStatus
 from gms_hookd.reach import SLOW, Opened, api_of, opened, task_id, which

@@ -16,15 +16,13 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TypeVar
 
-from gms_hookd.failure import Failure
+from gms_hookd.errors import Failure
 from gms_hookd.futures import Future, failed
 
 T = TypeVar("T")
-
 SILENT = 30.0  # seconds without a sign of life after which a thread counts as stuck
 PAUSE = 1.0  # seconds until work that failed is begun again
 FOR_EVER = math.inf
-
 log = logging.getLogger(__name__)
 
 

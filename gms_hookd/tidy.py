@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gms_hookd import journal, leavings
 from gms_hookd.cache import BACKUPS, MARK, Cache
-from gms_hookd.flock import lock_file
+from gms_hookd.files import lock_file
 from gms_hookd.git import Git, Limits
 from gms_hookd.giterror import GitError
 from gms_hookd.journal import Journal
@@ -25,7 +25,6 @@ PACKS_JOINED = 20  # packs beyond which the small ones are put together
 PACKS_WHOLE = 50  # packs beyond which all is put together
 WEEK = 7 * 86400.0
 LONGEST = 3600.0  # seconds for one cache
-
 _CACHE = re.compile(r"([0-9a-f]{64})(\.new|\.old|\.broken-(\d+))?")
 _STAMP = re.compile(rf"{BACKUPS}\d+/(\d{{8}}T\d{{6}})")
 

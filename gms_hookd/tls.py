@@ -5,8 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 
 PIECE = 64 * 1024
-
-
 Context = ssl.SSLContext
 TlsError = ssl.SSLError
 

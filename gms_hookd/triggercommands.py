@@ -7,11 +7,12 @@ from typing import Any
 
 from gms_hookd import client, render, signature
 from gms_hookd.client import get
-from gms_hookd.config import Config, ConfigError
-from gms_hookd.failure import Failure
-from gms_hookd.look import Look, as_json, safe
+from gms_hookd.config import Config
+from gms_hookd.errors import ConfigError, Failure
+from gms_hookd.look import Look, as_json
 from gms_hookd.model import RunStatus
 from gms_hookd.reach import api_of, which
+from gms_hookd.safetext import safe
 from gms_hookd.session import Args, Session
 
 HOOKS = "/api/webhooks/"

@@ -5,7 +5,7 @@ Each function returns the value or raises ValueError with a text for the operato
 
 from collections.abc import Callable
 
-from gms_hookd import quantity, refspec
+from gms_hookd import refspec, units
 from gms_hookd.model import RunStatus
 
 STATUSES = tuple(status.value for status in RunStatus)
@@ -25,7 +25,7 @@ def positive(text: str) -> int:
 
 def seconds(text: str) -> float:
     """Read a time of more than nothing: seconds, or with a unit as in 10m."""
-    span = quantity.duration(text)
+    span = units.duration(text)
     if span > 0:
         return span
     raise ValueError(f"{text!r} is not a time of more than 0 seconds")

@@ -8,8 +8,9 @@ from typing import Any, TextIO
 
 from gms_hookd import render
 from gms_hookd.client import Api, get
-from gms_hookd.look import Look, safe, safe_lines
+from gms_hookd.look import Look
 from gms_hookd.model import FINAL
+from gms_hookd.safetext import safe, safe_lines
 
 SLICE = 2  # seconds that one question waits for something to be said
 PAUSE = 0.2  # seconds between questions while there is nothing to wait for

@@ -12,23 +12,22 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
-from gms_hookd import api, hooks, jsontext, signature
+from gms_hookd import api, hooks, signature
 from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.hooks import Gate, Hook
-from gms_hookd.log import event, quoted
+from gms_hookd.log import event
 from gms_hookd.message import HttpError, Request, Response
+from gms_hookd.payload import dump_json, load_json
+from gms_hookd.safetext import quoted
 from gms_hookd.store import StoreError
 
 log = logging.getLogger(__name__)
-
 API = "/api/v1/sync/"
 RUNS = hooks.PREFIX + "runs/"
 MOST_PARAMETERS = 20
 RETRY_AFTER = ("Retry-After", "10")
-
 Call = Callable[[Desk, api.Params], api.Data]
-
 CALLS: Mapping[tuple[str, str], Call] = {
     ("GET", "tasks"): api.list_tasks,
     ("GET", "task"): api.show_task,
@@ -191,7 +190,7 @@ class App:
         told: dict[str, object] = {"error": message}
         if path.startswith(API):
             told = {"code": status, "msg": message, "error": message}
-        return Response(status, jsontext.dumps(told), headers)
+        return Response(status, dump_json(told), headers)
 
 
 def _problem(
@@ -220,7 +219,7 @@ def _plain(path: str) -> str:
 def _readiness(reasons: list[str]) -> Response:
     if reasons:
         told = {"status": "not ready", "reasons": reasons}
-        return Response(503, jsontext.dumps(told), (RETRY_AFTER,))
+        return Response(503, dump_json(told), (RETRY_AFTER,))
     return Response(200, b'{"status": "ready"}')
 
 
@@ -240,7 +239,7 @@ def _params(request: Request) -> Mapping[str, Any]:
     if request.method == "GET":
         return _query(request.query)
     try:
-        params = jsontext.loads(request.body or b"{}")
+        params = load_json(request.body or b"{}")
     except ValueError as error:
         raise HttpError(400, f"the body is not JSON: {error}"[:200]) from None
     if not isinstance(params, dict):
@@ -262,4 +261,4 @@ def _query(query: str) -> Mapping[str, str]:
 
 def _envelope(data: object) -> Response:
     told = {"code": 0, "msg": "success", "data": data}
-    return Response(200, jsontext.dumps(told))
+    return Response(200, dump_json(told))

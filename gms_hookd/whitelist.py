@@ -13,7 +13,6 @@ from ipaddress import (
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-
 HOPS = 16
 LONGEST = 64  # characters; 45 of an address, then its scope: "%" and an interface
 

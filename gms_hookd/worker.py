@@ -11,19 +11,17 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from gms_hookd.desk import Desk
-from gms_hookd.log import quoted
 from gms_hookd.model import Run, RunStatus
 from gms_hookd.order import Engine, Order, Outcome
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.runlog import RunLog
+from gms_hookd.safetext import quoted
 from gms_hookd.stop import Stop
 from gms_hookd.store import StoreError, runs
 from gms_hookd.threads import SILENT, Supervised
 
 log = logging.getLogger(__name__)
-
 T = TypeVar("T")
-
 IDLE = 5.0  # seconds between looks at the queue when nobody rings
 OFFER_AGAIN = 1.0
 GIVE_WAY = 0.25  # seconds that a run waits at most while triggers pour in

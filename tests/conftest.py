@@ -7,9 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
 import pytest
-from githosts import SSHD, HttpHost, SshHost
-from gitkit import Bench, Repo
-from process import Daemon
 
 from gms_hookd.desk import Desk
 from gms_hookd.futures import done
@@ -21,6 +18,9 @@ from gms_hookd.store import Store
 from gms_hookd.sync import Engine, Settings
 from gms_hookd.web import App, Policy
 from gms_hookd.whitelist import Whitelist
+from tests.support.hosts import SSHD, HttpHost, SshHost
+from tests.support.process import Daemon
+from tests.support.repositories import Bench, Repo
 
 
 class Clock:

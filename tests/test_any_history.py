@@ -4,9 +4,9 @@ import os
 import random
 
 import pytest
-from gitkit import task
 
 from gms_hookd.model import RefResult, RunStatus
+from tests.support.repositories import task
 
 NAMES = ("main", "a", "a/b", "c", "refs/tags/v1", "refs/tags/v2", "d/e/f")
 ROUNDS = int(os.environ.get("HISTORY_ROUNDS", "6"))

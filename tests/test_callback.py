@@ -4,8 +4,6 @@ import json
 import threading
 
 import pytest
-from deliveries import SENT
-from test_forgehook import Forge
 
 from gms_hookd.callback import TRIES, Caller
 from gms_hookd.client import ClientError
@@ -13,6 +11,8 @@ from gms_hookd.forgehook import Terms
 from gms_hookd.forges import dockerhub
 from gms_hookd.model import RunStatus
 from gms_hookd.threads import Threads
+from tests.support.deliveries import SENT
+from tests.test_forgehook import Forge
 
 IMAGE = next(s for s in SENT if s.provider == "dockerhub").payload
 URL = IMAGE["callback_url"]

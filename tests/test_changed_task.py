@@ -4,11 +4,11 @@ What was found out for the old source, target or refspecs is not believed of the
 """
 
 import pytest
-from place import Place
 
 from gms_hookd.model import RunStatus
 from gms_hookd.store import checks, runs, tasks
 from gms_hookd.store.runs import Result, Return
+from tests.support.place import Place
 
 DEV = ("refs/heads/dev:refs/heads/main",)
 

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gitkit import Repo
 
 from gms_hookd import __version__, cli, client, session
 from gms_hookd.forges.table import FORGES
 from gms_hookd.state import State, control_socket
+from tests.support.repositories import Repo
 
 ROOT = Path(__file__).parent.parent
 SECRET = "a secret of more than sixteen letters"

@@ -5,13 +5,13 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
-from gitkit import task
-from place import Place
 
 from gms_hookd.model import RunStatus
 from gms_hookd.order import Order
 from gms_hookd.store import Store, runs, schema
 from gms_hookd.store.runs import Return, Wish
+from tests.support.place import Place
+from tests.support.repositories import task
 
 BRANCHES = [f"refs/heads/b{n}" for n in range(12)]
 TREE = {"refspecs": (), "prune": True}

@@ -14,7 +14,8 @@ import threading
 from contextlib import closing, suppress
 
 import pytest
-from process import PAUSE, SECRET, ask, run_number
+
+from tests.support.process import PAUSE, SECRET, ask, run_number
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "5"))
 GIT = shutil.which("git")

@@ -4,9 +4,19 @@ import os
 import random
 
 import pytest
-from answers import answered
-from conftest import gate
-from deliveries import (
+
+from gms_hookd import alias
+from gms_hookd.forgehook import ForgeHook, Lock, Terms
+from gms_hookd.forges.table import FORGES, scheme_of
+from gms_hookd.hooks import GmsHook
+from gms_hookd.message import Request
+from gms_hookd.model import RunStatus
+from gms_hookd.ratelimit import Buckets
+from gms_hookd.store import deliveries, runs, tasks, upkeep
+from gms_hookd.web import App, Policy
+from gms_hookd.whitelist import Whitelist
+from tests.conftest import gate
+from tests.support.deliveries import (
     HTTPS,
     MAIN,
     PAGE,
@@ -19,17 +29,7 @@ from deliveries import (
     mutants,
     push,
 )
-
-from gms_hookd import alias
-from gms_hookd.forgehook import ForgeHook, Lock, Terms
-from gms_hookd.forges.table import FORGES, scheme_of
-from gms_hookd.hooks import GmsHook
-from gms_hookd.message import Request
-from gms_hookd.model import RunStatus
-from gms_hookd.ratelimit import Buckets
-from gms_hookd.store import deliveries, runs, tasks, upkeep
-from gms_hookd.web import App, Policy
-from gms_hookd.whitelist import Whitelist
+from tests.support.wiring import answered
 
 SECRET = "a secret of thirty-two characters"
 WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"

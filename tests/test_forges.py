@@ -9,7 +9,14 @@ from pathlib import Path
 from urllib.parse import quote_plus
 
 import pytest
-from deliveries import (
+
+from gms_hookd.forges.base import Event, Forge
+from gms_hookd.forges.match import places
+from gms_hookd.forges.proof import Incoming, Scheme
+from gms_hookd.forges.table import FORGES, default_scheme, scheme_of
+from gms_hookd.forges.values import is_hex
+from gms_hookd.payload import PayloadError, decode
+from tests.support.deliveries import (
     HTTPS,
     MAIN,
     OTHERS,
@@ -25,13 +32,6 @@ from deliveries import (
     paths,
     push,
 )
-
-from gms_hookd.forges.base import Event, Forge
-from gms_hookd.forges.match import places
-from gms_hookd.forges.payload import PayloadError, decode
-from gms_hookd.forges.proof import Incoming, Scheme
-from gms_hookd.forges.table import FORGES, default_scheme, scheme_of
-from gms_hookd.forges.values import is_hex
 
 PAYLOADS = os.environ.get("GMS_HOOKD_PAYLOADS", "")
 NOW = 1_700_000_000.5

@@ -10,8 +10,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from deliveries import HTTPS, MAIN, PAGE, SENT, TAG, Sent
-from gitkit import ENVIRON, Repo
 
 from gms_hookd import config
 from gms_hookd.forges.table import FORGES, scheme_of
@@ -22,6 +20,8 @@ from gms_hookd.server import Server
 from gms_hookd.service import Service
 from gms_hookd.state import State
 from gms_hookd.store import runs, tasks
+from tests.support.deliveries import HTTPS, MAIN, PAGE, SENT, TAG, Sent
+from tests.support.repositories import ENVIRON, Repo
 
 PAYLOADS = os.environ.get("GMS_HOOKD_PAYLOADS", "")
 WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"

@@ -3,9 +3,9 @@
 import os
 
 import pytest
-from gitkit import Bench, Repo, task
 
 from gms_hookd.model import RunStatus
+from tests.support.repositories import Bench, Repo, task
 
 
 def grow(source):

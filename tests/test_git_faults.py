@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from gitkit import Bench, Repo, task
 
 from gms_hookd.giturl import cache_key
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.runlog import HEAD, TAIL
+from tests.support.repositories import Bench, Repo, task
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ FLOODED = """
 import resource, sys
 from pathlib import Path
 sys.path[:0] = {path!r}
-from gitkit import Bench, task
+from tests.support.repositories import Bench, task
 root, source, target = map(Path, sys.argv[1:])
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 Bench(root).sync(task(source, target))
@@ -397,9 +397,9 @@ def die_at_work(tmp_path, source, target, fake):
         tests = str(Path(__file__).parent)
         code = f"""
 import sys
-sys.path[:0] = [{tests!r}, {str(Path(tests).parent)!r}]
+sys.path[:0] = [{tests!r}]
 from pathlib import Path
-from gitkit import Bench, task
+from tests.support.repositories import Bench, task
 bench = Bench(Path({str(tmp_path)!r}), binary={str(tmp_path / "fake-git")!r})
 bench.sync(task({str(source)!r}, {str(target)!r}))
 """

@@ -9,12 +9,12 @@ import zlib
 from dataclasses import replace
 
 import pytest
-from gitkit import Bench, Repo, task
 
 from gms_hookd.giturl import cache_key
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.order import Order
 from gms_hookd.refspec import FORGES_OWN
+from tests.support.repositories import Bench, Repo, task
 
 
 def cache_of(bench, repo):

@@ -10,12 +10,19 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from githosts import HttpHost, Relay, certificate, keygen, outdated, user_name
-from gitkit import Bench, Repo, task
 
 from gms_hookd import giturl, ssh
 from gms_hookd.git import Limits
 from gms_hookd.model import RunStatus
+from tests.support.hosts import (
+    HttpHost,
+    Relay,
+    certificate,
+    keygen,
+    outdated,
+    user_name,
+)
+from tests.support.repositories import Bench, Repo, task
 
 CANARY = "s3cr3t-c4n4ry/+=%"
 

@@ -1,10 +1,10 @@
 """Runs that have nothing to do, and the glance at repositories that tells so."""
 
 import pytest
-from gitkit import Repo, task
 
 from gms_hookd import glance
 from gms_hookd.model import RefResult, RunStatus
+from tests.support.repositories import Repo, task
 
 BRANCH, MIRROR = ("main:main",), ()
 

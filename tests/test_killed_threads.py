@@ -6,8 +6,6 @@ import sys
 import threading
 
 import pytest
-from gitkit import ENVIRON
-from process import PATIENCE, ask
 
 from gms_hookd import config
 from gms_hookd.health import Health
@@ -17,6 +15,8 @@ from gms_hookd.service import Service
 from gms_hookd.state import State
 from gms_hookd.store import runs, tasks, upkeep
 from gms_hookd.threads import SILENT, Threads
+from tests.support.process import PATIENCE, ask
+from tests.support.repositories import ENVIRON
 
 KILLED = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnhandledThreadExceptionWarning"

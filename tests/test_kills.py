@@ -12,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from gitkit import Bench, Repo, task
-from process import PAUSE, run_number
 
 from gms_hookd.giturl import cache_key
 from gms_hookd.model import RunStatus
+from tests.support.process import PAUSE, run_number
+from tests.support.repositories import Bench, Repo, task
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
 

@@ -4,9 +4,9 @@ import hashlib
 import shutil
 
 import pytest
-from gitkit import Bench, task
 
 from gms_hookd.model import RunStatus
+from tests.support.repositories import Bench, task
 
 CONTENT = b"large " * 1000
 OID = hashlib.sha256(CONTENT).hexdigest()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd import log
+from gms_hookd import log, safetext
 
 HEAD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 events = logging.getLogger("events")
@@ -104,7 +104,7 @@ def test_terminal_escapes_and_surrogates_are_written_escaped(journal):
 
 
 def test_other_scripts_stay_readable(journal):
-    events.info("task=%s", log.quoted("同步"))
+    events.info("task=%s", safetext.quoted("同步"))
     assert journal() == ["<6>task=同步"]
 
 
@@ -237,7 +237,7 @@ def test_a_second_setup_takes_the_place_of_the_first(logging_as_before):
     ],
 )
 def test_a_field_is_one_word_or_quoted_and_never_long(value, written):
-    out = log.quoted(value)
+    out = safetext.quoted(value)
     assert written is None or out == written
     assert len(out) <= 200
     assert re.fullmatch(r'[^\s="\\]+|"([^"\\]|\\.)*"', out)

@@ -1,10 +1,10 @@
 """The engine against real repositories: many refs, and what may become of them."""
 
 import pytest
-from gitkit import Repo, task
 
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.order import Order
+from tests.support.repositories import Repo, task
 
 MIRRORED = ("refs/heads/", "refs/tags/")
 

@@ -4,9 +4,9 @@ import shlex
 import subprocess
 
 import pytest
-from gitkit import ENVIRON, task
 
 from gms_hookd.model import RefResult, RunStatus
+from tests.support.repositories import ENVIRON, task
 
 
 def test_an_empty_source_is_held_back_until_confirmed(source, target, bench):

@@ -19,8 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 import pytest
-from githosts import free_port, wait_for_port
-from process import SECRET, Daemon
+
+from tests.support.hosts import free_port, wait_for_port
+from tests.support.process import SECRET, Daemon
 
 REQUESTS = int(os.environ.get("PROXY_REQUESTS", "200"))
 CLIENTS = 4

@@ -6,11 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from gitkit import Repo
-from process import Daemon
 
 from gms_hookd import cli, settings
 from gms_hookd.forges.table import FORGES
+from tests.support.process import Daemon
+from tests.support.repositories import Repo
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SHELL = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)

@@ -3,7 +3,6 @@
 import threading
 
 import pytest
-from gitkit import ENVIRON, Repo
 
 from gms_hookd.giturl import cache_key
 from gms_hookd.model import RunStatus
@@ -14,6 +13,7 @@ from gms_hookd.store.checks import Check
 from gms_hookd.sync import Engine, Settings
 from gms_hookd.threads import Pool, Threads
 from gms_hookd.worker import Rules, Worker
+from tests.support.repositories import ENVIRON, Repo
 
 INTERVAL = 900.0
 

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from gms_hookd import render
-from gms_hookd.look import Look, as_json, look_of, safe, safe_lines
+from gms_hookd.look import Look, as_json, look_of
+from gms_hookd.safetext import safe, safe_lines
 
 OLD, NEW = "1" * 40, "2" * 64
 NOW = 1_800_000_000.0

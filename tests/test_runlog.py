@@ -3,8 +3,8 @@ import threading
 
 import pytest
 
-from gms_hookd.redact import one_line, redacted
 from gms_hookd.runlog import HEAD, LINE, TAIL, RunLog
+from gms_hookd.safetext import one_line, redacted
 
 
 @pytest.mark.parametrize(("text", "safe"), [

@@ -7,9 +7,10 @@ import shutil
 from urllib.parse import quote
 
 import pytest
-from githosts import HttpHost, certificate
-from gitkit import Repo
-from process import Daemon, run_number
+
+from tests.support.hosts import HttpHost, certificate
+from tests.support.process import Daemon, run_number
+from tests.support.repositories import Repo
 
 PASSWORD = "p4ss-c4n4ry/+=% &"
 TOKEN = "t0k3n-c4n4ry_" + "x" * 20

@@ -17,12 +17,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from test_http1 import mutated, pieces
 
 from gms_hookd import tls
+from gms_hookd.limits import Limits
+from gms_hookd.listener import adopt, listen
 from gms_hookd.message import Request, Response
-from gms_hookd.server import LOOKS, Limits, Server, adopt, listen
+from gms_hookd.server import LOOKS, Server
 from gms_hookd.threads import Threads
+from tests.test_http1 import mutated, pieces
 
 TIMEOUT = 10.0
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"

@@ -1,13 +1,13 @@
 """The upkeep of a service: what is too old or too much goes, the rest stays."""
 
 import pytest
-from gitkit import ENVIRON
 
 from gms_hookd import config
 from gms_hookd.service import Service
 from gms_hookd.state import State
 from gms_hookd.store import deliveries, upkeep
 from gms_hookd.store.deliveries import Arrival
+from tests.support.repositories import ENVIRON
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from threading import Event
 
 import pytest
-from gitkit import Repo, task
 
 from gms_hookd.giturl import cache_key
 from gms_hookd.intake import Served
@@ -16,6 +15,7 @@ from gms_hookd.store.deliveries import Arrival
 from gms_hookd.store.runs import Wish
 from gms_hookd.sync import Engine, Settings
 from gms_hookd.worker import Rules, Worker
+from tests.support.repositories import Repo, task
 
 REFSPECS = ("refs/heads/main:refs/heads/main",)
 

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from gitkit import Bench, Repo, task
 
 from gms_hookd.model import RunStatus
 from gms_hookd.silence import Silence
+from tests.support.repositories import Bench, Repo, task
 
 # Echoes lines; a line "work" costs it time of the processor instead.
 LISTENER = """

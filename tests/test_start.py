@@ -5,11 +5,11 @@ import signal
 import sys
 
 import pytest
-from gitkit import Repo
-from process import Daemon, run_number
 
 from gms_hookd import pyz
 from gms_hookd.forges.table import PROVIDERS
+from tests.support.process import Daemon, run_number
+from tests.support.repositories import Repo
 
 # What other commands need.
 NOT_AT_START = {

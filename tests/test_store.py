@@ -13,8 +13,8 @@ import pytest
 
 from gms_hookd.model import Ref, RefResult, RunStatus
 from gms_hookd.store import (
-    Clash,
-    Missing,
+    Conflict,
+    NotFound,
     Store,
     StoreError,
     Unavailable,
@@ -76,16 +76,16 @@ def test_a_task_is_found_by_id_key_and_name(store):
     task = add(store, refspecs=("refs/heads/a:refs/heads/b",), timeout=5.0)
     for by in ({"id": 1}, {"key": task.key}, {"name": "one"}):
         assert store.read(tasks.find, by).result() == task
-    with pytest.raises(Missing):
+    with pytest.raises(NotFound):
         store.read(tasks.find, {"name": "two"}).result()
 
 
 def test_a_name_is_taken_once(store):
     add(store)
-    with pytest.raises(Clash):
+    with pytest.raises(Conflict):
         add(store)
     add(store, "two")
-    with pytest.raises(Clash):
+    with pytest.raises(Conflict):
         store.write(tasks.change, 2, draft("one"), NOW).result()
 
 
@@ -112,7 +112,7 @@ def test_a_trigger_for_no_task_is_404_and_kept(store):
 def test_a_trigger_for_a_disabled_task_is_409(store):
     add(store, enabled=False)
     assert trigger(store).status == 409
-    with pytest.raises(Clash):
+    with pytest.raises(Conflict):
         store.write(runs.order, 1, HOOK, NOW).result()
 
 
@@ -364,14 +364,14 @@ def test_a_queued_run_is_cancelled_at_once_and_an_ended_one_not(store):
     trigger(store)
     cancelled = store.write(runs.cancel, 1, NOW).result()
     assert cancelled.status is RunStatus.CANCELLED
-    with pytest.raises(Clash):
+    with pytest.raises(Conflict):
         store.write(runs.cancel, 1, NOW).result()
 
 
 def test_retry_queues_a_new_run_of_an_ended_one(store):
     add(store)
     trigger(store)
-    with pytest.raises(Clash):
+    with pytest.raises(Conflict):
         store.write(runs.retry, 1, NOW).result()
     finish(store, claim(store).run.id, RunStatus.FAILED)
     again = store.write(runs.retry, 1, NOW).result()
@@ -399,11 +399,11 @@ def test_disabling_a_task_cancels_its_queued_run(store):
 def test_an_ended_run_can_be_deleted_and_a_queued_one_not(store):
     add(store)
     trigger(store)
-    with pytest.raises(Clash):
+    with pytest.raises(Conflict):
         store.write(runs.delete, 1).result()
     finish(store, claim(store).run.id)
     store.write(runs.delete, 1).result()
-    with pytest.raises(Missing):
+    with pytest.raises(NotFound):
         get(store, 1)
 
 
@@ -417,14 +417,14 @@ def test_a_refused_operation_undoes_only_itself(store):
 
     def half_done(db):
         tasks.add(db, draft("half"), NOW)
-        raise Clash("no")
+        raise Conflict("no")
 
     held = store.write(hold)
     gate.wait(10)
     batch = [store.write(half_done), store.write(tasks.add, draft("two"), NOW)]
     release.set()
     held.result()
-    with pytest.raises(Clash):
+    with pytest.raises(Conflict):
         batch[0].result()
     assert batch[1].result().name == "two"
     names = [task.name for task in store.read(tasks.every).result()]

@@ -4,9 +4,9 @@ import os
 from dataclasses import replace
 
 import pytest
-from gitkit import Bench, Repo, task
 
 from gms_hookd.model import RunStatus
+from tests.support.repositories import Bench, Repo, task
 
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "1"))
 

@@ -1,9 +1,9 @@
 """Symbolic refs at a target: never pushed to, never deleted, told what they are."""
 
 import pytest
-from gitkit import task
 
 from gms_hookd.model import RefResult, RunStatus
+from tests.support.repositories import task
 
 MAIN, MASTER = "refs/heads/main", "refs/heads/master"
 AN_ALIAS = f"an alias of {MAIN} at the target"

@@ -1,9 +1,9 @@
 """The engine against real repositories: one branch to one branch."""
 
 import pytest
-from gitkit import task
 
 from gms_hookd.model import RefResult, RunStatus
+from tests.support.repositories import task
 
 
 def test_one_branch_is_created_under_its_new_name(source, target, bench):

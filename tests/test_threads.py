@@ -7,13 +7,7 @@ import threading
 
 import pytest
 
-from gms_hookd.threads import (
-    SILENT,
-    BusyError,
-    Pool,
-    ThreadError,
-    Threads,
-)
+from gms_hookd.threads import SILENT, BusyError, Pool, ThreadError, Threads
 
 PATIENCE = 30
 KILLED = pytest.mark.filterwarnings(

@@ -4,10 +4,9 @@ import os
 import threading
 import time
 
-from gitkit import Bench, Repo, task
-
 from gms_hookd.giturl import cache_key
 from gms_hookd.model import RunStatus
+from tests.support.repositories import Bench, Repo, task
 
 
 def cache_of(bench, repo):

@@ -12,8 +12,8 @@ from gms_hookd.ratelimit import Buckets
 from gms_hookd.signature import hub_keys, sign
 from gms_hookd.store import runs
 from gms_hookd.whitelist import Whitelist
-from tests.answers import answered
 from tests.conftest import SECRET
+from tests.support.wiring import answered
 
 ME = ("-c", "user.name=t", "-c", "user.email=t@example.com")
 TRIGGER = "/api/webhooks/task-sync"

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gitkit import Repo, task
 
 from gms_hookd.giturl import cache_key
 from gms_hookd.model import RefResult, RunStatus
+from tests.support.repositories import Repo, task
 
 COMMITS = 2500
 BRANCHES = 120

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from gms_hookd.forges import generic, sniff
 from gms_hookd.forges.base import Event
-from gms_hookd.forges.payload import PayloadError, load_json
 from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import key
 from gms_hookd.forges.schemes import Basic, Bearer
 from gms_hookd.forges.values import at, text, usable
+from gms_hookd.payload import PayloadError, load_json_body
 from gms_hookd.signature import base64_bytes
 
 NAME = "argo-events"
@@ -40,7 +40,7 @@ def opened(value: object) -> object:
         return value
     for read in (str.encode, base64_bytes):
         try:
-            return load_json(read(value))
+            return load_json_body(read(value))
         except (PayloadError, ValueError):
             continue
     return value

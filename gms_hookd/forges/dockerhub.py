@@ -9,7 +9,6 @@ from gms_hookd.forges.schemes import UrlKey
 from gms_hookd.forges.values import at, text
 
 CALLBACK = "https://registry.hub.docker.com/"
-
 NAME = "dockerhub"
 EVENTS = "(every push of an image; there is nothing to choose)"
 SCHEMES: Mapping[str, Scheme] = {"key": UrlKey()}

@@ -9,7 +9,6 @@ from gms_hookd.model import Task
 from gms_hookd.refspec import Selection, select
 
 Place = tuple[str | None, str]
-
 NO_ALIASES = Aliases()
 
 

@@ -11,7 +11,6 @@ from typing import Any, Self
 from gms_hookd.signature import Encoder, base64_text
 
 Secrets = Sequence[str]
-
 ENCODINGS: Mapping[str, Encoder] = {"hex": bytes.hex, "base64": base64_text}
 ALGORITHMS = ("sha256", "sha512", "sha384", "sha1")
 

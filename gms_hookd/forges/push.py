@@ -16,12 +16,10 @@ from gms_hookd.forges.values import (
 )
 
 Reader = Callable[[Event, object], Event]
-
 GITHUB_URLS = ("clone_url", "ssh_url", "html_url")
 GITLAB_URLS = (
     "git_http_url", "git_ssh_url", "web_url", "homepage", "http_url", "ssh_url"
 )  # fmt: skip
-
 SAME = "a test delivery: before and after are the same"
 NO_CHANGE = "an event that changes no ref"
 MERGE = "a merge request: the push that comes with the merge counts"

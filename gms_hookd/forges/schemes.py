@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from gms_hookd.forges.payload import PayloadError, form_payload, is_form, load_json
 from gms_hookd.forges.proof import ENCODINGS, Incoming, Proof, Scheme, Secrets
+from gms_hookd.payload import PayloadError, form_payload, is_form, load_json_body
 from gms_hookd.signature import Keys, basic_credentials, bearer_token, matches
 
 HMAC_OPTIONS = frozenset({"header", "algorithm", "prefix", "encoding"})
@@ -78,7 +78,7 @@ class BodyToken(Scheme):
 
     def sign(self, body: bytes, secret: str, now: float) -> Proof:
         """Put the secret into the body."""
-        payload = load_json(body)
+        payload = load_json_body(body)
         fields = payload if isinstance(payload, dict) else {}
         return Proof(body=json.dumps({**fields, "token": secret}).encode())
 
@@ -87,7 +87,7 @@ class BodyToken(Scheme):
         if len(body) > LARGEST_BODY_WITH_TOKEN:
             return None
         try:
-            content = load_json(body)
+            content = load_json_body(body)
             given = content.get("token") if isinstance(content, dict) else None
             return given.encode() if isinstance(given, str) else None
         except ValueError:

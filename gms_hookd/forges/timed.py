@@ -16,7 +16,6 @@ from gms_hookd.signature import (
 
 FIVE_MINUTES = 300.0
 ONE_HOUR = 3600.0
-
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _VERSION = re.compile(r"v[0-9]+")
 

@@ -9,7 +9,6 @@ import re
 
 LONGEST_TEXT = 2000
 MOST_ITEMS = 1000
-
 # What git refuses in names of refs, and what has no bytes; str.isprintable() knows
 # neither U+3000 nor joiners, private characters and those younger than this Python.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")

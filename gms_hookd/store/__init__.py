@@ -4,15 +4,15 @@
 `deliveries` and `upkeep`, each of which takes the connection first.
 """
 
+from gms_hookd.errors import Conflict, Invalid, NotFound, StoreError, Unavailable
 from gms_hookd.store.lane import Connection
-from gms_hookd.store.problem import Clash, Invalid, Missing, StoreError, Unavailable
 from gms_hookd.store.store import Store
 
 __all__ = [
-    "Clash",
+    "Conflict",
     "Connection",
     "Invalid",
-    "Missing",
+    "NotFound",
     "Store",
     "StoreError",
     "Unavailable",

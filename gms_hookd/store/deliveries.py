@@ -6,16 +6,15 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from gms_hookd.errors import NotFound
 from gms_hookd.model import Delivery
 from gms_hookd.store.lane import Connection, Row
-from gms_hookd.store.problem import Missing
 
 _COLUMNS = (
     "id,hook,provider,event,delivery_key,received_ms,client,status,reason,task_ids,"
     "run_id"
 )
 NEWEST = "(SELECT coalesce(max(id),0) FROM deliveries)"
-
 _INSERT = (
     "INSERT INTO deliveries(status,reason,task_ids,run_id,hook,provider,client,"
     "received_ms,event) VALUES(?,?,?,?,?,?,?,?,?)"
@@ -131,7 +130,7 @@ def get(db: Connection, delivery_id: int) -> Delivery:
     query = f"SELECT {_COLUMNS} FROM deliveries WHERE id=?"
     row = db.execute(query, (delivery_id,)).fetchone()
     if row is None:
-        raise Missing(f"no delivery {delivery_id}")
+        raise NotFound(f"no delivery {delivery_id}")
     return _delivery(db, row)
 
 

@@ -24,13 +24,12 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
+from gms_hookd.errors import StoreError, Unavailable
 from gms_hookd.futures import Future
-from gms_hookd.log import quoted
-from gms_hookd.store.problem import StoreError, Unavailable
+from gms_hookd.safetext import quoted
 from gms_hookd.threads import FOR_EVER, Supervised, Threads
 
 log = logging.getLogger(__name__)
-
 Connection = sqlite3.Connection
 Error = sqlite3.Error
 Row = tuple[Any, ...]
@@ -38,7 +37,6 @@ SQLITE_VERSION = sqlite3.sqlite_version_info
 Operation = Callable[[Connection], Any]
 Gathered = Callable[[Connection, list[Any]], Sequence[Any]]
 _Outcome = tuple[Any, Exception | None]
-
 BATCH = 1024
 BACKLOG = 20_000
 BUSY_MS = 5_000

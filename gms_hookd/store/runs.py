@@ -22,17 +22,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.model import FINAL, Ref, RefResult, Run, RunStatus, Task
 from gms_hookd.store import deliveries, tasks
 from gms_hookd.store.deliveries import NEWEST, Arrival, Entry
 from gms_hookd.store.lane import Connection, Row
-from gms_hookd.store.problem import Clash, Missing
 
 CRASHES = 3
 AT_ONCE = 16  # tasks looked for with one query
 CHANGED = "the task was changed while this ran"
 LOG = 1024 * 1024  # characters of a run's log kept over all its attempts
-
 _COLUMNS = (
     "id,task_id,task_key,task_name,status,attempt,trigger,created_ms,started_ms,"
     "ended_ms,commit_range,error_message,refs"
@@ -115,9 +114,9 @@ def order(db: Connection, task_id: int, wish: Wish, now: int) -> Run:
     """Queue a run by hand, or join the queued one; Clash if the task is disabled."""
     found = _find(db, task_id)
     if found is None:
-        raise Missing(f"no task {task_id}")
+        raise NotFound(f"no task {task_id}")
     if not found.enabled:
-        raise Clash(f"task {task_id} is disabled: enable it first")
+        raise Conflict(f"task {task_id} is disabled: enable it first")
     return get(db, _enqueue(db, found, wish, now))
 
 
@@ -380,7 +379,7 @@ def cancel(db: Connection, run_id: int, now: int) -> Run:
     """Cancel a queued run; a running one is the worker's to stop; Clash if it ended."""
     run = get(db, run_id)
     if run.status in FINAL:
-        raise Clash(f"run {run.id} has ended already: {run.status}")
+        raise Conflict(f"run {run.id} has ended already: {run.status}")
     db.execute(
         "UPDATE runs SET status='cancelled',error_message='cancelled',ended_ms=?,"
         f"last_delivery={NEWEST} WHERE id=? AND status='queued'",
@@ -393,7 +392,7 @@ def retry(db: Connection, run_id: int, now: int) -> Run:
     """Queue a new run for the task of an ended one."""
     run = get(db, run_id)
     if run.status not in FINAL:
-        raise Clash(f"run {run.id} has not ended yet: {run.status}")
+        raise Conflict(f"run {run.id} has not ended yet: {run.status}")
     return order(db, run.task_id, Wish("retry", urgent=True), now)
 
 
@@ -401,7 +400,7 @@ def delete(db: Connection, run_id: int) -> Run:
     """Delete an ended run from the history."""
     run = get(db, run_id)
     if run.status not in FINAL:
-        raise Clash(f"run {run.id} has not ended yet: {run.status}")
+        raise Conflict(f"run {run.id} has not ended yet: {run.status}")
     forget(db, [run.id])
     return run
 
@@ -424,7 +423,7 @@ def get(db: Connection, run_id: int, details: bool = False) -> Run:
         ).fetchone()
     )
     if row is None:
-        raise Missing(f"no run {run_id}")
+        raise NotFound(f"no run {run_id}")
     return _run(db, row, details)
 
 

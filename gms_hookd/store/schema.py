@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
+from gms_hookd.errors import StoreError
 from gms_hookd.giturl import place
 from gms_hookd.store.lane import Connection, Error, untouched
-from gms_hookd.store.problem import StoreError
 
 APPLICATION_ID = 0x474D5348  # "GMSH"
 MAGIC = b"SQLite format 3\0"  # sqlite.org/fileformat2.html, 1.3.1
 SQLITE_NOTADB = 26
 FOREIGN = "not a sqlite3 file, or damaged: move it away"
 RESTORE = "restore a backup in its place, and remove -wal and -shm"
-
 _FIRST = (
     """CREATE TABLE tasks(
         id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,
@@ -79,7 +78,6 @@ _FIRST = (
         task_id INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
         due_ms INTEGER NOT NULL, digest BLOB)""",
 )
-
 _SECOND = (
     # Nearly always one run serves a delivery; its own row says so. Others are links.
     "ALTER TABLE deliveries ADD COLUMN run_id INTEGER",
@@ -104,14 +102,11 @@ _SECOND = (
     # Who lists the deliveries of a rare hook can wait longer than a sender.
     "DROP INDEX deliveries_of_hook",
 )
-
 # A task is found by host and path as giturl has them: a new spelling, a new step.
 _PLACES_OF_FORGES = ("UPDATE tasks SET host=host_of(source), path=path_of(source)",)
-
 # What a person confirmed for the next attempt of a run: these deletions. `confirmed`,
 # which said so of any, is no longer read.
 _CONFIRMED = ("ALTER TABLE runs ADD COLUMN deletions BLOB",)
-
 STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _PLACES_OF_FORGES, _CONFIRMED)
 
 

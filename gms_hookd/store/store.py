@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from gms_hookd.errors import StoreError
 from gms_hookd.futures import Future
 from gms_hookd.store.lane import Connection, Error, Lane, connect
-from gms_hookd.store.problem import StoreError
 from gms_hookd.store.schema import inspect, prepare
 from gms_hookd.threads import Threads
 

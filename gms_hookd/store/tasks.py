@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from gms_hookd.errors import Conflict, Invalid, NotFound
 from gms_hookd.giturl import place
 from gms_hookd.model import Task
 from gms_hookd.store.deliveries import NEWEST
 from gms_hookd.store.lane import Connection, Row
-from gms_hookd.store.problem import Clash, Invalid, Missing
 
 _COLUMNS = (
     "id,key,name,source,target,refspecs,force,prune,enabled,timeout,"
@@ -75,7 +75,7 @@ def _fields(draft: Draft) -> tuple[object, ...]:
 def _refuse_taken_name(db: Connection, name: str, task_id: int) -> None:
     query = "SELECT 1 FROM tasks WHERE name=? AND id<>?"
     if db.execute(query, (name, task_id)).fetchone():
-        raise Clash(f"name: there is a task {name!r} already")
+        raise Conflict(f"name: there is a task {name!r} already")
 
 
 def get(db: Connection, task_id: int) -> Task:
@@ -110,7 +110,7 @@ def _one(db: Connection, column: str, value: object) -> Task:
     query = f"SELECT {_COLUMNS} FROM tasks WHERE {column}=?"
     row = db.execute(query, (value,)).fetchone()
     if row is None:
-        raise Missing(f"no task with {column} {value!r}"[:200])
+        raise NotFound(f"no task with {column} {value!r}"[:200])
     return _task(row)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+from gms_hookd.errors import Invalid, Unavailable
 from gms_hookd.store import runs
 from gms_hookd.store.lane import Connection, Error, connect
-from gms_hookd.store.problem import Invalid, Unavailable
 
 BATCH = 500
 REFUSED = 20_000  # refused deliveries kept at most: strangers must not fill the disk

@@ -22,11 +22,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
+sys.path[:0] = [str(HERE.parent.parent)]
 
-from gitkit import Repo  # noqa: E402
 from load import Job, Load, measured  # noqa: E402
 from peers import SECRET, Ours, Webhook  # noqa: E402
+
+from tests.support.repositories import Repo  # noqa: E402
 
 FIGURES = (
     "seconds", "CPU s", "git runs", "failed", "current", "processes", "accepted in s",

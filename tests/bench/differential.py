@@ -11,9 +11,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from gms_hookd.http1 import Reader
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from gms_hookd.http1 import Reader
 
 try:
     import h11

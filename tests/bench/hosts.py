@@ -13,9 +13,9 @@ import sys
 import threading
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from githosts import SSHD, HttpHost, SshHost, certificate
+from tests.support.hosts import SSHD, HttpHost, SshHost, certificate
 
 ACCOUNT = ("bench", "s3cret of the bench")
 

@@ -15,9 +15,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from process import ask
+from tests.support.process import ask
 
 ROOT = Path(__file__).parents[2]
 SECRET = "correct horse battery staple"

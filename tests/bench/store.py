@@ -16,12 +16,13 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from gms_hookd.model import Ref, RefResult, RunStatus
 from gms_hookd.store import Store, runs, tasks
 from gms_hookd.store.deliveries import Arrival
 from gms_hookd.store.lane import connect
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 
 TASKS = 50
 WISH = runs.Wish("webhook:task-sync")

@@ -6,12 +6,13 @@ Takes the same arguments. No worker gets a run, as none does that waits for git.
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from gms_hookd import cli
 from gms_hookd.futures import Future, done
 from gms_hookd.store import Store, callbacks, checks, runs
 from gms_hookd.store.deliveries import Entry
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 
 ANSWERS = {
     runs.accept: done(Entry(None, 200, "accepted", (1,), (1,))),

@@ -26,11 +26,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
+sys.path[:0] = [str(HERE.parent.parent)]
 
-from gitkit import ENVIRON, Repo  # noqa: E402
 from hosts import ACCOUNT  # noqa: E402
 from peers import ROOT, SECRET, free_port, wait_for  # noqa: E402
+
+from tests.support.repositories import ENVIRON, Repo  # noqa: E402
 
 MAIN = "refs/heads/main"
 TOKEN = "token-of-the-bench"

@@ -2,13 +2,12 @@
 
 import threading
 
-from gitkit import Repo
-
 from gms_hookd.giturl import cache_key
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import runs, tasks
 from gms_hookd.sync import Engine, Settings
 from gms_hookd.worker import Rules, Worker
+from tests.support.repositories import Repo
 
 MAIN = ("refs/heads/main:refs/heads/main",)
 BUSY = """touch busy; n=0

@@ -1,10 +1,44 @@
-"""The body of a delivery: which bytes are the JSON, and the JSON of these bytes."""
+"""JSON from strangers: strict UTF-8, no duplicate keys, no NaN, bounded depth.
+
+The body of a delivery: which bytes are the JSON, and the JSON of these bytes.
+"""
 
 import json
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
+
+def load_json(body: bytes) -> Any:
+    """Read one JSON text (RFC 8259); ValueError for anything that is not exactly it."""
+    text = body.strip(b" \t\n\r").decode("utf-8")
+    try:
+        value, end = _DECODER.raw_decode(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if end < len(text):
+        raise ValueError(f"something follows: char {end}")
+    return value
+
+
+def dump_json(value: object) -> bytes:
+    """Write JSON that any reader takes: lone surrogates stay escaped."""
+    return json.dumps(value).encode()
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# json.loads would make one at every call.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -17,7 +51,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> object:
 
     Duplicate keys are tolerated, the last one wins. Raises PayloadError.
     """
-    return load_json(form_payload(body) if is_form(headers) else body)
+    return load_json_body(form_payload(body) if is_form(headers) else body)
 
 
 def is_form(headers: Mapping[str, str]) -> bool:
@@ -37,7 +71,7 @@ def form_payload(body: bytes) -> bytes:
     return unquote_to_bytes(body.removeprefix(b"payload=").replace(b"+", b" "))
 
 
-def load_json(body: bytes) -> object:
+def load_json_body(body: bytes) -> object:
     """Return the JSON value of strict UTF-8 bytes; raises PayloadError."""
     try:
         return json.loads(body.decode("utf-8"), parse_constant=_refuse)

@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SECRET = "a-secret-of-the-test"
 PATIENCE = 60
 PAUSE = threading.Event()

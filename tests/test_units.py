@@ -1,6 +1,6 @@
 import pytest
 
-from gms_hookd.quantity import duration, size
+from gms_hookd.units import duration, size
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""What the failures have in common that end a command and are told in one line.
+
+What the store refuses, each kind with the HTTP status that tells it best.
+"""
+
+from gms_hookd.safetext import one_line, redacted
+
+
+class Failure(Exception):
+    """It did not work; the text is one line for the operator."""
+
+    exit_status = 1
+
+
+class StoreError(Failure):
+    """A refusal of the store; the text is one line for the user."""
+
+    status = 500
+
+
+class Invalid(StoreError):
+    """What is asked for makes no sense."""
+
+    status = 400
+
+
+class NotFound(StoreError):
+    """There is no such task, run or delivery."""
+
+    status = 404
+
+
+class Conflict(StoreError):
+    """What is asked for contradicts what is there."""
+
+    status = 409
+
+
+class Unavailable(StoreError):
+    """Nothing can be committed now: disk full, file locked, shutting down."""
+
+    status = 503
+
+
+class ConfigError(Failure):
+    """A configuration that is refused; the text is one line: name, problem, remedy."""
+
+    exit_status = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(redacted(message)))
