@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gms_hookd import client, git, signature
+from gms_hookd import client, git
+from gms_hookd.auth import signature
 from gms_hookd.client import OverSocket, get
 from gms_hookd.errors import Failure
 from gms_hookd.git import Limits

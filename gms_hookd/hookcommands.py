@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gms_hookd import client, render
+from gms_hookd.auth.schemes import Scheme
 from gms_hookd.client import Api, get
 from gms_hookd.config import Config, HookConfig
 from gms_hookd.errors import Failure
 from gms_hookd.forges.base import Forge
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.table import FORGES, default_scheme, scheme_of
 from gms_hookd.look import Look
 from gms_hookd.reach import api_of, which

@@ -11,15 +11,16 @@ from functools import partial
 from typing import Protocol
 from urllib.parse import parse_qs
 
-from gms_hookd import signature, views, whitelist
+from gms_hookd import views
+from gms_hookd.auth import signature, whitelist
+from gms_hookd.auth.ratelimit import Buckets
+from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Run, RunStatus
 from gms_hookd.payload import dump_json, load_json
-from gms_hookd.ratelimit import Buckets
 from gms_hookd.store import deliveries, runs
-from gms_hookd.whitelist import Whitelist
 
 PREFIX = "/api/webhooks/"
 LONGEST_WAIT = 300.0

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable
 from ipaddress import IPv6Address
 
-from gms_hookd import units, whitelist
+from gms_hookd import units
+from gms_hookd.auth import whitelist
 from gms_hookd.files import checked_secret
 
 PROTOCOLS = ("https", "ssh", "file", "http")

@@ -12,6 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from gms_hookd import systemd
+from gms_hookd.auth.ratelimit import Buckets
+from gms_hookd.auth.signature import hub_keys
+from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.callback import Caller
 from gms_hookd.config import Config, HookConfig
 from gms_hookd.desk import Desk
@@ -21,17 +24,14 @@ from gms_hookd.forges.table import FORGES, scheme_of
 from gms_hookd.health import Health
 from gms_hookd.hooks import Gate, GmsHook, Hook
 from gms_hookd.live import Live
-from gms_hookd.ratelimit import Buckets
 from gms_hookd.reconcile import AT_ONCE, PATIENCE, Reconciler
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.safetext import quoted
-from gms_hookd.signature import hub_keys
 from gms_hookd.state import State
 from gms_hookd.store import Store, StoreError, runs, tasks, upkeep
 from gms_hookd.sync import Engine
 from gms_hookd.threads import SILENT, Pool, Supervised, Threads
 from gms_hookd.web import App, Policy
-from gms_hookd.whitelist import Whitelist
 from gms_hookd.worker import Rules, Worker
 
 log = logging.getLogger(__name__)

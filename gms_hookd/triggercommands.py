@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gms_hookd import client, render, signature
+from gms_hookd import client, render
+from gms_hookd.auth import signature
 from gms_hookd.client import get
 from gms_hookd.config import Config
 from gms_hookd.errors import ConfigError, Failure

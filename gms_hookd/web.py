@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
-from gms_hookd import api, hooks, signature
+from gms_hookd import api, hooks
+from gms_hookd.auth import signature
 from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.hooks import Gate, Hook

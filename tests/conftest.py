@@ -8,16 +8,16 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
+from gms_hookd.auth.ratelimit import Buckets
+from gms_hookd.auth.signature import hub_keys
+from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.desk import Desk
 from gms_hookd.futures import done
 from gms_hookd.hooks import Gate, GmsHook
 from gms_hookd.live import Live
-from gms_hookd.ratelimit import Buckets
-from gms_hookd.signature import hub_keys
 from gms_hookd.store import Store
 from gms_hookd.sync import Engine, Settings
 from gms_hookd.web import App, Policy
-from gms_hookd.whitelist import Whitelist
 from tests.support.hosts import SSHD, HttpHost, SshHost
 from tests.support.process import Daemon
 from tests.support.repositories import Bench, Repo

@@ -6,15 +6,15 @@ import random
 import pytest
 
 from gms_hookd import alias
+from gms_hookd.auth.ratelimit import Buckets
+from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.forgehook import ForgeHook, Lock, Terms
 from gms_hookd.forges.table import FORGES, scheme_of
 from gms_hookd.hooks import GmsHook
 from gms_hookd.message import Request
 from gms_hookd.model import RunStatus
-from gms_hookd.ratelimit import Buckets
 from gms_hookd.store import deliveries, runs, tasks, upkeep
 from gms_hookd.web import App, Policy
-from gms_hookd.whitelist import Whitelist
 from tests.conftest import gate
 from tests.support.deliveries import (
     HTTPS,

@@ -82,7 +82,6 @@ LATER = {
     "porcelain": "git",
     "postbox": "http",
     "quota": "http",
-    "ratelimit": "auth",
     "reach": "cli",
     "readers": "config",
     "reconcile": "workers",
@@ -98,7 +97,6 @@ LATER = {
     "session": "cli",
     "settings": "config",
     "shared": "sync",
-    "signature": "auth",
     "silence": "git",
     "ssh": "git",
     "state": "service",
@@ -114,11 +112,9 @@ LATER = {
     "views": "web",
     "watch": "cli",
     "web": "web",
-    "whitelist": "auth",
     "worker": "workers",
 }
 NOT_YET = [
-    "auth",
     "cli",
     "config",
     "forges",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd.signature import sign
+from gms_hookd.auth.signature import sign
 
 SECRET = "correct horse battery staple"
 ROOT = Path(__file__).parent.parent

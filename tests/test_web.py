@@ -5,13 +5,13 @@ import subprocess
 
 import pytest
 
+from gms_hookd.auth.ratelimit import Buckets
+from gms_hookd.auth.signature import hub_keys, sign
+from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.futures import done
 from gms_hookd.message import Fault, Request
 from gms_hookd.model import RunStatus
-from gms_hookd.ratelimit import Buckets
-from gms_hookd.signature import hub_keys, sign
 from gms_hookd.store import runs
-from gms_hookd.whitelist import Whitelist
 from tests.conftest import SECRET
 from tests.support.wiring import answered
 

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gms_hookd.auth.schemes import Basic, Bearer, Scheme
+from gms_hookd.auth.signature import base64_bytes
 from gms_hookd.forges import generic, sniff
 from gms_hookd.forges.base import Event
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import key
-from gms_hookd.forges.schemes import Basic, Bearer
 from gms_hookd.forges.values import at, text, usable
 from gms_hookd.payload import PayloadError, load_json_body
-from gms_hookd.signature import base64_bytes
 
 NAME = "argo-events"
 EVENTS = "(whatever the sensor's trigger sends)"

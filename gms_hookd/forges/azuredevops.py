@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gms_hookd.auth.schemes import Basic, Bearer, Scheme
 from gms_hookd.forges.base import Change, Event, Sample
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import MERGE, NO_CHANGE, Reader, idle, moved, several
 from gms_hookd.forges.samples import NEW, OLD
-from gms_hookd.forges.schemes import Basic, Bearer
 from gms_hookd.forges.values import at, text, texts
 
 NAME = "azuredevops"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from gms_hookd.forges.proof import Scheme
+from gms_hookd.auth.schemes import Scheme
 
 ANY_HOST = "*:"
 

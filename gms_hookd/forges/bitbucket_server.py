@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gms_hookd.auth.schemes import Basic, Hmac, Scheme
 from gms_hookd.forges.base import ANY_HOST, Change, Event, Sample
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import (
     MERGE,
     NO_CHANGE,
@@ -17,7 +17,6 @@ from gms_hookd.forges.push import (
 )
 from gms_hookd.forges.rename import joined, left
 from gms_hookd.forges.samples import NEW, OLD
-from gms_hookd.forges.schemes import Basic, Hmac
 from gms_hookd.forges.values import at, items, text
 
 NAME = "bitbucket-server"

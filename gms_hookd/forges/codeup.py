@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 
+from gms_hookd.auth.schemes import Scheme, TokenHeader
 from gms_hookd.forges import gitlab_like
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import header, key
 from gms_hookd.forges.samples import gitlab_like as sample_body
-from gms_hookd.forges.schemes import Token
 
 NAME = "codeup"
 EVENTS = gitlab_like.EVENTS
 SCHEMES: Mapping[str, Scheme] = {
-    "token": Token(place="Secret Token", header="x-codeup-token"),
+    "token": TokenHeader(place="Secret Token", header="x-codeup-token"),
 }
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from gms_hookd.auth.schemes import BodyToken, Hmac, Scheme, UrlKey
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import (
     GITHUB_URLS,
     MERGE,
@@ -15,7 +15,6 @@ from gms_hookd.forges.push import (
     push,
 )
 from gms_hookd.forges.samples import github_like
-from gms_hookd.forges.schemes import BodyToken, Hmac, UrlKey
 from gms_hookd.forges.values import at, full_ref, text, texts
 
 NAME = "coding"

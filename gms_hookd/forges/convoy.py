@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 
+from gms_hookd.auth.schemes import HMAC_OPTIONS, ConvoyAdvanced, Hmac, Scheme
 from gms_hookd.forges import generic
 from gms_hookd.forges.base import Event
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import key
-from gms_hookd.forges.schemes import HMAC_OPTIONS, Hmac
-from gms_hookd.forges.timed import ConvoyAdvanced
 from gms_hookd.forges.values import texts
 
 NAME = "convoy"

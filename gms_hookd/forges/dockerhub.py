@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
+from gms_hookd.auth.schemes import Scheme, UrlKey
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.samples import path_of
-from gms_hookd.forges.schemes import UrlKey
 from gms_hookd.forges.values import at, text
 
 CALLBACK = "https://registry.hub.docker.com/"

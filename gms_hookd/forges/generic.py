@@ -10,10 +10,9 @@ The same may lie in the field `data`. `repository` may also be an object with a 
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gms_hookd.auth.schemes import HMAC_OPTIONS, Basic, Bearer, Hmac, Scheme, UrlKey
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import GITHUB_URLS, GITLAB_URLS, header, key, pushed
-from gms_hookd.forges.schemes import HMAC_OPTIONS, Basic, Bearer, Hmac, UrlKey
 from gms_hookd.forges.values import at, full_ref, text, texts
 
 NAME = "generic"

@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping
 
+from gms_hookd.auth.schemes import Hmac, Scheme, TokenHeader
 from gms_hookd.forges import gitlab_like
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import header, key
 from gms_hookd.forges.samples import gitlab_like as sample_body
-from gms_hookd.forges.schemes import Hmac, Token
 
 NAME = "gitcode"
 EVENTS = gitlab_like.EVENTS
 SCHEMES: Mapping[str, Scheme] = {
     "signature": Hmac(header="x-gitcode-signature-256", prefix="sha256="),
-    "token": Token(place="password", header="x-gitcode-token"),
+    "token": TokenHeader(place="password", header="x-gitcode-token"),
 }
 
 

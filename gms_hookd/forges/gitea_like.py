@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gms_hookd.auth.schemes import Basic, Bearer, Hmac, Scheme
 from gms_hookd.forges.base import Event, Kind
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import (
     GITHUB_URLS,
     MERGE,
@@ -14,7 +14,6 @@ from gms_hookd.forges.push import (
     push,
     short,
 )
-from gms_hookd.forges.schemes import Basic, Bearer, Hmac
 from gms_hookd.forges.values import at, texts
 
 EVENTS = "Push, Create and Delete; content type application/json"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gms_hookd.auth.schemes import GiteeSignature, Scheme, TokenHeader
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import (
     GITHUB_URLS,
     MERGE,
@@ -17,15 +17,13 @@ from gms_hookd.forges.push import (
     words,
 )
 from gms_hookd.forges.samples import github_like
-from gms_hookd.forges.schemes import Token
-from gms_hookd.forges.timed import GiteeSignature
 from gms_hookd.forges.values import at, text, texts
 
 NAME = "gitee"
 EVENTS = "Push and Tag Push"
 SCHEMES: Mapping[str, Scheme] = {
     "signature": GiteeSignature(place="WebHook password/signature: signature"),
-    "password": Token(
+    "password": TokenHeader(
         place="WebHook password/signature: password", header="x-gitee-token"
     ),
 }

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from gms_hookd.auth.schemes import Hmac, Scheme
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import (
     GITHUB_URLS,
     MERGE,
@@ -16,7 +16,6 @@ from gms_hookd.forges.push import (
 )
 from gms_hookd.forges.rename import joined, new_default, renamed
 from gms_hookd.forges.samples import github_like
-from gms_hookd.forges.schemes import Hmac
 from gms_hookd.forges.values import at, text, texts
 
 NAME = "github"

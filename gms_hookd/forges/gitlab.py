@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gms_hookd.auth.schemes import Scheme, StandardWebhooks, TokenHeader
 from gms_hookd.forges import gitlab_like
 from gms_hookd.forges.base import ANY_HOST, Change, Event, Sample
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import (
     NO_CHANGE,
     Reader,
@@ -18,14 +18,12 @@ from gms_hookd.forges.push import (
 )
 from gms_hookd.forges.rename import left
 from gms_hookd.forges.samples import gitlab_like as sample_body
-from gms_hookd.forges.schemes import Token
-from gms_hookd.forges.timed import StandardWebhooks
 from gms_hookd.forges.values import at, text
 
 NAME = "gitlab"
 EVENTS = gitlab_like.EVENTS
 SCHEMES: Mapping[str, Scheme] = {
-    "token": Token(place="Secret token", header="x-gitlab-token"),
+    "token": TokenHeader(place="Secret token", header="x-gitlab-token"),
     "signing": StandardWebhooks(place="Signing token"),
 }
 

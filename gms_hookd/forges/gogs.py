@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gms_hookd.auth.schemes import Scheme
 from gms_hookd.forges import gitea_like
 from gms_hookd.forges.base import Event, Kind, Sample
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import header, key, short
 from gms_hookd.forges.samples import github_like
 from gms_hookd.forges.values import text

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gms_hookd.auth.schemes import Hmac, Scheme
 from gms_hookd.forges import github, sniff
 from gms_hookd.forges.base import Event
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import key
-from gms_hookd.forges.schemes import Hmac
 
 NAME = "hookdeck"
 EVENTS = "(whatever the source of the connection sends)"

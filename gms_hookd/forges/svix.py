@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
+from gms_hookd.auth.schemes import Scheme, StandardWebhooks
 from gms_hookd.forges import generic
 from gms_hookd.forges.base import Event
-from gms_hookd.forges.proof import Scheme
 from gms_hookd.forges.push import key
-from gms_hookd.forges.timed import StandardWebhooks
 from gms_hookd.forges.values import texts
 
 NAME = "svix"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from gms_hookd.auth.schemes import Scheme
 from gms_hookd.forges import (
     argo_events,
     azuredevops,
@@ -26,7 +27,6 @@ from gms_hookd.forges import (
     tgit,
 )
 from gms_hookd.forges.base import Forge
-from gms_hookd.forges.proof import Scheme
 
 # A literal table, so that the type checker holds each module against Forge.
 FORGES: Mapping[str, Forge] = {

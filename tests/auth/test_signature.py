@@ -4,7 +4,7 @@ import hmac
 
 import pytest
 
-from gms_hookd.signature import (
+from gms_hookd.auth.signature import (
     Keys,
     base64_text,
     basic_credentials,

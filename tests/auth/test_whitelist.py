@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from gms_hookd.whitelist import Whitelist, client, network
+from gms_hookd.auth.whitelist import Whitelist, client, network
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Token buckets: a burst, then the rate, each address for itself."""
 
-from gms_hookd.ratelimit import Buckets
+from gms_hookd.auth.ratelimit import Buckets
 
 
 def test_a_burst_of_the_rate_passes_and_the_next_one_waits():
