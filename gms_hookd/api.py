@@ -14,7 +14,7 @@ from typing import Any
 from gms_hookd import giturl, refspec, views
 from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, apply, done, started, then
-from gms_hookd.message import HttpError
+from gms_hookd.http.message import HttpError
 from gms_hookd.model import FINAL, Run, RunStatus, Task
 from gms_hookd.order import Engine, Order, Outcome
 from gms_hookd.runlog import RunLog

@@ -9,9 +9,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from gms_hookd.client import send
 from gms_hookd.desk import Desk
 from gms_hookd.errors import Failure
+from gms_hookd.http.client import send
 from gms_hookd.model import RunStatus
 from gms_hookd.safetext import quoted
 from gms_hookd.store import StoreError, callbacks

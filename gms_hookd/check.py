@@ -18,7 +18,7 @@ from gms_hookd.errors import ConfigError
 from gms_hookd.git import Limits, execute
 from gms_hookd.giterror import GitError
 from gms_hookd.giturl import GitUrl
-from gms_hookd.listener import listen
+from gms_hookd.http.listener import listen
 from gms_hookd.look import Look
 from gms_hookd.render import paint
 from gms_hookd.runlog import RunLog

@@ -14,15 +14,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
-from gms_hookd import systemd, tls
+from gms_hookd import systemd
 from gms_hookd.config import Config, guard_published, made_secret
-from gms_hookd.entrance import lift_descriptor_limit
 from gms_hookd.errors import ConfigError
-from gms_hookd.limits import Limits
-from gms_hookd.listener import Listener, adopt, listen
+from gms_hookd.http import tls
+from gms_hookd.http.limits import ConnectionLimits, lift_descriptor_limit
+from gms_hookd.http.listener import Listener, adopt, listen
+from gms_hookd.http.server import Server
 from gms_hookd.log import hold, release
 from gms_hookd.safetext import quoted
-from gms_hookd.server import Server
 from gms_hookd.service import Service
 from gms_hookd.state import State
 from gms_hookd.store import Store
@@ -219,9 +219,9 @@ def _fixed(old: Config, new: Config) -> Iterator[str]:
         yield "sync.workers"
 
 
-def limits(config: Config) -> Limits:
+def limits(config: Config) -> ConnectionLimits:
     """Give what the front must know of the configuration."""
-    return Limits(body=config.server.max_body)
+    return ConnectionLimits(body=config.server.max_body)
 
 
 def tls_context(config: Config) -> tls.Context | None:

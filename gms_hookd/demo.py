@@ -21,6 +21,7 @@ from gms_hookd.auth import signature
 from gms_hookd.client import OverSocket, get
 from gms_hookd.errors import Failure
 from gms_hookd.git import Limits
+from gms_hookd.http import client as http_client
 from gms_hookd.model import FINAL
 from gms_hookd.runlog import RunLog
 from gms_hookd.stop import Stop
@@ -180,7 +181,7 @@ def _trigger(on: Stage) -> int:
     on.say(f"\n$ signature=$(printf %s '{body}' | gms-hookd sign); echo $signature")
     on.say(signed)
     on.say(CURL.format(body=body, url=url))
-    posted = client.post_signed(url, body.encode(), signed, PATIENCE)
+    posted = http_client.post_signed(url, body.encode(), signed, PATIENCE)
     on.say(posted.text)
     if posted.status != 200:
         raise DemoError(f"the trigger was answered with {posted.status}")

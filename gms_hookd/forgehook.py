@@ -19,7 +19,7 @@ from gms_hookd.forges.base import Event, Forge
 from gms_hookd.forges.match import NO_ALIASES, Directory, judge
 from gms_hookd.futures import Future, apply, started, then
 from gms_hookd.hooks import PREFIX, UNDER_LOAD, Gate
-from gms_hookd.message import HttpError, Request, Response
+from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Delivery, RunStatus
 from gms_hookd.payload import PayloadError, decode, dump_json
 from gms_hookd.safetext import quoted

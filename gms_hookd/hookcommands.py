@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gms_hookd import client, render
+from gms_hookd import render
 from gms_hookd.auth.schemes import Scheme
 from gms_hookd.client import Api, get
 from gms_hookd.config import Config, HookConfig
 from gms_hookd.errors import Failure
 from gms_hookd.forges.base import Forge
 from gms_hookd.forges.table import FORGES, default_scheme, scheme_of
+from gms_hookd.http import client as http_client
 from gms_hookd.look import Look
 from gms_hookd.reach import api_of, which
 from gms_hookd.safetext import safe
@@ -147,8 +148,10 @@ def hook_test(session: Session, args: Args) -> int:
     url = args.url or own_url(settings, args.name)
     if proof.key:
         url += f"{'&' if '?' in url else '?'}key={proof.key}"
-    headers = {**client.JSON_HEADERS, **sample.headers, **proof.headers}
-    posted = client.send(url, proof.body or body, _wire(headers), client.PATIENCE)
+    headers = {**http_client.JSON_HEADERS, **sample.headers, **proof.headers}
+    posted = http_client.send(
+        url, proof.body or body, _wire(headers), http_client.PATIENCE
+    )
     return _answered(session, args, posted)
 
 
@@ -177,7 +180,7 @@ def _wire(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: text.encode().decode("latin-1") for name, text in headers.items()}
 
 
-def _answered(session: Session, args: Args, posted: client.Posted) -> int:
+def _answered(session: Session, args: Args, posted: http_client.Posted) -> int:
     answer = posted.body if isinstance(posted.body, dict) else {}
     if posted.status != 200 or "delivery_id" not in answer:
         said = answer.get("error") or posted.text.strip() or "nothing"

@@ -17,7 +17,7 @@ from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, apply, done, then
-from gms_hookd.message import HttpError, Request, Response
+from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Run, RunStatus
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.store import deliveries, runs

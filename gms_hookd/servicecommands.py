@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from gms_hookd import check, client, config, daemon, log
-from gms_hookd.client import ClientError, RefusedError, get
+from gms_hookd.client import RefusedError, get
 from gms_hookd.demo import Show, prepare, stage
 from gms_hookd.errors import ConfigError, Failure
+from gms_hookd.http.client import ClientError
 from gms_hookd.look import as_json
 from gms_hookd.reach import api_of
 from gms_hookd.safetext import redacted

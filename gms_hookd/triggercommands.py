@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gms_hookd import client, render
+from gms_hookd import render
 from gms_hookd.auth import signature
 from gms_hookd.client import get
 from gms_hookd.config import Config
 from gms_hookd.errors import ConfigError, Failure
+from gms_hookd.http import client as http_client
 from gms_hookd.look import Look, as_json
 from gms_hookd.model import RunStatus
 from gms_hookd.reach import api_of, which
@@ -45,8 +46,8 @@ def trigger(session: Session, args: Args) -> int:
     secret = _secret(settings)
     body = b'{"task_id": %d}' % _trigger_id(session, args.task)
     url = _waiting(args.url or own_url(settings, settings.webhook.name), args.wait)
-    patience = client.PATIENCE + (args.wait or 0)
-    posted = client.post_signed(url, body, signature.sign(secret, body), patience)
+    patience = http_client.PATIENCE + (args.wait or 0)
+    posted = http_client.post_signed(url, body, signature.sign(secret, body), patience)
     return _answered(session, args, posted)
 
 
@@ -75,7 +76,7 @@ def _waiting(url: str, seconds: int | None) -> str:
     return f"{url}{'&' if '?' in url else '?'}wait={seconds}"
 
 
-def _answered(session: Session, args: Args, posted: client.Posted) -> int:
+def _answered(session: Session, args: Args, posted: http_client.Posted) -> int:
     answer = posted.body if isinstance(posted.body, dict) else {}
     if posted.status not in (200, 202, 409, 502) or "message" not in answer:
         said = answer.get("error") or posted.text.strip() or "nothing"

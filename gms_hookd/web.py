@@ -17,8 +17,8 @@ from gms_hookd.auth import signature
 from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.hooks import Gate, Hook
+from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.log import event
-from gms_hookd.message import HttpError, Request, Response
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted
 from gms_hookd.store import StoreError

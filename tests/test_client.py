@@ -9,18 +9,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from gms_hookd.client import (
-    Call,
-    ClientError,
-    InProcess,
-    OverSocket,
-    RefusedError,
-    UnreachableError,
-    get,
-    post,
-    post_signed,
-)
-from gms_hookd.message import Response
+from gms_hookd.client import Call, InProcess, OverSocket, RefusedError, get, post
+from gms_hookd.http.client import ClientError, UnreachableError, post_signed
+from gms_hookd.http.message import Response
 
 
 class Recorder(BaseHTTPRequestHandler):

@@ -11,7 +11,7 @@ from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.forgehook import ForgeHook, Lock, Terms
 from gms_hookd.forges.table import FORGES, scheme_of
 from gms_hookd.hooks import GmsHook
-from gms_hookd.message import Request
+from gms_hookd.http.message import Request
 from gms_hookd.model import RunStatus
 from gms_hookd.store import deliveries, runs, tasks, upkeep
 from gms_hookd.web import App, Policy

@@ -14,9 +14,9 @@ import pytest
 from gms_hookd import config
 from gms_hookd.forges.table import FORGES, scheme_of
 from gms_hookd.giturl import cache_key
-from gms_hookd.limits import Limits
-from gms_hookd.listener import listen
-from gms_hookd.server import Server
+from gms_hookd.http.limits import ConnectionLimits
+from gms_hookd.http.listener import listen
+from gms_hookd.http.server import Server
 from gms_hookd.service import Service
 from gms_hookd.state import State
 from gms_hookd.store import runs, tasks
@@ -42,7 +42,9 @@ class Served:
         self.service = Service.open(self.config, self.state, ENVIRON)
         self.listener = listen("127.0.0.1:0")
         self.port = self.listener.socket.getsockname()[1]
-        self.server = Server([self.listener], self.service.app.handle, Limits())
+        self.server = Server(
+            [self.listener], self.service.app.handle, ConnectionLimits()
+        )
         self.front = threading.Thread(target=self.server.serve_forever, args=(0.05,))
         self.front.start()
         self.service.start(2)

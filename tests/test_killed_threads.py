@@ -9,8 +9,8 @@ import pytest
 
 from gms_hookd import config
 from gms_hookd.health import Health
-from gms_hookd.listener import listen
-from gms_hookd.server import Server
+from gms_hookd.http.listener import listen
+from gms_hookd.http.server import Server
 from gms_hookd.service import Service
 from gms_hookd.state import State
 from gms_hookd.store import runs, tasks, upkeep

@@ -9,7 +9,7 @@ from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys, sign
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.futures import done
-from gms_hookd.message import Fault, Request
+from gms_hookd.http.message import Fault, Request
 from gms_hookd.model import RunStatus
 from gms_hookd.store import runs
 from tests.conftest import SECRET

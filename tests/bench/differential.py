@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from gms_hookd.http1 import Reader
+from gms_hookd.http.http1 import Reader
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 

@@ -11,7 +11,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import NamedTuple
 
-from gms_hookd.message import Fault, Response
+from gms_hookd.http.message import Fault, Response
 
 MAX_LINE = 8 * 1024
 MAX_HEAD = 32 * 1024

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Postbox(Generic[T]):
+class WakeupQueue(Generic[T]):
     """Items in the order they came; the descriptor is readable when there are any.
 
     `post` and `ring` are for any thread, the rest for the loop's.

@@ -24,17 +24,23 @@ from math import inf
 from socketserver import BaseServer
 from typing import Protocol
 
-from gms_hookd.connection import LARGE, READ, UNWATCHED, Connection, Origin, failure
-from gms_hookd.entrance import Entrance
 from gms_hookd.futures import started
-from gms_hookd.http1 import serialise
-from gms_hookd.limits import Limits
-from gms_hookd.listener import BACKLOG, Listener
-from gms_hookd.message import Request, Response
-from gms_hookd.postbox import Postbox
+from gms_hookd.http.connection import (
+    LARGE,
+    READ,
+    UNWATCHED,
+    Connection,
+    Origin,
+    failure,
+)
+from gms_hookd.http.http1 import serialise
+from gms_hookd.http.limits import ConnectionLimiter, ConnectionLimits
+from gms_hookd.http.listener import BACKLOG, Listener
+from gms_hookd.http.message import Request, Response
+from gms_hookd.http.tls import Context
+from gms_hookd.http.wakeup import WakeupQueue
 from gms_hookd.safetext import quoted
 from gms_hookd.threads import SILENT, Supervised
-from gms_hookd.tls import Context
 
 Reply = Callable[[Response], None]
 Answer = Callable[[Request, Reply], None]
@@ -87,7 +93,7 @@ class Server(ThreadingHTTPServer):
         self,
         listeners: Sequence[Listener],
         answer: Answer,
-        limits: Limits | None = None,
+        limits: ConnectionLimits | None = None,
         *,
         exempt: Callable[[str], bool] | None = None,
         batch: Batch | None = None,
@@ -96,7 +102,7 @@ class Server(ThreadingHTTPServer):
         # Not TCPServer's: the sockets are there, and no name is looked up for them.
         BaseServer.__init__(self, listeners[0].socket.getsockname(), Connection)
         self.socket = listeners[0].socket
-        self.limits = limits or Limits()
+        self.limits = limits or ConnectionLimits()
         self.now = clock()
         self._answer = answer
         self._batch = batch or _Nothing()
@@ -106,12 +112,12 @@ class Server(ThreadingHTTPServer):
         self._late: deque[Connection] = deque()
         self._ready: deque[Connection] = deque()
         self._asked: list[tuple[Connection, Request]] = []
-        self._entrance = Entrance(self.limits, exempt)
+        self._entrance = ConnectionLimiter(self.limits, exempt)
         self._ids = itertools.count(int.from_bytes(os.urandom(8)))
         self._large = ThreadPoolExecutor(POOL, "large-body")
         self._handshakes = ThreadPoolExecutor(POOL, "handshake")
         self._epoll = select.epoll()
-        self._postbox: Postbox[tuple[Connection, Call]] = Postbox()
+        self._postbox: WakeupQueue[tuple[Connection, Call]] = WakeupQueue()
         self._ended = threading.Event()
         self._ended.set()
         self._beat: Call = _nothing

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd.http1 import (
+from gms_hookd.http.http1 import (
     MAX_CHUNK_LINE,
     MAX_CHUNKS,
     MAX_HEAD,
@@ -19,7 +19,7 @@ from gms_hookd.http1 import (
     Reader,
     serialise,
 )
-from gms_hookd.message import Response
+from gms_hookd.http.message import Response
 
 MAX_BODY = 1000
 CANARY = b"GET /canary HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -412,7 +412,7 @@ def mutated(rng):
 
 @pytest.mark.skipif(not find_spec("h11"), reason="needs h11")
 def test_nothing_is_taken_that_another_reader_reads_otherwise():
-    beside = Path(__file__).parent / "bench" / "differential.py"
+    beside = Path(__file__).parents[2] / "bench" / "differential.py"
     command = (sys.executable, str(beside), os.environ.get("MUTANTS", "1000"))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd import tls
-from gms_hookd.limits import Limits
-from gms_hookd.listener import adopt, listen
-from gms_hookd.message import Request, Response
-from gms_hookd.server import LOOKS, Server
+from gms_hookd.http import tls
+from gms_hookd.http.limits import ConnectionLimits
+from gms_hookd.http.listener import adopt, listen
+from gms_hookd.http.message import Request, Response
+from gms_hookd.http.server import LOOKS, Server
 from gms_hookd.threads import Threads
-from tests.test_http1 import mutated, pieces
+from tests.http.test_http1 import mutated, pieces
 
 TIMEOUT = 10.0
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -213,7 +213,7 @@ def test_head_is_answered_without_a_body(server):
 
 
 def test_a_body_over_the_limit_is_413_seen_by_a_peer_that_sends_all_of_it():
-    with serving("127.0.0.1:0", limits=Limits(body=1000)) as server:
+    with serving("127.0.0.1:0", limits=ConnectionLimits(body=1000)) as server:
         answer = exchange(server, post(b"x" * 8_000_000))
     assert statuses(answer) == [413]
 
@@ -244,7 +244,7 @@ def connects(server):
 
 
 def test_draining_answers_who_has_connected_and_not_asked_yet():
-    limits = Limits(late_time=TIMEOUT)
+    limits = ConnectionLimits(late_time=TIMEOUT)
     with serving("127.0.0.1:0", limits=limits) as server, connect(server) as connected:
         drain = threading.Thread(target=server.drain, args=(TIMEOUT,))
         drain.start()
@@ -338,7 +338,7 @@ def test_http_1_0_is_closed_unless_it_wants_to_be_kept(server):
 def test_continue_is_sent_before_the_body_and_not_before_a_413():
     expect = b"Expect: 100-continue"
     with (
-        serving("127.0.0.1:0", limits=Limits(body=100)) as server,
+        serving("127.0.0.1:0", limits=ConnectionLimits(body=100)) as server,
         connect(server) as sock,
     ):
         whole = post(b"x" * 100, expect)
@@ -416,7 +416,7 @@ def open_connections(server):
 
 
 def test_a_peer_that_went_away_is_waited_for_no_longer(application):
-    limits = Limits(gone_time=0.05)
+    limits = ConnectionLimits(gone_time=0.05)
     with serving("127.0.0.1:0", application=application, limits=limits) as server:
         with connect(server) as sock:
             sock.sendall(b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -468,13 +468,13 @@ def test_a_large_body_that_no_thread_can_take_is_500_and_nothing_else_ends(serve
     ],
 )
 def test_every_part_of_a_request_has_its_deadline(sent, expected):
-    limits = Limits(head_time=0.1, body_time=0.1, idle_time=0.1)
+    limits = ConnectionLimits(head_time=0.1, body_time=0.1, idle_time=0.1)
     with serving("127.0.0.1:0", limits=limits) as server:
         assert statuses(exchange(server, sent)) == expected
 
 
 def test_a_deadline_is_not_put_off_by_single_bytes(application):
-    limits = Limits(head_time=0.3)
+    limits = ConnectionLimits(head_time=0.3)
     with (
         serving("127.0.0.1:0", application=application, limits=limits) as server,
         connect(server) as sock,
@@ -492,7 +492,7 @@ def test_an_answer_nobody_takes_is_dropped_at_its_deadline():
     def answer(request, reply):
         reply(Response(200, b"x" * 50_000_000))
 
-    limits = Limits(send_time=0.1)
+    limits = ConnectionLimits(send_time=0.1)
     with (
         serving("127.0.0.1:0", application=answer, limits=limits) as server,
         connect(server) as sock,
@@ -503,7 +503,7 @@ def test_an_answer_nobody_takes_is_dropped_at_its_deadline():
 
 
 def test_an_answer_that_never_comes_is_503(application):
-    limits = Limits(answer_time=0.1)
+    limits = ConnectionLimits(answer_time=0.1)
     with serving("127.0.0.1:0", application=application, limits=limits) as server:
         answer = exchange(server, b"GET /wait HTTP/1.0\r\n\r\n")
     assert statuses(answer) == [503]
@@ -511,7 +511,7 @@ def test_an_answer_that_never_comes_is_503(application):
 
 def test_a_peer_that_never_closes_after_a_refusal_is_closed():
     with (
-        serving("127.0.0.1:0", limits=Limits(linger_time=0.05)) as server,
+        serving("127.0.0.1:0", limits=ConnectionLimits(linger_time=0.05)) as server,
         connect(server) as sock,
     ):
         sock.sendall(b"nonsense")
@@ -520,7 +520,7 @@ def test_a_peer_that_never_closes_after_a_refusal_is_closed():
 
 
 def test_one_address_over_its_share_is_503_and_others_are_served():
-    limits = Limits(per_address=3, late_time=0.05)
+    limits = ConnectionLimits(per_address=3, late_time=0.05)
     with serving("127.0.0.1:0", limits=limits) as server:
         hogs = [connect(server) for _ in range(3)]
         wait_until(lambda: open_connections(server) == 3)
@@ -540,7 +540,7 @@ def test_one_address_over_its_share_is_503_and_others_are_served():
 
 
 def test_over_the_limit_in_all_only_health_is_told():
-    limits = Limits(connections=3, per_address=3)
+    limits = ConnectionLimits(connections=3, per_address=3)
     with serving("127.0.0.1:0", limits=limits) as server:
         hogs = [connect(server, f"127.0.0.{i}") for i in (2, 3, 4)]
         hogs += [connect(server, "127.0.0.5") for _ in range(200)]
@@ -553,7 +553,7 @@ def test_over_the_limit_in_all_only_health_is_told():
 
 
 def test_a_proxy_has_no_share_of_its_own():
-    limits = Limits(per_address=1)
+    limits = ConnectionLimits(per_address=1)
     exempt = "127.0.0.9".__eq__
     with serving("127.0.0.1:0", limits=limits, exempt=exempt) as server:
         held = [connect(server, "127.0.0.9") for _ in range(5)]
@@ -566,7 +566,7 @@ def test_a_proxy_has_no_share_of_its_own():
 def test_the_control_socket_is_served_while_the_others_are_full(tmp_path):
     control = listen(f"unix:{tmp_path / 'c'}", control=True)
     first = listen("127.0.0.1:0")
-    with serving(first, control, limits=Limits(connections=2)) as server:
+    with serving(first, control, limits=ConnectionLimits(connections=2)) as server:
         hogs = [connect(server) for _ in range(10)]
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(TIMEOUT)
@@ -578,7 +578,7 @@ def test_the_control_socket_is_served_while_the_others_are_full(tmp_path):
 
 
 def test_large_bodies_together_have_a_limit():
-    limits = Limits(held=300_000)
+    limits = ConnectionLimits(held=300_000)
     part = post(b"x" * 200_000)[:-1]
     with (
         serving("127.0.0.1:0", limits=limits) as server,
@@ -809,7 +809,7 @@ def test_plain_text_on_a_tls_listener_is_closed(secured, certificates):
 
 def test_a_handshake_that_stalls_holds_up_nobody(certificates):
     one = tls.context(certificates[0], certificates[0])
-    limits = Limits(head_time=0.1)
+    limits = ConnectionLimits(head_time=0.1)
     with (
         serving(listen("127.0.0.1:0", tls=one), limits=limits) as server,
         connect(server) as stalled,

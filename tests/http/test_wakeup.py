@@ -5,12 +5,12 @@ import threading
 
 import pytest
 
-from gms_hookd.postbox import Postbox
+from gms_hookd.http.wakeup import WakeupQueue
 
 
 @pytest.fixture
 def postbox():
-    opened = Postbox()
+    opened = WakeupQueue()
     yield opened
     opened.close()
 
@@ -59,6 +59,6 @@ def test_a_muted_bell_is_not_rung(postbox):
 
 
 def test_a_closed_postbox_takes_no_notice():
-    postbox = Postbox()
+    postbox = WakeupQueue()
     postbox.close()
     postbox.post("late")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gms_hookd.tls import Context
+from gms_hookd.http.tls import Context
 
 BACKLOG = 1024
 

@@ -12,11 +12,11 @@ from http.server import BaseHTTPRequestHandler
 from typing import NamedTuple, Protocol
 
 from gms_hookd.futures import Future
-from gms_hookd.http1 import CONTINUE, DEAD, HEAD, IDLE, Message, Reader
-from gms_hookd.limits import Limits
-from gms_hookd.listener import Listener
-from gms_hookd.message import Fault, Request, Response
-from gms_hookd.tls import Channel, TlsError
+from gms_hookd.http.http1 import CONTINUE, DEAD, HEAD, IDLE, Message, Reader
+from gms_hookd.http.limits import ConnectionLimits
+from gms_hookd.http.listener import Listener
+from gms_hookd.http.message import Fault, Request, Response
+from gms_hookd.http.tls import Channel, TlsError
 
 RECEIVE = 64 * 1024
 LARGE = 64 * 1024  # bodies above it are counted, and answered outside the loop
@@ -31,7 +31,7 @@ UNWATCHED = -1
 class Loop(Protocol):
     """What a connection asks of the loop that owns it."""
 
-    limits: Limits
+    limits: ConnectionLimits
     now: float
     stopping: bool
 
@@ -71,7 +71,7 @@ class Origin(NamedTuple):
     late: bool
 
 
-class State(Enum):
+class ConnectionPhase(Enum):
     """What a connection waits for."""
 
     SHAKING = "shaking"
@@ -83,7 +83,7 @@ class State(Enum):
 
 
 # To find a member of an enumeration takes longer than to find a global.
-SHAKING, READING, ANSWERING, SENDING, LINGERING, CLOSED = State
+SHAKING, READING, ANSWERING, SENDING, LINGERING, CLOSED = ConnectionPhase
 
 
 class Connection(BaseHTTPRequestHandler):

@@ -1,0 +1,168 @@
+"""How much all peers together, and one peer alone, may hold of something.
+
+What peers may cost us.
+
+Who is let in: how many connections, in all and per address, and how much memory.
+"""
+
+import logging
+import resource
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gms_hookd.http.http1 import HEAD, IDLE, Phase
+
+
+class Quota:
+    """A limit on a sum and a limit on the share of one address.
+
+    An exempt address has no share of its own, only the sum. IPv6 addresses of one /64
+    count as one: that is what one customer gets.
+    """
+
+    def __init__(
+        self, total: int, share: int, exempt: Callable[[str], bool] | None = None
+    ) -> None:
+        self.held = 0
+        self._total = total
+        self._share = share
+        self._exempt = exempt
+        self._shares: dict[str, int] = {}
+
+    def take(self, peer: str, amount: int = 1) -> bool:
+        """Take `amount` for `peer` if that leaves both limits kept."""
+        key = _network(peer)
+        share = self._shares.get(key, 0) + amount
+        if self.held + amount > self._total:
+            return False
+        if share > self._share and not (self._exempt and self._exempt(peer)):
+            return False
+        self.held += amount
+        self._shares[key] = share
+        return True
+
+    def give_back(self, peer: str, amount: int = 1) -> None:
+        """Give back what was taken."""
+        key = _network(peer)
+        self.held -= amount
+        self._shares[key] -= amount
+        if not self._shares[key]:
+            del self._shares[key]
+
+
+def _network(peer: str) -> str:
+    if ":" not in peer:
+        return peer
+    return socket.inet_pton(socket.AF_INET6, peer)[:8].hex()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What peers may cost; times are in seconds and absolute.
+
+    `body` and `held` are bytes: of one body, and of all large ones that are not
+    answered yet. A connection over `connections` or `per_address` is told 503, but may
+    still ask for one of `always`.
+    """
+
+    body: int = 25 * 1024 * 1024
+    held: int = 200 * 1024 * 1024
+    connections: int = 16_384
+    per_address: int = 1_024
+    always: frozenset[str] = frozenset({"/healthz"})
+    head_time: float = 10.0
+    body_time: float = 30.0
+    # The longest ?wait= is 300.
+    answer_time: float = 330.0
+    send_time: float = 30.0
+    # Longer than the 60 s for which nginx keeps an idle connection to us.
+    idle_time: float = 65.0
+    linger_time: float = 5.0
+    # A peer that shut its sending side may still wait for a quick answer.
+    gone_time: float = 5.0
+    # Who is over the limits, or has connected just before we stop, gets this to ask.
+    late_time: float = 0.5
+
+    def time_for(self, phase: Phase) -> float:
+        """Return how many seconds a kept connection has for `phase` of a request."""
+        if phase is IDLE:
+            return self.idle_time
+        return self.head_time if phase is HEAD else self.body_time
+
+    def time_to_begin(self, late: bool) -> float:
+        """Return how many seconds a new connection has for its first head."""
+        return self.late_time if late else self.head_time
+
+
+CONTROL_CONNECTIONS = 128
+OTHER_DESCRIPTORS = 512  # git's pipes, the store, control and late connections
+NOTE_TIME = 10.0
+log = logging.getLogger(__name__)
+
+
+class ConnectionLimiter:
+    """Places for connections, and room for the bytes of large bodies.
+
+    `exempt` says which addresses stand for many peers; unix sockets do too. The control
+    socket has places of its own, so that it is open when the others are full.
+    """
+
+    def __init__(
+        self, limits: ConnectionLimits, exempt: Callable[[str], bool] | None
+    ) -> None:
+        def many(peer: str) -> bool:
+            return not peer or (exempt is not None and exempt(peer))
+
+        total = max(1, min(limits.connections, _descriptors() - OTHER_DESCRIPTORS))
+        share = max(1, min(limits.per_address, total // 2))
+        self._places = Quota(total, share, many)
+        self._control = Quota(CONTROL_CONNECTIONS, CONTROL_CONNECTIONS)
+        self._memory = Quota(limits.held, limits.held // 2, many)
+        self._turned_away = 0
+        self._next_note = 0.0
+
+    def enter(self, peer: str, control: bool) -> bool:
+        """Take a place, if there is one."""
+        entered = (self._control if control else self._places).take(peer)
+        self._turned_away += not entered
+        return entered
+
+    def leave(self, peer: str, control: bool) -> None:
+        """Give a place back."""
+        (self._control if control else self._places).give_back(peer)
+
+    def hold(self, peer: str, before: int, size: int) -> bool:
+        """Count `size` bytes for `peer` instead of `before`, if there is room.
+
+        Without room nothing is counted any more.
+        """
+        if before:
+            self._memory.give_back(peer, before)
+        return not size or self._memory.take(peer, size)
+
+    @property
+    def held(self) -> int:
+        """Bytes of large bodies."""
+        return self._memory.held
+
+    def note(self, now: float) -> None:
+        """Say now and then how many were turned away."""
+        if self._turned_away and now >= self._next_note:
+            self._next_note = now + NOTE_TIME
+            log.warning("connections turned away count=%d", self._turned_away)
+            self._turned_away = 0
+
+
+def lift_descriptor_limit(limits: ConnectionLimits) -> None:
+    """Let this process open as many sockets as `limits` allow, as far as it may."""
+    wanted = limits.connections + OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft
