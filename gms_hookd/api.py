@@ -11,14 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gms_hookd import giturl, refspec, views
+from gms_hookd import views
 from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, apply, done, started, then
+from gms_hookd.git import refspec
+from gms_hookd.git import url as giturl
+from gms_hookd.git.process import Stop
 from gms_hookd.http.message import HttpError
 from gms_hookd.model import FINAL, Run, RunStatus, Task
 from gms_hookd.order import Engine, Order, Outcome
 from gms_hookd.runlog import RunLog
-from gms_hookd.stop import Stop
 from gms_hookd.store import Connection, deliveries, runs, tasks, upkeep
 from gms_hookd.units import duration
 

@@ -11,20 +11,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gms_hookd import giturl
-from gms_hookd.access import Keys, access, pinning
 from gms_hookd.config import Config, guard_published
 from gms_hookd.errors import ConfigError
-from gms_hookd.git import Limits, execute
-from gms_hookd.giterror import GitError
-from gms_hookd.giturl import GitUrl
+from gms_hookd.git import url as giturl
+from gms_hookd.git.credentials import CredentialStore, access, pinning
+from gms_hookd.git.errors import GitError
+from gms_hookd.git.process import Limits, Stop, execute
+from gms_hookd.git.url import GitUrl
 from gms_hookd.http.listener import listen
 from gms_hookd.look import Look
 from gms_hookd.render import paint
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import safe
 from gms_hookd.state import unfit
-from gms_hookd.stop import Stop
 from gms_hookd.store.lane import SQLITE_VERSION
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -270,14 +269,16 @@ def _tasks(place: Place) -> Iterator[Finding]:
         return
     sync = place.config.sync
     files = sync.ssh_key_file, sync.ssh_known_hosts
-    keys = Keys(place.state / "home", place.config.credentials, *files)
+    keys = CredentialStore(place.state / "home", place.config.credentials, *files)
     for task in place.tasks:
         for side in ("source", "target"):
             subject = f"task {task['id']} {side}"
             yield from _url(place, subject, task[side], keys)
 
 
-def _url(place: Place, subject: str, text: str, keys: Keys) -> Iterator[Finding]:
+def _url(
+    place: Place, subject: str, text: str, keys: CredentialStore
+) -> Iterator[Finding]:
     allowed = place.config.sync.allow_protocols if place.config else ()
     try:
         url = giturl.parse(text, allowed)
@@ -292,7 +293,9 @@ def _url(place: Place, subject: str, text: str, keys: Keys) -> Iterator[Finding]
         yield Finding(ERROR, subject, f"{url.path} does not exist", remedy)
 
 
-def _ssh(place: Place, subject: str, url: GitUrl, keys: Keys) -> Iterator[Finding]:
+def _ssh(
+    place: Place, subject: str, url: GitUrl, keys: CredentialStore
+) -> Iterator[Finding]:
     if shutil.which("ssh", path=_path(place)) is None:
         yield Finding(ERROR, subject, "there is no ssh", "install openssh-client")
     identity = keys.identity(url)

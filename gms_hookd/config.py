@@ -16,8 +16,7 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from types import MappingProxyType
 
-from gms_hookd import alias, configfile, readers, settings
-from gms_hookd.alias import Aliases
+from gms_hookd import configfile, readers, settings
 from gms_hookd.errors import ConfigError
 from gms_hookd.files import (
     SecretFileError,
@@ -27,6 +26,9 @@ from gms_hookd.files import (
     secret_doubt,
 )
 from gms_hookd.forges.table import PROVIDERS, scheme_of
+from gms_hookd.git import alias
+from gms_hookd.git.alias import Aliases
+from gms_hookd.git.credentials import Credential
 from gms_hookd.places import config_file
 from gms_hookd.settings import Name, Settings, Source
 
@@ -100,24 +102,6 @@ class SyncConfig:
     ssh_known_hosts: Path | None
     reconcile: float = 900.0
     stall: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """Who we are at URLs with this prefix; its files are to be read at each run."""
-
-    url: str
-    username: str | None
-    password_file: Path | None
-    token_file: Path | None
-    ssh_key_file: Path | None = None
-    ssh_known_hosts: Path | None = None
-
-    @property
-    def files(self) -> tuple[Path | None, ...]:
-        """All files that it may name."""
-        secrets = self.password_file, self.token_file
-        return *secrets, self.ssh_key_file, self.ssh_known_hosts
 
 
 @dataclass(frozen=True, slots=True)

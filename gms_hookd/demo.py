@@ -16,15 +16,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gms_hookd import client, git
+from gms_hookd import client
 from gms_hookd.auth import signature
 from gms_hookd.client import OverSocket, get
 from gms_hookd.errors import Failure
-from gms_hookd.git import Limits
+from gms_hookd.git import process
+from gms_hookd.git.process import Limits, Stop
 from gms_hookd.http import client as http_client
 from gms_hookd.model import FINAL
 from gms_hookd.runlog import RunLog
-from gms_hookd.stop import Stop
 from gms_hookd.threads import Threads
 
 PATIENCE = 60.0
@@ -82,7 +82,7 @@ class Stage:
         """Run git as somebody who works on a repository; return what it prints."""
         home = {"HOME": str(self.root), "GIT_CONFIG_NOSYSTEM": "1", **AUTHOR}
         limits = Limits(time.monotonic() + PATIENCE, Stop(), RunLog())
-        done = git.execute(("git", *args), self.environ | home, limits)
+        done = process.execute(("git", *args), self.environ | home, limits)
         if done.status:
             raise DemoError(str(done.failure(args[0])))
         return done.out.decode().strip()

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import unquote_to_bytes
 
-from gms_hookd.alias import Aliases
 from gms_hookd.auth.schemes import Incoming, Scheme
 from gms_hookd.desk import Desk
 from gms_hookd.forges.base import Event, Forge
 from gms_hookd.forges.match import NO_ALIASES, Directory, judge
 from gms_hookd.futures import Future, apply, started, then
+from gms_hookd.git.alias import Aliases
 from gms_hookd.hooks import PREFIX, UNDER_LOAD, Gate
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Delivery, RunStatus

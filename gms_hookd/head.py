@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from gms_hookd import glance
-from gms_hookd.cache import Cache
-from gms_hookd.git import Git
+from gms_hookd.git.cache import Cache
+from gms_hookd.git.command import Git
+from gms_hookd.git.refs import is_bare, local_head
+from gms_hookd.git.refspec import Selection, Wanted
+from gms_hookd.git.remote import Remote
 from gms_hookd.model import RefResult
 from gms_hookd.plan import Move
-from gms_hookd.refspec import Selection, Wanted
-from gms_hookd.remote import Remote
 
 
 class DefaultBranch:
@@ -28,7 +28,7 @@ class DefaultBranch:
         if not self._asked:
             self._asked = True
             url = self._source.door.url
-            near = glance.head(url.path) if url.local else None
+            near = local_head(url.path) if url.local else None
             self._name = near or self._source.head()
         found = (ref for ref, w in wanted.items() if w.source == self._name)
         return next(found, None)
@@ -70,4 +70,4 @@ def _bare(git: Git) -> bool:
 def _local_head(remote: Remote) -> str | None:
     """Read HEAD of a bare repository on this machine."""
     url = remote.door.url
-    return glance.head(url.path) if url.local and glance.bare(url.path) else None
+    return local_head(url.path) if url.local and is_bare(url.path) else None

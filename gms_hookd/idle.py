@@ -7,12 +7,13 @@ machine and was looked at. Runs by hand read both sides all the same.
 
 from collections.abc import Mapping
 
-from gms_hookd import glance, plan
-from gms_hookd.giturl import GitUrl
+from gms_hookd import plan
+from gms_hookd.git.refs import has_object, local_head, local_refs
+from gms_hookd.git.refspec import Selection, Wanted
+from gms_hookd.git.url import GitUrl
 from gms_hookd.model import RefResult
 from gms_hookd.order import Order, Outcome
 from gms_hookd.plan import Move, Views
-from gms_hookd.refspec import Selection, Wanted
 from gms_hookd.summary import summarised
 
 
@@ -31,7 +32,7 @@ def nothing_to_do(
 
 def moved(target: GitUrl, tips: Mapping[str, str]) -> bool:
     """Tell whether a target on this machine may have other tips than these."""
-    return target.local and not glance.has(target.path, tips)
+    return target.local and not has_object(target.path, tips)
 
 
 def _named(order: Order, selection: Selection) -> Mapping[str, str]:
@@ -66,7 +67,7 @@ def _served(selection: Selection, source: GitUrl) -> Mapping[str, str] | None:
     if selection.takes_head:
         return None
     every = any(s.glob for s in selection.specs)
-    return glance.refs(source.path, None if every else selection.exact.values())
+    return local_refs(source.path, None if every else selection.exact.values())
 
 
 def _there(
@@ -76,16 +77,16 @@ def _there(
     if not target.local:
         return None if order.task.prune else order.known
     every = order.task.prune or any(s.glob for s in selection.specs)
-    return glance.refs(target.path, None if every else selection.exact)
+    return local_refs(target.path, None if every else selection.exact)
 
 
 def _head_follows(
     selection: Selection, source: GitUrl, target: GitUrl, wanted: Mapping[str, Wanted]
 ) -> bool:
     """Tell whether the default branch of a target on this machine may be due."""
-    there = glance.head(target.path) if target.local else None
-    own = glance.head(source.path) if there else None
+    there = local_head(target.path) if target.local else None
+    own = local_head(source.path) if there else None
     name = next((ref for ref, want in wanted.items() if want.source == own), None)
     if there is None or name in (None, there):
         return False
-    return selection.origin_by_glob(name or "") or not glance.refs(target.path, [there])
+    return selection.origin_by_glob(name or "") or not local_refs(target.path, [there])

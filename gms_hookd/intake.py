@@ -3,10 +3,10 @@
 import re
 from dataclasses import dataclass
 
-from gms_hookd.cache import Cache
-from gms_hookd.giterror import GitError, Kind
-from gms_hookd.refspec import CACHED, Selection, stored
-from gms_hookd.remote import Remote
+from gms_hookd.git.cache import Cache
+from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.refspec import CACHED, Selection, stored
+from gms_hookd.git.remote import Remote
 
 HEX = {"sha1": 40, "sha256": 64}
 _FORMAT = re.compile("hash algorithm|mismatched algorithms|object format")
@@ -129,7 +129,9 @@ class Intake:
                 self._cure(error)
             else:
                 return
-        raise GitError(Kind.OTHER, "the source changes faster than it can be fetched")
+        raise GitError(
+            ErrorKind.OTHER, "the source changes faster than it can be fetched"
+        )
 
     def _cure(self, error: GitError) -> None:
         for cure in self._cures:
@@ -170,4 +172,4 @@ class Intake:
         return "exists; cannot create" in error.stderr and self._cache.drop_source()
 
     def _stale_lock(self, error: GitError) -> bool:
-        return error.kind is Kind.LOCK and self._cache.sweep()
+        return error.kind is ErrorKind.LOCK and self._cache.sweep()

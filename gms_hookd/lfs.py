@@ -8,9 +8,9 @@ run's log says how many pointers lead nowhere. That a repository uses LFS is tol
 import shutil
 from collections.abc import Sequence
 
-from gms_hookd.git import Git
+from gms_hookd.git.command import Git
+from gms_hookd.git.remote import Remote
 from gms_hookd.plan import Move
-from gms_hookd.remote import Remote
 
 LOOKED_AT = 1000  # tips whose attributes are read in one run
 COUNTED = 20  # tips whose pointers are counted

@@ -10,21 +10,15 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from gms_hookd.futures import Future
+from gms_hookd.git.process import Stop
 from gms_hookd.runlog import RunLog
 from gms_hookd.threads import FOR_EVER, SILENT, Supervised, Threads
 
 KEPT = 64  # logs of ended runs, for those who still watch
 FLOOD = 10, 0.05  # so many triggers in so many seconds are one
-
-
-class Stop(Protocol):
-    """What ends a run early."""
-
-    def set(self, reason: str) -> None:
-        """Stop the run: `cancelled` for good, `shutdown` to go on later."""
 
 
 class Watch(NamedTuple):

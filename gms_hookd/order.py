@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+from gms_hookd.git.process import Stop
 from gms_hookd.model import Ref, RunStatus, Task
 from gms_hookd.runlog import RunLog
-from gms_hookd.stop import Stop
 
 DOUBT = "?"  # before a known id: the target was seen to differ, so read it first
 

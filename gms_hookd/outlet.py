@@ -4,23 +4,23 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from gms_hookd.cache import BACKUPS, Cache
-from gms_hookd.giterror import GitError, Kind
+from gms_hookd.git.cache import BACKUPS, Cache
+from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.refspec import Selection
+from gms_hookd.git.remote import Remote, Report
 from gms_hookd.model import RefResult
 from gms_hookd.plan import UNSAID, Move, judged, refused
-from gms_hookd.refspec import Selection
-from gms_hookd.remote import Remote, Report
 
 ROUNDS = 4  # times that a target is read again because it moved under a push
 AFTERMATH = 15.0  # seconds to find out what became of a push that was cut off
 UNSURE = (
-    Kind.TIMEOUT,
-    Kind.STALL,
-    Kind.NETWORK,
-    Kind.SIGNAL,
-    Kind.OTHER,
-    Kind.DISK,
-    Kind.SIZE,
+    ErrorKind.TIMEOUT,
+    ErrorKind.STALL,
+    ErrorKind.NETWORK,
+    ErrorKind.SIGNAL,
+    ErrorKind.OTHER,
+    ErrorKind.DISK,
+    ErrorKind.SIZE,
 )
 MASS = 500  # new and forward refs beyond which they are pushed by glob
 PLAIN = (RefResult.CREATED, RefResult.UPDATED)
@@ -143,7 +143,7 @@ class Outlet:
         """Ask the target what arrived of a push that broke off."""
         error = report.error
         if error is None or error.kind not in UNSURE:
-            raise error or GitError(Kind.OTHER, "push failed")
+            raise error or GitError(ErrorKind.OTHER, "push failed")
         try:
             now = self._target.within(time.monotonic() + AFTERMATH).refs()
         except GitError:
@@ -175,12 +175,14 @@ class Outlet:
         try:
             self._target.fetch([f"+{p.ref}:{p.kept}" for p in wanted])
         except GitError as error:
-            gone = error.kind is Kind.MISSING  # deleted since, one of them at least
+            gone = (
+                error.kind is ErrorKind.MISSING
+            )  # deleted since, one of them at least
             said = MOVED if gone else f"its old tip could not be kept: {error}"
             return {p.ref: GitError(error.kind, said) for p in wanted}
         self._cache.harden(p.kept for p in wanted)
         moved = [p for p in wanted if self._cache.ref(p.kept) != p.oid]
-        return {p.ref: GitError(Kind.LOCK, MOVED) for p in moved}
+        return {p.ref: GitError(ErrorKind.LOCK, MOVED) for p in moved}
 
     def _kept(self, ref: str) -> str:
         return f"{BACKUPS}{self._label}/{ref.removeprefix('refs/')}"

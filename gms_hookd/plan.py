@@ -8,24 +8,13 @@ rule that says so; what the target alone has is a conflict.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 
+from gms_hookd.git.cache import Ancestry
+from gms_hookd.git.refs import Pushed
+from gms_hookd.git.refspec import Selection, Wanted
 from gms_hookd.model import RefResult
-from gms_hookd.porcelain import Pushed
-from gms_hookd.refspec import Selection, Wanted
 
 HELD_DELETIONS = 5  # a run that deletes more, and more than half, waits for a human
-
-
-class Kin(Enum):
-    """How an object at the target relates to the one that should replace it."""
-
-    AHEAD = "fast-forward"
-    BEHIND = "behind"
-    DIVERGED = "diverged"
-    UNSEEN = "unseen"
-
-
 BEYOND = "it is not what was to be deleted when that was confirmed"
 UNSAID = "the target did not say"
 UNCHANGED_LISTED = 200  # refs
@@ -35,10 +24,10 @@ _RACE = re.compile(
     r"|fetch first|failed to report|aliased update"
 )
 _WORDS = {
-    Kin.AHEAD: "git wants force for this kind of ref",
-    Kin.BEHIND: "the source is behind the target",
-    Kin.DIVERGED: "source and target have diverged",
-    Kin.UNSEEN: "the target has commits that the source has not",
+    Ancestry.AHEAD: "git wants force for this kind of ref",
+    Ancestry.BEHIND: "the source is behind the target",
+    Ancestry.DIVERGED: "source and target have diverged",
+    Ancestry.UNSEEN: "the target has commits that the source has not",
 }
 
 
@@ -104,7 +93,7 @@ def pairs(views: Views) -> list[tuple[str, str]]:
     return list(found)
 
 
-def decide(views: Views, kin: Mapping[tuple[str, str], Kin]) -> tuple[Move, ...]:
+def decide(views: Views, kin: Mapping[tuple[str, str], Ancestry]) -> tuple[Move, ...]:
     """Class every selected ref; of very many, only those that are not as wanted."""
     every = len(views.wanted) <= UNCHANGED_LISTED
     named = sorted(views.wanted if every else views.changing)
@@ -216,7 +205,7 @@ def _immutable(ref: str, want: Wanted) -> bool:
 
 
 def _move(
-    ref: str, want: Wanted, views: Views, kin: Mapping[tuple[str, str], Kin]
+    ref: str, want: Wanted, views: Views, kin: Mapping[tuple[str, str], Ancestry]
 ) -> Move:
     old = views.target.get(ref)
     if old == want.oid:
@@ -226,7 +215,7 @@ def _move(
     if _immutable(ref, want):
         return _refusal(ref, old, want, "the tag is another one at the source")
     relation = kin[old, want.oid]
-    if relation is Kin.AHEAD and not ref.startswith("refs/tags/"):
+    if relation is Ancestry.AHEAD and not ref.startswith("refs/tags/"):
         return Move(ref, RefResult.UPDATED, old, want.oid)
     if want.force:
         return Move(ref, RefResult.FORCED, old, want.oid)
@@ -237,7 +226,7 @@ def _refusal(ref: str, old: str, want: Wanted, reason: str) -> Move:
     return Move(ref, RefResult.REJECTED, old, want.oid, reason, conflict=True)
 
 
-def _why(relation: Kin, old: str, known: str | None) -> str:
+def _why(relation: Ancestry, old: str, known: str | None) -> str:
     since = ""
     if known:
         who = "the source was rewound" if old == known else "someone moved the target"

@@ -15,11 +15,11 @@ from functools import partial
 
 from gms_hookd.desk import Desk
 from gms_hookd.futures import Future
+from gms_hookd.git.process import Stop
 from gms_hookd.model import RunStatus, Task
 from gms_hookd.order import Engine, Order
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import quoted
-from gms_hookd.stop import Stop
 from gms_hookd.store import StoreError, checks
 from gms_hookd.store.checks import Check
 from gms_hookd.threads import Pool, Supervised

@@ -9,17 +9,23 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gms_hookd import cache, giturl, lfs, refspec
-from gms_hookd.access import Credential, Keys
-from gms_hookd.cache import Cache
-from gms_hookd.door import Doors, Trust
-from gms_hookd.git import Git, Limits, environment
-from gms_hookd.giterror import GitError, Kind
-from gms_hookd.giturl import GitUrl
+from gms_hookd import lfs
+from gms_hookd.git import cache, refspec
+from gms_hookd.git import url as giturl
+from gms_hookd.git.access import AccessFactory, SafeDirectories, SshConnections
+from gms_hookd.git.cache import Cache
+from gms_hookd.git.command import Git, environment
+from gms_hookd.git.credentials import Credential, CredentialStore
+from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.maintenance import Tidier, crowded, join_packs
+from gms_hookd.git.process import Limits, Stop
+from gms_hookd.git.recovery import Journal
+from gms_hookd.git.refspec import Selection, Wanted
+from gms_hookd.git.remote import Listing, Remote
+from gms_hookd.git.url import GitUrl
 from gms_hookd.head import DefaultBranch
 from gms_hookd.idle import moved, nothing_to_do
 from gms_hookd.intake import Intake, Served
-from gms_hookd.journal import Journal
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.order import DOUBT, Order, Outcome
 from gms_hookd.outlet import Outlet, Pin
@@ -33,18 +39,13 @@ from gms_hookd.plan import (
     with_aliases,
     within,
 )
-from gms_hookd.refspec import Selection, Wanted
-from gms_hookd.remote import Listing, Remote
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import one_line
 from gms_hookd.shared import Fetches
-from gms_hookd.ssh import Masters
-from gms_hookd.stop import Stop
 from gms_hookd.summary import summarised
-from gms_hookd.tidy import Tidier, crowded, join_packs
 
 TOLD = 200  # refs that a run's log names
-SUSPECT = (Kind.CORRUPT, Kind.SIGNAL, Kind.OTHER)
+SUSPECT = (ErrorKind.CORRUPT, ErrorKind.SIGNAL, ErrorKind.OTHER)
 EMPTY: Mapping[str, Pin] = {}
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -88,14 +89,14 @@ class Engine:
             f"{os.getpid()}-{id(self):x}",
             settings.allow_protocols,
         )
-        keys = Keys(
+        keys = CredentialStore(
             settings.home,
             settings.credentials,
             settings.ssh_key_file,
             settings.ssh_known_hosts,
         )
-        trust = Trust(Path(self._environ["GIT_CONFIG_GLOBAL"]))
-        self._doors = Doors(keys, Masters(self._environ), trust)
+        trust = SafeDirectories(Path(self._environ["GIT_CONFIG_GLOBAL"]))
+        self._doors = AccessFactory(keys, SshConnections(self._environ), trust)
         self._tidier = Tidier(caches, self._git)
         self._fetches = Fetches()
 
@@ -125,11 +126,11 @@ class Engine:
             limits = self._limits(order, log, stop)
             return self._locked(order, selection, ends, limits, act)
         except ValueError as error:
-            return _failure(order, log, GitError(Kind.CONFIG, str(error)))
+            return _failure(order, log, GitError(ErrorKind.CONFIG, str(error)))
         except GitError as error:
             return _failure(order, log, error)
         except OSError as error:
-            kind = Kind.DISK if error.errno in FULL else Kind.OTHER
+            kind = ErrorKind.DISK if error.errno in FULL else ErrorKind.OTHER
             return _failure(order, log, GitError(kind, str(error)))
 
     def _locked(
@@ -271,7 +272,7 @@ class _Run:
         """Clear up after a failure; True if that was its cause."""
         swept = self._cache.sweep()
         if error.kind not in SUSPECT or self._cache.healthy():
-            return swept and error.kind is Kind.LOCK
+            return swept and error.kind is ErrorKind.LOCK
         self._log.line(f"the cache is broken ({error}): making it anew")
         self._cache.remake(self._cache.object_format())
         self._order = self._order._replace(asked=None)
@@ -451,13 +452,13 @@ def _told(move: Move) -> str:
 def _failure(order: Order, log: RunLog, error: GitError) -> Outcome:
     message = one_line(log.clean(str(error)))
     log.line(f"failed: {message}")
-    stopped = error.kind is Kind.STOPPED
+    stopped = error.kind is ErrorKind.STOPPED
     status = RunStatus.CANCELLED if stopped else RunStatus.FAILED
     return Outcome(
         status,
         error_message=message,
         transient=error.transient,
-        unable=error.kind is Kind.GIT,
+        unable=error.kind is ErrorKind.GIT,
         known=order.known,
         retry_after=error.retry_after,
     )

@@ -5,7 +5,8 @@ Each function returns the value or raises ValueError with a text for the operato
 
 from collections.abc import Callable
 
-from gms_hookd import refspec, units
+from gms_hookd import units
+from gms_hookd.git import refspec
 from gms_hookd.model import RunStatus
 
 STATUSES = tuple(status.value for status in RunStatus)

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from gms_hookd import refspec
+from gms_hookd.git import refspec
 from gms_hookd.model import Delivery, Ref, Run, Task
 from gms_hookd.order import Outcome
 from gms_hookd.store.deliveries import Parcel

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from gms_hookd.desk import Desk
+from gms_hookd.git.process import Stop
 from gms_hookd.model import Run, RunStatus
 from gms_hookd.order import Engine, Order, Outcome
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import quoted
-from gms_hookd.stop import Stop
 from gms_hookd.store import StoreError, runs
 from gms_hookd.threads import SILENT, Supervised
 

@@ -11,7 +11,8 @@ import pytest
 
 from gms_hookd import check, cli
 from gms_hookd.check import ERROR, OK, WARNING, Place
-from gms_hookd.config import Credential, load
+from gms_hookd.config import load
+from gms_hookd.git.credentials import Credential
 from gms_hookd.look import Look
 
 TASK = {"id": 1, "name": "t", "source": "/", "target": "ssh://git@h.example/x.git"}

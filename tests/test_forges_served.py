@@ -13,7 +13,7 @@ import pytest
 
 from gms_hookd import config
 from gms_hookd.forges.table import FORGES, scheme_of
-from gms_hookd.giturl import cache_key
+from gms_hookd.git.url import cache_key
 from gms_hookd.http.limits import ConnectionLimits
 from gms_hookd.http.listener import listen
 from gms_hookd.http.server import Server

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd.giturl import cache_key
+from gms_hookd.git.url import cache_key
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.runlog import HEAD, TAIL
 from tests.support.repositories import Bench, Repo, task
@@ -251,7 +251,7 @@ def test_stale_locks_do_not_stop_the_next_run(bench, source, target):
 @pytest.fixture
 def hasty(monkeypatch):
     """Wait less before a lock that nobody has open is taken for one left behind."""
-    monkeypatch.setattr("gms_hookd.leavings.DEAD_AFTER", 0.2)
+    monkeypatch.setattr("gms_hookd.git.recovery.DEAD_AFTER", 0.2)
 
 
 DIES_ONCE = "test -e {0}/died || {{ touch {0}/died; {1}; kill -9 $PPID; }}\n"

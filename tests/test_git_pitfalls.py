@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from gms_hookd.giturl import cache_key
+from gms_hookd.git.refspec import FORGES_OWN
+from gms_hookd.git.url import cache_key
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.order import Order
-from gms_hookd.refspec import FORGES_OWN
 from tests.support.repositories import Bench, Repo, task
 
 

@@ -11,8 +11,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from gms_hookd import giturl, ssh
-from gms_hookd.git import Limits
+from gms_hookd.git import access
+from gms_hookd.git import url as giturl
+from gms_hookd.git.process import Limits
 from gms_hookd.model import RunStatus
 from tests.support.hosts import (
     HttpHost,
@@ -268,7 +269,7 @@ def through(relay, repo):
 def test_a_kept_connection_that_is_dead_without_a_word_is_opened_anew(
     relay, source, target, by_ssh, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(ssh, "FRESH", -1.0)
+    monkeypatch.setattr(access, "FRESH", -1.0)
     bench = by_ssh(ssh_known_hosts=tmp_path / "pins")
     it = task(through(relay, source), target)
     for _ in range(2):
@@ -278,7 +279,7 @@ def test_a_kept_connection_that_is_dead_without_a_word_is_opened_anew(
     assert "dead" not in bench.log.text()
     relay.forget()
     source.commit()
-    monkeypatch.setattr(ssh, "PROBED", 0.5)
+    monkeypatch.setattr(access, "PROBED", 0.5)
     assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
     assert "the kept ssh connection is dead: opening it anew" in bench.log.text()
     assert target.refs() == source.refs()
@@ -288,8 +289,8 @@ def test_a_kept_connection_that_is_dead_without_a_word_is_opened_anew(
 def test_a_dead_connection_that_others_still_use_is_put_aside_only(
     relay, source, target, by_ssh, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(ssh, "FRESH", -1.0)
-    monkeypatch.setattr(ssh, "PROBED", 0.5)
+    monkeypatch.setattr(access, "FRESH", -1.0)
+    monkeypatch.setattr(access, "PROBED", 0.5)
     bench = by_ssh(ssh_known_hosts=tmp_path / "pins")
     url, doors = giturl.parse(through(relay, source), ("ssh",)), bench.engine._doors
     limits = Limits(time.monotonic() + 60, bench.stop, bench.log)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gms_hookd import glance
+from gms_hookd.git.refs import local_head, local_refs
 from gms_hookd.model import RefResult, RunStatus
 from tests.support.repositories import Repo, task
 
@@ -97,11 +97,11 @@ def test_a_glance_sees_what_git_lists(source):
     (source.path / "refs/heads/new.lock").touch()
     every = source.refs()
     assert len(every) == 5
-    assert glance.refs(str(source)) == every
-    assert glance.refs(str(source), ["refs/tags/v1", "refs/heads/dev", "refs/x"]) == {
+    assert local_refs(str(source)) == every
+    assert local_refs(str(source), ["refs/tags/v1", "refs/heads/dev", "refs/x"]) == {
         ref: every[ref] for ref in ("refs/tags/v1", "refs/heads/dev")
     }
-    assert glance.head(str(source)) == "refs/heads/main"
+    assert local_head(str(source)) == "refs/heads/main"
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ def test_head_is_what_its_file_says_whatever_is_configured(source, content, name
     with_hidden_refs(source)
     head = source.path / "HEAD"
     head.unlink() if content is None else head.write_text(content)
-    assert glance.head(str(source)) == named
+    assert local_head(str(source)) == named
 
 
 def test_head_is_none_where_a_file_leads_elsewhere(source):
     behind_a_file(source)
-    assert glance.head(str(source)) is None
+    assert local_head(str(source)) is None
 
 
 def as_worktree(repo: Repo):
@@ -177,13 +177,13 @@ def behind_a_file(repo: Repo):
 )  # fmt: skip
 def test_a_repository_that_is_not_plain_is_left_to_git(source, change):
     change(source)
-    assert glance.refs(str(source)) is None
+    assert local_refs(str(source)) is None
 
 
 def test_the_repository_of_a_working_tree_is_looked_at(source, tmp_path):
     tree = tmp_path / "tree"
     source.git("clone", "-q", str(source), str(tree), at=None)
-    assert glance.refs(str(tree)) == Repo(tree / ".git").refs()
+    assert local_refs(str(tree)) == Repo(tree / ".git").refs()
 
 
 def test_a_local_target_of_many_packs_is_still_tidied_by_its_git(source, target, bench):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd.giturl import cache_key
+from gms_hookd.git.url import cache_key
 from gms_hookd.model import RunStatus
 from tests.support.process import PAUSE, run_number
 from tests.support.repositories import Bench, Repo, task

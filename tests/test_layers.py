@@ -24,7 +24,7 @@ ORDER = (
 
 OWNERS = {
     "sqlite3": {"store.lane"},
-    "subprocess": {"git"},
+    "subprocess": {"git.process"},
     "http.server": {"http.server", "http.connection"},
     "http.client": {"http.client"},
     "ssl": {"http.tls", "http.client"},
@@ -35,10 +35,7 @@ OWNERS = {
 
 # Modules that have not moved yet, and the package that they belong to.
 LATER = {
-    "access": "git",
-    "alias": "git",
     "api": "web",
-    "cache": "git",
     "callback": "workers",
     "check": "cli",
     "cli": "cli",
@@ -48,14 +45,8 @@ LATER = {
     "daemon": "service",
     "demo": "cli",
     "desk": "workers",
-    "door": "git",
     "engine": "service",
     "forgehook": "web",
-    "forgeurl": "git",
-    "git": "git",
-    "giterror": "git",
-    "giturl": "git",
-    "glance": "git",
     "head": "sync",
     "health": "service",
     "hookcommands": "cli",
@@ -63,8 +54,6 @@ LATER = {
     "idle": "sync",
     "init": "service",
     "intake": "sync",
-    "journal": "git",
-    "leavings": "git",
     "lfs": "sync",
     "live": "workers",
     "look": "cli",
@@ -72,13 +61,10 @@ LATER = {
     "order": "sync",
     "outlet": "sync",
     "places": "config",
-    "plan": "git",
-    "porcelain": "git",
+    "plan": "sync",
     "reach": "cli",
     "readers": "config",
     "reconcile": "workers",
-    "refspec": "git",
-    "remote": "git",
     "render": "cli",
     "retry": "workers",
     "runcommands": "cli",
@@ -88,15 +74,11 @@ LATER = {
     "session": "cli",
     "settings": "config",
     "shared": "sync",
-    "silence": "git",
-    "ssh": "git",
     "state": "service",
-    "stop": "git",
     "summary": "sync",
     "sync": "sync",
     "systemd": "service",
     "taskcommands": "cli",
-    "tidy": "git",
     "triggercommands": "cli",
     "values": "cli",
     "views": "web",
@@ -104,17 +86,7 @@ LATER = {
     "web": "web",
     "worker": "workers",
 }
-NOT_YET = [
-    "cli",
-    "config",
-    "forges",
-    "git",
-    "service",
-    "store",
-    "sync",
-    "web",
-    "workers",
-]
+NOT_YET = ["cli", "config", "forges", "service", "store", "sync", "web", "workers"]
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PACKAGES = sorted(

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from gms_hookd.giturl import cache_key
+from gms_hookd.git.url import cache_key
 from gms_hookd.model import RunStatus
 from gms_hookd.reconcile import Reconciler, behind, fingerprint
 from gms_hookd.retry import RetryPolicy

@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from gms_hookd.giturl import cache_key
+from gms_hookd.git.url import cache_key
 from gms_hookd.intake import Served
 from gms_hookd.model import RunStatus
 from gms_hookd.order import Order

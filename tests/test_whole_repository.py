@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd.giturl import cache_key
+from gms_hookd.git.url import cache_key
 from gms_hookd.model import RefResult, RunStatus
 from tests.support.repositories import Repo, task
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gms_hookd.giturl import cache_key
+from gms_hookd.git.url import cache_key
 from gms_hookd.live import Live
 from gms_hookd.model import FINAL, RunStatus
 from gms_hookd.retry import RetryPolicy

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from gms_hookd.alias import Aliases, gerrit
 from gms_hookd.forges.base import ANY_HOST, Change, Event
+from gms_hookd.git.alias import Aliases, gerrit
+from gms_hookd.git.refspec import Selection, select
 from gms_hookd.model import Task
-from gms_hookd.refspec import Selection, select
 
 Place = tuple[str | None, str]
 NO_ALIASES = Aliases()

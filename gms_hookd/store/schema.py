@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gms_hookd.errors import StoreError
-from gms_hookd.giturl import place
+from gms_hookd.git.url import place
 from gms_hookd.store.lane import Connection, Error, untouched
 
 APPLICATION_ID = 0x474D5348  # "GMSH"

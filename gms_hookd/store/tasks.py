@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from gms_hookd.errors import Conflict, Invalid, NotFound
-from gms_hookd.giturl import place
+from gms_hookd.git.url import place
 from gms_hookd.model import Task
 from gms_hookd.store.deliveries import NEWEST
 from gms_hookd.store.lane import Connection, Row

@@ -2,7 +2,7 @@
 
 import threading
 
-from gms_hookd.giturl import cache_key
+from gms_hookd.git.url import cache_key
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import runs, tasks
 from gms_hookd.sync import Engine, Settings

@@ -4,10 +4,10 @@ import os
 import subprocess
 from pathlib import Path
 
+from gms_hookd.git.process import Stop
 from gms_hookd.model import Task
 from gms_hookd.order import Order
 from gms_hookd.runlog import RunLog
-from gms_hookd.stop import Stop
 from gms_hookd.sync import Engine, Settings
 
 ENVIRON = {

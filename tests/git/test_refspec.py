@@ -1,7 +1,7 @@
 import pytest
 
-from gms_hookd import refspec
-from gms_hookd.refspec import Refspec, select
+from gms_hookd.git import refspec
+from gms_hookd.git.refspec import Refspec, select
 
 
 @pytest.mark.parametrize(("text", "spec"), [

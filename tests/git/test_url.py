@@ -1,7 +1,7 @@
 import pytest
 
-from gms_hookd import giturl
-from gms_hookd.giturl import cache_key
+from gms_hookd.git import url as giturl
+from gms_hookd.git.url import cache_key
 
 EVERY = ("https", "http", "ssh", "file")
 

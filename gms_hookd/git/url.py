@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from gms_hookd.forgeurl import canonical
+from gms_hookd.git.forgeurl import canonical
 from gms_hookd.safetext import in_address
 
 PORTS = {"https": 443, "http": 80, "ssh": 22}

@@ -10,15 +10,27 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
-from gms_hookd import journal, leavings, porcelain
 from gms_hookd.files import lock_file
-from gms_hookd.git import Git, Limits
-from gms_hookd.giterror import GitError, Kind
-from gms_hookd.journal import Journal
-from gms_hookd.plan import Kin
-from gms_hookd.refspec import CACHED, stored
+from gms_hookd.git import recovery
+from gms_hookd.git.command import Git
+from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.process import Limits
+from gms_hookd.git.recovery import Journal
+from gms_hookd.git.refs import all_refs, packed_refs, read_oid
+from gms_hookd.git.refspec import CACHED, stored
+
+
+class Ancestry(Enum):
+    """How an object at the target relates to the one that should replace it."""
+
+    AHEAD = "fast-forward"
+    BEHIND = "behind"
+    DIVERGED = "diverged"
+    UNSEEN = "unseen"
+
 
 BACKUPS = "refs/backup/"
 COUNT = "advertised"
@@ -55,26 +67,26 @@ def locked(
 
 def _wait(limits: Limits, late: str) -> None:
     if limits.stop.wait(PATIENCE):
-        raise GitError(Kind.STOPPED, "stopped while waiting for the cache")
+        raise GitError(ErrorKind.STOPPED, "stopped while waiting for the cache")
     if time.monotonic() > limits.deadline:
-        raise GitError(Kind.LOCK, late)
+        raise GitError(ErrorKind.LOCK, late)
 
 
 def _clear_up(held: int, gitdir: Path, limits: Limits) -> None:
     """See to what a crash left: gits at work, and their locks in a local target."""
-    before = journal.read(held)
-    while groups := journal.orphans(before, gitdir):
-        journal.end(groups)
+    before = recovery.read(held)
+    while groups := recovery.orphans(before, gitdir):
+        recovery.end(groups)
         _wait(limits, f"process group {min(groups)} of a killed run does not die")
     if before:
-        leavings.of_a_push(before, limits)
+        recovery.of_a_push(before, limits)
 
 
 def _end(made: Journal, limits: Limits) -> None:
     """Note the end, but leave the clearing up to the next run if there is no time."""
     last = made.entry
     if last.writing:
-        leavings.of_a_push(last, limits)
+        recovery.of_a_push(last, limits)
     if not (last.writing and limits.stop.is_set()):
         made.clear()
 
@@ -120,7 +132,7 @@ class Cache:
         shutil.rmtree(old, ignore_errors=True)
 
     def _carry_over(self, old: Path) -> None:
-        if not _all_refs(old, BACKUPS.encode()):
+        if not all_refs(old, BACKUPS.encode()):
             return
         spec = f"{BACKUPS}*:{BACKUPS}*"
         done = self.git.run("fetch", "-q", "--no-tags", "--", str(old), spec)
@@ -148,9 +160,9 @@ class Cache:
         """Remove locks and half-written files; nobody else is at work here."""
         if not self.path.is_dir():
             return False
-        stale = list(leavings.of_a_git(self.path))
+        stale = list(recovery.of_a_git(self.path))
         for path in stale:
-            leavings.remove(path)
+            recovery.remove(path)
         if stale:
             self.git.limits.log.line(f"removed {len(stale)} files of a killed git")
         return bool(stale)
@@ -181,7 +193,7 @@ class Cache:
     def harden(self, refs: Iterable[str]) -> None:
         """Let refs, and the objects fetched for them lately, survive a power cut."""
         packs = self.path / "objects" / "pack"
-        fresh = [p for p in packs.iterdir() if leavings.age(p) < FLUSHED_AFTER]
+        fresh = [p for p in packs.iterdir() if recovery.age(p) < FLUSHED_AFTER]
         for path in (*fresh, packs, *(self.path / ref for ref in refs)):
             with contextlib.suppress(FileNotFoundError):
                 _flush(path)
@@ -190,7 +202,7 @@ class Cache:
         """Tell how many refs the source has; None if that was not counted lately."""
         count = self.path / COUNT
         try:
-            recent = leavings.age(count) < COUNTED_FOR
+            recent = recovery.age(count) < COUNTED_FOR
             return int(count.read_text()) if recent else None
         except (OSError, ValueError):
             return None
@@ -201,7 +213,7 @@ class Cache:
 
     def backups(self) -> list[str]:
         """Name the refs that keep overwritten tips."""
-        return list(_all_refs(self.path, BACKUPS.encode()))
+        return list(all_refs(self.path, BACKUPS.encode()))
 
     def lacks(self, oids: Iterable[str]) -> set[str]:
         """Tell which of these objects are not here."""
@@ -212,13 +224,13 @@ class Cache:
 
     def ref(self, name: str) -> str | None:
         """Read one ref of its own."""
-        oid = _read_oid(os.path.join(self.path, name))
+        oid = read_oid(os.path.join(self.path, name))
         packed = self.path / "packed-refs"
-        return oid or _packed(packed, os.fsencode(name)).get(name)
+        return oid or packed_refs(packed, os.fsencode(name)).get(name)
 
     def source_refs(self) -> dict[str, str]:
         """Give what the source served last, by its own names."""
-        found = _all_refs(self.path, CACHED.encode())
+        found = all_refs(self.path, CACHED.encode())
         return {_source_name(name): oid for name, oid in found.items()}
 
     def source_ref(self, name: str) -> str | None:
@@ -227,21 +239,22 @@ class Cache:
 
     def kin(
         self, pairs: Iterable[tuple[str, str]], ahead: Collection[tuple[str, str]] = ()
-    ) -> dict[tuple[str, str], Kin]:
+    ) -> dict[tuple[str, str], Ancestry]:
         """Tell for each (old, new) how old relates to new; ahead are known already."""
         return {
-            pair: Kin.AHEAD if pair in ahead else self._kin(*pair) for pair in pairs
+            pair: Ancestry.AHEAD if pair in ahead else self._kin(*pair)
+            for pair in pairs
         }
 
-    def _kin(self, old: str, new: str) -> Kin:
+    def _kin(self, old: str, new: str) -> Ancestry:
         forward = self._contains(new, old)
         if forward is None and self.lacks([new]):
-            raise GitError(Kind.CORRUPT, f"the cache lacks the object {new}")
+            raise GitError(ErrorKind.CORRUPT, f"the cache lacks the object {new}")
         if forward is None:
-            return Kin.UNSEEN
+            return Ancestry.UNSEEN
         if forward:
-            return Kin.AHEAD
-        return Kin.BEHIND if self._contains(old, new) else Kin.DIVERGED
+            return Ancestry.AHEAD
+        return Ancestry.BEHIND if self._contains(old, new) else Ancestry.DIVERGED
 
     def _contains(self, tip: str, oid: str) -> bool | None:
         done = self.git.run("merge-base", "--is-ancestor", oid, tip, quiet=True)
@@ -253,40 +266,3 @@ class Cache:
 def _source_name(stored: str) -> str:
     name = stored.removeprefix(CACHED)
     return name if name == "HEAD" else "refs/" + name
-
-
-def _read_oid(path: str) -> str | None:
-    try:
-        with open(path, "rb") as file:
-            oid = file.read(80).strip()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return None
-    return oid.decode("ascii") if len(oid) in (40, 64) else None
-
-
-def _all_refs(gitdir: Path, prefix: bytes) -> dict[str, str]:
-    return _packed(gitdir / "packed-refs", prefix) | _loose(gitdir, prefix)
-
-
-def _packed(path: Path, prefix: bytes) -> dict[str, str]:
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return {}
-    return {
-        porcelain.text(name): oid.decode("ascii")
-        for oid, _, name in (line.partition(b" ") for line in lines)
-        if name.startswith(prefix)
-    }
-
-
-def _loose(gitdir: Path, prefix: bytes) -> dict[str, str]:
-    root = os.fsencode(gitdir)
-    found = {}
-    for where, _, names in os.walk(os.path.join(root, prefix)):
-        for name in names:
-            path = os.path.join(where, name)
-            oid = _read_oid(os.fsdecode(path))
-            if oid and not name.endswith(b".lock"):
-                found[os.fsdecode(path[len(root) + 1 :])] = oid
-    return found

@@ -1,8 +1,4 @@
-"""Runs git, and whatever else must be a process; the only user of subprocess.
-
-A command gets an environment of its own, no terminal, a session of its own which is
-killed as a whole, and a cap on what it may print.
-"""
+"""How a run is ended early."""
 
 import contextlib
 import errno
@@ -10,23 +6,86 @@ import os
 import re
 import resource
 import select
-import shlex
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from gms_hookd import journal
-from gms_hookd.giterror import GitError, Kind, classify, telling_line
-from gms_hookd.journal import Journal
+from gms_hookd.git.errors import ErrorKind, GitError, classify, telling_line
+from gms_hookd.git.silence import Silence
 from gms_hookd.runlog import RunLog, Window
 from gms_hookd.safetext import one_line
-from gms_hookd.silence import Silence
-from gms_hookd.stop import Stop
+
+
+class Stop:
+    """A request, from another thread, to end a run now; reason says who asked."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._reason = ""
+
+    def set(self, reason: str) -> None:
+        """Ask; the first reason given stays."""
+        self._reason = self._reason or reason
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether someone asked."""
+        return self._event.is_set()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to timeout seconds for it."""
+        return self._event.wait(timeout)
+
+    @property
+    def reason(self) -> str:
+        """Give "cancelled" or "shutdown", "" as long as nobody asked."""
+        return self._reason
+
+
+DEAD = ("Z", "X")
+
+
+def born(pid: int) -> str:
+    """Return when a process was started, in the kernel's ticks; "" if it is dead."""
+    fields = process_fields(str(pid))
+    return fields[19] if fields and fields[0] not in DEAD else ""
+
+
+def group_lives(group: int) -> bool:
+    """Return whether a process of the group lives; dead ones may wait to be reaped."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return any(of == group for _, of in running_processes())
+
+
+def running_processes() -> list[tuple[int, int]]:
+    """Return the number and the process group of each process that is not dead."""
+    names = [path.name for path in Path("/proc").glob("[0-9]*")]
+    found = ((name, process_fields(name)) for name in names)
+    return [(int(name), int(f[2])) for name, f in found if f and f[0] not in DEAD]
+
+
+def process_fields(pid: str) -> list[str]:
+    """Return what proc(5) tells of a process, from its state on; [] if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return []
+    return stat.rpartition(")")[2].split()
+
+
+def is_alive(pid: int, birth: str) -> bool:
+    """Return whether the process is alive, by its fields in /proc."""
+    return bool(birth) and born(pid) == birth
+
 
 GRACE = 5.0  # seconds between TERM and KILL
 DYING = 1.0  # seconds at most that killed processes are waited for
@@ -38,58 +97,6 @@ ERR_LOGGED = 1024 * 1024  # characters of stderr of one command that go to the l
 LINE_COSTS = 100  # characters that a short line is taken for
 SHOWN = 1500  # characters of a command in the log
 Sink = Callable[[bytes], None]
-PASSED_ON = (
-    "PATH", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
-    "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ",
-)  # fmt: skip
-# git asks for authorities by names of its own.
-TRUSTED = (("SSL_CERT_FILE", "GIT_SSL_CAINFO"), ("SSL_CERT_DIR", "GIT_SSL_CAPATH"))
-ISOLATED = {
-    "LC_ALL": "C",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_SYSTEM": "/dev/null",
-    "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_TERMINAL_PROMPT": "0",
-    "SSH_ASKPASS_REQUIRE": "never",
-    "GCM_INTERACTIVE": "never",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_ADVICE": "0",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_PROTOCOL_FROM_USER": "0",
-    "GIT_CEILING_DIRECTORIES": "/",
-    "GIT_DEFAULT_REF_FORMAT": "files",
-    "GIT_LFS_SKIP_SMUDGE": "1",
-}
-# Given by environment, which a local receive-pack does not inherit: the hooks of a
-# target are its owner's, those of a cache nobody's.
-SETTINGS = (
-    ("core.hooksPath", "/dev/null"),
-    ("core.fsmonitor", "false"),
-    ("core.useReplaceRefs", "false"),
-    ("core.alternateRefsCommand", "exit 0 #"),
-    ("core.fsync", "none"),  # a cache can be fetched again; see Cache.pin
-    ("core.bigFileThreshold", "32m"),
-    ("credential.helper", ""),
-    ("fetch.fsck.badTimezone", "ignore"),
-    ("fetch.fsck.missingSpaceBeforeDate", "ignore"),
-    ("fetch.fsck.zeroPaddedFilemode", "ignore"),
-    ("fetch.recurseSubmodules", "no"),
-    ("fetch.unpackLimit", "1"),
-    ("fetch.writeCommitGraph", "false"),
-    ("gc.auto", "0"),
-    ("http.followRedirects", "false"),
-    ("http.lowSpeedLimit", "0"),  # see silence
-    ("init.templateDir", ""),
-    ("maintenance.auto", "false"),
-    ("pack.threads", "1"),
-    ("pack.windowMemory", "128m"),
-    ("protocol.version", "2"),
-    ("safe.bareRepository", "explicit"),
-    ("transfer.bundleURI", "false"),
-    ("transfer.credentialsInUrl", "die"),
-    ("transfer.fsckObjects", "true"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ class Done:
     status: int
     out: bytes
     err: str
-    ended: Kind | None = None  # TIMEOUT, STALL, STOPPED or SIZE where we ended it
+    ended: ErrorKind | None = None  # TIMEOUT, STALL, STOPPED or SIZE where we ended it
 
     @property
     def failed(self) -> bool:
@@ -129,21 +136,23 @@ class Done:
         """Say as an error why it failed."""
         kind = self.kind
         said = telling_line(self.err) or f"exit status {self.status}"
-        if kind is self.ended and kind is not Kind.STALL:
+        if kind is self.ended and kind is not ErrorKind.STALL:
             said = f"ended: {kind}"
-        if kind is Kind.MISSING:
+        if kind is ErrorKind.MISSING:
             said += " (missing, or no access)"
         if re.search(r"returned error: 30[1-8]", self.err):
             said += " (a redirect, which is not followed: give the final URL)"
         return GitError(kind, one_line(f"git {what}: {said}"), self.err)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ErrorKind:
         """Tell the class of its failure."""
         if self.ended:
             return self.ended
         if self.status < 0:
-            return Kind.SIZE if self.status == -signal.SIGXFSZ else Kind.SIGNAL
+            return (
+                ErrorKind.SIZE if self.status == -signal.SIGXFSZ else ErrorKind.SIGNAL
+            )
         return classify(self.err)
 
 
@@ -202,7 +211,7 @@ class _Child:
         start = time.monotonic()
         self._silence = Silence(self.pid, stall, start) if stall else None
         self._kill_at = 0.0
-        self.ended: Kind | None = None
+        self.ended: ErrorKind | None = None
 
     def watch(self, output: _Output) -> None:
         """Read until it is over, or until it had to be ended."""
@@ -252,7 +261,7 @@ class _Child:
         kill, but not after the death.
         """
         until = time.monotonic() + DYING
-        while time.monotonic() < until and journal.group_lives(self._process.pid):
+        while time.monotonic() < until and group_lives(self._process.pid):
             time.sleep(0.002)
 
     def _sinks(self, output: _Output) -> dict[int, Sink]:
@@ -271,14 +280,14 @@ class _Child:
         elif now >= self._kill_at:
             self._signal(signal.SIGKILL)
 
-    def _reason(self, now: float, size: int) -> Kind | None:
+    def _reason(self, now: float, size: int) -> ErrorKind | None:
         if self._limits.stop.is_set():
-            return Kind.STOPPED
+            return ErrorKind.STOPPED
         if now >= self._limits.deadline:
-            return Kind.TIMEOUT
+            return ErrorKind.TIMEOUT
         if self._silence and self._silence.too_long(now):
-            return Kind.STALL
-        return Kind.SIZE if size > OUT_CAP else None
+            return ErrorKind.STALL
+        return ErrorKind.SIZE if size > OUT_CAP else None
 
     def _exited(self) -> bool:
         how = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -325,9 +334,9 @@ def execute(
         child.watch(output)
     finally:
         status = child.finish()
-    if child.ended is Kind.STALL:
+    if child.ended is ErrorKind.STALL:
         output.err.add(f"fatal: no byte from the host for {stall:g} s (sync.stall)\n")
-    out = b"" if child.ended is Kind.SIZE else bytes(output.out)
+    out = b"" if child.ended is ErrorKind.SIZE else bytes(output.out)
     return Done(status, out, output.err.since(0), child.ended)
 
 
@@ -348,7 +357,7 @@ def _spawn(
         )
     except OSError as error:
         full = error.errno == errno.ENOSPC
-        kind = Kind.DISK if full else Kind.GIT
+        kind = ErrorKind.DISK if full else ErrorKind.GIT
         raise GitError(kind, f"{argv[0]} cannot be run: {error.strerror}") from error
 
 
@@ -361,90 +370,3 @@ def _standard_input(data: bytes | None) -> Iterator[IO[bytes] | int]:
         file.write(data)
         file.seek(0)
         yield file
-
-
-def environment(
-    inherited: Mapping[str, str], home: Path, name: str, protocols: Sequence[str]
-) -> dict[str, str]:
-    """Make the environment of a git command: nothing of the user, no prompt."""
-    kept = {name: inherited[name] for name in PASSED_ON if name in inherited}
-    own = {
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        "GIT_CONFIG_GLOBAL": str(home / f"gitconfig-{name}"),
-        "GIT_ALLOW_PROTOCOL": ":".join(protocols),
-    }
-    own |= {git: inherited[name] for name, git in TRUSTED if inherited.get(name)}
-    return {"PATH": os.defpath, **kept, **ISOLATED, **own}
-
-
-def configured(
-    environ: Mapping[str, str], settings: Sequence[tuple[str, str]]
-) -> dict[str, str]:
-    """Add git settings to an environment: not in argv, not in a file."""
-    given = {"GIT_CONFIG_COUNT": str(len(settings))}
-    for number, (key, value) in enumerate(settings):
-        given[f"GIT_CONFIG_KEY_{number}"] = key
-        given[f"GIT_CONFIG_VALUE_{number}"] = value
-    return {**environ, **given}
-
-
-@dataclass(frozen=True, slots=True)
-class Git:
-    """git on one repository, for one run; its journal knows of each command."""
-
-    gitdir: Path
-    environ: Mapping[str, str] = field(repr=False)
-    limits: Limits
-    journal: Journal
-    binary: str = "git"
-
-    def run(
-        self,
-        *args: str,
-        settings: Sequence[tuple[str, str]] = (),
-        extra: Mapping[str, str] | None = None,
-        stdin: bytes | None = None,
-        quiet: bool = False,
-        writing: str | None = None,
-        afar: bool = False,
-    ) -> Done:
-        """Run one command, whatever its exit status.
-
-        settings and extra are configuration and environment of this command alone;
-        a quiet one is not in the log. writing names the local repository that it
-        changes, if not this one. With afar it ends when the host that it talks to is
-        silent for too long.
-        """
-        environ = {**self.environ, **(extra or {}), **self.journal.environ}
-        environ = configured(environ, (*SETTINGS, *settings))
-        argv = (self.binary, f"--git-dir={self.gitdir}", *args)
-        if not quiet:
-            self.limits.log.line("$ " + one_line(shlex.join(("git", *args)), SHOWN))
-        done = execute(
-            argv,
-            environ,
-            self.limits,
-            stdin=stdin,
-            quiet=quiet,
-            started=lambda pid: self.journal.started(pid, writing),
-            stall=self.limits.stall if afar else None,
-        )
-        if writing and done.orderly:
-            self.journal.written()
-        if done.failed and self._outgrown():
-            return replace(done, ended=Kind.SIZE)
-        return done
-
-    def _outgrown(self) -> bool:
-        """Whether a pack met the limit, of which git says nothing."""
-        limit = self.limits.file_size
-        packs = (self.gitdir / "objects" / "pack").glob("tmp_pack_*")
-        return limit is not None and any(p.stat().st_size >= limit for p in packs)
-
-    def ask(self, *args: str, stdin: bytes | None = None, quiet: bool = True) -> bytes:
-        """Run one local command that must succeed, and give what it printed."""
-        done = self.run(*args, stdin=stdin, quiet=quiet)
-        if done.failed:
-            raise done.failure(args[0])
-        return done.out

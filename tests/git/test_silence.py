@@ -10,8 +10,8 @@ from contextlib import closing
 
 import pytest
 
+from gms_hookd.git.silence import Silence
 from gms_hookd.model import RunStatus
-from gms_hookd.silence import Silence
 from tests.support.repositories import Bench, Repo, task
 
 # Echoes lines; a line "work" costs it time of the processor instead.

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 
-from gms_hookd.giturl import cache_key
+from gms_hookd.git.url import cache_key
 from gms_hookd.model import RunStatus
 from tests.support.repositories import Bench, Repo, task
 

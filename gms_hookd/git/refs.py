@@ -1,4 +1,6 @@
-"""A glance at a repository on this machine, which costs no git process.
+"""What git prints for programs, read as bytes: refs and the results of a push.
+
+A glance at a repository on this machine, which costs no git process.
 
 Refs are read as git's own files keep them: loose ones before packed ones, so that none
 is missed while it goes from there to here. What is not plain is left to git: links,
@@ -9,8 +11,56 @@ import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-from gms_hookd.porcelain import text
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """One line of `push --porcelain`: flag ' +-*=!', the target's ref, the words."""
+
+    flag: str
+    ref: str
+    summary: str
+
+    @property
+    def reason(self) -> str:
+        """What stands in brackets after the summary, "" where nothing does."""
+        _, _, tail = self.summary.partition(" (")
+        return tail.removesuffix(")")
+
+
+def decoded(name: bytes) -> str:
+    """Decode a ref name so that its very bytes can be given back to git."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def parse_pushed(out: bytes) -> Iterator[Pushed]:
+    """Read `push --porcelain`; other lines are passed over."""
+    for line in out.split(b"\n"):
+        fields = line.split(b"\t")
+        if len(fields) == 3 and len(fields[0]) == 1:
+            _, _, ref = fields[1].rpartition(b":")
+            yield Pushed(decoded(fields[0]), decoded(ref), decoded(fields[2]))
+
+
+def parse_refs(out: bytes) -> Iterator[tuple[str, str]]:
+    """Read lines of `<oid><space or tab><ref>` as (ref, oid), but no peeled tags."""
+    for line in out.split(b"\n"):
+        oid, _, name = line.replace(b"\t", b" ", 1).partition(b" ")
+        if name and len(oid) in (40, 64) and not name.endswith(b"^{}"):
+            yield decoded(name), oid.decode("ascii", "replace")
+
+
+def symrefs(out: bytes) -> dict[str, str]:
+    """Return where symbolic refs point, HEAD included, from `ls-remote --symref`."""
+    lines = (line.partition(b"\t") for line in out.split(b"\n"))
+    return {
+        decoded(ref): decoded(name.removeprefix(b"ref: "))
+        for name, _, ref in lines
+        if ref and name.startswith(b"ref: ")
+    }
+
 
 FEW = 100  # refs that are looked up one by one
 MANY_PACKS = 25
@@ -25,7 +75,7 @@ class _Unusual(Exception):
     """The repository is one that only git should read."""
 
 
-def refs(
+def local_refs(
     path: str, names: Collection[str] | None = None, plain: Collection[str] = ()
 ) -> dict[str, str] | None:
     """Read all refs, or those of these few that are there; None if git has to.
@@ -43,12 +93,12 @@ def refs(
         return None
 
 
-def has(path: str, tips: Mapping[str, str]) -> bool:
+def has_object(path: str, tips: Mapping[str, str]) -> bool:
     """Return whether these refs are surely so, "" for none, and no symbolic ones.
 
     False where only git knows.
     """
-    found = refs(path, tips if len(tips) <= FEW else None, tips)
+    found = local_refs(path, tips if len(tips) <= FEW else None, tips)
     return found is not None and all(found.get(r, "") == o for r, o in tips.items())
 
 
@@ -74,7 +124,7 @@ def _pointed(path: str) -> str:
     return link if link.startswith("refs/") else found if found != content else ""
 
 
-def head(path: str) -> str | None:
+def local_head(path: str) -> str | None:
     """Name the ref that HEAD points to; None where it names none, or git has to."""
     try:
         pointer = _content(f"{_folder(path)}/HEAD")
@@ -84,12 +134,12 @@ def head(path: str) -> str | None:
     return None if name in (pointer, ELSEWHERE) else name
 
 
-def bare(path: str) -> bool:
+def is_bare(path: str) -> bool:
     """Tell whether no .git is inside, as there is in a working tree."""
     return not os.path.lexists(f"{path}/.git")
 
 
-def tidy(path: str) -> bool:
+def is_tidy(path: str) -> bool:
     """Tell whether git would surely find nothing to tidy up there.
 
     By its own estimate from one folder of 256 (git-config, gc.auto), at half of where
@@ -108,7 +158,7 @@ def tidy(path: str) -> bool:
 
 
 def _folder(path: str) -> str:
-    return path if bare(path) else f"{path}/.git"
+    return path if is_bare(path) else f"{path}/.git"
 
 
 def _gitdir(path: str) -> str:
@@ -157,11 +207,11 @@ def _some_loose(gitdir: str, names: Iterable[str]) -> dict[str, str]:
 
 def _content(path: str) -> str:
     with open(path, "rb", buffering=0) as file:
-        return text(file.read(4096).rstrip())
+        return decoded(file.read(4096).rstrip())
 
 
 def _packed(gitdir: str) -> dict[str, str]:
-    lines = text(_packed_file(gitdir)).split("\n")
+    lines = decoded(_packed_file(gitdir)).split("\n")
     pairs = (line.partition(" ") for line in lines if line and line[0] not in "#^")
     return {name: oid for oid, _, name in pairs}
 
@@ -172,7 +222,7 @@ def _some_packed(gitdir: str, names: Collection[str]) -> dict[str, str]:
     for name in names:
         end = lines.find(b" " + name.encode("utf-8", "surrogateescape") + b"\n")
         if end >= 0:
-            found[name] = text(lines[lines.rfind(b"\n", 0, end) + 1 : end])
+            found[name] = decoded(lines[lines.rfind(b"\n", 0, end) + 1 : end])
     return found
 
 
@@ -196,4 +246,45 @@ def _whole(
         if not _OID.fullmatch(oid) or not oid.strip("0"):
             raise _Unusual
         found[name] = oid
+    return found
+
+
+def read_oid(path: str) -> str | None:
+    """Return the id in a loose ref's file, None where there is none."""
+    try:
+        with open(path, "rb") as file:
+            oid = file.read(80).strip()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+    return oid.decode("ascii") if len(oid) in (40, 64) else None
+
+
+def all_refs(gitdir: Path, prefix: bytes) -> dict[str, str]:
+    """Return the refs below a prefix, packed and loose, by name."""
+    return packed_refs(gitdir / "packed-refs", prefix) | loose_refs(gitdir, prefix)
+
+
+def packed_refs(path: Path, prefix: bytes) -> dict[str, str]:
+    """Return the refs of a packed-refs file below a prefix."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return {}
+    return {
+        decoded(name): oid.decode("ascii")
+        for oid, _, name in (line.partition(b" ") for line in lines)
+        if name.startswith(prefix)
+    }
+
+
+def loose_refs(gitdir: Path, prefix: bytes) -> dict[str, str]:
+    """Return the loose refs below a prefix."""
+    root = os.fsencode(gitdir)
+    found = {}
+    for where, _, names in os.walk(os.path.join(root, prefix)):
+        for name in names:
+            path = os.path.join(where, name)
+            oid = read_oid(os.fsdecode(path))
+            if oid and not name.endswith(b".lock"):
+                found[os.fsdecode(path[len(root) + 1 :])] = oid
     return found

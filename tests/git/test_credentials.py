@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd import giturl
-from gms_hookd.access import Keys, access, pinning
-from gms_hookd.giterror import GitError, Kind
+from gms_hookd.git import url as giturl
+from gms_hookd.git.credentials import CredentialStore, access, pinning
+from gms_hookd.git.errors import ErrorKind, GitError
 
 EVERY = ("https", "ssh")
 
@@ -54,13 +54,17 @@ ENTRIES = [
 def test_the_longest_prefix_has_the_key_and_the_longest_with_pins_the_pins(
     address, key, pins
 ):
-    keys = Keys(Path("/home"), ENTRIES, Path("default"), Path("default-pins"))
+    keys = CredentialStore(
+        Path("/home"), ENTRIES, Path("default"), Path("default-pins")
+    )
     found = keys.identity(giturl.parse(address, ("ssh",)))
     assert (found.key, found.known_hosts) == (Path(key), Path(pins))
 
 
 def test_without_any_the_files_of_our_home_are_used():
-    found = Keys(Path("/home")).identity(giturl.parse("git@h.example:x", ("ssh",)))
+    found = CredentialStore(Path("/home")).identity(
+        giturl.parse("git@h.example:x", ("ssh",))
+    )
     assert found.key == Path("/home/.ssh/id_ed25519")
     assert found.known_hosts == Path("/home/.ssh/known_hosts")
 
@@ -105,8 +109,8 @@ def test_a_secret_that_was_replaced_since_the_start_is_refused_at_once(
     entry = Entry("https://h.example/", username="bot", **{kind: secret})
     url = giturl.parse("https://h.example/team/app.git", ("https",))
     with pytest.raises(GitError) as refusal:
-        access(url, Keys(tmp_path, [entry]))
-    assert refusal.value.kind is Kind.CONFIG
+        access(url, CredentialStore(tmp_path, [entry]))
+    assert refusal.value.kind is ErrorKind.CONFIG
     what = REPLACED.get(replaced, "holds a byte order mark")
     assert f'credentials."https://h.example/": {secret}: {what}' in str(refusal.value)
     assert "s3cret" not in str(refusal.value)
@@ -120,7 +124,7 @@ def test_an_ssh_key_that_was_replaced_since_the_start_is_refused_at_once(
     replaced(key)
     url = giturl.parse("git@h.example:team/app.git", ("ssh",))
     with pytest.raises(GitError) as refusal:
-        access(url, Keys(tmp_path, (), key, tmp_path / "pins"))
+        access(url, CredentialStore(tmp_path, (), key, tmp_path / "pins"))
     assert str(refusal.value).startswith(f"ssh key: {key}: {REPLACED[replaced]}")
 
 
@@ -140,7 +144,7 @@ def test_what_is_no_file_of_host_keys_holds_up_nobody(tmp_path, replaced):
     "HTTPS://h.example:443/My%20%47roup/app",
 ])  # fmt: skip
 def test_a_prefix_and_a_url_meet_however_they_are_encoded(prefix, address):
-    keys = Keys(Path("/home"), [Entry(prefix, token_file=Path("token"))])
+    keys = CredentialStore(Path("/home"), [Entry(prefix, token_file=Path("token"))])
     assert len(keys.fitting(giturl.parse(address, ("https",)))) == 1
 
 
@@ -149,12 +153,14 @@ def test_a_prefix_and_a_url_meet_however_they_are_encoded(prefix, address):
     "https://h.example/My", "https://h.example/my%20group",
 ])  # fmt: skip
 def test_a_prefix_of_another_folder_does_not_meet(prefix):
-    keys = Keys(Path("/home"), [Entry(prefix, token_file=Path("token"))])
+    keys = CredentialStore(Path("/home"), [Entry(prefix, token_file=Path("token"))])
     url = giturl.parse("https://h.example/My%20Group/app", ("https",))
     assert keys.fitting(url) == []
 
 
 def test_the_longest_prefix_is_the_longest_when_decoded():
     entries = [Entry("https://h/%61%62%63", username="a"), Entry("https://h/abc/d")]
-    found = Keys(Path("/home"), entries).fitting(giturl.parse("https://h/abc/d", EVERY))
+    found = CredentialStore(Path("/home"), entries).fitting(
+        giturl.parse("https://h/abc/d", EVERY)
+    )
     assert found[-1] is entries[1]

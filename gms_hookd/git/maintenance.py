@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from gms_hookd import journal, leavings
-from gms_hookd.cache import BACKUPS, MARK, Cache
 from gms_hookd.files import lock_file
-from gms_hookd.git import Git, Limits
-from gms_hookd.giterror import GitError
-from gms_hookd.journal import Journal
+from gms_hookd.git import recovery
+from gms_hookd.git.cache import BACKUPS, MARK, Cache
+from gms_hookd.git.command import Git
+from gms_hookd.git.errors import GitError
+from gms_hookd.git.process import Limits, Stop
+from gms_hookd.git.recovery import Journal
 from gms_hookd.runlog import RunLog
-from gms_hookd.stop import Stop
 
 PACKS_JOINED = 20  # packs beyond which the small ones are put together
 PACKS_WHOLE = 50  # packs beyond which all is put together
@@ -118,7 +118,7 @@ def tidy(cached: Cache, backups: float) -> None:
     packs = _packs(cached.path)
     cached.pack_refs()
     mark = cached.path / MARK
-    if packs > PACKS_WHOLE or leavings.age(mark) > WEEK:
+    if packs > PACKS_WHOLE or recovery.age(mark) > WEEK:
         cached.git.ask("gc", "--quiet", "--prune=now")
         mark.touch()
     elif packs > PACKS_JOINED:
@@ -165,7 +165,7 @@ def _at_once(path: Path) -> Iterator[Journal | None]:
 
 
 def _journal(held: int, gitdir: Path) -> Journal | None:
-    before = journal.read(held)
-    groups = journal.orphans(before, gitdir)
-    journal.end(groups)
+    before = recovery.read(held)
+    groups = recovery.orphans(before, gitdir)
+    recovery.end(groups)
     return None if groups else Journal(held, before)

@@ -5,12 +5,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from gms_hookd import glance, porcelain
-from gms_hookd.access import with_remedy
-from gms_hookd.door import Door
-from gms_hookd.git import Done, Git
-from gms_hookd.giterror import GitError, Kind, hosts_own
-from gms_hookd.porcelain import Pushed
+from gms_hookd.git.access import RepositoryAccess
+from gms_hookd.git.command import Git
+from gms_hookd.git.credentials import with_remedy
+from gms_hookd.git.errors import ErrorKind, GitError, hosts_own
+from gms_hookd.git.process import Done
+from gms_hookd.git.refs import (
+    Pushed,
+    is_tidy,
+    parse_pushed,
+    parse_refs,
+    points,
+    symrefs,
+)
 
 STDIN_FROM = 50  # refspecs; more go through a pipe
 UNTIDIED = ("--receive-pack=git -c receive.autoGC=false receive-pack",)
@@ -45,7 +52,7 @@ class Report:
 
     lines: Mapping[str, Pushed]
     error: GitError | None = None
-    ill: Kind | None = None
+    ill: ErrorKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class Remote:
     """Another repository, with what it takes to get in; secrets only in here."""
 
     git: Git
-    door: Door
+    door: RepositoryAccess
     push_options: tuple[str, ...] = ()
 
     @property
@@ -96,7 +103,7 @@ class Remote:
             raise self._error(done, "fetch")
         if "shallow roots are not allowed" in done.err:  # and yet the status is 0
             message = "git fetch: the repository is a shallow clone: complete it first"
-            raise GitError(Kind.CONFIG, message)
+            raise GitError(ErrorKind.CONFIG, message)
 
     def within(self, deadline: float) -> "Remote":
         """Give it another end of time (time.monotonic)."""
@@ -106,7 +113,7 @@ class Remote:
     def refs(self, *options: str) -> dict[str, str]:
         """Read its refs, without peeled tags; raises GitError."""
         out = self._ask("--refs", *options, "--end-of-options", self.url)
-        return dict(porcelain.refs(out))
+        return dict(parse_refs(out))
 
     def listing(self) -> Listing:
         """Read its refs, and which of them are symbolic; raises GitError.
@@ -115,17 +122,17 @@ class Remote:
         on this machine has besides is asked for by name, see Listing.dangling.
         """
         out = self._ask("--symref", "--refs", "--end-of-options", self.url)
-        return Listing(dict(porcelain.refs(out)), porcelain.symrefs(out))
+        return Listing(dict(parse_refs(out)), symrefs(out))
 
     def dangling(self, names: Iterable[str]) -> dict[str, str]:
         """Return those of these refs that are symbolic at a target on this machine."""
         url = self.door.url
-        return glance.points(url.path, names) if url.local else {}
+        return points(url.path, names) if url.local else {}
 
     def head(self) -> str | None:
         """Name its default branch; None where it has none, or does not say."""
         out = self._ask("--symref", "--end-of-options", self.url, "HEAD")
-        return porcelain.symrefs(out).get("HEAD")
+        return symrefs(out).get("HEAD")
 
     def push(self, moves: Sequence[RefUpdate]) -> Report:
         """Carry out moves, each under a lease on the object id it replaces."""
@@ -164,7 +171,7 @@ class Remote:
             *specs,
             writing=self.door.url.path if self.door.url.local else None,
         )
-        lines = {line.ref: line for line in porcelain.pushed(done.out)}
+        lines = {line.ref: line for line in parse_pushed(done.out)}
         broken = done.ended or (done.failed and b"\nDone\n" not in b"\n" + done.out)
         error = self._error(done, "push") if broken else None
         ill = hosts_own(done.err) if done.failed else None
@@ -175,7 +182,7 @@ class Remote:
     def _untidied(self) -> tuple[str, ...]:
         """Spare a target on this machine the look for what is to be tidied up."""
         url = self.door.url
-        return UNTIDIED if url.local and glance.tidy(url.path) else ()
+        return UNTIDIED if url.local and is_tidy(url.path) else ()
 
     def lfs(self, verb: str, tips: Sequence[str]) -> None:
         """Let git-lfs fetch or push all that these commits need; raises GitError."""
@@ -206,7 +213,7 @@ class Remote:
             writing=writing,
             afar=not self.door.url.local,
         )
-        if done.failed and done.kind is Kind.AUTH and self.door.other():
+        if done.failed and done.kind is ErrorKind.AUTH and self.door.other():
             return self._run(*args, stdin=stdin, writing=writing, settings=settings)
         return done
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gms_hookd import giturl
-from gms_hookd.forgeurl import canonical
-from gms_hookd.giturl import PORTS
+from gms_hookd.git import url as giturl
+from gms_hookd.git.forgeurl import canonical
+from gms_hookd.git.url import PORTS
 
 Place = tuple[str, str]
 MOST = 20  # places of one address; aliases that lead to each other end there

@@ -3,6 +3,9 @@
 A master is an ssh of our own with a socket in a private folder; gits that talk to the
 same host as the same user with the same files go through it. It ends by itself after a
 minute without use, and with us at the latest.
+
+
+The way into one repository: opened at its first use, closed with the run.
 """
 
 import contextlib
@@ -16,23 +19,25 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gms_hookd.access import (
+from gms_hookd.files import lock_file
+from gms_hookd.git.credentials import (
+    Access,
+    CredentialStore,
     Identity,
-    Keys,
+    access,
     checked_identity,
     ssh_command,
     ssh_remedies,
     with_remedy,
 )
-from gms_hookd.files import lock_file
-from gms_hookd.git import Limits, execute
-from gms_hookd.giterror import Kind
-from gms_hookd.giturl import GitUrl
+from gms_hookd.git.errors import ErrorKind
+from gms_hookd.git.process import Limits, Stop, execute
+from gms_hookd.git.url import GitUrl
 from gms_hookd.runlog import RunLog
-from gms_hookd.stop import Stop
 
 IDLE = 60  # seconds
 SESSIONS = 8  # at once on one connection; sshd allows 10 by default
@@ -53,7 +58,7 @@ class _Connection:
     used: float = -math.inf  # when its host was last heard of
 
 
-class Masters:
+class SshConnections:
     """The open connections; any number of threads may use them."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -64,7 +69,9 @@ class Masters:
         self._dead: list[Path] = []
 
     @contextlib.contextmanager
-    def session(self, url: GitUrl, keys: Keys, limits: Limits) -> Iterator[Path | None]:
+    def session(
+        self, url: GitUrl, keys: CredentialStore, limits: Limits
+    ) -> Iterator[Path | None]:
         """Give the socket of a connection to the URL's host, or None."""
         identity = checked_identity(url, keys)
         connection = self._take(url, identity)
@@ -127,9 +134,9 @@ class Masters:
         deadline = min(time.monotonic() + PROBED, limits.deadline)
         short = replace(limits, deadline=deadline, grace=0.0)
         done = execute(argv, self._environ, short, quiet=True)
-        if done.ended is Kind.TIMEOUT and limits.deadline <= deadline:
+        if done.ended is ErrorKind.TIMEOUT and limits.deadline <= deadline:
             raise done.failure(f"(ssh to {_host(url)})")
-        if done.ended is Kind.STOPPED:
+        if done.ended is ErrorKind.STOPPED:
             raise done.failure(f"(ssh to {_host(url)})")
         return done.ended is None and "control socket" not in done.err.lower()
 
@@ -161,7 +168,9 @@ class Masters:
         argv = (*ssh_command(identity, path), "-fNM", *persist, *_login(url))
         argv = (*argv, "--", _host(url))
         done = execute(argv, self._environ, limits, quiet=True, stall=limits.stall)
-        if done.ended or (done.failed and done.kind in (Kind.AUTH, Kind.TRUST)):
+        if done.ended or (
+            done.failed and done.kind in (ErrorKind.AUTH, ErrorKind.TRUST)
+        ):
             error = done.failure(f"(ssh to {_host(url)})")
             raise with_remedy(error, ssh_remedies(url, identity))
         return not done.failed and _listens(path)
@@ -221,3 +230,112 @@ def _listens(path: Path) -> bool:
         probe.connect(str(path))
         return True
     return False
+
+
+BASE = "[gc]\n\tautoDetach = false\n"
+
+
+class SafeDirectories:
+    """The file of git settings that children of git read too: whom we trust here.
+
+    A repository that another user owns is used only if this file names it; neither
+    arguments nor environment reach the git that serves a local path.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._paths: set[str] = set()
+
+    def ready(self) -> None:
+        """See that the file is there; what dead processes left is removed with that."""
+        with self._lock:
+            if not self._file.exists():
+                self._clear()
+                self._write()
+
+    def _clear(self) -> None:
+        for left in self._file.parent.glob("gitconfig-*"):
+            if not left.name.startswith(f"gitconfig-{os.getpid()}-"):
+                left.unlink(missing_ok=True)
+
+    def add(self, path: str) -> None:
+        """Trust a local repository, whoever owns it."""
+        with self._lock:
+            if path not in self._paths:
+                self._paths |= {path, f"{path.rstrip('/')}/.git"}
+                self._write()
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._file.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        lines = (f"\tdirectory = {_quoted(p)}\n" for p in sorted(self._paths))
+        fresh = self._file.with_name(self._file.name + ".new")
+        fresh.write_text(BASE + "[safe]\n" + "".join(lines), errors="surrogateescape")
+        fresh.rename(self._file)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+class AccessFactory:
+    """Opens doors; remembers which hosts wanted the second key."""
+
+    def __init__(
+        self, keys: CredentialStore, masters: SshConnections, trust: SafeDirectories
+    ) -> None:
+        self.keys = keys
+        self.masters = masters
+        self.trust = trust
+        self.second: set[str] = set()
+
+    def door(self, url: GitUrl, limits: Limits, stack: ExitStack) -> "RepositoryAccess":
+        """Make a door for a run; the stack closes it."""
+        return RepositoryAccess(self, url, limits, stack)
+
+
+class RepositoryAccess:
+    """One repository's door in one run."""
+
+    def __init__(
+        self, doors: AccessFactory, url: GitUrl, limits: Limits, stack: ExitStack
+    ) -> None:
+        self.url = url
+        self._doors = doors
+        self._limits = limits
+        self._stack = stack
+        self._access: Access | None = None
+
+    def access(self) -> Access:
+        """Say what opens it; raises GitError where a secret cannot be used."""
+        if self._access is None:
+            found = self._find()
+            other = found.other if self.url.canonical in self._doors.second else None
+            self._access = other or found
+            self._limits.log.hide(found.secrets)
+            self._limits.log.hide(other.secrets if other else ())
+        return self._access
+
+    def other(self) -> bool:
+        """Turn to the second key after the first was refused; False if none is left."""
+        other = self.access().other
+        if other is None:
+            return False
+        self._limits.log.hide(other.secrets)
+        self._limits.log.line("refused as a bearer token, tried as a password")
+        self._doors.second.add(self.url.canonical)
+        self._access = other
+        return True
+
+    def _find(self) -> Access:
+        if self.url.local:
+            self._doors.trust.add(self.url.path)
+            return Access()
+        keys, masters = self._doors.keys, self._doors.masters
+        if self.url.scheme != "ssh":
+            return access(self.url, keys)
+        session = masters.session(self.url, keys, self._limits)
+        return access(self.url, keys, self._stack.enter_context(session))

@@ -7,7 +7,7 @@ from gms_hookd.errors import Failure
 from gms_hookd.safetext import one_line
 
 
-class Kind(StrEnum):
+class ErrorKind(StrEnum):
     """Why git did not do it."""
 
     AUTH = "authentication"
@@ -30,25 +30,32 @@ class Kind(StrEnum):
 
 
 TRANSIENT = frozenset(
-    {Kind.NETWORK, Kind.DISK, Kind.LOCK, Kind.TIMEOUT, Kind.SIGNAL, Kind.CORRUPT}
-    | {Kind.GIT, Kind.STOPPED, Kind.STALL}
+    {
+        ErrorKind.NETWORK,
+        ErrorKind.DISK,
+        ErrorKind.LOCK,
+        ErrorKind.TIMEOUT,
+        ErrorKind.SIGNAL,
+        ErrorKind.CORRUPT,
+    }
+    | {ErrorKind.GIT, ErrorKind.STOPPED, ErrorKind.STALL}
 )
 _SAYINGS = {
-    Kind.DISK: """
+    ErrorKind.DISK: """
         no space left on device
         disk quota exceeded
     """,
-    Kind.SIZE: """
+    ErrorKind.SIZE: """
         file too large
         pack exceeds maximum
         died of signal 25
         (?<!remote: )fatal: out of memory
     """,
-    Kind.SIGNAL: """
+    ErrorKind.SIGNAL: """
         died of signal
         (?m:^(sh: .*)?killed( |$))
     """,
-    Kind.TRUST: """
+    ErrorKind.TRUST: """
         host key verification failed
         remote host identification has changed
         no .{1,40} host key is known
@@ -56,7 +63,7 @@ _SAYINGS = {
         self.signed certificate
         ssl certificate
     """,
-    Kind.AUTH: """
+    ErrorKind.AUTH: """
         authentication failed
         could not read (username|password)
         http basic: access denied
@@ -67,7 +74,7 @@ _SAYINGS = {
         unprotected private key
         load key
     """,
-    Kind.MISSING: """
+    ErrorKind.MISSING: """
         couldn't find remote ref
         repository .*not found
         returned error: 404
@@ -75,7 +82,7 @@ _SAYINGS = {
         does not exist
         project you were looking for
     """,
-    Kind.CONFIG: """
+    ErrorKind.CONFIG: """
         returned error: 3[0-9][0-9]
         transport '.*' not allowed
         hash algorithm
@@ -87,7 +94,7 @@ _SAYINGS = {
         not support push options
         shallow update
     """,
-    Kind.NETWORK: """
+    ErrorKind.NETWORK: """
         could(n't| not) (resolve|connect)
         name or service not known
         temporary failure in name resolution
@@ -118,24 +125,24 @@ _SAYINGS = {
         kex_exchange
         mux_client
     """,
-    Kind.POLICY: """
+    ErrorKind.POLICY: """
         remote rejected
         hook declined
         protected branch
         gh[0-9]{3}:
     """,
-    Kind.UNSAFE: """
+    ErrorKind.UNSAFE: """
         fsck error
         unpacker error
         error in object
         error: object [0-9a-f]+: [a-z0-9]+:
     """,
-    Kind.LOCK: """
+    ErrorKind.LOCK: """
         cannot lock ref
         unable to create .*[.]lock
         file exists
     """,
-    Kind.CORRUPT: """
+    ErrorKind.CORRUPT: """
         bad object
         corrupt
         loose object
@@ -173,7 +180,7 @@ _NOISE = re.compile(
 class GitError(Failure):
     """A git command did not do what was asked; str() is one line, redacted."""
 
-    def __init__(self, kind: Kind, message: str, stderr: str = "") -> None:
+    def __init__(self, kind: ErrorKind, message: str, stderr: str = "") -> None:
         super().__init__(message)
         self.kind = kind
         self.stderr = stderr
@@ -185,23 +192,23 @@ class GitError(Failure):
         return self.kind in TRANSIENT
 
 
-def classify(stderr: str) -> Kind:
+def classify(stderr: str) -> ErrorKind:
     """Tell the class of a failure from what git said, in the C locale."""
-    return next((k for k, sign in _SIGNS if sign.search(stderr)), Kind.OTHER)
+    return next((k for k, sign in _SIGNS if sign.search(stderr)), ErrorKind.OTHER)
 
 
-def hosts_own(stderr: str) -> Kind | None:
+def hosts_own(stderr: str) -> ErrorKind | None:
     """Tell what ails a host that took a push and could not carry it out; None: nothing.
 
     Its unpacker says why it refuses what it was given; one that was killed does not.
     """
     kind = classify(stderr)
-    if kind in (Kind.DISK, Kind.SIGNAL):
+    if kind in (ErrorKind.DISK, ErrorKind.SIGNAL):
         return kind
     if _HELD.search(stderr):
-        return Kind.LOCK
+        return ErrorKind.LOCK
     silent = _ABNORMAL.search(stderr) and not _REMOTE.search(stderr)
-    return Kind.SIGNAL if silent else None
+    return ErrorKind.SIGNAL if silent else None
 
 
 def telling_line(stderr: str) -> str:

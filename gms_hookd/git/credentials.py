@@ -9,13 +9,31 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import unquote
 
-from gms_hookd import giturl
 from gms_hookd.files import SecretFileError, check_secret, read_regular, read_secret
-from gms_hookd.giterror import GitError, Kind
-from gms_hookd.giturl import PORTS, GitUrl
+from gms_hookd.git import url as giturl
+from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.url import PORTS, GitUrl
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who we are at URLs with this prefix; its files are to be read at each run."""
+
+    url: str
+    username: str | None
+    password_file: Path | None
+    token_file: Path | None
+    ssh_key_file: Path | None = None
+    ssh_known_hosts: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """All files that it may name."""
+        secrets = self.password_file, self.token_file
+        return *secrets, self.ssh_key_file, self.ssh_known_hosts
+
 
 LARGEST = 16 << 20  # bytes of a file of host keys
 SSH_OPTIONS = (
@@ -36,34 +54,6 @@ SSH_OPTIONS = (
 )
 
 
-class Credential(Protocol):
-    """Who we are, and whom we trust, at every repository below a URL."""
-
-    @property
-    def url(self) -> str:
-        """The prefix it is for."""
-
-    @property
-    def username(self) -> str | None:
-        """Who, where the host asks for it."""
-
-    @property
-    def password_file(self) -> Path | None:
-        """Where the password is."""
-
-    @property
-    def token_file(self) -> Path | None:
-        """Where the token is."""
-
-    @property
-    def ssh_key_file(self) -> Path | None:
-        """Where the ssh key is."""
-
-    @property
-    def ssh_known_hosts(self) -> Path | None:
-        """Where the pinned host keys are."""
-
-
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who we are at a host by ssh, and how we know it."""
@@ -73,7 +63,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class CredentialStore:
     """Who we are at other hosts, and how we know them."""
 
     home: Path
@@ -102,11 +92,11 @@ class Access:
     settings: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     extra: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    remedies: Mapping[Kind, str] = field(default_factory=dict)
+    remedies: Mapping[ErrorKind, str] = field(default_factory=dict)
     other: "Access | None" = field(default=None, repr=False)
 
 
-def access(url: GitUrl, keys: Keys, control: Path | None = None) -> Access:
+def access(url: GitUrl, keys: CredentialStore, control: Path | None = None) -> Access:
     """Find what a URL needs; raises GitError where a secret cannot be used."""
     if url.scheme == "ssh":
         return _by_ssh(url, keys, control)
@@ -130,19 +120,19 @@ def _path(path: Path) -> str:
     return '"' + str(path).replace("%", "%%").replace('"', '\\"') + '"'
 
 
-def checked_identity(url: GitUrl, keys: Keys) -> Identity:
+def checked_identity(url: GitUrl, keys: CredentialStore) -> Identity:
     """Return key and host keys for a URL; GitError for a key that others can read."""
     identity = keys.identity(url)
     try:
         check_secret(identity.key, identity.key.stat())
     except SecretFileError as error:
-        raise GitError(Kind.CONFIG, f"ssh key: {error}") from None
+        raise GitError(ErrorKind.CONFIG, f"ssh key: {error}") from None
     except OSError:
         pass  # ssh says that there is none, and the error names the file
     return identity
 
 
-def _by_ssh(url: GitUrl, keys: Keys, control: Path | None) -> Access:
+def _by_ssh(url: GitUrl, keys: CredentialStore, control: Path | None) -> Access:
     identity = checked_identity(url, keys)
     extra = {
         "GIT_SSH_COMMAND": shlex.join(ssh_command(identity, control)),
@@ -151,16 +141,16 @@ def _by_ssh(url: GitUrl, keys: Keys, control: Path | None) -> Access:
     return Access(extra=extra, remedies=ssh_remedies(url, identity))
 
 
-def ssh_remedies(url: GitUrl, identity: Identity) -> dict[Kind, str]:
+def ssh_remedies(url: GitUrl, identity: Identity) -> dict[ErrorKind, str]:
     """Tell what to look at where ssh is refused, and how to pin an unknown host."""
     pin = pinning(url, identity.known_hosts)
     return {
-        Kind.AUTH: f"the key was {identity.key}",
-        Kind.TRUST: f"if that key is the right one, pin it: {pin}",
+        ErrorKind.AUTH: f"the key was {identity.key}",
+        ErrorKind.TRUST: f"if that key is the right one, pin it: {pin}",
     }
 
 
-def with_remedy(error: GitError, remedies: Mapping[Kind, str]) -> GitError:
+def with_remedy(error: GitError, remedies: Mapping[ErrorKind, str]) -> GitError:
     """Add to an error what helps against its kind."""
     if error.kind not in remedies:
         return error
@@ -190,7 +180,7 @@ def _pinned(name: str, known_hosts: Path) -> bool:
     return any(name in line.split(" ")[0].split(",") for line in lines.split("\n"))
 
 
-def _by_http(url: GitUrl, keys: Keys) -> Access:
+def _by_http(url: GitUrl, keys: CredentialStore) -> Access:
     fitting = keys.fitting(url)
     if not fitting:
         return Access()
@@ -240,4 +230,4 @@ def _secret(credential: Credential) -> str:
         return read_secret(path)
     except SecretFileError as error:
         message = f'credentials."{credential.url}": {error}'
-        raise GitError(Kind.CONFIG, message) from None
+        raise GitError(ErrorKind.CONFIG, message) from None

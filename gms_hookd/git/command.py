@@ -1,0 +1,156 @@
+"""Runs git, and whatever else must be a process; the only user of subprocess.
+
+A command gets an environment of its own, no terminal, a session of its own which is
+killed as a whole, and a cap on what it may print.
+"""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from gms_hookd.git.errors import ErrorKind
+from gms_hookd.git.process import SHOWN, Done, Limits, execute
+from gms_hookd.git.recovery import Journal
+from gms_hookd.safetext import one_line
+
+PASSED_ON = (
+    "PATH", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
+    "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ",
+)  # fmt: skip
+# git asks for authorities by names of its own.
+TRUSTED = (("SSL_CERT_FILE", "GIT_SSL_CAINFO"), ("SSL_CERT_DIR", "GIT_SSL_CAPATH"))
+ISOLATED = {
+    "LC_ALL": "C",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_SYSTEM": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "SSH_ASKPASS_REQUIRE": "never",
+    "GCM_INTERACTIVE": "never",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ADVICE": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_PROTOCOL_FROM_USER": "0",
+    "GIT_CEILING_DIRECTORIES": "/",
+    "GIT_DEFAULT_REF_FORMAT": "files",
+    "GIT_LFS_SKIP_SMUDGE": "1",
+}
+# Given by environment, which a local receive-pack does not inherit: the hooks of a
+# target are its owner's, those of a cache nobody's.
+SETTINGS = (
+    ("core.hooksPath", "/dev/null"),
+    ("core.fsmonitor", "false"),
+    ("core.useReplaceRefs", "false"),
+    ("core.alternateRefsCommand", "exit 0 #"),
+    ("core.fsync", "none"),  # a cache can be fetched again; see Cache.pin
+    ("core.bigFileThreshold", "32m"),
+    ("credential.helper", ""),
+    ("fetch.fsck.badTimezone", "ignore"),
+    ("fetch.fsck.missingSpaceBeforeDate", "ignore"),
+    ("fetch.fsck.zeroPaddedFilemode", "ignore"),
+    ("fetch.recurseSubmodules", "no"),
+    ("fetch.unpackLimit", "1"),
+    ("fetch.writeCommitGraph", "false"),
+    ("gc.auto", "0"),
+    ("http.followRedirects", "false"),
+    ("http.lowSpeedLimit", "0"),  # see silence
+    ("init.templateDir", ""),
+    ("maintenance.auto", "false"),
+    ("pack.threads", "1"),
+    ("pack.windowMemory", "128m"),
+    ("protocol.version", "2"),
+    ("safe.bareRepository", "explicit"),
+    ("transfer.bundleURI", "false"),
+    ("transfer.credentialsInUrl", "die"),
+    ("transfer.fsckObjects", "true"),
+)
+
+
+def environment(
+    inherited: Mapping[str, str], home: Path, name: str, protocols: Sequence[str]
+) -> dict[str, str]:
+    """Make the environment of a git command: nothing of the user, no prompt."""
+    kept = {name: inherited[name] for name in PASSED_ON if name in inherited}
+    own = {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "GIT_CONFIG_GLOBAL": str(home / f"gitconfig-{name}"),
+        "GIT_ALLOW_PROTOCOL": ":".join(protocols),
+    }
+    own |= {git: inherited[name] for name, git in TRUSTED if inherited.get(name)}
+    return {"PATH": os.defpath, **kept, **ISOLATED, **own}
+
+
+def configured(
+    environ: Mapping[str, str], settings: Sequence[tuple[str, str]]
+) -> dict[str, str]:
+    """Add git settings to an environment: not in argv, not in a file."""
+    given = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings):
+        given[f"GIT_CONFIG_KEY_{number}"] = key
+        given[f"GIT_CONFIG_VALUE_{number}"] = value
+    return {**environ, **given}
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """git on one repository, for one run; its journal knows of each command."""
+
+    gitdir: Path
+    environ: Mapping[str, str] = field(repr=False)
+    limits: Limits
+    journal: Journal
+    binary: str = "git"
+
+    def run(
+        self,
+        *args: str,
+        settings: Sequence[tuple[str, str]] = (),
+        extra: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        quiet: bool = False,
+        writing: str | None = None,
+        afar: bool = False,
+    ) -> Done:
+        """Run one command, whatever its exit status.
+
+        settings and extra are configuration and environment of this command alone;
+        a quiet one is not in the log. writing names the local repository that it
+        changes, if not this one. With afar it ends when the host that it talks to is
+        silent for too long.
+        """
+        environ = {**self.environ, **(extra or {}), **self.journal.environ}
+        environ = configured(environ, (*SETTINGS, *settings))
+        argv = (self.binary, f"--git-dir={self.gitdir}", *args)
+        if not quiet:
+            self.limits.log.line("$ " + one_line(shlex.join(("git", *args)), SHOWN))
+        done = execute(
+            argv,
+            environ,
+            self.limits,
+            stdin=stdin,
+            quiet=quiet,
+            started=lambda pid: self.journal.started(pid, writing),
+            stall=self.limits.stall if afar else None,
+        )
+        if writing and done.orderly:
+            self.journal.written()
+        if done.failed and self._outgrown():
+            return replace(done, ended=ErrorKind.SIZE)
+        return done
+
+    def _outgrown(self) -> bool:
+        """Whether a pack met the limit, of which git says nothing."""
+        limit = self.limits.file_size
+        packs = (self.gitdir / "objects" / "pack").glob("tmp_pack_*")
+        return limit is not None and any(p.stat().st_size >= limit for p in packs)
+
+    def ask(self, *args: str, stdin: bytes | None = None, quiet: bool = True) -> bytes:
+        """Run one local command that must succeed, and give what it printed."""
+        done = self.run(*args, stdin=stdin, quiet=quiet)
+        if done.failed:
+            raise done.failure(args[0])
+        return done.out
