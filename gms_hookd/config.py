@@ -25,7 +25,7 @@ from gms_hookd.files import (
     read_secret,
     secret_doubt,
 )
-from gms_hookd.forges.table import PROVIDERS, scheme_of
+from gms_hookd.forges.registry import PROVIDERS, scheme_of
 from gms_hookd.git import alias
 from gms_hookd.git.alias import Aliases
 from gms_hookd.git.credentials import Credential

@@ -14,7 +14,7 @@ from gms_hookd.client import Api, get
 from gms_hookd.config import Config, HookConfig
 from gms_hookd.errors import Failure
 from gms_hookd.forges.base import Forge
-from gms_hookd.forges.table import FORGES, default_scheme, scheme_of
+from gms_hookd.forges.registry import FORGES, default_scheme, scheme_of
 from gms_hookd.http import client as http_client
 from gms_hookd.look import Look
 from gms_hookd.reach import api_of, which

@@ -20,7 +20,7 @@ from gms_hookd.config import Config, HookConfig
 from gms_hookd.desk import Desk
 from gms_hookd.engine import build
 from gms_hookd.forgehook import ForgeHook, Lock, Terms
-from gms_hookd.forges.table import FORGES, scheme_of
+from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.health import Health
 from gms_hookd.hooks import Gate, GmsHook, Hook
 from gms_hookd.live import Live

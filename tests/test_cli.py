@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from gms_hookd import __version__, cli, client, session
-from gms_hookd.forges.table import FORGES
+from gms_hookd.forges.registry import FORGES
 from gms_hookd.state import State, control_socket
 from tests.support.repositories import Repo
 

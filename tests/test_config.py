@@ -12,7 +12,7 @@ import pytest
 
 from gms_hookd.config import Config, guard_published, load, made_secret
 from gms_hookd.errors import ConfigError
-from gms_hookd.forges.table import FORGES
+from gms_hookd.forges.registry import FORGES
 from gms_hookd.git.credentials import Credential
 from gms_hookd.places import state_dir
 from gms_hookd.settings import KEYS

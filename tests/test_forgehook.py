@@ -8,7 +8,7 @@ import pytest
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.forgehook import ForgeHook, Lock, Terms
-from gms_hookd.forges.table import FORGES, scheme_of
+from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.git import alias
 from gms_hookd.hooks import GmsHook
 from gms_hookd.http.message import Request

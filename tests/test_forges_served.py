@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gms_hookd import config
-from gms_hookd.forges.table import FORGES, scheme_of
+from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.git.url import cache_key
 from gms_hookd.http.limits import ConnectionLimits
 from gms_hookd.http.listener import listen

@@ -86,7 +86,7 @@ LATER = {
     "web": "web",
     "worker": "workers",
 }
-NOT_YET = ["cli", "config", "forges", "service", "store", "sync", "web", "workers"]
+NOT_YET = ["cli", "config", "service", "store", "sync", "web", "workers"]
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PACKAGES = sorted(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gms_hookd import cli, settings
-from gms_hookd.forges.table import FORGES
+from gms_hookd.forges.registry import FORGES
 from tests.support.process import Daemon
 from tests.support.repositories import Repo
 

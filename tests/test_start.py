@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from gms_hookd import pyz
-from gms_hookd.forges.table import PROVIDERS
+from gms_hookd.forges.registry import PROVIDERS
 from tests.support.process import Daemon, run_number
 from tests.support.repositories import Repo
 

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 from gms_hookd.auth.schemes import Basic, Bearer, Scheme
 from gms_hookd.auth.signature import base64_bytes
-from gms_hookd.forges import generic, sniff
+from gms_hookd.forges import detect, generic
 from gms_hookd.forges.base import Event
-from gms_hookd.forges.push import key
-from gms_hookd.forges.values import at, text, usable
+from gms_hookd.forges.payloads import at, key, text, usable
 from gms_hookd.payload import PayloadError, load_json_body
 
 NAME = "argo-events"
@@ -27,7 +26,7 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     data = opened(at(payload, "data"))
     body = at(data, "body")
     inner = opened(body) if body is not None else data
-    event = sniff.parse(sent_headers(data), inner if inner is not None else payload)
+    event = detect.parse(sent_headers(data), inner if inner is not None else payload)
     delivery = (text(context, "id") or "")[:200] or key(headers, "ce-id")
     name = event.name or text(context, "subject") or text(context, "type") or ""
     return replace(event, name=name[:100], delivery_key=delivery)

@@ -5,9 +5,19 @@ from dataclasses import replace
 
 from gms_hookd.auth.schemes import Basic, Bearer, Scheme
 from gms_hookd.forges.base import Change, Event, Sample
-from gms_hookd.forges.push import MERGE, NO_CHANGE, Reader, idle, moved, several
-from gms_hookd.forges.samples import NEW, OLD
-from gms_hookd.forges.values import at, text, texts
+from gms_hookd.forges.payloads import (
+    MERGE,
+    NEW,
+    NO_CHANGE,
+    OLD,
+    Reader,
+    at,
+    idle,
+    moved,
+    several,
+    text,
+    texts,
+)
 
 NAME = "azuredevops"
 EVENTS = "Code pushed; resource details to send: All"

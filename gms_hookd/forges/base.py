@@ -10,7 +10,7 @@ from gms_hookd.auth.schemes import Scheme
 ANY_HOST = "*:"
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What became of a ref."""
 
     CREATED = "created"
@@ -23,7 +23,7 @@ class Change:
     """One changed ref by its full name; an id is None where unknown or absent."""
 
     ref: str
-    kind: Kind
+    kind: EventKind
     before: str | None = None
     after: str | None = None
     forced: bool = False

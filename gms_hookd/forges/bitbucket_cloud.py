@@ -4,19 +4,23 @@ from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import Hmac, Scheme
 from gms_hookd.forges.base import Change, Event, Sample
-from gms_hookd.forges.push import (
+from gms_hookd.forges.payloads import (
     MERGE,
+    NEW,
     NO_CHANGE,
+    OLD,
     Reader,
+    at,
+    full_ref,
     header,
     idle,
+    joined,
     key,
     moved,
+    renamed,
     several,
+    text,
 )
-from gms_hookd.forges.rename import joined, renamed
-from gms_hookd.forges.samples import NEW, OLD
-from gms_hookd.forges.values import at, full_ref, text
 
 NAME = "bitbucket-cloud"
 EVENTS = "Repository push"

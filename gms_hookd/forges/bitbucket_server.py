@@ -5,19 +5,23 @@ from dataclasses import replace
 
 from gms_hookd.auth.schemes import Basic, Hmac, Scheme
 from gms_hookd.forges.base import ANY_HOST, Change, Event, Sample
-from gms_hookd.forges.push import (
+from gms_hookd.forges.payloads import (
     MERGE,
+    NEW,
     NO_CHANGE,
+    OLD,
     Reader,
+    at,
     header,
     idle,
+    items,
+    joined,
     key,
+    left,
     moved,
     several,
+    text,
 )
-from gms_hookd.forges.rename import joined, left
-from gms_hookd.forges.samples import NEW, OLD
-from gms_hookd.forges.values import at, items, text
 
 NAME = "bitbucket-server"
 EVENTS = "Repository: Push"

@@ -4,18 +4,21 @@ from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import BodyToken, Hmac, Scheme, UrlKey
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.push import (
+from gms_hookd.forges.payloads import (
     GITHUB_URLS,
     MERGE,
     NO_CHANGE,
     Reader,
+    at,
+    full_ref,
+    github_like,
     header,
     idle,
     key,
     push,
+    text,
+    texts,
 )
-from gms_hookd.forges.samples import github_like
-from gms_hookd.forges.values import at, full_ref, text, texts
 
 NAME = "coding"
 EVENTS = "Push"

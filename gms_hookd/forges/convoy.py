@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from gms_hookd.auth.schemes import HMAC_OPTIONS, ConvoyAdvanced, Hmac, Scheme
 from gms_hookd.forges import generic
 from gms_hookd.forges.base import Event
-from gms_hookd.forges.push import key
-from gms_hookd.forges.values import texts
+from gms_hookd.forges.payloads import key, texts
 
 NAME = "convoy"
 EVENTS = generic.EVENTS

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import Scheme, UrlKey
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.samples import path_of
-from gms_hookd.forges.values import at, text
+from gms_hookd.forges.payloads import at, path_of, text
 
 CALLBACK = "https://registry.hub.docker.com/"
 NAME = "dockerhub"

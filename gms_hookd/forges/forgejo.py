@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping
 
-from gms_hookd.forges import gitea_like
+from gms_hookd.forges import gitea_family
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.push import header, key
-from gms_hookd.forges.samples import github_like
+from gms_hookd.forges.payloads import github_like, header, key
 
 NAME = "forgejo"
-EVENTS = gitea_like.EVENTS
-SCHEMES = gitea_like.schemes("x-forgejo-signature")
+EVENTS = gitea_family.EVENTS
+SCHEMES = gitea_family.schemes("x-forgejo-signature")
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
     name = header(headers, "x-forgejo-event", "x-gitea-event")
-    return gitea_like.read(
+    return gitea_family.read(
         Event(name, key(headers, "x-forgejo-delivery", "x-gitea-delivery")), payload
     )
 

@@ -12,8 +12,17 @@ from dataclasses import replace
 
 from gms_hookd.auth.schemes import HMAC_OPTIONS, Basic, Bearer, Hmac, Scheme, UrlKey
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.push import GITHUB_URLS, GITLAB_URLS, header, key, pushed
-from gms_hookd.forges.values import at, full_ref, text, texts
+from gms_hookd.forges.payloads import (
+    GITHUB_URLS,
+    GITLAB_URLS,
+    at,
+    full_ref,
+    header,
+    key,
+    pushed,
+    text,
+    texts,
+)
 
 NAME = "generic"
 EVENTS = "(whatever should start a sync)"

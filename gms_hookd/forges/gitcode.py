@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import Hmac, Scheme, TokenHeader
-from gms_hookd.forges import gitlab_like
+from gms_hookd.forges import gitlab_family
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.push import header, key
-from gms_hookd.forges.samples import gitlab_like as sample_body
+from gms_hookd.forges.payloads import gitlab_like as sample_body
+from gms_hookd.forges.payloads import header, key
 
 NAME = "gitcode"
-EVENTS = gitlab_like.EVENTS
+EVENTS = gitlab_family.EVENTS
 SCHEMES: Mapping[str, Scheme] = {
     "signature": Hmac(header="x-gitcode-signature-256", prefix="sha256="),
     "token": TokenHeader(place="password", header="x-gitcode-token"),
@@ -19,7 +19,7 @@ SCHEMES: Mapping[str, Scheme] = {
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
     name = header(headers, "x-gitcode-event")
-    return gitlab_like.read(Event(name, key(headers, "x-gitcode-delivery")), payload)
+    return gitlab_family.read(Event(name, key(headers, "x-gitcode-delivery")), payload)
 
 
 def sample(url: str, ref: str) -> Sample:

@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping
 
-from gms_hookd.forges import gitea_like
+from gms_hookd.forges import gitea_family
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.push import header, key
-from gms_hookd.forges.samples import github_like
+from gms_hookd.forges.payloads import github_like, header, key
 
 NAME = "gitea"
-EVENTS = gitea_like.EVENTS
-SCHEMES = gitea_like.schemes("x-gitea-signature")
+EVENTS = gitea_family.EVENTS
+SCHEMES = gitea_family.schemes("x-gitea-signature")
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
     name = header(headers, "x-gitea-event")
-    return gitea_like.read(Event(name, key(headers, "x-gitea-delivery")), payload)
+    return gitea_family.read(Event(name, key(headers, "x-gitea-delivery")), payload)
 
 
 def sample(url: str, ref: str) -> Sample:

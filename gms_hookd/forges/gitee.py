@@ -5,19 +5,21 @@ from dataclasses import replace
 
 from gms_hookd.auth.schemes import GiteeSignature, Scheme, TokenHeader
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.push import (
+from gms_hookd.forges.payloads import (
     GITHUB_URLS,
     MERGE,
     NO_CHANGE,
     Reader,
+    at,
+    github_like,
     header,
     idle,
     key,
     push,
+    text,
+    texts,
     words,
 )
-from gms_hookd.forges.samples import github_like
-from gms_hookd.forges.values import at, text, texts
 
 NAME = "gitee"
 EVENTS = "Push and Tag Push"

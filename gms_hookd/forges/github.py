@@ -4,19 +4,23 @@ from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import Hmac, Scheme
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.push import (
+from gms_hookd.forges.payloads import (
     GITHUB_URLS,
     MERGE,
     NO_CHANGE,
     Reader,
+    at,
+    github_like,
     header,
     idle,
+    joined,
     key,
+    new_default,
     push,
+    renamed,
+    text,
+    texts,
 )
-from gms_hookd.forges.rename import joined, new_default, renamed
-from gms_hookd.forges.samples import github_like
-from gms_hookd.forges.values import at, text, texts
 
 NAME = "github"
 EVENTS = "Just the push event"

@@ -4,24 +4,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gms_hookd.auth.schemes import Scheme, StandardWebhooks, TokenHeader
-from gms_hookd.forges import gitlab_like
+from gms_hookd.forges import gitlab_family
 from gms_hookd.forges.base import ANY_HOST, Change, Event, Sample
-from gms_hookd.forges.push import (
+from gms_hookd.forges.payloads import (
     NO_CHANGE,
     Reader,
+    at,
     header,
     idle,
     key,
+    left,
     moved,
     several,
+    text,
     words,
 )
-from gms_hookd.forges.rename import left
-from gms_hookd.forges.samples import gitlab_like as sample_body
-from gms_hookd.forges.values import at, text
+from gms_hookd.forges.payloads import gitlab_like as sample_body
 
 NAME = "gitlab"
-EVENTS = gitlab_like.EVENTS
+EVENTS = gitlab_family.EVENTS
 SCHEMES: Mapping[str, Scheme] = {
     "token": TokenHeader(place="Secret token", header="x-gitlab-token"),
     "signing": StandardWebhooks(place="Signing token"),
@@ -33,9 +34,9 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     name = header(headers, "x-gitlab-event")
     delivery = key(headers, "webhook-id", "idempotency-key", "x-gitlab-event-uuid")
     if words(name) != "system":
-        return gitlab_like.read(Event(name, delivery), payload)
+        return gitlab_family.read(Event(name, delivery), payload)
     kind = text(payload, "event_name") or text(payload, "object_kind") or name
-    event = gitlab_like.located(Event(kind, delivery), payload)
+    event = gitlab_family.located(Event(kind, delivery), payload)
     if kind in MOVES:
         return moved_project(event, headers.get("x-gitlab-instance", ""), payload)
     return SYSTEM.get(words(kind), idle(NO_CHANGE))(event, payload)
@@ -70,4 +71,4 @@ def sample(url: str, ref: str) -> Sample:
 
 
 MOVES = frozenset({"project_rename", "project_transfer"})
-SYSTEM: Mapping[str, Reader] = {**gitlab_like.READERS, "repository update": update}
+SYSTEM: Mapping[str, Reader] = {**gitlab_family.READERS, "repository update": update}

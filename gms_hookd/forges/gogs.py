@@ -4,25 +4,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gms_hookd.auth.schemes import Scheme
-from gms_hookd.forges import gitea_like
-from gms_hookd.forges.base import Event, Kind, Sample
-from gms_hookd.forges.push import header, key, short
-from gms_hookd.forges.samples import github_like
-from gms_hookd.forges.values import text
+from gms_hookd.forges import gitea_family
+from gms_hookd.forges.base import Event, EventKind, Sample
+from gms_hookd.forges.payloads import github_like, header, key, short, text
 
 NAME = "gogs"
-EVENTS = gitea_like.EVENTS
+EVENTS = gitea_family.EVENTS
 SCHEMES: Mapping[str, Scheme] = {
-    "signature": gitea_like.schemes("x-gogs-signature")["signature"]
+    "signature": gitea_family.schemes("x-gogs-signature")["signature"]
 }
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
     name = header(headers, "x-gogs-event")
-    event = gitea_like.read(Event(name, key(headers, "x-gogs-delivery")), payload)
+    event = gitea_family.read(Event(name, key(headers, "x-gogs-delivery")), payload)
     if name == "create" and text(payload, "ref_type") == "tag":
-        return short(Kind.CREATED)(replace(event, idle=None), payload)
+        return short(EventKind.CREATED)(replace(event, idle=None), payload)
     return event
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gms_hookd.auth.schemes import Hmac, Scheme
-from gms_hookd.forges import github, sniff
+from gms_hookd.forges import detect, github
 from gms_hookd.forges.base import Event
-from gms_hookd.forges.push import key
+from gms_hookd.forges.payloads import key
 
 NAME = "hookdeck"
 EVENTS = "(whatever the source of the connection sends)"
@@ -23,5 +23,5 @@ sample = github.sample
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the carried delivery says."""
     delivery = key(headers, "x-hookdeck-eventid", "x-hookdeck-requestid")
-    event = sniff.parse(headers, payload)
+    event = detect.parse(headers, payload)
     return replace(event, delivery_key=delivery or event.delivery_key)

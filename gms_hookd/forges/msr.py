@@ -5,8 +5,7 @@ from dataclasses import replace
 
 from gms_hookd.auth.schemes import Scheme, UrlKey
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.samples import path_of
-from gms_hookd.forges.values import text
+from gms_hookd.forges.payloads import path_of, text
 
 NAME = "msr"
 EVENTS = "Tag pushed to repository"

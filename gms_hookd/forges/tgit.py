@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import Scheme, TokenHeader
-from gms_hookd.forges import gitlab_like
+from gms_hookd.forges import gitlab_family
 from gms_hookd.forges.base import Event, Sample
-from gms_hookd.forges.push import header, key
-from gms_hookd.forges.samples import gitlab_like as sample_body
+from gms_hookd.forges.payloads import gitlab_like as sample_body
+from gms_hookd.forges.payloads import header, key
 
 NAME = "tgit"
-EVENTS = gitlab_like.EVENTS
+EVENTS = gitlab_family.EVENTS
 SCHEMES: Mapping[str, Scheme] = {
     "token": TokenHeader(place="Secret Token", header="x-token"),
 }
@@ -18,7 +18,7 @@ SCHEMES: Mapping[str, Scheme] = {
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
     name = header(headers, "x-event")
-    return gitlab_like.read(Event(name, key(headers, "x-trace-id")), payload)
+    return gitlab_family.read(Event(name, key(headers, "x-trace-id")), payload)
 
 
 def sample(url: str, ref: str) -> Sample:

@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gms_hookd.forges.base import Event
-from gms_hookd.forges.push import (
+from gms_hookd.forges.payloads import (
     GITLAB_URLS,
     MERGE,
     NO_CHANGE,
     Reader,
+    at,
     idle,
     push,
+    texts,
     words,
 )
-from gms_hookd.forges.values import at, texts
 
 EVENTS = "Push events and Tag push events"
 

@@ -25,7 +25,7 @@ from gms_hookd.forges import (
     tgit,
 )
 from gms_hookd.forges.base import Event, Forge
-from gms_hookd.forges.values import at
+from gms_hookd.forges.payloads import at
 
 BY_HEADER: tuple[tuple[str, Forge], ...] = (
     ("x-forgejo-event", forgejo),

@@ -4,17 +4,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gms_hookd.auth.schemes import Basic, Bearer, Hmac, Scheme
-from gms_hookd.forges.base import Event, Kind
-from gms_hookd.forges.push import (
+from gms_hookd.forges.base import Event, EventKind
+from gms_hookd.forges.payloads import (
     GITHUB_URLS,
     MERGE,
     NO_CHANGE,
     Reader,
+    at,
     idle,
     push,
     short,
+    texts,
 )
-from gms_hookd.forges.values import at, texts
 
 EVENTS = "Push, Create and Delete; content type application/json"
 
@@ -39,6 +40,6 @@ def read(event: Event, payload: object) -> Event:
 READERS: Mapping[str, Reader] = {
     "push": push,
     "create": idle("a creation: the push that comes with it counts"),
-    "delete": short(Kind.DELETED),
+    "delete": short(EventKind.DELETED),
     "pull_request": idle(MERGE),
 }
