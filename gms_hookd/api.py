@@ -21,7 +21,7 @@ from gms_hookd.http.message import HttpError
 from gms_hookd.model import FINAL, Run, RunStatus, Task
 from gms_hookd.order import Engine, Order, Outcome
 from gms_hookd.runlog import RunLog
-from gms_hookd.store import Connection, deliveries, runs, tasks, upkeep
+from gms_hookd.store import Connection, deliveries, maintenance, runs, tasks
 from gms_hookd.units import duration
 
 Params = Mapping[str, Any]
@@ -153,7 +153,7 @@ def run_task(desk: Desk, params: Params) -> Data:
 def _queued(
     desk: Desk, by: Mapping[str, object], confirmed: Mapping[str, str] | None
 ) -> Data:
-    wish = runs.Wish("manual", confirmed=confirmed, urgent=True)
+    wish = runs.NewRun("manual", confirmed=confirmed, urgent=True)
     return apply(desk.store.write(_order, by, wish, desk.now()), _shown_run(desk))
 
 
@@ -164,8 +164,10 @@ def _deletions(given: Mapping[str, object]) -> dict[str, str]:
     return named
 
 
-def _order(db: Connection, by: Mapping[str, object], wish: runs.Wish, now: int) -> Run:
-    return runs.order(db, tasks.find(db, by).id, wish, now)
+def _order(
+    db: Connection, by: Mapping[str, object], wish: runs.NewRun, now: int
+) -> Run:
+    return runs.request(db, tasks.find(db, by).id, wish, now)
 
 
 def plan_task(desk: Desk, params: Params) -> Data:
@@ -282,7 +284,7 @@ def list_deliveries(desk: Desk, params: Params) -> Data:
     _only(params, ("hook", "limit"))
     hook = _text(params, "hook") if "hook" in params else None
     # The refused ones are written without anybody waiting: let them in first.
-    written = desk.store.write(upkeep.ping)
+    written = desk.store.write(maintenance.ping)
     limit = _limit(params)
     found = then(written, lambda _: desk.store.read(deliveries.latest, hook, limit))
     return apply(found, lambda listed: [views.delivery(each) for each in listed])
@@ -292,7 +294,7 @@ def show_delivery(desk: Desk, params: Params) -> Data:
     """Show a delivery."""
     _only(params, ("id",))
     number = _number(params, "id")
-    written = desk.store.write(upkeep.ping)
+    written = desk.store.write(maintenance.ping)
     found = then(written, lambda _: desk.store.read(deliveries.get, number))
     return apply(found, views.delivery)
 
@@ -300,7 +302,7 @@ def show_delivery(desk: Desk, params: Params) -> Data:
 def show_parcel(desk: Desk, params: Params) -> Data:
     """Show what is kept of a delivery's headers and body."""
     _only(params, ("id",))
-    found = desk.store.read(deliveries.parcel, _number(params, "id"))
+    found = desk.store.read(deliveries.content, _number(params, "id"))
     return apply(found, views.parcel)
 
 
@@ -308,7 +310,9 @@ def backup(desk: Desk, params: Params) -> Data:
     """Write a consistent copy of the store to a path of this machine."""
     _only(params, ("path",))
     path = _text(params, "path")
-    copied = started(desk.pool, partial(upkeep.backup, desk.store.path, Path(path)))
+    copied = started(
+        desk.pool, partial(maintenance.backup, desk.store.path, Path(path))
+    )
     return apply(copied, lambda _: {"path": path})
 
 

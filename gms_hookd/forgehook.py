@@ -142,8 +142,8 @@ class ForgeHook:
 
     def _arrival(
         self, client: str, event: Event | None = None, body: bytes = b""
-    ) -> deliveries.Arrival:
-        return deliveries.Arrival(
+    ) -> deliveries.NewDelivery:
+        return deliveries.NewDelivery(
             hook=self.gate.hook,
             provider=self.gate.provider,
             client=client,
@@ -153,10 +153,10 @@ class ForgeHook:
             digest=hashlib.sha256(body).digest() if event else None,
         )
 
-    def _kept(self, request: Request) -> deliveries.Parcel:
+    def _kept(self, request: Request) -> deliveries.DeliveryContent:
         headers = json.dumps(self._lock.kept_headers(request.headers))
         wanted = self._terms.bodies and len(request.body) <= LARGEST_KEPT
-        return deliveries.Parcel(headers, request.body if wanted else None)
+        return deliveries.DeliveryContent(headers, request.body if wanted else None)
 
     def _answer(self, event: Event, receipt: Receipt) -> Response:
         if receipt.run_ids:
@@ -176,10 +176,10 @@ class ForgeHook:
 
 def receive(
     db: Connection,
-    arrival: deliveries.Arrival,
+    arrival: deliveries.NewDelivery,
     event: Event,
     terms: Terms,
-    parcel: deliveries.Parcel,
+    parcel: deliveries.DeliveryContent,
 ) -> Receipt:
     """Take a verified delivery: find its tasks, queue their runs, keep why."""
     first = deliveries.earlier(db, arrival) if arrival.delivery_key else None
@@ -208,17 +208,20 @@ def receive(
 
 
 def _queue(
-    db: Connection, arrival: deliveries.Arrival, task_id: int, hint: str | None = None
+    db: Connection,
+    arrival: deliveries.NewDelivery,
+    task_id: int,
+    hint: str | None = None,
 ) -> int | None:
-    wish = runs.Wish(f"webhook:{arrival.hook}", hint=hint)
+    wish = runs.NewRun(f"webhook:{arrival.hook}", hint=hint)
     return runs.trigger(db, task_id, wish, arrival.received_at)
 
 
 def _repeat(
     db: Connection,
-    arrival: deliveries.Arrival,
+    arrival: deliveries.NewDelivery,
     first: Delivery,
-    parcel: deliveries.Parcel,
+    parcel: deliveries.DeliveryContent,
 ) -> Receipt:
     """Answer a delivery that came before with its runs; what failed runs again."""
     outcome = [_again(db, run_id, arrival) for run_id in first.run_ids]
@@ -234,7 +237,7 @@ def _repeat(
 
 
 def _again(
-    db: Connection, run_id: int, arrival: deliveries.Arrival
+    db: Connection, run_id: int, arrival: deliveries.NewDelivery
 ) -> tuple[int, bool]:
     try:
         run = runs.get(db, run_id)

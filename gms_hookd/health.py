@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, done
-from gms_hookd.store import StoreError, runs, upkeep
+from gms_hookd.store import StoreError, maintenance, runs
 from gms_hookd.threads import SILENT, Supervised, Threads
 
 LOOK = 1.0  # seconds between looks when nobody asks
@@ -103,7 +103,7 @@ class _Store:
 
     def look(self) -> str:
         if self._ping is None:
-            self._ping = self._desk.store.write(upkeep.ping)
+            self._ping = self._desk.store.write(maintenance.ping)
         try:
             self._ping.result(PATIENCE)
         except TimeoutError:

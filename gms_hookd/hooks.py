@@ -99,7 +99,7 @@ class GmsHook:
     def __init__(self, gate: Gate, desk: Desk) -> None:
         self.gate = gate
         self._desk = desk
-        self._wish = runs.Wish(f"webhook:{gate.hook}")
+        self._wish = runs.NewRun(f"webhook:{gate.hook}")
 
     def deliver(self, request: Request) -> Future[Response]:
         """Take a delivery; the answer comes when it is committed, or the run ended."""
@@ -131,12 +131,14 @@ class GmsHook:
         self.gate.check_signature(request)
         return client
 
-    def _arrival(self, client: str) -> deliveries.Arrival:
+    def _arrival(self, client: str) -> deliveries.NewDelivery:
         gate = self.gate
         now = self._desk.now()
-        return deliveries.Arrival(gate.hook, gate.provider, client, now, "task-sync")
+        return deliveries.NewDelivery(
+            gate.hook, gate.provider, client, now, "task-sync"
+        )
 
-    def _taken(self, task_id: int, answer: deliveries.Entry) -> Response:
+    def _taken(self, task_id: int, answer: deliveries.RecordedDelivery) -> Response:
         if answer.status != 200:
             body = dump_json({"error": answer.reason})
             return Response(answer.status, body)
@@ -145,7 +147,7 @@ class GmsHook:
         return Response(200, told.encode(), (_location(answer),))
 
     def _ended(
-        self, task_id: int, seconds: float, answer: deliveries.Entry
+        self, task_id: int, seconds: float, answer: deliveries.RecordedDelivery
     ) -> Future[Response]:
         taken = self._taken(task_id, answer)
         if taken.status != 200:
@@ -155,7 +157,7 @@ class GmsHook:
         return apply(ended, lambda run: _ending(run, task_id, location))
 
 
-def _location(answer: deliveries.Entry) -> tuple[str, str]:
+def _location(answer: deliveries.RecordedDelivery) -> tuple[str, str]:
     return "Location", f"{PREFIX}runs/{answer.run_ids[0]}"
 
 

@@ -20,8 +20,8 @@ from gms_hookd.model import RunStatus, Task
 from gms_hookd.order import Engine, Order
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import quoted
-from gms_hookd.store import StoreError, checks
-from gms_hookd.store.checks import Check
+from gms_hookd.store import StoreError, source_checks
+from gms_hookd.store.source_checks import Check
 from gms_hookd.threads import Pool, Supervised
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,9 @@ class Reconciler:
         spread = min(self._interval(), FIRST)
         try:
             now = self._desk.now()
-            self._desk.store.write(checks.begin, now, int(spread * 1000)).result()
+            self._desk.store.write(
+                source_checks.begin, now, int(spread * 1000)
+            ).result()
         except StoreError as error:
             log.warning("cannot plan the first checks error=%s", quoted(error))
 
@@ -88,7 +90,9 @@ class Reconciler:
         interval = int(self._interval() * 1000)
         now, busy = self._desk.now(), tuple(self._under_way)
         try:
-            return self._desk.store.read(checks.due, now, interval, room, busy).result()
+            return self._desk.store.read(
+                source_checks.due, now, interval, room, busy
+            ).result()
         except StoreError as error:
             log.warning("cannot tell which checks are due error=%s", quoted(error))
             return []
@@ -113,7 +117,7 @@ class Reconciler:
     def _put_off(self, task: Task) -> None:
         wait = self._interval() * (0.9 + 0.2 * self._chance())
         due = self._desk.now() + int(wait * 1000)
-        self._desk.store.write(checks.postpone, task, due).result()
+        self._desk.store.write(source_checks.postpone, task, due).result()
 
     def _look(self, task: Task) -> Wanted | None:
         """Read what the source would have the target be, None if it cannot be read."""
@@ -133,7 +137,7 @@ class Reconciler:
 
     def _catch_up(self, task: Task, digest: bytes) -> None:
         now = self._desk.now()
-        queued = self._desk.store.write(checks.catch_up, task, digest, now)
+        queued = self._desk.store.write(source_checks.catch_up, task, digest, now)
         run_id = queued.result()
         if run_id is not None:
             log.info("reconcile found a change task=%d run=%d", task.id, run_id)

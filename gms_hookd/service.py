@@ -28,7 +28,7 @@ from gms_hookd.reconcile import AT_ONCE, PATIENCE, Reconciler
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.safetext import quoted
 from gms_hookd.state import State
-from gms_hookd.store import Store, StoreError, runs, tasks, upkeep
+from gms_hookd.store import Store, StoreError, maintenance, runs, tasks
 from gms_hookd.sync import Engine
 from gms_hookd.threads import SILENT, Pool, Supervised, Threads
 from gms_hookd.web import App, Policy
@@ -194,7 +194,7 @@ class Service:
         """Delete what is older than the retention says, and give the space back."""
         try:
             self._prune()
-            self.desk.store.alone(upkeep.shrink).result()
+            self.desk.store.alone(maintenance.shrink).result()
             every = self.desk.store.read(tasks.every).result()
         except StoreError as error:
             log.error("upkeep failed error=%s", quoted(error))
@@ -209,15 +209,15 @@ class Service:
             now - int(seconds * 1000) for seconds in limits
         )
         store = self.desk.store
-        first = store.read(upkeep.first_since, deliveries_before).result()
+        first = store.read(maintenance.first_since, deliveries_before).result()
         gone = 1
         while gone and not self._stopping.is_set():
-            gone = store.write(upkeep.prune, runs_before, first).result()
-            gone += store.write(upkeep.drop_bodies, bodies_before).result()
-        more = upkeep.surplus(store.path)
+            gone = store.write(maintenance.prune, runs_before, first).result()
+            gone += store.write(maintenance.drop_bodies, bodies_before).result()
+        more = maintenance.surplus(store.path)
         while more and not self._stopping.is_set():
-            store.write(upkeep.drop, more[: upkeep.BATCH]).result()
-            more = more[upkeep.BATCH :] or upkeep.surplus(store.path)
+            store.write(maintenance.drop, more[: maintenance.BATCH]).result()
+            more = more[maintenance.BATCH :] or maintenance.surplus(store.path)
 
     def stop(self, grace: float, hurry: Callable[[], bool] = lambda: False) -> None:
         """End the workers: running syncs get `grace` seconds, then go back."""

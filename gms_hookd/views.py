@@ -7,7 +7,7 @@ from typing import Any
 from gms_hookd.git import refspec
 from gms_hookd.model import Delivery, Ref, Run, Task
 from gms_hookd.order import Outcome
-from gms_hookd.store.deliveries import Parcel
+from gms_hookd.store.deliveries import DeliveryContent
 
 Json = dict[str, Any]
 PUSH_OPTION = "--push-option="
@@ -103,7 +103,7 @@ def ref(record: Ref) -> Json:
     }
 
 
-def parcel(record: Parcel | None) -> Json:
+def parcel(record: DeliveryContent | None) -> Json:
     """Show what is kept of a delivery's headers and body; null where it is not."""
     if record is None:
         return {"headers": None, "body": None}

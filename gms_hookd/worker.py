@@ -112,7 +112,7 @@ class Worker:
         except StoreError as error:
             log.error("cannot claim run=%d error=%s", run_id, quoted(error))
 
-    def _carry_out(self, claim: runs.Claim) -> None:
+    def _carry_out(self, claim: runs.ClaimedRun) -> None:
         run = claim.run
         rules = self._rules()
         self._beat((claim.task.timeout or rules.timeout) + TO_SPARE)
@@ -143,7 +143,7 @@ class Worker:
             self._give_back(claim, back)
 
     def _delay(
-        self, policy: RetryPolicy, claim: runs.Claim, outcome: Outcome
+        self, policy: RetryPolicy, claim: runs.ClaimedRun, outcome: Outcome
     ) -> float | None:
         if outcome.status is not RunStatus.FAILED or not outcome.transient:
             return None
@@ -152,7 +152,7 @@ class Worker:
             return delay
         return max(delay, outcome.retry_after)
 
-    def _finish(self, claim: runs.Claim, outcome: Outcome, record: RunLog) -> None:
+    def _finish(self, claim: runs.ClaimedRun, outcome: Outcome, record: RunLog) -> None:
         result = runs.Result(
             status=outcome.status,
             commit_range=outcome.commit_range,
@@ -176,13 +176,13 @@ class Worker:
             self._desk.live.paused(claim.run.id)
         self._desk.live.ring()
 
-    def _record(self, claim: runs.Claim, result: runs.Result) -> tuple[int, ...]:
+    def _record(self, claim: runs.ClaimedRun, result: runs.Result) -> tuple[int, ...]:
         """Give the ids of the runs that have ended; none if this one goes on."""
         now, store = self._desk.now(), self._desk.store
         ended = (claim.run.id, result, now, claim.task)
         return self._offer(lambda: store.write(runs.finish, *ended).result()) or ()
 
-    def _give_back(self, claim: runs.Claim, back: runs.Return) -> None:
+    def _give_back(self, claim: runs.ClaimedRun, back: runs.Return) -> None:
         run = claim.run
         _tell_return(run, back.error)
         self._desk.live.paused(run.id)
@@ -225,7 +225,7 @@ def _tell_return(run: Run, error: str) -> None:
     )
 
 
-def _order(claim: runs.Claim, *, verify: bool) -> Order:
+def _order(claim: runs.ClaimedRun, *, verify: bool) -> Order:
     """Tell what is wanted; a later attempt may have been wanted by others, too."""
     run = claim.run
     asked = max(run.deliveries, default=None) if run.attempt == 1 else None

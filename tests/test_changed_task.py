@@ -6,7 +6,7 @@ What was found out for the old source, target or refspecs is not believed of the
 import pytest
 
 from gms_hookd.model import RunStatus
-from gms_hookd.store import checks, runs, tasks
+from gms_hookd.store import runs, source_checks, tasks
 from gms_hookd.store.runs import Result, Return
 from tests.support.place import Place
 
@@ -110,14 +110,16 @@ def test_what_a_trigger_named_is_not_believed_of_other_refs(place, when):
 
 def test_a_check_of_what_a_task_was_queues_and_remembers_nothing(place):
     place.change(target=str(place.repo("other")))
-    assert place.do(checks.catch_up, place.task, b"found", 5) is None
-    place.do(checks.postpone, place.task, 10**15)
-    assert [check.digest for check in place.do(checks.due, 5, 1, 9)] == [None]
+    assert place.do(source_checks.catch_up, place.task, b"found", 5) is None
+    place.do(source_checks.postpone, place.task, 10**15)
+    assert [check.digest for check in place.do(source_checks.due, 5, 1, 9)] == [None]
 
 
 def test_what_a_check_found_is_forgotten_with_what_it_looked_at(place):
-    place.do(checks.postpone, place.task, 5)
-    place.do(runs.cancel, place.do(checks.catch_up, place.task, b"found", 5), 5)
-    assert [check.digest for check in place.do(checks.due, 5, 1, 9)] == [b"found"]
+    place.do(source_checks.postpone, place.task, 5)
+    place.do(runs.cancel, place.do(source_checks.catch_up, place.task, b"found", 5), 5)
+    assert [check.digest for check in place.do(source_checks.due, 5, 1, 9)] == [
+        b"found"
+    ]
     place.change(target=str(place.repo("other")))
-    assert [check.digest for check in place.do(checks.due, 5, 1, 9)] == [None]
+    assert [check.digest for check in place.do(source_checks.due, 5, 1, 9)] == [None]

@@ -9,7 +9,7 @@ import pytest
 from gms_hookd.model import RunStatus
 from gms_hookd.order import Order
 from gms_hookd.store import Store, runs, schema
-from gms_hookd.store.runs import Return, Wish
+from gms_hookd.store.runs import NewRun, Return
 from tests.support.place import Place
 from tests.support.repositories import task
 
@@ -118,7 +118,7 @@ def place(desk, tmp_path):
     made.worker.run_one()
     lose(made.source, *range(9))
     made.shown = dict.fromkeys(BRANCHES[:9], made.tip)
-    made.wish = Wish("manual", confirmed=made.shown, urgent=True)
+    made.wish = NewRun("manual", confirmed=made.shown, urgent=True)
     return made
 
 
@@ -131,12 +131,12 @@ def ended(place):
 
 
 def test_a_yes_counts_at_the_first_attempt(place):
-    place.do(runs.order, 1, place.wish, 0)
+    place.do(runs.request, 1, place.wish, 0)
     assert ended(place) == (RunStatus.SUCCESS, True)
 
 
 def test_a_yes_does_not_count_at_the_next_attempt(place):
-    run_id = place.do(runs.order, 1, place.wish, 0).id
+    run_id = place.do(runs.request, 1, place.wish, 0).id
     away = place.target.path.with_name("away")
     place.target.path.rename(away)
     claim = place.do(runs.claim, 10)
@@ -147,21 +147,21 @@ def test_a_yes_does_not_count_at_the_next_attempt(place):
 
 
 def test_a_yes_does_not_count_after_a_crash(place):
-    place.do(runs.order, 1, place.wish, 0)
+    place.do(runs.request, 1, place.wish, 0)
     place.do(runs.claim, 10)
     place.do(runs.recover, 20)
     assert ended(place) == (RunStatus.CONFLICT, False)
 
 
 def test_a_yes_does_not_count_for_a_new_run_of_the_same_task(place):
-    run_id = place.do(runs.order, 1, place.wish, 0).id
+    run_id = place.do(runs.request, 1, place.wish, 0).id
     place.do(runs.cancel, run_id, 0)
     place.do(runs.retry, run_id, 0)
     assert ended(place) == (RunStatus.CONFLICT, False)
 
 
 def test_who_joins_a_run_with_a_yes_gets_no_more_deleted(place):
-    place.do(runs.order, 1, place.wish, 0)
+    place.do(runs.request, 1, place.wish, 0)
     lose(place.source, 9)
     place.trigger()
     assert ended(place) == (RunStatus.CONFLICT, False)
@@ -170,21 +170,21 @@ def test_who_joins_a_run_with_a_yes_gets_no_more_deleted(place):
 def test_a_yes_that_joins_a_run_counts_at_its_next_attempt(place):
     run_id = place.trigger()
     assert place.do(runs.claim, place.desk.now()).run.id == run_id
-    place.do(runs.order, 1, place.wish, 10)
+    place.do(runs.request, 1, place.wish, 10)
     place.do(runs.requeue, run_id, Return(0, "no route"))
     assert ended(place) == (RunStatus.SUCCESS, True)
 
 
 def test_the_last_yes_counts(place):
-    place.do(runs.order, 1, place.wish, 0)
+    place.do(runs.request, 1, place.wish, 0)
     less = dict(list(place.shown.items())[:3])
-    place.do(runs.order, 1, place.wish._replace(confirmed=less), 0)
+    place.do(runs.request, 1, place.wish._replace(confirmed=less), 0)
     assert ended(place) == (RunStatus.CONFLICT, False)
 
 
 @pytest.mark.parametrize("change", [{"refspecs": ("refs/heads/*:refs/heads/*",)}])
 def test_a_yes_is_for_the_task_as_it_was(place, change):
-    place.do(runs.order, 1, place.wish, 0)
+    place.do(runs.request, 1, place.wish, 0)
     place.change(**change)
     assert ended(place) == (RunStatus.CONFLICT, False)
 

@@ -164,8 +164,8 @@ def test_a_run_cut_off_by_a_kill_finishes_as_its_second_attempt(daemon, pair, ga
 
 HASTY = """
 from gms_hookd import cli
-from gms_hookd.store import lane
-lane.BUSY_MS = 300
+from gms_hookd.store import dbthread
+dbthread.BUSY_MS = 300
 raise SystemExit(cli.main())
 """
 

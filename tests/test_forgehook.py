@@ -13,7 +13,7 @@ from gms_hookd.git import alias
 from gms_hookd.hooks import GmsHook
 from gms_hookd.http.message import Request
 from gms_hookd.model import RunStatus
-from gms_hookd.store import deliveries, runs, tasks, upkeep
+from gms_hookd.store import deliveries, maintenance, runs, tasks
 from gms_hookd.web import App, Policy
 from tests.conftest import gate
 from tests.support.deliveries import (
@@ -84,7 +84,7 @@ class Forge:
 
     def last(self):
         # Refused deliveries are recorded behind the answer.
-        self.desk.store.write(upkeep.ping).result()
+        self.desk.store.write(maintenance.ping).result()
         return self.desk.store.read(deliveries.latest, "in", 1).result()[0]
 
 
@@ -408,7 +408,7 @@ def test_headers_are_kept_without_secrets_and_bodies_only_if_wanted(forge, desk)
     for keep in (False, True):
         hub = forge(terms=Terms(bodies=keep))
         hub.send({**PUSH, "x-github-delivery": "1", **extra}, {"a": keep})
-        parcel = desk.store.read(deliveries.parcel, hub.last().id).result()
+        parcel = desk.store.read(deliveries.content, hub.last().id).result()
         kept = json.loads(parcel.headers)
         assert kept.pop("x-long") == "y" * 200
         assert kept == {
@@ -436,25 +436,25 @@ def test_bodies_go_when_their_time_is_over_and_headers_stay(forge, desk):
     hub.send(PUSH, {"a": 1})
     kept = hub.last()
     for before, body in [(kept.received_at, b'{"a": 1}'), (kept.received_at + 1, None)]:
-        desk.store.write(upkeep.drop_bodies, before).result()
-        parcel = desk.store.read(deliveries.parcel, kept.id).result()
+        desk.store.write(maintenance.drop_bodies, before).result()
+        parcel = desk.store.read(deliveries.content, kept.id).result()
         assert parcel.body == body
         assert "x-github-event" in parcel.headers
 
 
 def test_the_newest_bodies_and_idle_deliveries_are_kept(forge, desk, monkeypatch):
-    monkeypatch.setattr(upkeep, "BODIES", 2)
-    monkeypatch.setattr(upkeep, "IDLE", 3)
+    monkeypatch.setattr(maintenance, "BODIES", 2)
+    monkeypatch.setattr(maintenance, "IDLE", 3)
     hub = forge(terms=Terms(bodies=True))
     hub.task()
     started = hub.send(PUSH, github_like(**push(MAIN)))[1]["delivery_id"]
     ids = [hub.send(PUSH, {"a": n})[1]["delivery_id"] for n in range(5)]
-    desk.store.write(upkeep.drop, upkeep.surplus(desk.store.path)).result()
-    while desk.store.write(upkeep.drop_bodies, 0).result():
+    desk.store.write(maintenance.drop, maintenance.surplus(desk.store.path)).result()
+    while desk.store.write(maintenance.drop_bodies, 0).result():
         pass
     left = desk.store.read(deliveries.latest, "in", 9).result()
     assert [delivery.id for delivery in left] == [*reversed(ids[2:]), started]
-    parcels = [desk.store.read(deliveries.parcel, i).result() for i in ids[2:]]
+    parcels = [desk.store.read(deliveries.content, i).result() for i in ids[2:]]
     assert [parcel.body is not None for parcel in parcels] == [False, True, True]
 
 

@@ -13,7 +13,7 @@ from gms_hookd.http.listener import listen
 from gms_hookd.http.server import Server
 from gms_hookd.service import Service
 from gms_hookd.state import State
-from gms_hookd.store import runs, tasks, upkeep
+from gms_hookd.store import maintenance, runs, tasks
 from gms_hookd.threads import SILENT, Threads
 from tests.support.process import PATIENCE, ask
 from tests.support.repositories import ENVIRON
@@ -58,8 +58,8 @@ class Place:
         service = self.service
         service.live.ring_all()
         service.live.watch(1, 0.0)
-        service.desk.store.write(upkeep.ping)
-        service.desk.store.read(upkeep.ping)
+        service.desk.store.write(maintenance.ping)
+        service.desk.store.read(maintenance.ping)
         for _ in range(8):
             service._checks.do(int)
 
@@ -78,7 +78,7 @@ class Place:
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.setattr("gms_hookd.service.LONGEST_END", 1.0)
-    monkeypatch.setattr("gms_hookd.store.lane.LONGEST_END", 1.0)
+    monkeypatch.setattr("gms_hookd.store.dbthread.LONGEST_END", 1.0)
     monkeypatch.setattr("gms_hookd.service.UPKEEP", 0.1)
     for module in ("reconcile", "callback"):
         monkeypatch.setattr(f"gms_hookd.{module}.TICK", 0.1)
@@ -107,11 +107,11 @@ def test_each_thread_that_is_killed_is_named_and_stops_the_watchdog(place):
 def test_a_store_whose_thread_was_killed_refuses_at_once(place):
     kill(place.running["store-writer"])
     store = place.service.desk.store
-    store.write(upkeep.ping)
+    store.write(maintenance.ping)
     until(place.threads.problems)
-    refused = store.write(upkeep.ping).exception(PATIENCE)
+    refused = store.write(maintenance.ping).exception(PATIENCE)
     assert str(refused) == "thread store-writer has ended: restart gms-hookd"
-    assert store.read(upkeep.ping).result(PATIENCE) is None
+    assert store.read(maintenance.ping).result(PATIENCE) is None
 
 
 def test_a_closed_store_is_noticed(place):
@@ -139,7 +139,7 @@ def test_a_run_that_no_worker_takes_is_noticed(desk, tmp_path, clock):
     health.workers = 1
     draft = tasks.Draft("one", "/source", "/target", "key")
     desk.store.write(tasks.add, draft, desk.now()).result()
-    desk.store.write(runs.order, 1, runs.Wish("manual"), desk.now()).result()
+    desk.store.write(runs.request, 1, runs.NewRun("manual"), desk.now()).result()
     assert health.look() == []
     clock.forward(SILENT + 1)
     assert health.look() == health.stuck() == ["queue: no worker takes run 1"]

@@ -8,8 +8,8 @@ from gms_hookd.git.url import cache_key
 from gms_hookd.model import RunStatus
 from gms_hookd.reconcile import Reconciler, behind, fingerprint
 from gms_hookd.retry import RetryPolicy
-from gms_hookd.store import checks, runs, tasks
-from gms_hookd.store.checks import Check
+from gms_hookd.store import runs, source_checks, tasks
+from gms_hookd.store.source_checks import Check
 from gms_hookd.sync import Engine, Settings
 from gms_hookd.threads import Pool, Threads
 from gms_hookd.worker import Rules, Worker
@@ -53,10 +53,12 @@ class Yard:
         return self.desk.store.write(operation, *args).result()
 
     def due(self, limit=9):
-        return self.do(checks.due, self.desk.now(), int(self.interval * 1000), limit)
+        return self.do(
+            source_checks.due, self.desk.now(), int(self.interval * 1000), limit
+        )
 
     def sync(self):
-        self.do(runs.order, self.task.id, runs.Wish("manual"), self.desk.now())
+        self.do(runs.request, self.task.id, runs.NewRun("manual"), self.desk.now())
         self.worker.run_one()
 
     def round(self):
@@ -96,7 +98,7 @@ def test_a_source_that_is_in_step_gets_none(yard, clock):
 def test_after_a_start_whatever_was_ever_synced_is_checked_within_a_minute(yard, clock):
     yard.sync()
     yard.add("never-synced")
-    yard.do(checks.begin, yard.desk.now(), 60_000)
+    yard.do(source_checks.begin, yard.desk.now(), 60_000)
     clock.forward(61)
     assert [check.task.name for check in yard.due()] == ["app"]
 
@@ -120,7 +122,7 @@ def test_each_task_is_checked_once_an_interval(yard, clock):
 
 def test_a_task_that_is_disabled_queued_or_running_is_not_checked(yard, clock):
     clock.forward(INTERVAL)
-    yard.do(runs.order, yard.task.id, runs.Wish("manual"), yard.desk.now())
+    yard.do(runs.request, yard.task.id, runs.NewRun("manual"), yard.desk.now())
     assert yard.due() == []
     claimed = yard.do(runs.claim, yard.desk.now())
     assert yard.due() == []

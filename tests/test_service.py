@@ -5,8 +5,8 @@ import pytest
 from gms_hookd import config
 from gms_hookd.service import Service
 from gms_hookd.state import State
-from gms_hookd.store import deliveries, upkeep
-from gms_hookd.store.deliveries import Arrival
+from gms_hookd.store import deliveries, maintenance
+from gms_hookd.store.deliveries import NewDelivery
 from tests.support.repositories import ENVIRON
 
 
@@ -21,11 +21,11 @@ def service(tmp_path):
 
 def test_the_upkeep_deletes_all_that_is_too_old_or_too_much(service, monkeypatch):
     for name, value in (("BATCH", 2), ("REFUSED", 3), ("IDLE", 4)):
-        monkeypatch.setattr(upkeep, name, value)
+        monkeypatch.setattr(maintenance, name, value)
     old, now = 0, service.desk.now()
     came = [(old, 200)] * 5 + [(now, 401)] * 9 + [(now, 200)] * 9
     for moment, status in came:
-        arrival = Arrival("task-sync", "gms", "192.0.2.1", moment)
+        arrival = NewDelivery("task-sync", "gms", "192.0.2.1", moment)
         service.desk.store.write(deliveries.record, arrival, status, "so").result()
     service.keep_up()
     left = service.desk.store.read(deliveries.latest, None, 99).result()

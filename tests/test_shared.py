@@ -11,8 +11,8 @@ from gms_hookd.order import Order
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.shared import Fetches
 from gms_hookd.store import runs, tasks
-from gms_hookd.store.deliveries import Arrival
-from gms_hookd.store.runs import Wish
+from gms_hookd.store.deliveries import NewDelivery
+from gms_hookd.store.runs import NewRun
 from gms_hookd.sync import Engine, Settings
 from gms_hookd.worker import Rules, Worker
 from tests.support.repositories import Repo, task
@@ -52,8 +52,8 @@ def add(desk, source, target, refspecs=REFSPECS):
 
 
 def triggered(desk, task_id):
-    arrival = Arrival("task-sync", "gms", "127.0.0.1", desk.now())
-    wish = Wish("webhook:task-sync")
+    arrival = NewDelivery("task-sync", "gms", "127.0.0.1", desk.now())
+    wish = NewRun("webhook:task-sync")
     trigger = runs.Trigger(arrival, task_id, wish)
     return desk.store.gather(runs.accept, trigger).result()
 
@@ -96,7 +96,7 @@ def test_who_joins_a_queued_run_without_a_delivery_gets_a_fetch_of_its_own(
     triggered(desk, other)
     assert worker.run_one()
     new = source.commit()
-    desk.store.write(runs.order, other, Wish(trigger), desk.now()).result()
+    desk.store.write(runs.request, other, NewRun(trigger), desk.now()).result()
     assert worker.run_one()
     assert target.tip() == new
 

@@ -11,7 +11,7 @@ from gms_hookd.live import Live
 from gms_hookd.model import FINAL, RunStatus
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import runs, tasks
-from gms_hookd.store.runs import Wish
+from gms_hookd.store.runs import NewRun
 from gms_hookd.sync import Engine, Settings
 from gms_hookd.threads import Supervised
 from gms_hookd.worker import Rules, Worker
@@ -64,8 +64,8 @@ def run_id(desk, source, target):
         refspecs=("refs/heads/main:refs/heads/release",),
     )
     task = desk.store.write(tasks.add, draft, desk.now()).result()
-    wish = Wish("manual")
-    return desk.store.write(runs.order, task.id, wish, desk.now()).result().id
+    wish = NewRun("manual")
+    return desk.store.write(runs.request, task.id, wish, desk.now()).result().id
 
 
 def get(desk, run_id):
@@ -97,7 +97,7 @@ def test_a_run_that_changes_nothing_is_a_success_without_a_range(
 ):
     worker = make_worker()
     worker.run_one()
-    again = desk.store.write(runs.order, 1, Wish("manual"), desk.now()).result()
+    again = desk.store.write(runs.request, 1, NewRun("manual"), desk.now()).result()
     worker.run_one()
     run = get(desk, again.id)
     assert (run.status, run.commit_range) == (RunStatus.SUCCESS, "")
@@ -108,7 +108,7 @@ def test_a_machine_without_git_burns_no_attempts_of_a_webhook(
 ):
     once = RetryPolicy(attempts=1)
     desk.store.write(runs.cancel, run_id, desk.now()).result()
-    wish = Wish("webhook:task-sync")
+    wish = NewRun("webhook:task-sync")
     waiting = desk.store.write(runs.trigger, 1, wish, desk.now()).result()
     for _ in range(3):
         make_worker(tmp_path / "nothing", once).run_one()
@@ -131,7 +131,7 @@ def test_a_person_has_the_target_looked_at_and_mended(
     worker = make_worker()
     worker.run_one()
     git("update-ref", "-d", "refs/heads/release", cwd=target)
-    desk.store.write(runs.order, 1, Wish("manual"), desk.now()).result()
+    desk.store.write(runs.request, 1, NewRun("manual"), desk.now()).result()
     worker.run_one()
     tip = git("rev-parse", "HEAD", cwd=source)
     assert git("rev-parse", "refs/heads/release", cwd=target) == tip

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from gms_hookd.model import RunStatus
-from gms_hookd.store.lane import Connection
+from gms_hookd.store.dbthread import Connection
 
 
 class Callback(NamedTuple):

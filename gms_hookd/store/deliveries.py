@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from gms_hookd.errors import NotFound
 from gms_hookd.model import Delivery
-from gms_hookd.store.lane import Connection, Row
+from gms_hookd.store.dbthread import Connection, Row
 
 _COLUMNS = (
     "id,hook,provider,event,delivery_key,received_ms,client,status,reason,task_ids,"
@@ -26,7 +26,7 @@ _INSERT_KEYED = (
 _LINK = "INSERT OR IGNORE INTO links(delivery_id,run_id) VALUES(?,?)"
 
 
-class Arrival(NamedTuple):
+class NewDelivery(NamedTuple):
     """A delivery before its outcome is known."""
 
     hook: str
@@ -38,17 +38,17 @@ class Arrival(NamedTuple):
     digest: bytes | None = None
 
 
-class Entry(NamedTuple):
+class RecordedDelivery(NamedTuple):
     """A delivery with its outcome."""
 
-    arrival: Arrival
+    arrival: NewDelivery
     status: int
     reason: str
     task_ids: tuple[int, ...] = ()
     run_ids: tuple[int, ...] = ()
 
 
-class Parcel(NamedTuple):
+class DeliveryContent(NamedTuple):
     """What came with a delivery: headers as a JSON object, and the body if kept."""
 
     headers: str
@@ -57,16 +57,16 @@ class Parcel(NamedTuple):
 
 def record(
     db: Connection,
-    arrival: Arrival,
+    arrival: NewDelivery,
     status: int,
     reason: str,
     *,
     task_ids: tuple[int, ...] = (),
     run_ids: tuple[int, ...] = (),
-    parcel: Parcel | None = None,
+    parcel: DeliveryContent | None = None,
 ) -> int:
     """Keep a delivery with the HTTP status it was answered with; gives its id."""
-    row = _row(Entry(arrival, status, reason, task_ids, run_ids))
+    row = _row(RecordedDelivery(arrival, status, reason, task_ids, run_ids))
     delivery_id = db.execute(_INSERT_KEYED, row).lastrowid or 0
     db.executemany(_LINK, [(delivery_id, run_id) for run_id in run_ids[1:]])
     if parcel is not None:
@@ -76,7 +76,7 @@ def record(
     return delivery_id
 
 
-def record_all(db: Connection, entries: Sequence[Entry]) -> None:
+def record_all(db: Connection, entries: Sequence[RecordedDelivery]) -> None:
     """Keep deliveries without a key, each served by one run at most."""
     # For a key that is None the sqlite3 module would look for an adapter.
     db.executemany(_INSERT, [_row(entry)[:-2] for entry in entries])
@@ -88,19 +88,19 @@ def newest(db: Connection) -> int:
     return found
 
 
-def _row(entry: Entry) -> Row:
+def _row(entry: RecordedDelivery) -> Row:
     arrival, status, reason, task_ids, run_ids = entry
     run_id = run_ids[0] if run_ids else None
     return status, reason, str([*task_ids]), run_id, *arrival  # JSON, too
 
 
-def parcel(db: Connection, delivery_id: int) -> Parcel | None:
+def content(db: Connection, delivery_id: int) -> DeliveryContent | None:
     """Find what came with a delivery, None if nothing of it is kept."""
     query = "SELECT headers,body FROM parcels WHERE delivery_id=?"
     row = db.execute(query, (delivery_id,)).fetchone()
     if row is None:
         return None
-    return Parcel(row[0], None if row[1] is None else zlib.decompress(row[1]))
+    return DeliveryContent(row[0], None if row[1] is None else zlib.decompress(row[1]))
 
 
 def of_run(db: Connection, run_id: int) -> tuple[int, ...]:
@@ -142,7 +142,7 @@ def latest(db: Connection, hook: str | None, limit: int) -> list[Delivery]:
     return [_delivery(db, row) for row in rows]
 
 
-def earlier(db: Connection, arrival: Arrival) -> Delivery | None:
+def earlier(db: Connection, arrival: NewDelivery) -> Delivery | None:
     """Find the newest delivery with the same key and body at the same hook."""
     query = (
         f"SELECT {_COLUMNS} FROM deliveries WHERE hook=? AND delivery_key=?"

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.model import FINAL, Ref, RefResult, Run, RunStatus, Task
 from gms_hookd.store import deliveries, tasks
-from gms_hookd.store.deliveries import NEWEST, Arrival, Entry
-from gms_hookd.store.lane import Connection, Row
+from gms_hookd.store.dbthread import Connection, Row
+from gms_hookd.store.deliveries import NEWEST, NewDelivery, RecordedDelivery
 
 CRASHES = 3
 AT_ONCE = 16  # tasks looked for with one query
@@ -49,7 +49,7 @@ _SHARED_HINT = "hint=CASE WHEN hint IS ? THEN hint END"
 _ALIVE = {s: f"status='{s}'" for s in (RunStatus.QUEUED, RunStatus.RUNNING)}
 
 
-class Wish(NamedTuple):
+class NewRun(NamedTuple):
     """A wanted run: who asked, which deletions are confirmed, which sha was named."""
 
     trigger: str
@@ -61,12 +61,12 @@ class Wish(NamedTuple):
 class Trigger(NamedTuple):
     """A verified delivery for one task."""
 
-    arrival: Arrival
+    arrival: NewDelivery
     task_id: int
-    wish: Wish
+    wish: NewRun
 
 
-class Claim(NamedTuple):
+class ClaimedRun(NamedTuple):
     """A run that is ours to carry out now."""
 
     run: Run
@@ -89,7 +89,7 @@ class Result(NamedTuple):
     tips: Mapping[str, str] | None = None
 
 
-def accept(db: Connection, triggers: Sequence[Trigger]) -> list[Entry]:
+def accept(db: Connection, triggers: Sequence[Trigger]) -> list[RecordedDelivery]:
     """Take and record verified deliveries: each is 200 with its run, 404 or 409."""
     places = _places(db, [trigger.task_id for trigger in triggers])
     entries = [_entry(db, places, trigger) for trigger in triggers]
@@ -97,20 +97,22 @@ def accept(db: Connection, triggers: Sequence[Trigger]) -> list[Entry]:
     return entries
 
 
-def _entry(db: Connection, places: "dict[int, _Place]", trigger: Trigger) -> Entry:
+def _entry(
+    db: Connection, places: "dict[int, _QueuePlace]", trigger: Trigger
+) -> RecordedDelivery:
     arrival, task_id, wish = trigger
     place = places.get(task_id)
     if place is None:
-        return Entry(arrival, 404, f"no task {task_id}")
+        return RecordedDelivery(arrival, 404, f"no task {task_id}")
     if not place.enabled:
-        return Entry(arrival, 409, f"disabled task {task_id}")
+        return RecordedDelivery(arrival, 409, f"disabled task {task_id}")
     run_id = _enqueue(db, place, wish, arrival.received_at)
     if run_id != place.run_id:
         places.update(_places(db, [task_id]))
-    return Entry(arrival, 200, "accepted", (task_id,), (run_id,))
+    return RecordedDelivery(arrival, 200, "accepted", (task_id,), (run_id,))
 
 
-def order(db: Connection, task_id: int, wish: Wish, now: int) -> Run:
+def request(db: Connection, task_id: int, wish: NewRun, now: int) -> Run:
     """Queue a run by hand, or join the queued one; Clash if the task is disabled."""
     found = _find(db, task_id)
     if found is None:
@@ -120,7 +122,7 @@ def order(db: Connection, task_id: int, wish: Wish, now: int) -> Run:
     return get(db, _enqueue(db, found, wish, now))
 
 
-def trigger(db: Connection, task_id: int, wish: Wish, now: int) -> int | None:
+def trigger(db: Connection, task_id: int, wish: NewRun, now: int) -> int | None:
     """Queue a run, or join the queued one; None if the task is gone or disabled."""
     found = _find(db, task_id)
     if found is None or not found.enabled:
@@ -128,7 +130,7 @@ def trigger(db: Connection, task_id: int, wish: Wish, now: int) -> int | None:
     return _enqueue(db, found, wish, now)
 
 
-class _Place(NamedTuple):
+class _QueuePlace(NamedTuple):
     """Where a run of a task would go: the queued run, if there is one."""
 
     task_id: int
@@ -138,21 +140,21 @@ class _Place(NamedTuple):
     due: int | None
 
 
-def _find(db: Connection, task_id: int) -> _Place | None:
+def _find(db: Connection, task_id: int) -> _QueuePlace | None:
     return _places(db, [task_id]).get(task_id)
 
 
-def _places(db: Connection, task_ids: Iterable[int]) -> dict[int, _Place]:
+def _places(db: Connection, task_ids: Iterable[int]) -> dict[int, _QueuePlace]:
     wanted = list(set(task_ids))
-    places: dict[int, _Place] = {}
+    places: dict[int, _QueuePlace] = {}
     while wanted:
         some, wanted = wanted[:AT_ONCE], wanted[AT_ONCE:]
         rows = db.execute(_PLACES[len(some) - 1], some)
-        places.update((row[0], _Place(*row)) for row in rows)
+        places.update((row[0], _QueuePlace(*row)) for row in rows)
     return places
 
 
-def _enqueue(db: Connection, place: _Place, wish: Wish, now: int) -> int:
+def _enqueue(db: Connection, place: _QueuePlace, wish: NewRun, now: int) -> int:
     if place.run_id is None or place.due is None:
         return _insert(db, place.task_id, wish, now)
     _name_trigger(db, place.run_id, wish.trigger)
@@ -174,7 +176,7 @@ def _name_trigger(db: Connection, run_id: int, trigger: str) -> None:
         db.execute("UPDATE runs SET trigger=? WHERE id=?", (trigger, run_id))
 
 
-def _insert(db: Connection, task_id: int, wish: Wish, now: int) -> int:
+def _insert(db: Connection, task_id: int, wish: NewRun, now: int) -> int:
     confirmed = _packed_deletions(wish.confirmed)
     cursor = db.execute(
         "INSERT INTO runs(task_id,task_key,task_name,status,trigger,deletions,hint,"
@@ -185,7 +187,7 @@ def _insert(db: Connection, task_id: int, wish: Wish, now: int) -> int:
     return cursor.lastrowid or 0
 
 
-def claim(db: Connection, now: int, only: int | None = None) -> Claim | None:
+def claim(db: Connection, now: int, only: int | None = None) -> ClaimedRun | None:
     """Lease the oldest due run whose task and cache are free; None if there is none."""
     row = _next(db, now, only)
     if row is None:
@@ -221,14 +223,16 @@ def _next(db: Connection, now: int, only: int | None = None) -> Row | None:
     return found
 
 
-def _claim(db: Connection, run_id: int, confirmed: Mapping[str, str] | None) -> Claim:
+def _claim(
+    db: Connection, run_id: int, confirmed: Mapping[str, str] | None
+) -> ClaimedRun:
     run = get(db, run_id)
     query = "SELECT hint,failures FROM runs WHERE id=?"
     hint, failures = db.execute(query, (run_id,)).fetchone()
     task = tasks.get(db, run.task_id)
     known = tips(db, run.task_id)
     newest = deliveries.newest(db)
-    return Claim(run, task, known, confirmed, hint, failures, newest)
+    return ClaimedRun(run, task, known, confirmed, hint, failures, newest)
 
 
 def tips(db: Connection, task_id: int) -> dict[str, str]:
@@ -393,7 +397,7 @@ def retry(db: Connection, run_id: int, now: int) -> Run:
     run = get(db, run_id)
     if run.status not in FINAL:
         raise Conflict(f"run {run.id} has not ended yet: {run.status}")
-    return order(db, run.task_id, Wish("retry", urgent=True), now)
+    return request(db, run.task_id, NewRun("retry", urgent=True), now)
 
 
 def delete(db: Connection, run_id: int) -> Run:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gms_hookd.errors import StoreError
 from gms_hookd.git.url import place
-from gms_hookd.store.lane import Connection, Error, untouched
+from gms_hookd.store.dbthread import Connection, Error, untouched
 
 APPLICATION_ID = 0x474D5348  # "GMSH"
 MAGIC = b"SQLite format 3\0"  # sqlite.org/fileformat2.html, 1.3.1

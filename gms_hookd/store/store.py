@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from gms_hookd.errors import StoreError
 from gms_hookd.futures import Future
-from gms_hookd.store.lane import Connection, Error, Lane, connect
+from gms_hookd.store.dbthread import Connection, DatabaseThread, Error, connect
 from gms_hookd.store.schema import inspect, prepare
 from gms_hookd.threads import Threads
 
@@ -20,7 +20,9 @@ T = TypeVar("T")
 class Store:
     """One file, one writing lane, one reading lane."""
 
-    def __init__(self, writer: Lane, reader: Lane, path: Path) -> None:
+    def __init__(
+        self, writer: DatabaseThread, reader: DatabaseThread, path: Path
+    ) -> None:
         self._writer = writer
         self._reader = reader
         self.path = path
@@ -44,10 +46,10 @@ class Store:
         except (Error, OSError) as error:
             raise StoreError(f"{path}: {error}") from None
         threads = threads or Threads()
-        writer = Lane("store-writer", path, writes=True, threads=threads)
+        writer = DatabaseThread("store-writer", path, writes=True, threads=threads)
         # The reading connection opens a file whose WAL the writer holds open.
         writer.submit(lambda db: db.execute("SELECT 1").fetchone()).result()
-        reader = Lane("store-reader", path, writes=False, threads=threads)
+        reader = DatabaseThread("store-reader", path, writes=False, threads=threads)
         return cls(writer, reader, path)
 
     def write(

@@ -9,8 +9,8 @@ from uuid import uuid4
 from gms_hookd.errors import Conflict, Invalid, NotFound
 from gms_hookd.git.url import place
 from gms_hookd.model import Task
+from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.deliveries import NEWEST
-from gms_hookd.store.lane import Connection, Row
 
 _COLUMNS = (
     "id,key,name,source,target,refspecs,force,prune,enabled,timeout,"

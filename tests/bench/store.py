@@ -18,14 +18,14 @@ from pathlib import Path
 
 from gms_hookd.model import Ref, RefResult, RunStatus
 from gms_hookd.store import Store, runs, tasks
-from gms_hookd.store.deliveries import Arrival
-from gms_hookd.store.lane import connect
+from gms_hookd.store.dbthread import connect
+from gms_hookd.store.deliveries import NewDelivery
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 
 TASKS = 50
-WISH = runs.Wish("webhook:task-sync")
+WISH = runs.NewRun("webhook:task-sync")
 REFS = (Ref("refs/heads/main", RefResult.UPDATED, "0" * 40, "1" * 40),)
 RESULT = runs.Result(
     RunStatus.SUCCESS,
@@ -83,7 +83,7 @@ class Queue:
 
     def enqueue(self, task_id):
         self.now += 1
-        arrival = Arrival("task-sync", "gms", "192.0.2.1", self.now, "task-sync")
+        arrival = NewDelivery("task-sync", "gms", "192.0.2.1", self.now, "task-sync")
         return runs.accept(self.db, [runs.Trigger(arrival, task_id, WISH)])
 
     def commit(self, _=None):

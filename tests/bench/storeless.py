@@ -8,17 +8,17 @@ from pathlib import Path
 
 from gms_hookd import cli
 from gms_hookd.futures import Future, done
-from gms_hookd.store import Store, callbacks, checks, runs
-from gms_hookd.store.deliveries import Entry
+from gms_hookd.store import Store, callbacks, runs, source_checks
+from gms_hookd.store.deliveries import RecordedDelivery
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 
 ANSWERS = {
-    runs.accept: done(Entry(None, 200, "accepted", (1,), (1,))),
+    runs.accept: done(RecordedDelivery(None, 200, "accepted", (1,), (1,))),
     runs.claim: Future(),
     runs.recover: done(([], [])),
-    checks.due: done([]),
+    source_checks.due: done([]),
     callbacks.due: done([]),
 }
 NOTHING = done(None)

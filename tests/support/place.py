@@ -44,7 +44,7 @@ class Place:
         self.do(tasks.change, self.task.id, self.filled(**changes), 1)
 
     def trigger(self, hint=None):
-        wish = runs.Wish("webhook:github", hint=hint)
+        wish = runs.NewRun("webhook:github", hint=hint)
         return self.do(runs.trigger, self.task.id, wish, self.desk.now())
 
     def run(self, run_id):

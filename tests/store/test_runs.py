@@ -18,18 +18,18 @@ from gms_hookd.store import (
     Store,
     StoreError,
     Unavailable,
-    checks,
     deliveries,
+    maintenance,
     runs,
     schema,
+    source_checks,
     tasks,
-    upkeep,
 )
-from gms_hookd.store.deliveries import Arrival
-from gms_hookd.store.runs import Result, Return, Wish
+from gms_hookd.store.deliveries import NewDelivery
+from gms_hookd.store.runs import NewRun, Result, Return
 
 NOW = 1_700_000_000_000
-HOOK = Wish("webhook:task-sync")
+HOOK = NewRun("webhook:task-sync")
 
 
 def draft(name="one", cache="c1", **more):
@@ -38,7 +38,7 @@ def draft(name="one", cache="c1", **more):
 
 
 def arrival(at=NOW):
-    return Arrival("task-sync", "gms", "192.0.2.1", at)
+    return NewDelivery("task-sync", "gms", "192.0.2.1", at)
 
 
 def add(store, name="one", cache="c1", **more):
@@ -113,7 +113,7 @@ def test_a_trigger_for_a_disabled_task_is_409(store):
     add(store, enabled=False)
     assert trigger(store).status == 409
     with pytest.raises(Conflict):
-        store.write(runs.order, 1, HOOK, NOW).result()
+        store.write(runs.request, 1, HOOK, NOW).result()
 
 
 def test_a_trigger_while_running_makes_the_one_queued_run(store):
@@ -220,13 +220,13 @@ def test_a_webhook_does_not_cut_a_back_off_short_but_a_person_does(store):
     store.write(runs.requeue, 1, Return(NOW + 10_000, "no network")).result()
     trigger(store)
     assert claim(store) is None
-    store.write(runs.order, 1, Wish("manual", urgent=True), NOW).result()
+    store.write(runs.request, 1, NewRun("manual", urgent=True), NOW).result()
     assert claim(store).run.id == 1
 
 
 def test_a_run_serves_what_came_while_it_was_queued_and_nothing_else(store):
     add(store)
-    assert store.write(runs.order, 1, Wish("manual"), NOW).result().deliveries == ()
+    assert store.write(runs.request, 1, NewRun("manual"), NOW).result().deliveries == ()
     finish(store, claim(store).run.id)
     trigger(store)
     claim(store)
@@ -262,10 +262,10 @@ def test_a_delivery_that_several_runs_serve_knows_them_and_they_know_it(store):
         store.write(runs.delete, gone).result()
         assert store.read(deliveries.get, number).result().run_ids == left
     newest = trigger(store, 3).id
-    assert store.write(upkeep.prune, 0, newest).result() == 2
+    assert store.write(maintenance.prune, 0, newest).result() == 2
     assert get(store, 3).deliveries == (3, number, newest)
     finish(store, claim(store).run.id)
-    assert store.write(upkeep.prune, 0, newest).result() == 2
+    assert store.write(maintenance.prune, 0, newest).result() == 2
     assert get(store, 3).deliveries == (newest,)
 
 
@@ -306,7 +306,7 @@ def test_a_hint_is_what_every_trigger_of_a_run_names(store, named, hint, joined)
 
 
 def push(store, hint):
-    wish = Wish("webhook:github", hint=hint)
+    wish = NewRun("webhook:github", hint=hint)
     return store.write(runs.trigger, 1, wish, NOW).result()
 
 
@@ -314,7 +314,7 @@ def test_a_run_asked_for_by_hand_while_another_was_under_way_stays_one(store):
     add(store)
     push(store, "A")
     run_id = claim(store).run.id
-    store.write(runs.order, 1, Wish("manual"), NOW).result()
+    store.write(runs.request, 1, NewRun("manual"), NOW).result()
     push(store, "A")
     store.write(runs.requeue, run_id, Return(NOW, "no route")).result()
     again = claim(store)
@@ -440,12 +440,12 @@ def test_everything_that_waits_is_committed_before_the_store_closes(tmp_path):
     assert all(each.result().status == 200 for each in written)
     with contextlib.closing(Store.open(path)) as store:
         assert len(get(store, 1).deliveries) == 500
-    refused = store.write(upkeep.ping)
+    refused = store.write(maintenance.ping)
     assert isinstance(refused.exception(), Unavailable)
 
 
 def test_a_locked_file_is_unavailable_and_recovers(tmp_path, monkeypatch):
-    monkeypatch.setattr("gms_hookd.store.lane.BUSY_MS", 50)
+    monkeypatch.setattr("gms_hookd.store.dbthread.BUSY_MS", 50)
     path = tmp_path / "gms-hookd.db"
     with contextlib.closing(Store.open(path)) as store:
         add(store)
@@ -514,7 +514,7 @@ def killed(tmp_path):
     with contextlib.closing(Store.open(place / "gms-hookd.db")) as store:
         many = [draft(f"t{n}", f"c{n}") for n in range(200)]
         store.write(lambda db: [tasks.add(db, each, NOW) for each in many]).result()
-        store.alone(upkeep.shrink).result()
+        store.alone(maintenance.shrink).result()
         trigger(store)
         shutil.copytree(place, left)
     return left / "gms-hookd.db"
@@ -663,9 +663,9 @@ def test_old_rows_go_and_what_waits_stays(store):
     waiting = trigger(store)
     newest = store.write(deliveries.record, arrival(), 200, "ping").result()
     later = NOW + 1_000_000
-    first = store.read(upkeep.first_since, later).result()
-    assert store.write(upkeep.prune, later, first).result() == 2
-    assert store.write(upkeep.prune, later, first).result() == 0
+    first = store.read(maintenance.first_since, later).result()
+    assert store.write(maintenance.prune, later, first).result() == 2
+    assert store.write(maintenance.prune, later, first).result() == 0
     kept = store.read(deliveries.latest, None, 10).result()
     assert [d.id for d in kept] == [newest, waiting.id]
 
@@ -674,24 +674,24 @@ def test_deliveries_as_young_as_the_limit_stay(store):
     for moment in (NOW, NOW + 1, NOW + 2):
         young = arrival(moment)
         store.write(deliveries.record, young, 200, "ping").result()
-    first = store.read(upkeep.first_since, NOW + 1).result()
-    assert store.write(upkeep.prune, 0, first).result() == 1
+    first = store.read(maintenance.first_since, NOW + 1).result()
+    assert store.write(maintenance.prune, 0, first).result() == 1
     assert [d.id for d in store.read(deliveries.latest, None, 10).result()] == [3, 2]
 
 
 def test_no_id_of_a_delivery_is_given_twice(store):
     first = store.write(deliveries.record, arrival(), 200, "ping").result()
-    store.write(upkeep.prune, 0, sys.maxsize).result()
+    store.write(maintenance.prune, 0, sys.maxsize).result()
     assert store.write(deliveries.record, arrival(), 200, "ping").result() > first
 
 
 def test_refused_deliveries_are_bounded(store, monkeypatch):
-    monkeypatch.setattr(upkeep, "REFUSED", 3)
+    monkeypatch.setattr(maintenance, "REFUSED", 3)
     for _ in range(5):
         store.write(deliveries.record, arrival(), 401, "wrong").result()
-    assert upkeep.surplus(store.path) == [2, 1]
-    store.write(upkeep.drop, [2, 1]).result()
-    assert not upkeep.surplus(store.path)
+    assert maintenance.surplus(store.path) == [2, 1]
+    store.write(maintenance.drop, [2, 1]).result()
+    assert not maintenance.surplus(store.path)
     kept = store.read(deliveries.latest, "task-sync", 10).result()
     assert [d.id for d in kept] == [5, 4, 3]
 
@@ -701,10 +701,10 @@ def test_shrinking_gives_the_space_back(store):
     for _ in range(300):
         trigger(store)
         finish(store, claim(store).run.id, details="".join(map(str, range(2000))))
-    while store.write(upkeep.prune, NOW * 2, NOW * 2).result():
+    while store.write(maintenance.prune, NOW * 2, NOW * 2).result():
         pass
     before = store.path.stat().st_size
-    store.alone(upkeep.shrink).result()
+    store.alone(maintenance.shrink).result()
     assert store.path.stat().st_size < before / 2
     assert store.path.with_name(store.path.name + "-wal").stat().st_size == 0
 
@@ -713,7 +713,7 @@ def test_a_backup_is_consistent_while_writing_and_for_us_alone(store, tmp_path):
     add(store)
     written = [store.gather(runs.accept, delivered()) for _ in range(300)]
     copy = tmp_path / "copy.db"
-    upkeep.backup(store.path, copy)
+    maintenance.backup(store.path, copy)
     [each.result() for each in written]
     assert copy.stat().st_mode & 0o777 == 0o600
     with contextlib.closing(Store.open(copy)) as restored:
@@ -724,12 +724,12 @@ def test_a_backup_is_consistent_while_writing_and_for_us_alone(store, tmp_path):
 @pytest.mark.parametrize("name", ["gms-hookd.db", "gms-hookd.db-wal"])
 def test_a_backup_never_overwrites_the_store(store, name):
     with pytest.raises(StoreError, match="the store itself"):
-        upkeep.backup(store.path, store.path.with_name(name))
+        maintenance.backup(store.path, store.path.with_name(name))
 
 
 def test_a_backup_that_cannot_be_written_leaves_nothing(store, tmp_path):
     with pytest.raises(Unavailable):
-        upkeep.backup(store.path, tmp_path / "missing" / "copy.db")
+        maintenance.backup(store.path, tmp_path / "missing" / "copy.db")
 
 
 def test_the_queue_is_read_through_indexes(store):
@@ -801,8 +801,8 @@ def steps_of_a_run(store):
             "finish": steps(store, runs.finish, run_id, done, NOW, task),
             "enqueue": steps(store, runs.accept, [delivered()]),
             "last": steps(store, runs.last, 1),
-            "checks": steps(store, checks.due, NOW, 1, 9),
-            "upkeep": steps(store, upkeep.prune, 0, 0),
+            "checks": steps(store, source_checks.due, NOW, 1, 9),
+            "upkeep": steps(store, maintenance.prune, 0, 0),
         }
         finish(store, claim(store).run.id)
     return taken
@@ -820,7 +820,7 @@ def test_no_step_of_a_run_takes_longer_after_a_long_history(store, tmp_path):
 def pages_of_a_burst(store, count):
     """Count the pages written to enqueue a run of so many tasks at once."""
     wal = store.path.with_name(store.path.name + "-wal")
-    store.alone(upkeep.shrink).result()
+    store.alone(maintenance.shrink).result()
 
     def burst(db):
         runs.accept(db, [delivered(number + 1) for number in range(count)])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from gms_hookd.model import RunStatus, Task
 from gms_hookd.store import runs, tasks
-from gms_hookd.store.lane import Connection
+from gms_hookd.store.dbthread import Connection
 
 
 class Check(NamedTuple):
@@ -87,6 +87,6 @@ def catch_up(db: Connection, task: Task, digest: bytes, now: int) -> int | None:
     """
     if not tasks.still(db, task):
         return None
-    run_id = runs.trigger(db, task.id, runs.Wish("reconcile"), now)
+    run_id = runs.trigger(db, task.id, runs.NewRun("reconcile"), now)
     db.execute("UPDATE checks SET digest=? WHERE task_id=?", (digest, task.id))
     return run_id

@@ -45,7 +45,7 @@ LOOK = 0.01  # seconds between two looks at a lock that somebody has
 QUICK = 0.005  # seconds: a commit that takes longer must not hold up a loop
 
 
-class _Order(NamedTuple):
+class _Operation(NamedTuple):
     """One operation on its way; a `bare` one runs alone, outside a transaction.
 
     What is `gathered` takes the items of all such orders that follow on each other.
@@ -110,7 +110,7 @@ def untouched(path: Path) -> Iterator[Connection]:
             shm.unlink(missing_ok=True)
 
 
-class Lane:
+class DatabaseThread:
     """A thread, its connection, and the operations that wait for it."""
 
     def __init__(
@@ -118,14 +118,14 @@ class Lane:
     ) -> None:
         self._path = path
         self._writes = writes
-        self._orders: SimpleQueue[_Order] = SimpleQueue()
+        self._orders: SimpleQueue[_Operation] = SimpleQueue()
         self._closed = False
         self._gate = threading.Lock()
         self._db: Connection | None = None
         self._in_use = threading.Lock()
         self._pace = 0.0
         self._holder: int | None = None
-        self._held: list[_Order] = []
+        self._held: list[_Operation] = []
         self._thread: Supervised | None = None
         self._thread = threads.start(name, self._serve)
 
@@ -135,13 +135,13 @@ class Lane:
         The future fails with `Unavailable` when nothing can be committed, and with the
         operation's own StoreError when it refuses: then it has changed nothing.
         """
-        return self._take(_Order(operation, Future(), bare))
+        return self._take(_Operation(operation, Future(), bare))
 
     def gather(self, operation: Gathered, item: object) -> Future[Any]:
         """Hand over an item for an operation that does many at once, in their order."""
-        return self._take(_Order(_nothing, Future(), gathered=operation, item=item))
+        return self._take(_Operation(_nothing, Future(), gathered=operation, item=item))
 
-    def _take(self, order: _Order) -> Future[Any]:
+    def _take(self, order: _Operation) -> Future[Any]:
         if not order.bare and self._holder == threading.get_ident():
             self._held.append(order)
         else:
@@ -160,7 +160,7 @@ class Lane:
             for order in batch:
                 self._put(order)
 
-    def _put(self, order: _Order) -> None:
+    def _put(self, order: _Operation) -> None:
         with self._gate:
             refusal = self._refusal()
             if not refusal:
@@ -176,7 +176,7 @@ class Lane:
             return f"thread {self._thread.name} has ended: restart gms-hookd"
         return "the store is busy" if self._orders.qsize() >= BACKLOG else ""
 
-    def _commit_here(self, batch: list[_Order]) -> bool:
+    def _commit_here(self, batch: list[_Operation]) -> bool:
         db = self._db
         if db is None or self._pace > QUICK or not self._orders.empty():
             return False
@@ -201,7 +201,7 @@ class Lane:
             if self._closed:
                 return
             self._closed = True
-            self._orders.put(_Order(_nothing, Future(), bare=True, last=True))
+            self._orders.put(_Operation(_nothing, Future(), bare=True, last=True))
         if self._thread:
             self._thread.join(LONGEST_END)
         self._refuse_all("shutting down")
@@ -234,7 +234,7 @@ class Lane:
             while True:
                 _refuse(self._orders.get_nowait(), why)
 
-    def _turn(self, db: Connection, first: _Order, thread: Supervised) -> bool:
+    def _turn(self, db: Connection, first: _Operation, thread: Supervised) -> bool:
         batch, bare = self._gather(first)
         thread.beat()
         try:
@@ -245,7 +245,9 @@ class Lane:
             raise
         return bare is None or not bare.last
 
-    def _do(self, db: Connection, batch: list[_Order], bare: _Order | None) -> None:
+    def _do(
+        self, db: Connection, batch: list[_Operation], bare: _Operation | None
+    ) -> None:
         with self._in_use:
             results = (self._write if self._writes else self._read)(db, batch)
         _settle_all(batch, results)
@@ -254,9 +256,9 @@ class Lane:
                 outcome = _alone(db, bare)
             _settle_all([bare], [outcome])
 
-    def _gather(self, first: _Order) -> tuple[list[_Order], _Order | None]:
+    def _gather(self, first: _Operation) -> tuple[list[_Operation], _Operation | None]:
         """Take what waits: a batch, and the bare order that ended it."""
-        batch: list[_Order] = []
+        batch: list[_Operation] = []
         order = first
         while not order.bare:
             batch.append(order)
@@ -265,17 +267,17 @@ class Lane:
             order = self._orders.get()
         return batch, order
 
-    def _read(self, db: Connection, batch: list[_Order]) -> list[_Outcome]:
+    def _read(self, db: Connection, batch: list[_Operation]) -> list[_Outcome]:
         return [_attempt(db, order.do) for order in batch]
 
-    def _write(self, db: Connection, batch: list[_Order]) -> list[_Outcome]:
+    def _write(self, db: Connection, batch: list[_Operation]) -> list[_Outcome]:
         try:
             _begin(db)
         except sqlite3.Error as error:
             return [(None, _unavailable(error))] * len(batch)
         return self._commit(db, batch)
 
-    def _commit(self, db: Connection, batch: list[_Order]) -> list[_Outcome]:
+    def _commit(self, db: Connection, batch: list[_Operation]) -> list[_Outcome]:
         """Run a batch in the transaction that has begun, and end it."""
         try:
             results = _together(db, batch)
@@ -314,7 +316,7 @@ def _begun(db: Connection, last: bool) -> bool:
     return True
 
 
-def _together(db: Connection, batch: list[_Order]) -> list[_Outcome]:
+def _together(db: Connection, batch: list[_Operation]) -> list[_Outcome]:
     """Run a batch; one that fails undoes only itself, and costs the others a repeat."""
     try:
         return [(value, None) for value in _values(db, batch)]
@@ -326,7 +328,7 @@ def _together(db: Connection, batch: list[_Order]) -> list[_Outcome]:
         return [_guarded(db, order.do) for order in batch]
 
 
-def _values(db: Connection, batch: list[_Order]) -> list[Any]:
+def _values(db: Connection, batch: list[_Operation]) -> list[Any]:
     values: list[Any] = []
     for gathered, orders in groupby(batch, key=attrgetter("gathered")):
         if gathered is None:
@@ -367,7 +369,7 @@ def _attempt(
         return None, error
 
 
-def _alone(db: Connection, order: _Order) -> _Outcome:
+def _alone(db: Connection, order: _Operation) -> _Outcome:
     _wait_in_sqlite(db, BUSY_MS)
     outcome = _attempt(db, order.do)
     _roll_back(db)
@@ -390,12 +392,12 @@ def _unavailable(error: sqlite3.Error) -> Unavailable:
     return Unavailable(f"cannot be committed: {error}")
 
 
-def _refuse(order: _Order, why: str) -> None:
+def _refuse(order: _Operation, why: str) -> None:
     if not order.future.done():
         order.future.set_exception(Unavailable(why))
 
 
-def _settle_all(batch: list[_Order], results: list[_Outcome]) -> None:
+def _settle_all(batch: list[_Operation], results: list[_Outcome]) -> None:
     for order, (value, failure) in zip(batch, results, strict=False):
         if failure is None:
             order.future.set_result(value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gms_hookd.errors import Invalid, Unavailable
 from gms_hookd.store import runs
-from gms_hookd.store.lane import Connection, Error, connect
+from gms_hookd.store.dbthread import Connection, Error, connect
 
 BATCH = 500
 REFUSED = 20_000  # refused deliveries kept at most: strangers must not fill the disk
