@@ -19,9 +19,9 @@ from gms_hookd.git import url as giturl
 from gms_hookd.git.process import Stop
 from gms_hookd.http.message import HttpError
 from gms_hookd.model import FINAL, Run, RunStatus, Task
-from gms_hookd.order import Engine, Order, Outcome
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import Connection, deliveries, maintenance, runs, tasks
+from gms_hookd.sync.job import Engine, SyncJob, SyncResult
 from gms_hookd.units import duration
 
 Params = Mapping[str, Any]
@@ -177,17 +177,17 @@ def plan_task(desk: Desk, params: Params) -> Data:
     return apply(_outcome(desk, by), lambda found: views.plan(*found))
 
 
-def _outcome(desk: Desk, by: Mapping[str, object]) -> Future[tuple[Outcome, str]]:
+def _outcome(desk: Desk, by: Mapping[str, object]) -> Future[tuple[SyncResult, str]]:
     found = desk.store.read(_planned, by)
     return then(found, lambda o: started(desk.pool, partial(_plan, desk.engine, o)))
 
 
-def _planned(db: Connection, by: Mapping[str, object]) -> Order:
+def _planned(db: Connection, by: Mapping[str, object]) -> SyncJob:
     task = tasks.find(db, by)
-    return Order(task, runs.tips(db, task.id))
+    return SyncJob(task, runs.tips(db, task.id))
 
 
-def _plan(engine: Engine, order: Order) -> tuple[Outcome, str]:
+def _plan(engine: Engine, order: SyncJob) -> tuple[SyncResult, str]:
     log = RunLog()
     outcome = engine.plan(order, log, Stop())
     log.close()

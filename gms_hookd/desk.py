@@ -6,8 +6,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from gms_hookd.live import Live
-from gms_hookd.order import Engine
 from gms_hookd.store import Store
+from gms_hookd.sync.job import Engine
 
 
 @dataclass(frozen=True, slots=True)

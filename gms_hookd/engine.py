@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from gms_hookd import sync
 from gms_hookd.config import Config
 from gms_hookd.state import State
+from gms_hookd.sync.engine import Engine, EngineSettings
 
 
-def build(config: Config, state: State, environ: Mapping[str, str]) -> sync.Engine:
+def build(config: Config, state: State, environ: Mapping[str, str]) -> Engine:
     """Build the engine of a configuration."""
-    settings = sync.Settings(
+    settings = EngineSettings(
         home=state.home,
         timeout=config.sync.timeout,
         stall=config.sync.stall,
@@ -19,4 +19,4 @@ def build(config: Config, state: State, environ: Mapping[str, str]) -> sync.Engi
         ssh_known_hosts=config.sync.ssh_known_hosts,
         backups=config.retention.backups,
     )
-    return sync.Engine(state.caches, settings, environ)
+    return Engine(state.caches, settings, environ)

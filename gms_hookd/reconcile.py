@@ -17,11 +17,11 @@ from gms_hookd.desk import Desk
 from gms_hookd.futures import Future
 from gms_hookd.git.process import Stop
 from gms_hookd.model import RunStatus, Task
-from gms_hookd.order import Engine, Order
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import quoted
 from gms_hookd.store import StoreError, source_checks
 from gms_hookd.store.source_checks import Check
+from gms_hookd.sync.job import Engine, SyncJob
 from gms_hookd.threads import Pool, Supervised
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class Reconciler:
         stop = self._stops[task.id] = Stop()
         record = RunLog()
         try:
-            order = Order(replace(task, timeout=PATIENCE))
+            order = SyncJob(replace(task, timeout=PATIENCE))
             outcome = self._engine().probe(order, record, stop)
         finally:
             record.close()

@@ -29,7 +29,7 @@ from gms_hookd.retry import RetryPolicy
 from gms_hookd.safetext import quoted
 from gms_hookd.state import State
 from gms_hookd.store import Store, StoreError, maintenance, runs, tasks
-from gms_hookd.sync import Engine
+from gms_hookd.sync.engine import Engine
 from gms_hookd.threads import SILENT, Pool, Supervised, Threads
 from gms_hookd.web import App, Policy
 from gms_hookd.worker import Rules, Worker

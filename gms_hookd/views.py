@@ -6,8 +6,8 @@ from typing import Any
 
 from gms_hookd.git import refspec
 from gms_hookd.model import Delivery, Ref, Run, Task
-from gms_hookd.order import Outcome
 from gms_hookd.store.deliveries import DeliveryContent
+from gms_hookd.sync.job import SyncResult
 
 Json = dict[str, Any]
 PUSH_OPTION = "--push-option="
@@ -80,7 +80,7 @@ def run(record: Run) -> Json:
     }
 
 
-def plan(outcome: Outcome, details: str) -> Json:
+def plan(outcome: SyncResult, details: str) -> Json:
     """Show what a run would do, with the log of finding it out."""
     return {
         "status": outcome.status.value,

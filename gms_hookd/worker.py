@@ -13,11 +13,11 @@ from typing import NamedTuple, TypeVar
 from gms_hookd.desk import Desk
 from gms_hookd.git.process import Stop
 from gms_hookd.model import Run, RunStatus
-from gms_hookd.order import Engine, Order, Outcome
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import quoted
 from gms_hookd.store import StoreError, runs
+from gms_hookd.sync.job import Engine, SyncJob, SyncResult
 from gms_hookd.threads import SILENT, Supervised
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class Worker:
             self._give_back(claim, back)
 
     def _delay(
-        self, policy: RetryPolicy, claim: runs.ClaimedRun, outcome: Outcome
+        self, policy: RetryPolicy, claim: runs.ClaimedRun, outcome: SyncResult
     ) -> float | None:
         if outcome.status is not RunStatus.FAILED or not outcome.transient:
             return None
@@ -152,7 +152,9 @@ class Worker:
             return delay
         return max(delay, outcome.retry_after)
 
-    def _finish(self, claim: runs.ClaimedRun, outcome: Outcome, record: RunLog) -> None:
+    def _finish(
+        self, claim: runs.ClaimedRun, outcome: SyncResult, record: RunLog
+    ) -> None:
         result = runs.Result(
             status=outcome.status,
             commit_range=outcome.commit_range,
@@ -225,11 +227,11 @@ def _tell_return(run: Run, error: str) -> None:
     )
 
 
-def _order(claim: runs.ClaimedRun, *, verify: bool) -> Order:
+def _order(claim: runs.ClaimedRun, *, verify: bool) -> SyncJob:
     """Tell what is wanted; a later attempt may have been wanted by others, too."""
     run = claim.run
     asked = max(run.deliveries, default=None) if run.attempt == 1 else None
-    return Order(
+    return SyncJob(
         claim.task,
         claim.tips,
         claim.confirmed,
@@ -240,14 +242,14 @@ def _order(claim: runs.ClaimedRun, *, verify: bool) -> Order:
     )
 
 
-def _sync(engine: Engine, order: Order, record: RunLog, stop: Stop) -> Outcome:
+def _sync(engine: Engine, order: SyncJob, record: RunLog, stop: Stop) -> SyncResult:
     try:
         return engine.sync(order, record, stop)
     except Exception as error:
         # The root of a run: a defect of ours must fail this run, not the worker.
         log.exception("run broke task=%d", order.task.id)
         record.line(f"internal error: {type(error).__name__}")
-        return Outcome(
+        return SyncResult(
             status=RunStatus.FAILED,
             refs=(),
             commit_range="",

@@ -16,7 +16,7 @@ from gms_hookd.futures import done
 from gms_hookd.hooks import Gate, GmsHook
 from gms_hookd.live import Live
 from gms_hookd.store import Store
-from gms_hookd.sync import Engine, Settings
+from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.web import App, Policy
 from tests.support.hosts import SSHD, HttpHost, SshHost
 from tests.support.process import Daemon
@@ -76,7 +76,7 @@ def gate(**more):
 def engine(tmp_path):
     for folder in ("caches", "home"):
         (tmp_path / folder).mkdir()
-    settings = Settings(tmp_path / "home")
+    settings = EngineSettings(tmp_path / "home")
     return Engine(tmp_path / "caches", settings, {"PATH": "/usr/bin:/bin"})
 
 

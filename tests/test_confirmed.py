@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from gms_hookd.model import RunStatus
-from gms_hookd.order import Order
 from gms_hookd.store import Store, runs, schema
 from gms_hookd.store.runs import NewRun, Return
+from gms_hookd.sync.job import SyncJob
 from tests.support.place import Place
 from tests.support.repositories import task
 
@@ -31,7 +31,7 @@ def mirror(source, target, bench):
 
 
 def shown(bench, it):
-    return bench.engine.plan(Order(it, bench.known), bench.log, bench.stop).held
+    return bench.engine.plan(SyncJob(it, bench.known), bench.log, bench.stop).held
 
 
 def test_what_was_shown_is_deleted(source, target, bench, mirror):

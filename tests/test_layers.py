@@ -47,21 +47,14 @@ LATER = {
     "desk": "workers",
     "engine": "service",
     "forgehook": "web",
-    "head": "sync",
     "health": "service",
     "hookcommands": "cli",
     "hooks": "web",
-    "idle": "sync",
     "init": "service",
-    "intake": "sync",
-    "lfs": "sync",
     "live": "workers",
     "look": "cli",
     "miniyaml": "config",
-    "order": "sync",
-    "outlet": "sync",
     "places": "config",
-    "plan": "sync",
     "reach": "cli",
     "readers": "config",
     "reconcile": "workers",
@@ -73,10 +66,7 @@ LATER = {
     "servicecommands": "cli",
     "session": "cli",
     "settings": "config",
-    "shared": "sync",
     "state": "service",
-    "summary": "sync",
-    "sync": "sync",
     "systemd": "service",
     "taskcommands": "cli",
     "triggercommands": "cli",
@@ -86,7 +76,7 @@ LATER = {
     "web": "web",
     "worker": "workers",
 }
-NOT_YET = ["cli", "config", "service", "sync", "web", "workers"]
+NOT_YET = ["cli", "config", "service", "web", "workers"]
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PACKAGES = sorted(

@@ -10,7 +10,7 @@ from gms_hookd.reconcile import Reconciler, behind, fingerprint
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import runs, source_checks, tasks
 from gms_hookd.store.source_checks import Check
-from gms_hookd.sync import Engine, Settings
+from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import Pool, Threads
 from gms_hookd.worker import Rules, Worker
 from tests.support.repositories import ENVIRON, Repo
@@ -27,7 +27,7 @@ class Yard:
         self.source.commit()
         (tmp_path / "caches").mkdir(exist_ok=True)
         (tmp_path / "home").mkdir(exist_ok=True)
-        settings = Settings(home=tmp_path / "home", timeout=30.0)
+        settings = EngineSettings(home=tmp_path / "home", timeout=30.0)
         engine = Engine(tmp_path / "caches", settings, ENVIRON)
         rules = Rules(engine, RetryPolicy(attempts=1))
         self.worker = Worker(desk, lambda: rules, self.stopping)

@@ -12,7 +12,7 @@ from gms_hookd.model import FINAL, RunStatus
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import runs, tasks
 from gms_hookd.store.runs import NewRun
-from gms_hookd.sync import Engine, Settings
+from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import Supervised
 from gms_hookd.worker import Rules, Worker
 
@@ -46,7 +46,7 @@ def stopping():
 @pytest.fixture
 def make_worker(desk, tmp_path, stopping):
     def make(binary="git", policy=None, **settings):
-        settings = Settings(tmp_path / "home", binary=str(binary), **settings)
+        settings = EngineSettings(tmp_path / "home", binary=str(binary), **settings)
         engine = Engine(tmp_path / "caches", settings, {"PATH": "/usr/bin:/bin"})
         rules = Rules(engine, policy or RetryPolicy())
         return Worker(desk, lambda: rules, stopping, lambda: 1.0)

@@ -5,7 +5,7 @@ import threading
 from gms_hookd.git.url import cache_key
 from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import runs, tasks
-from gms_hookd.sync import Engine, Settings
+from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.worker import Rules, Worker
 from tests.support.repositories import Repo
 
@@ -22,7 +22,7 @@ class Place:
         self.desk, self.root = desk, root
         self.source, self.target = (self.repo(n) for n in ("source", "target"))
         self.tip = self.source.commit()
-        settings = Settings(root / "home", allow_protocols=("http", "file"))
+        settings = EngineSettings(root / "home", allow_protocols=("http", "file"))
         self.engine = Engine(root / "caches", settings, {"PATH": "/usr/bin:/bin"})
         self.rules = Rules(self.engine, RetryPolicy())
         self.worker = Worker(desk, lambda: self.rules, threading.Event())

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from gms_hookd.git.process import Stop
 from gms_hookd.model import Task
-from gms_hookd.order import Order
 from gms_hookd.runlog import RunLog
-from gms_hookd.sync import Engine, Settings
+from gms_hookd.sync.engine import Engine, EngineSettings
+from gms_hookd.sync.job import SyncJob
 
 ENVIRON = {
     "PATH": os.environ["PATH"],
@@ -126,7 +126,7 @@ class Bench:
         self.caches.mkdir(exist_ok=True)
         (root / "home").mkdir(exist_ok=True)
         environ = {"PATH": os.environ["PATH"]} | (environ or {})
-        settings = Settings(root / "home", **settings)
+        settings = EngineSettings(root / "home", **settings)
         self.engine = engine or Engine(self.caches, settings, environ)
         self.known: dict[str, str] = {}
         self.log = RunLog()
@@ -135,10 +135,10 @@ class Bench:
     def sync(self, it: Task, **order):
         self.log = RunLog()
         if order.get("confirmed") is True:  # as one who says yes to what is shown now
-            shown = self.engine.plan(Order(it, self.known), self.log, self.stop)
+            shown = self.engine.plan(SyncJob(it, self.known), self.log, self.stop)
             order |= {"confirmed": shown.held, "verify": True}
         given = {"known": self.known} | order
-        outcome = self.engine.sync(Order(it, **given), self.log, self.stop)
+        outcome = self.engine.sync(SyncJob(it, **given), self.log, self.stop)
         self.known = dict(outcome.known)
         return outcome
 

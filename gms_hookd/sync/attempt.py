@@ -1,35 +1,22 @@
-"""Carries out one sync: fetch the source, class each ref, push under leases."""
+"""sync.attempt."""
 
-import errno
-import os
 import shlex
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from gms_hookd import lfs
-from gms_hookd.git import cache, refspec
-from gms_hookd.git import url as giturl
-from gms_hookd.git.access import AccessFactory, SafeDirectories, SshConnections
 from gms_hookd.git.cache import Cache
-from gms_hookd.git.command import Git, environment
-from gms_hookd.git.credentials import Credential, CredentialStore
 from gms_hookd.git.errors import ErrorKind, GitError
-from gms_hookd.git.maintenance import Tidier, crowded, join_packs
-from gms_hookd.git.process import Limits, Stop
-from gms_hookd.git.recovery import Journal
+from gms_hookd.git.maintenance import crowded, join_packs
 from gms_hookd.git.refspec import Selection, Wanted
 from gms_hookd.git.remote import Listing, Remote
-from gms_hookd.git.url import GitUrl
-from gms_hookd.head import DefaultBranch
-from gms_hookd.idle import moved, nothing_to_do
-from gms_hookd.intake import Intake, Served
 from gms_hookd.model import RefResult, RunStatus
-from gms_hookd.order import DOUBT, Order, Outcome
-from gms_hookd.outlet import Outlet, Pin
-from gms_hookd.plan import (
+from gms_hookd.sync import lfs
+from gms_hookd.sync.default_branch import DefaultBranch
+from gms_hookd.sync.fetch import Fetch, RecentFetches, Served
+from gms_hookd.sync.job import UNCERTAIN, SyncJob, SyncResult, summarised
+from gms_hookd.sync.noop import moved
+from gms_hookd.sync.plan import (
     Move,
     Views,
     decide,
@@ -39,153 +26,14 @@ from gms_hookd.plan import (
     with_aliases,
     within,
 )
-from gms_hookd.runlog import RunLog
-from gms_hookd.safetext import one_line
-from gms_hookd.shared import Fetches
-from gms_hookd.summary import summarised
+from gms_hookd.sync.push import Pin, Push
 
 TOLD = 200  # refs that a run's log names
 SUSPECT = (ErrorKind.CORRUPT, ErrorKind.SIGNAL, ErrorKind.OTHER)
 EMPTY: Mapping[str, Pin] = {}
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What holds for all runs."""
-
-    home: Path
-    timeout: float = 600.0
-    stall: float = 60.0
-    allow_protocols: tuple[str, ...] = ("https", "ssh", "file")
-    credentials: Sequence[Credential] = ()
-    ssh_key_file: Path | None = None
-    ssh_known_hosts: Path | None = None
-    backups: float = 30 * 86400.0
-    file_size: int | None = 64 * 2**30
-    memory: int | None = 4 * 2**30  # of one git
-    binary: str = "git"
-    grace: float = 5.0
-
-
-def _key(source: str) -> str | None:
-    try:
-        return giturl.cache_key(source)
-    except ValueError:
-        return None
-
-
-class Engine:
-    """Syncs tasks; any number of threads may use it at once."""
-
-    def __init__(
-        self, caches: Path, settings: Settings, environ: Mapping[str, str]
-    ) -> None:
-        self._caches = caches
-        self._settings = settings
-        self._environ = environment(
-            environ,
-            settings.home,
-            f"{os.getpid()}-{id(self):x}",
-            settings.allow_protocols,
-        )
-        keys = CredentialStore(
-            settings.home,
-            settings.credentials,
-            settings.ssh_key_file,
-            settings.ssh_known_hosts,
-        )
-        trust = SafeDirectories(Path(self._environ["GIT_CONFIG_GLOBAL"]))
-        self._doors = AccessFactory(keys, SshConnections(self._environ), trust)
-        self._tidier = Tidier(caches, self._git)
-        self._fetches = Fetches()
-
-    def sync(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
-        """Do it; never raises for what git or the disk does."""
-        return self._guarded(order, log, stop, _Run.sync)
-
-    def plan(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
-        """Say what sync would do to each ref, and change nothing at the target."""
-        return self._guarded(order, log, stop, _Run.plan)
-
-    def probe(self, order: Order, log: RunLog, stop: Stop) -> Outcome:
-        """Ask the source only; `known` is what it would have the target be."""
-        return self._guarded(order, log, stop, _Run.probe)
-
-    def _guarded(
-        self, order: Order, log: RunLog, stop: Stop, act: Callable[["_Run"], Outcome]
-    ) -> Outcome:
-        try:
-            selection = refspec.select(order.task.refspecs, force=order.task.force)
-            source = self._url("source", order.task.source)
-            ends = source, self._url("target", order.task.target)
-            if act is _Run.sync and (same := nothing_to_do(order, selection, *ends)):
-                log.line("all is as after the last sync: nothing to do")
-                return same
-            self._doors.trust.ready()
-            limits = self._limits(order, log, stop)
-            return self._locked(order, selection, ends, limits, act)
-        except ValueError as error:
-            return _failure(order, log, GitError(ErrorKind.CONFIG, str(error)))
-        except GitError as error:
-            return _failure(order, log, error)
-        except OSError as error:
-            kind = ErrorKind.DISK if error.errno in FULL else ErrorKind.OTHER
-            return _failure(order, log, GitError(kind, str(error)))
-
-    def _locked(
-        self,
-        order: Order,
-        selection: Selection,
-        ends: tuple[GitUrl, GitUrl],
-        limits: Limits,
-        act: Callable[["_Run"], Outcome],
-    ) -> Outcome:
-        path = self._caches / ends[0].key
-        with ExitStack() as stack:
-            journal = stack.enter_context(self._lock(path, limits))
-            git = self._git(path, journal, limits)
-            doors = (self._doors.door(u, limits, stack) for u in ends)
-            options: tuple[tuple[str, ...], ...] = ((), order.task.push_options)
-            remotes = [Remote(git, *pair) for pair in zip(doors, options, strict=True)]
-            cached, shared = Cache(git), self._fetches
-            run = _Run(order, selection, cached, *remotes, fetches=shared)
-            return _mending(run, act)
-
-    def _limits(self, order: Order, log: RunLog, stop: Stop) -> Limits:
-        settings = self._settings
-        deadline = time.monotonic() + (order.task.timeout or settings.timeout)
-        caps = (settings.file_size, settings.memory)
-        stall = settings.stall
-        return Limits(deadline, stop, log, settings.grace, *caps, stall=stall)
-
-    def _lock(self, path: Path, limits: Limits) -> AbstractContextManager[Journal]:
-        lock = path.with_name(path.name + ".lock")
-        return cache.locked(lock, limits, lambda: self._tidier.make_way(path))
-
-    def _git(self, path: Path, journal: Journal, limits: Limits) -> Git:
-        return Git(path, self._environ, limits, journal, self._settings.binary)
-
-    def tidy(self, sources: Collection[str]) -> None:
-        """Tidy the caches of these sources, remove all others; runs go first."""
-        used = {key for source in sources if (key := _key(source))}
-        self._doors.trust.ready()
-        self._tidier.turn(used, self._settings.backups)
-
-    def _url(self, side: str, text: str) -> GitUrl:
-        try:
-            return giturl.parse(text, self._settings.allow_protocols)
-        except ValueError as error:
-            raise ValueError(f"{side}: {error}") from None
-
-    def close(self) -> None:
-        """End the connections that were kept open."""
-        self._tidier.end()
-        self._doors.masters.close()
-        self._doors.trust.close()
-
-
-def _mending(run: "_Run", act: Callable[["_Run"], Outcome]) -> Outcome:
+def run_attempt(run: "Attempt", act: Callable[["Attempt"], SyncResult]) -> SyncResult:
     """Act; once more if it failed for a broken cache, which is then made anew."""
     try:
         return act(run)
@@ -195,18 +43,18 @@ def _mending(run: "_Run", act: Callable[["_Run"], Outcome]) -> Outcome:
     return act(run)
 
 
-class _Run:
+class Attempt:
     """One sync under way, in the lock of its cache."""
 
     def __init__(
         self,
-        order: Order,
+        order: SyncJob,
         selection: Selection,
         cached: Cache,
         source: Remote,
         target: Remote,
         *,
-        fetches: Fetches,
+        fetches: RecentFetches,
     ) -> None:
         self._order = order
         self._fetches = fetches
@@ -216,7 +64,7 @@ class _Run:
         self._target = target
         self._default = DefaultBranch(selection, source, target)
         self._log = cached.git.limits.log
-        self._known = {r: o.removeprefix(DOUBT) for r, o in order.known.items()}
+        self._known = {r: o.removeprefix(UNCERTAIN) for r, o in order.known.items()}
         self._wanted: dict[str, Wanted] = {}
         self._latest: Views | None = None
         self._empty = False
@@ -225,14 +73,14 @@ class _Run:
         self._right: dict[str, str] = {}
         self._allowed: Mapping[str, str] | None = None
 
-    def plan(self) -> Outcome:
+    def plan(self) -> SyncResult:
         """Class every ref against the target as it is now."""
         self._take_in()
         views = self._views(self._read())
         moves = self._decide(views)
         return self._outcome(moves, held(moves, views))
 
-    def sync(self) -> Outcome:
+    def sync(self) -> SyncResult:
         """Bring the target up to date, as far as the task allows."""
         self._take_in()
         views, moves = self._first_look()
@@ -240,7 +88,7 @@ class _Run:
         if reason and not self._is_confirmed(moves):
             return self._outcome(moves, reason)
         self._allowed = self._order.confirmed if reason else None
-        outlet = Outlet(
+        outlet = Push(
             self._cache,
             self._target,
             self._selection,
@@ -257,7 +105,7 @@ class _Run:
         settled = [*with_aliases(settled, self._latest or views)]
         return self._outcome(settled, pins=outlet.pins)
 
-    def probe(self) -> Outcome:
+    def probe(self) -> SyncResult:
         """Read the source's refs, and map them to the target's."""
         self._cache.prepare()
         served = self._source.refs()
@@ -266,7 +114,7 @@ class _Run:
             served["HEAD"] = served[head]
         wanted = self._selection.wanted(served)
         known = {ref: want.oid for ref, want in wanted.items()}
-        return Outcome(RunStatus.SUCCESS, known=known)
+        return SyncResult(RunStatus.SUCCESS, known=known)
 
     def mend(self, error: GitError) -> bool:
         """Clear up after a failure; True if that was its cause."""
@@ -297,7 +145,7 @@ class _Run:
         return served
 
     def _fetch(self) -> Served:
-        served = Intake(self._selection, self._cache, self._source).served()
+        served = Fetch(self._selection, self._cache, self._source).served()
         specs = self._selection.fetched()
         self._fetches.note(self._cache.path, specs, self._order, served)
         return served
@@ -328,7 +176,7 @@ class _Run:
         if not order.known or order.task.prune or order.verify:
             return False
         known = {ref: order.known.get(ref, "") for ref in self._wanted}
-        if any(oid.startswith(DOUBT) for oid in known.values()):
+        if any(oid.startswith(UNCERTAIN) for oid in known.values()):
             return False
         return not moved(self._target.door.url, known)
 
@@ -374,9 +222,7 @@ class _Run:
             self._log.line("note: the first branch pushed becomes the target's default")
         return self._default.at_target(self._wanted)
 
-    def _follow_head(
-        self, moves: list[Move], outlet: Outlet, views: Views
-    ) -> list[Move]:
+    def _follow_head(self, moves: list[Move], outlet: Push, views: Views) -> list[Move]:
         """Set HEAD of a local target; the old default branch can go only after that."""
         ask = self._order.verify or not views.target
         if not self._default.follow(moves, self._wanted, ask=ask):
@@ -398,7 +244,7 @@ class _Run:
 
     def _outcome(
         self, moves: Sequence[Move], guard: str = "", pins: Mapping[str, Pin] = EMPTY
-    ) -> Outcome:
+    ) -> SyncResult:
         kept = [m for m in moves if m.ref in pins and m.acts]
         restore = [self._restore(m, pins[m.ref]) for m in kept]
         commands = {pin[0]: pin[3] for pin in restore}
@@ -418,7 +264,7 @@ class _Run:
         )
         told = [m for m in moves if m.result is not RefResult.UNCHANGED]
         for move in (told or moves)[:TOLD]:
-            self._log.line(_told(move))
+            self._log.line(_ref_line(move))
         if outcome.error_message:
             self._log.line(f"{outcome.status}: {outcome.error_message}")
         return outcome
@@ -443,22 +289,7 @@ def _parted(moves: Iterable[Move], known: Mapping[str, str]) -> bool:
     return any(len(tips) > 1 for tips in ends.values())
 
 
-def _told(move: Move) -> str:
+def _ref_line(move: Move) -> str:
     old, new = (oid[:10] if oid else "none" for oid in (move.old, move.new))
     why = f" ({move.reason})" if move.reason else ""
     return f"{move.result} {move.ref} {old} -> {new}{why}"
-
-
-def _failure(order: Order, log: RunLog, error: GitError) -> Outcome:
-    message = one_line(log.clean(str(error)))
-    log.line(f"failed: {message}")
-    stopped = error.kind is ErrorKind.STOPPED
-    status = RunStatus.CANCELLED if stopped else RunStatus.FAILED
-    return Outcome(
-        status,
-        error_message=message,
-        transient=error.transient,
-        unable=error.kind is ErrorKind.GIT,
-        known=order.known,
-        retry_after=error.retry_after,
-    )

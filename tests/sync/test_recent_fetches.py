@@ -5,15 +5,14 @@ from threading import Event
 import pytest
 
 from gms_hookd.git.url import cache_key
-from gms_hookd.intake import Served
 from gms_hookd.model import RunStatus
-from gms_hookd.order import Order
 from gms_hookd.retry import RetryPolicy
-from gms_hookd.shared import Fetches
 from gms_hookd.store import runs, tasks
 from gms_hookd.store.deliveries import NewDelivery
 from gms_hookd.store.runs import NewRun
-from gms_hookd.sync import Engine, Settings
+from gms_hookd.sync.engine import Engine, EngineSettings
+from gms_hookd.sync.fetch import RecentFetches, Served
+from gms_hookd.sync.job import SyncJob
 from gms_hookd.worker import Rules, Worker
 from tests.support.repositories import Repo, task
 
@@ -22,7 +21,7 @@ REFSPECS = ("refs/heads/main:refs/heads/main",)
 
 @pytest.fixture
 def worker(desk, tmp_path):
-    settings = Settings(tmp_path / "home", allow_protocols=("http", "file"))
+    settings = EngineSettings(tmp_path / "home", allow_protocols=("http", "file"))
     engine = Engine(tmp_path / "caches", settings, {"PATH": "/usr/bin:/bin"})
     yield Worker(desk, lambda: Rules(engine, RetryPolicy()), Event())
     engine.close()
@@ -151,9 +150,9 @@ def test_a_cache_that_was_lost_is_fetched_again(desk, source, worker, fan, tmp_p
     ],
 )
 def test_a_fetch_of_many_or_long_refs_is_not_remembered(tmp_path, names, kept):
-    order = Order(task("/source", "/target"), asked=1, newest=1)
+    order = SyncJob(task("/source", "/target"), asked=1, newest=1)
     served = Served(dict.fromkeys(names, "1" * 40), empty=False)
-    fetches = Fetches()
+    fetches = RecentFetches()
     fetches.note(tmp_path, ("+refs/*:refs/*",), order, served)
     recalled = fetches.recall(tmp_path, ("+refs/*:refs/*",), order)
     assert recalled == (served if kept else None)

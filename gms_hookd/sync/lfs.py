@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gms_hookd.git.command import Git
 from gms_hookd.git.remote import Remote
-from gms_hookd.plan import Move
+from gms_hookd.sync.plan import Move
 
 LOOKED_AT = 1000  # tips whose attributes are read in one run
 COUNTED = 20  # tips whose pointers are counted

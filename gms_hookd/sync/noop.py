@@ -7,19 +7,18 @@ machine and was looked at. Runs by hand read both sides all the same.
 
 from collections.abc import Mapping
 
-from gms_hookd import plan
 from gms_hookd.git.refs import has_object, local_head, local_refs
 from gms_hookd.git.refspec import Selection, Wanted
 from gms_hookd.git.url import GitUrl
 from gms_hookd.model import RefResult
-from gms_hookd.order import Order, Outcome
-from gms_hookd.plan import Move, Views
-from gms_hookd.summary import summarised
+from gms_hookd.sync import plan
+from gms_hookd.sync.job import SyncJob, SyncResult, summarised
+from gms_hookd.sync.plan import Move, Views
 
 
 def nothing_to_do(
-    order: Order, selection: Selection, source: GitUrl, target: GitUrl
-) -> Outcome | None:
+    order: SyncJob, selection: Selection, source: GitUrl, target: GitUrl
+) -> SyncResult | None:
     """Give the outcome of such a run; None where git has to look."""
     if order.verify or not order.known:
         return None
@@ -35,7 +34,7 @@ def moved(target: GitUrl, tips: Mapping[str, str]) -> bool:
     return target.local and not has_object(target.path, tips)
 
 
-def _named(order: Order, selection: Selection) -> Mapping[str, str]:
+def _named(order: SyncJob, selection: Selection) -> Mapping[str, str]:
     """Give the one ref of a task, if the trigger names what it was last synced to."""
     single = selection.single
     if not single or not order.hint or order.known.get(single.dst) != order.hint:
@@ -44,8 +43,8 @@ def _named(order: Order, selection: Selection) -> Mapping[str, str]:
 
 
 def _as_before(
-    order: Order, selection: Selection, source: GitUrl, target: GitUrl
-) -> Outcome | None:
+    order: SyncJob, selection: Selection, source: GitUrl, target: GitUrl
+) -> SyncResult | None:
     served = _served(selection, source)
     wanted = selection.wanted(served or {})
     if not wanted or any(order.known.get(r) != w.oid for r, w in wanted.items()):
@@ -71,7 +70,7 @@ def _served(selection: Selection, source: GitUrl) -> Mapping[str, str] | None:
 
 
 def _there(
-    order: Order, selection: Selection, target: GitUrl
+    order: SyncJob, selection: Selection, target: GitUrl
 ) -> Mapping[str, str] | None:
     """Tell what the target has; what else it has matters only if that is to go."""
     if not target.local:

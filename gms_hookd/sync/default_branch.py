@@ -10,7 +10,7 @@ from gms_hookd.git.refs import is_bare, local_head
 from gms_hookd.git.refspec import Selection, Wanted
 from gms_hookd.git.remote import Remote
 from gms_hookd.model import RefResult
-from gms_hookd.plan import Move
+from gms_hookd.sync.plan import Move
 
 
 class DefaultBranch:

@@ -13,7 +13,7 @@ import pytest
 from gms_hookd.git.refspec import FORGES_OWN
 from gms_hookd.git.url import cache_key
 from gms_hookd.model import RefResult, RunStatus
-from gms_hookd.order import Order
+from gms_hookd.sync.job import SyncJob
 from tests.support.repositories import Bench, Repo, task
 
 
@@ -117,7 +117,7 @@ def test_a_ref_that_is_already_right_is_unchanged_whatever_we_remember(
 
 
 def test_a_plan_is_read_not_tried(source, target, bench):
-    bench.engine.plan(Order(task(source, target)), bench.log, bench.stop)
+    bench.engine.plan(SyncJob(task(source, target)), bench.log, bench.stop)
     assert "git push" not in bench.log.text()
 
 

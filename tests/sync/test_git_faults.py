@@ -179,7 +179,7 @@ def test_a_flood_takes_no_more_than_a_few_mib_of_memory(
     fake, source, target, tmp_path, flood, status
 ):
     fake(f'case " $* " in *" ls-remote "*) {flood} ;; esac\nexec git "$@"\n')
-    tests = Path(__file__).parent
+    tests = Path(__file__).parents[2]
     code = FLOODED.format(path=[str(tests), str(tests.parent)])
     argv = (sys.executable, "-c", code, str(tmp_path), str(source), str(target))
     done = subprocess.run(argv, check=True, capture_output=True, text=True)
@@ -394,7 +394,7 @@ def die_at_work(tmp_path, source, target, fake):
 
     def make(script, nap):
         fake(ONLY_FETCH + script)
-        tests = str(Path(__file__).parent)
+        tests = str(Path(__file__).parents[2])
         code = f"""
 import sys
 sys.path[:0] = [{tests!r}]

@@ -9,7 +9,7 @@ from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.refspec import Selection
 from gms_hookd.git.remote import Remote, Report
 from gms_hookd.model import RefResult
-from gms_hookd.plan import UNSAID, Move, judged, refused
+from gms_hookd.sync.plan import UNSAID, Move, judged, refused
 
 ROUNDS = 4  # times that a target is read again because it moved under a push
 AFTERMATH = 15.0  # seconds to find out what became of a push that was cut off
@@ -38,7 +38,7 @@ class Pin:
     kept: str
 
 
-class Outlet:
+class Push:
     """One run's way to its target; again reads the target and decides anew."""
 
     def __init__(

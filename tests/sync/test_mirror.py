@@ -3,7 +3,7 @@
 import pytest
 
 from gms_hookd.model import RefResult, RunStatus
-from gms_hookd.order import Order
+from gms_hookd.sync.job import SyncJob
 from tests.support.repositories import Repo, task
 
 MIRRORED = ("refs/heads/", "refs/tags/")
@@ -237,7 +237,7 @@ def test_plan_names_every_ref_and_changes_nothing(source, target, bench):
     branches(source, "a")
     source.commit()
     before = target.refs()
-    order = Order(task(source, target), bench.known)
+    order = SyncJob(task(source, target), bench.known)
     outcome = bench.engine.plan(order, bench.log, bench.stop)
     assert results(outcome) == {
         "refs/heads/a": RefResult.CREATED, "refs/heads/main": RefResult.UPDATED,

@@ -1,12 +1,23 @@
-"""Brings what the source serves into its cache, and mends what stands in the way."""
+"""Brings what the source serves into its cache, and mends what stands in the way.
+
+One fetch for all the runs of a cache that were asked for before it began.
+
+What was asked, and when, is told by the numbers of deliveries, which only grow: no
+clock, which can be set, decides whether a trigger is answered with an older state.
+"""
 
 import re
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.refspec import CACHED, Selection, stored
 from gms_hookd.git.remote import Remote
+from gms_hookd.sync.job import SyncJob
 
 HEX = {"sha1": 40, "sha256": 64}
 _FORMAT = re.compile("hash algorithm|mismatched algorithms|object format")
@@ -25,7 +36,7 @@ class Served:
     ahead: tuple[tuple[str, str], ...] = ()  # (old, new) that git found in order
 
 
-class Intake:
+class Fetch:
     """One fetch, with a cure for each known ill; each cure is tried once."""
 
     def __init__(self, selection: Selection, cached: Cache, source: Remote) -> None:
@@ -173,3 +184,48 @@ class Intake:
 
     def _stale_lock(self, error: GitError) -> bool:
         return error.kind is ErrorKind.LOCK and self._cache.sweep()
+
+
+CACHES = 64  # that are remembered
+SIZE = 100_000  # characters of refs and their ids, at most, of one of them
+
+
+class _RecentFetch(NamedTuple):
+    specs: tuple[str, ...]
+    newest: int
+    served: Served
+
+
+class RecentFetches:
+    """The last fetch of each cache; who holds the cache's lock asks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: OrderedDict[Path, _RecentFetch] = OrderedDict()
+
+    def note(
+        self, cache: Path, specs: tuple[str, ...], order: SyncJob, served: Served
+    ) -> None:
+        """Remember what a fetch that began in this run brought."""
+        with self._lock:
+            self._last.pop(cache, None)
+            if order.newest and _size(served) <= SIZE:
+                self._last[cache] = _RecentFetch(specs, order.newest, served)
+            while len(self._last) > CACHES:
+                self._last.popitem(last=False)
+
+    def recall(
+        self, cache: Path, specs: tuple[str, ...], order: SyncJob
+    ) -> Served | None:
+        """Give what was fetched since the run was asked for, if anything was."""
+        if order.asked is None or order.verify:
+            return None
+        with self._lock:
+            last = self._last.get(cache)
+        if last is None or last.specs != specs or order.asked > last.newest:
+            return None
+        return last.served
+
+
+def _size(served: Served) -> int:
+    return sum(len(ref) + len(oid) for ref, oid in served.refs.items())

@@ -1,0 +1,186 @@
+"""Carries out one sync: fetch the source, class each ref, push under leases."""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from gms_hookd.git import cache, refspec
+from gms_hookd.git import url as giturl
+from gms_hookd.git.access import AccessFactory, SafeDirectories, SshConnections
+from gms_hookd.git.cache import Cache
+from gms_hookd.git.command import Git, environment
+from gms_hookd.git.credentials import Credential, CredentialStore
+from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.maintenance import Tidier
+from gms_hookd.git.process import Limits, Stop
+from gms_hookd.git.recovery import Journal
+from gms_hookd.git.refspec import Selection
+from gms_hookd.git.remote import Remote
+from gms_hookd.git.url import GitUrl
+from gms_hookd.model import RunStatus
+from gms_hookd.runlog import RunLog
+from gms_hookd.safetext import one_line
+from gms_hookd.sync.attempt import Attempt, run_attempt
+from gms_hookd.sync.fetch import RecentFetches
+from gms_hookd.sync.job import SyncJob, SyncResult
+from gms_hookd.sync.noop import nothing_to_do
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What holds for all runs."""
+
+    home: Path
+    timeout: float = 600.0
+    stall: float = 60.0
+    allow_protocols: tuple[str, ...] = ("https", "ssh", "file")
+    credentials: Sequence[Credential] = ()
+    ssh_key_file: Path | None = None
+    ssh_known_hosts: Path | None = None
+    backups: float = 30 * 86400.0
+    file_size: int | None = 64 * 2**30
+    memory: int | None = 4 * 2**30  # of one git
+    binary: str = "git"
+    grace: float = 5.0
+
+
+def _key(source: str) -> str | None:
+    try:
+        return giturl.cache_key(source)
+    except ValueError:
+        return None
+
+
+class Engine:
+    """Syncs tasks; any number of threads may use it at once."""
+
+    def __init__(
+        self, caches: Path, settings: EngineSettings, environ: Mapping[str, str]
+    ) -> None:
+        self._caches = caches
+        self._settings = settings
+        self._environ = environment(
+            environ,
+            settings.home,
+            f"{os.getpid()}-{id(self):x}",
+            settings.allow_protocols,
+        )
+        keys = CredentialStore(
+            settings.home,
+            settings.credentials,
+            settings.ssh_key_file,
+            settings.ssh_known_hosts,
+        )
+        trust = SafeDirectories(Path(self._environ["GIT_CONFIG_GLOBAL"]))
+        self._doors = AccessFactory(keys, SshConnections(self._environ), trust)
+        self._tidier = Tidier(caches, self._git)
+        self._fetches = RecentFetches()
+
+    def sync(self, order: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+        """Do it; never raises for what git or the disk does."""
+        return self._guarded(order, log, stop, Attempt.sync)
+
+    def plan(self, order: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+        """Say what sync would do to each ref, and change nothing at the target."""
+        return self._guarded(order, log, stop, Attempt.plan)
+
+    def probe(self, order: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+        """Ask the source only; `known` is what it would have the target be."""
+        return self._guarded(order, log, stop, Attempt.probe)
+
+    def _guarded(
+        self,
+        order: SyncJob,
+        log: RunLog,
+        stop: Stop,
+        act: Callable[["Attempt"], SyncResult],
+    ) -> SyncResult:
+        try:
+            selection = refspec.select(order.task.refspecs, force=order.task.force)
+            source = self._url("source", order.task.source)
+            ends = source, self._url("target", order.task.target)
+            if act is Attempt.sync and (same := nothing_to_do(order, selection, *ends)):
+                log.line("all is as after the last sync: nothing to do")
+                return same
+            self._doors.trust.ready()
+            limits = self._limits(order, log, stop)
+            return self._locked(order, selection, ends, limits, act)
+        except ValueError as error:
+            return _failure(order, log, GitError(ErrorKind.CONFIG, str(error)))
+        except GitError as error:
+            return _failure(order, log, error)
+        except OSError as error:
+            kind = ErrorKind.DISK if error.errno in FULL else ErrorKind.OTHER
+            return _failure(order, log, GitError(kind, str(error)))
+
+    def _locked(
+        self,
+        order: SyncJob,
+        selection: Selection,
+        ends: tuple[GitUrl, GitUrl],
+        limits: Limits,
+        act: Callable[["Attempt"], SyncResult],
+    ) -> SyncResult:
+        path = self._caches / ends[0].key
+        with ExitStack() as stack:
+            journal = stack.enter_context(self._lock(path, limits))
+            git = self._git(path, journal, limits)
+            doors = (self._doors.door(u, limits, stack) for u in ends)
+            options: tuple[tuple[str, ...], ...] = ((), order.task.push_options)
+            remotes = [Remote(git, *pair) for pair in zip(doors, options, strict=True)]
+            cached, shared = Cache(git), self._fetches
+            run = Attempt(order, selection, cached, *remotes, fetches=shared)
+            return run_attempt(run, act)
+
+    def _limits(self, order: SyncJob, log: RunLog, stop: Stop) -> Limits:
+        settings = self._settings
+        deadline = time.monotonic() + (order.task.timeout or settings.timeout)
+        caps = (settings.file_size, settings.memory)
+        stall = settings.stall
+        return Limits(deadline, stop, log, settings.grace, *caps, stall=stall)
+
+    def _lock(self, path: Path, limits: Limits) -> AbstractContextManager[Journal]:
+        lock = path.with_name(path.name + ".lock")
+        return cache.locked(lock, limits, lambda: self._tidier.make_way(path))
+
+    def _git(self, path: Path, journal: Journal, limits: Limits) -> Git:
+        return Git(path, self._environ, limits, journal, self._settings.binary)
+
+    def tidy(self, sources: Collection[str]) -> None:
+        """Tidy the caches of these sources, remove all others; runs go first."""
+        used = {key for source in sources if (key := _key(source))}
+        self._doors.trust.ready()
+        self._tidier.turn(used, self._settings.backups)
+
+    def _url(self, side: str, text: str) -> GitUrl:
+        try:
+            return giturl.parse(text, self._settings.allow_protocols)
+        except ValueError as error:
+            raise ValueError(f"{side}: {error}") from None
+
+    def close(self) -> None:
+        """End the connections that were kept open."""
+        self._tidier.end()
+        self._doors.masters.close()
+        self._doors.trust.close()
+
+
+def _failure(order: SyncJob, log: RunLog, error: GitError) -> SyncResult:
+    message = one_line(log.clean(str(error)))
+    log.line(f"failed: {message}")
+    stopped = error.kind is ErrorKind.STOPPED
+    status = RunStatus.CANCELLED if stopped else RunStatus.FAILED
+    return SyncResult(
+        status,
+        error_message=message,
+        transient=error.transient,
+        unable=error.kind is ErrorKind.GIT,
+        known=order.known,
+        retry_after=error.retry_after,
+    )

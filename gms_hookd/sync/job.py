@@ -1,0 +1,165 @@
+"""What a sync is asked to do, what it answers, and the shape of what carries it out.
+
+The sum of a run, drawn from what became of each ref.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+from gms_hookd.git.process import Stop
+from gms_hookd.model import Ref, RefResult, RunStatus, Task
+from gms_hookd.runlog import RunLog
+from gms_hookd.sync.plan import Move, deletions
+
+UNCERTAIN = "?"  # before a known id: the target was seen to differ, so read it first
+
+
+class SyncJob(NamedTuple):
+    """What a run is to do: known is what we last pushed, target ref -> object id.
+
+    confirmed names the deletions that a person has seen and wants, as ref -> object id,
+    whatever a guard thinks of them; None where nobody was asked.
+    hint is the object id that the trigger named. With verify the target is read even
+    where nothing seems to have changed. asked is the number of the last delivery that
+    wants the run, None where others want it, too; newest that of the last one there was
+    when it began.
+    """
+
+    task: Task
+    known: Mapping[str, str] = MappingProxyType({})
+    confirmed: Mapping[str, str] | None = None
+    hint: str | None = None
+    verify: bool = False
+    asked: int | None = None
+    newest: int = 0
+
+
+class SyncResult(NamedTuple):
+    """What became of a run; known is what to hand to the next one.
+
+    pinned lists the tips that were overwritten or deleted at the target: the ref, its
+    old object id, the ref of the cache that keeps it, the command that restores it.
+    held names the deletions that a guard held back, None where none did.
+    unable: it failed for want of git here, which says nothing about the task.
+    """
+
+    status: RunStatus
+    refs: tuple[Ref, ...] = ()
+    commit_range: str = ""
+    error_message: str = ""
+    transient: bool = False
+    unable: bool = False
+    known: Mapping[str, str] = MappingProxyType({})
+    retry_after: float | None = None
+    pinned: tuple[tuple[str, str, str, str], ...] = ()
+    held: Mapping[str, str] | None = None
+
+
+class Engine(Protocol):
+    """Syncs tasks; any number of threads may use it at once."""
+
+    def sync(self, order: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+        """Do it; never raises for what git or the disk does."""
+
+    def plan(self, order: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+        """Say what sync would do to each ref, and change nothing at the target."""
+
+    def probe(self, order: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+        """Ask the source only; `known` is what it would have the target be."""
+
+    def tidy(self, sources: Collection[str]) -> None:
+        """Tidy the caches of these sources, remove all others; runs go first."""
+
+    def close(self) -> None:
+        """End the connections that were kept open."""
+
+
+RANGES = 20  # changed refs that a commit range names
+
+
+def summarised(
+    order: SyncJob,
+    moves: Sequence[Move],
+    guard: str,
+    *,
+    pinned: Sequence[tuple[str, str, str, str]] = (),
+    right: Mapping[str, str] = MappingProxyType({}),
+    gone: Collection[str] = (),
+) -> SyncResult:
+    """Draw the sum of a run from what became of each ref.
+
+    right is what the target had as it should be; gone names what was pushed once and
+    is no longer there.
+    """
+    before = {**order.known, **right}
+    for ref in gone:
+        before.pop(ref, None)
+    status = _status(moves, guard)
+    return SyncResult(
+        status,
+        refs=_listed(moves),
+        commit_range="" if guard else commit_range(moves),
+        error_message="" if status is RunStatus.SUCCESS else _message(moves, guard),
+        transient=status is RunStatus.FAILED and any(m.transient for m in moves),
+        known=order.known if guard else remembered(before, moves),
+        pinned=tuple(pinned),
+        held=deletions(moves) if guard else None,
+    )
+
+
+def commit_range(moves: Sequence[Move]) -> str:
+    """Name what changed: OLD..NEW, NEW for a new ref, OLD.. for a deleted one."""
+    ranges = [_range(m) for m in moves if m.acts]
+    more = len(ranges) - RANGES
+    tail = [f"... {more} more"] if more > 0 else []
+    return " ".join(ranges[:RANGES] + tail)
+
+
+def remembered(known: Mapping[str, str], moves: Sequence[Move]) -> dict[str, str]:
+    """Bring what we last pushed up to date.
+
+    A symbolic ref stays in doubt, for a push to it by memory would move another ref.
+    """
+    after = dict(known)
+    for move in moves:
+        if move.alias:
+            after.pop(move.ref, None)
+            if move.new:
+                after[move.ref] = UNCERTAIN + (move.old or "")
+        elif move.conflict:
+            after[move.ref] = UNCERTAIN + after.get(move.ref, "").removeprefix(
+                UNCERTAIN
+            )
+        elif move.result is RefResult.REJECTED:
+            continue
+        elif move.new:
+            after[move.ref] = move.new
+        else:
+            after.pop(move.ref, None)
+    return after
+
+
+def _status(moves: Sequence[Move], guard: str) -> RunStatus:
+    if guard or any(m.conflict for m in moves):
+        return RunStatus.CONFLICT
+    rejected = any(m.result is RefResult.REJECTED for m in moves)
+    return RunStatus.FAILED if rejected else RunStatus.SUCCESS
+
+
+def _message(moves: Sequence[Move], guard: str) -> str:
+    if guard:
+        return f"held back: {guard}; `task sync TASK --yes` does it all the same"
+    bad = [m for m in moves if m.result is RefResult.REJECTED]
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    return f"{bad[0].ref}: {bad[0].reason}{more}"
+
+
+def _listed(moves: Sequence[Move]) -> tuple[Ref, ...]:
+    return tuple(Ref(m.ref, m.result, m.old, m.new, m.reason) for m in moves)
+
+
+def _range(move: Move) -> str:
+    if move.old and move.new:
+        return f"{move.old}..{move.new}"
+    return move.new or f"{move.old}.."
