@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gms_hookd.config import Config, guard_published
+from gms_hookd.config.load import guard_published
+from gms_hookd.config.records import Config
 from gms_hookd.errors import ConfigError
 from gms_hookd.git import url as giturl
 from gms_hookd.git.credentials import CredentialStore, access, pinning

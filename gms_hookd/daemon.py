@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 from gms_hookd import systemd
-from gms_hookd.config import Config, guard_published, made_secret
+from gms_hookd.config.load import guard_published, made_secret
+from gms_hookd.config.records import Config
 from gms_hookd.errors import ConfigError
 from gms_hookd.http import tls
 from gms_hookd.http.limits import ConnectionLimits, lift_descriptor_limit

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gms_hookd.config import Config
+from gms_hookd.config.records import Config
 from gms_hookd.state import State
 from gms_hookd.sync.engine import Engine, EngineSettings
 

@@ -11,7 +11,7 @@ from typing import Any
 from gms_hookd import render
 from gms_hookd.auth.schemes import Scheme
 from gms_hookd.client import Api, get
-from gms_hookd.config import Config, HookConfig
+from gms_hookd.config.records import Config, HookConfig
 from gms_hookd.errors import Failure
 from gms_hookd.forges.base import Forge
 from gms_hookd.forges.registry import FORGES, default_scheme, scheme_of

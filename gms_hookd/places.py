@@ -1,4 +1,4 @@
-"""Where the state directory and the configuration file are."""
+"""places."""
 
 import pwd
 from collections.abc import Mapping
@@ -28,29 +28,3 @@ def _home(environ: Mapping[str, str], uid: int) -> Path:
         return Path(environ.get("HOME") or pwd.getpwuid(uid).pw_dir).absolute()
     except KeyError:
         raise ConfigError("HOME: is not set: set it, or name --state DIR") from None
-
-
-def config_file(
-    environ: Mapping[str, str], argument: str | None, folder: Path
-) -> Path | None:
-    """Return the file that is named, else the first that exists, else None.
-
-    Raises ConfigError.
-    """
-    named = environ.get("GMS_HOOKD_CONFIG") if argument is None else argument
-    if named:
-        return Path(named).absolute()
-    if argument is not None:
-        raise ConfigError("--config: is empty: name a file")
-    candidates = (folder / "config.toml", folder / "config.yaml")
-    return next((path for path in candidates if _exists(path)), None)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    return True

@@ -16,7 +16,7 @@ from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.callback import Caller
-from gms_hookd.config import Config, HookConfig
+from gms_hookd.config.records import Config, HookConfig
 from gms_hookd.desk import Desk
 from gms_hookd.engine import build
 from gms_hookd.forgehook import ForgeHook, Lock, Terms

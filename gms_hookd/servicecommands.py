@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from gms_hookd import check, client, config, daemon, log
+from gms_hookd import check, client, daemon, log
 from gms_hookd.client import RefusedError, get
+from gms_hookd.config.load import load_config
 from gms_hookd.demo import Show, prepare, stage
 from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.http.client import ClientError
@@ -27,7 +28,7 @@ def show_demo(session: Session, args: Args) -> int:
         show = Show(on, _end if args.once else partial(_go_on, session), _end)
         show.start()
         with held(on.root / "state") as state:
-            load = partial(config.load, on.environ, state=state.path)
+            load = partial(load_config, on.environ, state=state.path)
             status = daemon.serve(load, state, on.environ)
     if show.error:
         raise show.error

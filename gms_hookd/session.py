@@ -8,8 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
 
-from gms_hookd import config
-from gms_hookd.config import Config
+from gms_hookd.config.load import load_config
+from gms_hookd.config.records import Config
 from gms_hookd.look import Look, as_json
 from gms_hookd.state import State
 
@@ -34,7 +34,7 @@ class Session:
 
     def config(self, **overrides: object) -> Config:
         """Read the configuration. Raises ConfigError."""
-        return config.load(
+        return load_config(
             with_credentials(self.environ, self.state),
             file=self.file,
             state=self.state,

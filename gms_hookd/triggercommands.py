@@ -8,7 +8,7 @@ from typing import Any
 from gms_hookd import render
 from gms_hookd.auth import signature
 from gms_hookd.client import get
-from gms_hookd.config import Config
+from gms_hookd.config.records import Config
 from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.http import client as http_client
 from gms_hookd.look import Look, as_json

@@ -11,7 +11,7 @@ import pytest
 
 from gms_hookd import check, cli
 from gms_hookd.check import ERROR, OK, WARNING, Place
-from gms_hookd.config import load
+from gms_hookd.config.load import load_config
 from gms_hookd.git.credentials import Credential
 from gms_hookd.look import Look
 
@@ -22,7 +22,7 @@ TASK = {"id": 1, "name": "t", "source": "/", "target": "ssh://git@h.example/x.gi
 def place(tmp_path):
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
-    config = load({}, state=state, folder=tmp_path)
+    config = load_config({}, state=state, folder=tmp_path)
     listen = replace(config.server, listen=("127.0.0.1:0",))
     settings = replace(config, server=listen)
     return Place({"PATH": os.environ["PATH"]}, state, daemon=False, config=settings)
@@ -120,7 +120,7 @@ def test_a_hook_that_can_start_nothing_is_a_warning(place, tmp_path):
         "[hooks.github]\ntasks = ['app', 'gone', 7]\n[hooks.dockerhub]\n"
         "[hooks.msr]\ntasks = [1]"
     )
-    config = load({}, state=place.state, folder=tmp_path)
+    config = load_config({}, state=place.state, folder=tmp_path)
     place = replace(place, config=config, tasks=[{**TASK, "name": "app"}])
     said = {each.subject: each for each in check.findings(place) if each.remedy}
     assert said["hook github"].finding == "no task gone, 7"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd import config
+from gms_hookd.config.load import load_config
 from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.git.url import cache_key
 from gms_hookd.http.limits import ConnectionLimits
@@ -38,7 +38,7 @@ class Served:
         file.write_text(f"[webhook]\nsecret = 'x'\nrate_limit = 0\n{HOOKS}")
         file.chmod(0o600)
         self.state = State.open(tmp_path / "state")
-        self.config = config.load({}, file=str(file), state=self.state.path)
+        self.config = load_config({}, file=str(file), state=self.state.path)
         self.service = Service.open(self.config, self.state, ENVIRON)
         self.listener = listen("127.0.0.1:0")
         self.port = self.listener.socket.getsockname()[1]

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from gms_hookd import config
+from gms_hookd.config.load import load_config
 from gms_hookd.health import Health
 from gms_hookd.http.listener import listen
 from gms_hookd.http.server import Server
@@ -44,7 +44,7 @@ class Place:
     def __init__(self, folder):
         before = set(threading.enumerate())
         self.state = State.open(folder / "state")
-        read = config.load({}, state=self.state.path)
+        read = load_config({}, state=self.state.path)
         self.service = Service.open(read, self.state, ENVIRON)
         self.threads = self.service.threads
         self.socket = folder / "front.sock"

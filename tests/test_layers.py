@@ -28,7 +28,7 @@ OWNERS = {
     "http.server": {"http.server", "http.connection"},
     "http.client": {"http.client"},
     "ssl": {"http.tls", "http.client"},
-    "tomllib": {"configfile"},
+    "tomllib": {"config.file"},
     "argparse": {"cli"},
     "fcntl": {"files"},
 }
@@ -40,8 +40,6 @@ LATER = {
     "check": "cli",
     "cli": "cli",
     "client": "http",
-    "config": "config",
-    "configfile": "config",
     "daemon": "service",
     "demo": "cli",
     "desk": "workers",
@@ -53,10 +51,8 @@ LATER = {
     "init": "service",
     "live": "workers",
     "look": "cli",
-    "miniyaml": "config",
     "places": "config",
     "reach": "cli",
-    "readers": "config",
     "reconcile": "workers",
     "render": "cli",
     "retry": "workers",
@@ -65,7 +61,6 @@ LATER = {
     "service": "service",
     "servicecommands": "cli",
     "session": "cli",
-    "settings": "config",
     "state": "service",
     "systemd": "service",
     "taskcommands": "cli",
@@ -76,7 +71,7 @@ LATER = {
     "web": "web",
     "worker": "workers",
 }
-NOT_YET = ["cli", "config", "service", "web", "workers"]
+NOT_YET = ["cli", "service", "web", "workers"]
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PACKAGES = sorted(

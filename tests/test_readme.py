@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd import cli, settings
+from gms_hookd import cli
+from gms_hookd.config import sources
 from gms_hookd.forges.registry import FORGES
 from tests.support.process import Daemon
 from tests.support.repositories import Repo
@@ -34,7 +35,7 @@ def test_every_forge_is_in_the_table(name):
 
 
 @pytest.mark.parametrize(
-    "name", [f"{s}.{key}" for s, keys in settings.KEYS.items() for key in keys]
+    "name", [f"{s}.{key}" for s, keys in sources.KEYS.items() for key in keys]
 )
 def test_every_setting_is_in_the_table(name):
     key = name.rpartition(".")[2]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gms_hookd import config
+from gms_hookd.config.load import load_config
 from gms_hookd.service import Service
 from gms_hookd.state import State
 from gms_hookd.store import deliveries, maintenance
@@ -13,7 +13,7 @@ from tests.support.repositories import ENVIRON
 @pytest.fixture
 def service(tmp_path):
     state = State.open(tmp_path / "state")
-    service = Service.open(config.load({}, state=state.path), state, ENVIRON)
+    service = Service.open(load_config({}, state=state.path), state, ENVIRON)
     yield service
     service.close()
     state.close()

@@ -10,13 +10,26 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from types import MappingProxyType
 
-from gms_hookd import configfile, readers, settings
+from gms_hookd.config import file as configfile
+from gms_hookd.config import sources, validators
+from gms_hookd.config.file import config_file
+from gms_hookd.config.records import (
+    ETC,
+    GMS_HOOK,
+    ApiConfig,
+    Config,
+    HookConfig,
+    Retention,
+    ServerConfig,
+    SyncConfig,
+)
+from gms_hookd.config.sources import Name, Settings, Source
 from gms_hookd.errors import ConfigError
 from gms_hookd.files import (
     SecretFileError,
@@ -29,11 +42,7 @@ from gms_hookd.forges.registry import PROVIDERS, scheme_of
 from gms_hookd.git import alias
 from gms_hookd.git.alias import Aliases
 from gms_hookd.git.credentials import Credential
-from gms_hookd.places import config_file
-from gms_hookd.settings import Name, Settings, Source
 
-ETC = Path("/etc/gms-hookd")
-GMS_HOOK = "task-sync"
 PUBLISHED = "my-secret-key"
 MADE = "webhook-secret"
 _HOOK_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
@@ -45,92 +54,10 @@ _INLINE = frozenset({"secret", "secrets", "token"})
 _ANY_SECRET = ("0" * 64,)
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
-_RATE = readers.whole(0, 1_000_000)
+_RATE = validators.whole(0, 1_000_000)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerConfig:
-    """The front: where it listens, whom it believes, how much it reads (bytes)."""
-
-    listen: tuple[str, ...]
-    tls_cert: Path | None
-    tls_key: Path | None
-    trusted_proxies: tuple[str, ...]
-    max_body: int
-
-
-@dataclass(frozen=True, slots=True)
-class HookConfig:
-    """One inbound endpoint; `secrets` newest first, none if none is configured yet.
-
-    `rate_limit` is per minute and client address, 0 is off, and None leaves verified
-    deliveries unlimited. `scheme` None is the provider's default. `tasks` are the ids
-    or names it is limited to, None for all. `callback`: Docker Hub is told the outcome.
-    """
-
-    name: str
-    provider: str
-    scheme: str | None
-    secrets: tuple[str, ...] = field(repr=False)
-    rate_limit: int | None
-    ip_whitelist: tuple[str, ...]
-    options: Mapping[str, str]
-    tasks: tuple[int | str, ...] | None = None
-    callback: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ApiConfig:
-    """The API on the network; without a token it is on the control socket only."""
-
-    token: str | None = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SyncConfig:
-    """How runs are carried out; `timeout` is of one attempt, in seconds.
-
-    `stall` is for how many seconds a host may send nothing at all. `reconcile` is how
-    often each source is looked at (seconds), 0 is never.
-    """
-
-    workers: int
-    timeout: float
-    attempts: int
-    allow_protocols: tuple[str, ...]
-    ssh_key_file: Path | None
-    ssh_known_hosts: Path | None
-    reconcile: float = 900.0
-    stall: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long things are kept, in seconds; bodies of deliveries, None: not at all."""
-
-    runs: float
-    deliveries: float
-    backups: float
-    bodies: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """All that is configured; `warnings` are lines for the operator."""
-
-    file: Path | None
-    server: ServerConfig
-    webhook: HookConfig
-    hooks: tuple[HookConfig, ...]
-    api: ApiConfig
-    sync: SyncConfig
-    credentials: tuple[Credential, ...]
-    retention: Retention
-    warnings: tuple[str, ...]
-    aliases: Aliases = Aliases()
-
-
-def load(
+def load_config(
     environ: Mapping[str, str],
     *,
     file: str | None = None,
@@ -144,9 +71,9 @@ def load(
     and to load again.
     """
     path = config_file(environ, file, folder)
-    read = configfile.read(path) if path else None
+    read = configfile.read_config(path) if path else None
     written = (
-        settings.contents(read.content, path, yaml=read.yaml)
+        sources.contents(read.content, path, yaml=read.yaml)
         if read and path
         else Source({})
     )
@@ -155,11 +82,11 @@ def load(
             Source(
                 {tuple(name.split(".")): given for name, given in overrides.items()}
             ),
-            settings.variable("WEBHOOK_SECRET", ("webhook", "secret"), environ),
-            settings.environment(environ),
-            settings.credentials(environ),
+            sources.variable("WEBHOOK_SECRET", ("webhook", "secret"), environ),
+            sources.environment(environ),
+            sources.credentials(environ),
             written,
-            settings.secret_files({("webhook", "secret_file"): state / MADE}),
+            sources.secret_files({("webhook", "secret_file"): state / MADE}),
         ]
     )
     config = _config(found, path)
@@ -213,8 +140,8 @@ def _config(found: Settings, path: Path | None) -> Config:
 
 
 def _server(found: Settings) -> ServerConfig:
-    cert = found.path(("server", "tls_cert"), readers.line)
-    key = found.path(("server", "tls_key"), readers.line)
+    cert = found.path(("server", "tls_cert"), validators.line)
+    key = found.path(("server", "tls_key"), validators.line)
     for name, one, other in (("tls_cert", cert, key), ("tls_key", key, cert)):
         if other and not one:
             raise found.error(
@@ -226,15 +153,17 @@ def _server(found: Settings) -> ServerConfig:
         listen=_listen(found),
         tls_cert=cert,
         tls_key=key,
-        trusted_proxies=found.get(("server", "trusted_proxies"), readers.networks, ()),
-        max_body=found.get(("server", "max_body"), readers.body_size, 25 << 20),
+        trusted_proxies=found.get(
+            ("server", "trusted_proxies"), validators.networks, ()
+        ),
+        max_body=found.get(("server", "max_body"), validators.body_size, 25 << 20),
     )
 
 
 def _listen(found: Settings) -> tuple[str, ...]:
     at, port = ("server", "listen"), ("server", "port")
-    listen = found.get(at, readers.listens, ("127.0.0.1:38080",))
-    number = found.get(port, readers.whole(1, 65535), 0)
+    listen = found.get(at, validators.listens, ("127.0.0.1:38080",))
+    number = found.get(port, validators.whole(1, 65535), 0)
     chosen = found.one_of(at, port)
     return (f":{number}",) if chosen and chosen[1] == port else listen
 
@@ -257,7 +186,7 @@ def _gms_hook(found: Settings) -> HookConfig:
         scheme=None,
         secrets=_secrets(found, ("webhook",)),
         rate_limit=found.get(("webhook", "rate_limit"), _RATE, 100),
-        ip_whitelist=found.get(("webhook", "ip_whitelist"), readers.networks, ()),
+        ip_whitelist=found.get(("webhook", "ip_whitelist"), validators.networks, ()),
         options=_NO_OPTIONS,
     )
 
@@ -268,15 +197,15 @@ def _hook(found: Settings, name: str, webhook: HookConfig) -> HookConfig:
     hook = HookConfig(
         name=name,
         provider=_provider(found, name),
-        scheme=found.get((*table, "scheme"), readers.text, None),
+        scheme=found.get((*table, "scheme"), validators.text, None),
         secrets=_secrets(found, table) or webhook.secrets,
         rate_limit=found.get((*table, "rate_limit"), _RATE, None),
         ip_whitelist=found.get(
-            (*table, "ip_whitelist"), readers.networks, webhook.ip_whitelist
+            (*table, "ip_whitelist"), validators.networks, webhook.ip_whitelist
         ),
         options=MappingProxyType(_options(found, table)),
-        tasks=found.get((*table, "tasks"), readers.tasks, None),
-        callback=found.get((*table, "callback"), readers.flag, False),
+        tasks=found.get((*table, "tasks"), validators.tasks, None),
+        callback=found.get((*table, "callback"), validators.flag, False),
     )
     if hook.callback and hook.provider != "dockerhub":
         raise found.error((*table, "callback"), "is for Docker Hub's hooks only")
@@ -296,7 +225,7 @@ def _check_hook_name(found: Settings, name: str) -> None:
 
 def _provider(found: Settings, hook: str) -> str:
     name = ("hooks", hook, "provider")
-    provider = found.get(name, readers.text, hook)
+    provider = found.get(name, validators.text, hook)
     if provider in PROVIDERS:
         return provider
     known = ", ".join(PROVIDERS)
@@ -310,7 +239,7 @@ def _options(found: Settings, table: Name) -> dict[str, str]:
     given = {
         option: found.get(
             (*table, option),
-            readers.header if option == "header" else readers.text,
+            validators.header if option == "header" else validators.text,
             None,
         )
         for option in _OPTIONS
@@ -336,9 +265,9 @@ def _secrets(found: Settings, table: Name) -> tuple[str, ...]:
 def _named_secrets(found: Settings, table: Name) -> tuple[str, tuple[str, ...]]:
     """Return the name of the setting that says the secrets of a hook, and them."""
     one, file, several = ((*table, key) for key in ("secret", "secret_file", "secrets"))
-    found.get(one, readers.text, None)
-    found.get(file, readers.line, None)
-    found.get(several, readers.texts, None)
+    found.get(one, validators.text, None)
+    found.get(file, validators.line, None)
+    found.get(several, validators.texts, None)
     chosen = found.one_of(one, file, several)
     if chosen is None:
         return "", ()
@@ -346,33 +275,33 @@ def _named_secrets(found: Settings, table: Name) -> tuple[str, tuple[str, ...]]:
     called = source.called(name)
     if name == file:
         return called, (_secret_in_file(source, name),)
-    reader = readers.secrets if name == several else _one_secret
+    reader = validators.secrets if name == several else _one_secret
     return called, source.read(name, reader)
 
 
 def _one_secret(value: object) -> tuple[str, ...]:
-    return (readers.secret(value),)
+    return (validators.secret(value),)
 
 
 def _secret_in_file(source: Source, name: Name) -> str:
     try:
-        return read_secret(source.folder / source.read(name, readers.line))
+        return read_secret(source.folder / source.read(name, validators.line))
     except SecretFileError as error:
         raise source.error(name, error) from None
 
 
 def _token(found: Settings) -> str | None:
     text, file = ("api", "token"), ("api", "token_file")
-    found.get(text, readers.text, None)
-    found.get(file, readers.line, None)
+    found.get(text, validators.text, None)
+    found.get(file, validators.line, None)
     chosen = found.one_of(text, file)
     if chosen is None:
         return None
     source, name = chosen
     if name == text:
-        return source.read(name, readers.token)
+        return source.read(name, validators.token)
     try:
-        return readers.token(_secret_in_file(source, name))
+        return validators.token(_secret_in_file(source, name))
     except ValueError as error:
         raise source.error(name, error) from None
 
@@ -381,16 +310,16 @@ def _sync(found: Settings) -> SyncConfig:
     if key := found.one_of(("sync", "ssh_key_file")):
         _check_key(*key)
     return SyncConfig(
-        workers=found.get(("sync", "workers"), readers.whole(1, 1000), 8),
-        timeout=found.get(("sync", "timeout"), readers.duration, 600.0),
-        attempts=found.get(("sync", "attempts"), readers.whole(1, 1000), 5),
+        workers=found.get(("sync", "workers"), validators.whole(1, 1000), 8),
+        timeout=found.get(("sync", "timeout"), validators.duration, 600.0),
+        attempts=found.get(("sync", "attempts"), validators.whole(1, 1000), 5),
         allow_protocols=found.get(
-            ("sync", "allow_protocols"), readers.protocols, ("https", "ssh", "file")
+            ("sync", "allow_protocols"), validators.protocols, ("https", "ssh", "file")
         ),
-        ssh_key_file=found.path(("sync", "ssh_key_file"), readers.line),
-        ssh_known_hosts=found.path(("sync", "ssh_known_hosts"), readers.line),
-        reconcile=found.get(("sync", "reconcile"), readers.interval, 900.0),
-        stall=found.get(("sync", "stall"), readers.duration, 60.0),
+        ssh_key_file=found.path(("sync", "ssh_key_file"), validators.line),
+        ssh_known_hosts=found.path(("sync", "ssh_known_hosts"), validators.line),
+        reconcile=found.get(("sync", "reconcile"), validators.interval, 900.0),
+        stall=found.get(("sync", "stall"), validators.duration, 60.0),
     )
 
 
@@ -401,11 +330,11 @@ def _credential(found: Settings, url: str, sync: SyncConfig) -> Credential:
     _refuse(found, table, _BY_HTTP if by_ssh else _BY_SSH, by_ssh)
     credential = Credential(
         url=prefix,
-        username=found.get((*table, "username"), readers.line, None),
-        password_file=found.path((*table, "password_file"), readers.line),
-        token_file=found.path((*table, "token_file"), readers.line),
-        ssh_key_file=found.path((*table, "ssh_key_file"), readers.line),
-        ssh_known_hosts=found.path((*table, "ssh_known_hosts"), readers.line),
+        username=found.get((*table, "username"), validators.line, None),
+        password_file=found.path((*table, "password_file"), validators.line),
+        token_file=found.path((*table, "token_file"), validators.line),
+        ssh_key_file=found.path((*table, "ssh_key_file"), validators.line),
+        ssh_known_hosts=found.path((*table, "ssh_known_hosts"), validators.line),
     )
     (_check_identity if by_ssh else _check_login)(found, table, credential)
     return credential
@@ -438,7 +367,7 @@ def _check_identity(found: Settings, table: Name, credential: Credential) -> Non
 
 def _credential_url(found: Settings, url: str, sync: SyncConfig) -> str:
     try:
-        prefix = readers.url_prefix(url)
+        prefix = validators.url_prefix(url)
     except ValueError as error:
         raise found.error(("credentials", url), error) from None
     protocol = prefix.partition(":")[0]
@@ -452,7 +381,7 @@ def _credential_url(found: Settings, url: str, sync: SyncConfig) -> str:
 
 def _check_key(source: Source, name: Name) -> Path:
     """Refuse a file that others can read; one that is not there yet is for the run."""
-    path = source.folder / source.read(name, readers.line)
+    path = source.folder / source.read(name, validators.line)
     try:
         check_secret(path, path.stat())
     except FileNotFoundError:
@@ -472,7 +401,7 @@ def _check_password(source: Source, name: Name) -> None:
 
 def _retention(found: Settings) -> Retention:
     day = 86400.0
-    days = partial(found.get, reader=readers.duration)
+    days = partial(found.get, reader=validators.duration)
     return Retention(
         runs=days(("retention", "runs"), default=90 * day),
         deliveries=days(("retention", "deliveries"), default=30 * day),
@@ -487,7 +416,7 @@ def _aliases(found: Settings) -> Aliases:
         name = ("aliases", said)
         try:
             pairs.append(
-                (alias.read(said), alias.read(found.get(name, readers.line, said)))
+                (alias.read(said), alias.read(found.get(name, validators.line, said)))
             )
         except ValueError as error:
             raise found.error(name, error) from None
@@ -510,7 +439,7 @@ def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
     named = ((c, path) for c in config.credentials for path in filter(None, c.files))
     for credential, path in named:
         if not os.path.exists(path):
-            name = settings.dotted(("credentials", credential.url))
+            name = sources.dotted(("credentials", credential.url))
             yield f"{name}: {path} does not exist yet"
 
 
@@ -519,7 +448,7 @@ def _doubts(found: Settings, config: Config) -> Iterator[str]:
     hooks = (("hooks", hook.name) for hook in config.hooks)
     named = [_named_secrets(found, table) for table in (("webhook",), *hooks)]
     for credential in config.credentials:
-        name = settings.dotted(("credentials", credential.url))
+        name = sources.dotted(("credentials", credential.url))
         path = credential.password_file or credential.token_file
         if path and os.access(path, os.R_OK):
             named.append((f"{name}: {path}", (read_secret(path),)))

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from gms_hookd.miniyaml import YamlError, loads
+from gms_hookd.config.yaml import YamlError, loads
 
 INF = float("inf")
 

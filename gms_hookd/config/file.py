@@ -1,10 +1,14 @@
-"""The configuration file's bytes and form: TOML, or the YAML of GMS."""
+"""The configuration file's bytes and form: TOML, or the YAML of GMS.
+
+Where the state directory and the configuration file are.
+"""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gms_hookd import miniyaml
+from gms_hookd.config import yaml
 from gms_hookd.errors import ConfigError
 from gms_hookd.files import read_regular
 
@@ -20,7 +24,7 @@ class ConfigFile:
     exposed: bool
 
 
-def read(path: Path) -> ConfigFile:
+def read_config(path: Path) -> ConfigFile:
     """Read a file by its ending. Raises ConfigError."""
     form = path.suffix.lower()
     if form not in (".toml", ".yaml", ".yml"):
@@ -62,6 +66,32 @@ def _toml(path: Path, text: str) -> object:
 
 def _yaml(path: Path, text: str) -> object:
     try:
-        return miniyaml.loads(text)
-    except miniyaml.YamlError as error:
+        return yaml.loads(text)
+    except yaml.YamlError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def config_file(
+    environ: Mapping[str, str], argument: str | None, folder: Path
+) -> Path | None:
+    """Return the file that is named, else the first that exists, else None.
+
+    Raises ConfigError.
+    """
+    named = environ.get("GMS_HOOKD_CONFIG") if argument is None else argument
+    if named:
+        return Path(named).absolute()
+    if argument is not None:
+        raise ConfigError("--config: is empty: name a file")
+    candidates = (folder / "config.toml", folder / "config.yaml")
+    return next((path for path in candidates if _exists(path)), None)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    return True

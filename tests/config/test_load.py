@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd.config import Config, guard_published, load, made_secret
+from gms_hookd.config.load import guard_published, load_config, made_secret
+from gms_hookd.config.records import Config
+from gms_hookd.config.sources import KEYS
 from gms_hookd.errors import ConfigError
 from gms_hookd.forges.registry import FORGES
 from gms_hookd.git.credentials import Credential
 from gms_hookd.places import state_dir
-from gms_hookd.settings import KEYS
 
 DAY = 86400
 
@@ -29,7 +30,7 @@ def conf(tmp_path):
             (tmp_path / name).write_text(text)
             (tmp_path / name).chmod(0o600)
         named = str(tmp_path / name) if text is not None else None
-        return load(
+        return load_config(
             environ or {},
             file=named,
             state=tmp_path,
@@ -518,7 +519,7 @@ def test_a_refusal_shows_no_secret(refused):
 def test_a_broken_file_is_refused_by_its_name(tmp_path, refused):
     def of(path):
         with pytest.raises(ConfigError) as refusal:
-            load({}, file=str(path), state=tmp_path)
+            load_config({}, file=str(path), state=tmp_path)
         return str(refusal.value)
 
     (tmp_path / "latin.toml").write_bytes(b"# caf\xe9")
@@ -545,7 +546,7 @@ def test_the_file_is_searched_in_order(tmp_path):
     named = {"GMS_HOOKD_CONFIG": str(tmp_path / "b.toml")}
 
     def found(environ, file=None):
-        return load(environ, file=file, state=tmp_path, folder=etc).file
+        return load_config(environ, file=file, state=tmp_path, folder=etc).file
 
     assert found({}) is None
     assert found({"GMS_HOOKD_CONFIG": ""}) is None
@@ -559,9 +560,9 @@ def test_the_file_is_searched_in_order(tmp_path):
 def test_a_file_that_is_named_must_exist(tmp_path):
     for environ, file in (({}, "/no.toml"), ({"GMS_HOOKD_CONFIG": "/no.toml"}, None)):
         with pytest.raises(ConfigError, match=r"^/no\.toml: No such file"):
-            load(environ, file=file, state=tmp_path)
+            load_config(environ, file=file, state=tmp_path)
     with pytest.raises(ConfigError, match="--config: is empty"):
-        load({}, file="", state=tmp_path)
+        load_config({}, file="", state=tmp_path)
 
 
 # --- precedence
@@ -848,7 +849,7 @@ def test_a_readable_file_with_a_secret_is_a_warning(conf, tmp_path):
     path = tmp_path / "c.toml"
     path.write_text("[webhook]\nsecret = 'x'")
     path.chmod(0o644)
-    [warning] = load({}, file=str(path), state=tmp_path).warnings
+    [warning] = load_config({}, file=str(path), state=tmp_path).warnings
     assert warning.startswith(f"{path}: holds a secret and is open to others: ")
 
 

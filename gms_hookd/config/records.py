@@ -1,0 +1,93 @@
+"""config.records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gms_hookd.git.alias import Aliases
+from gms_hookd.git.credentials import Credential
+
+ETC = Path("/etc/gms-hookd")
+GMS_HOOK = "task-sync"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """The front: where it listens, whom it believes, how much it reads (bytes)."""
+
+    listen: tuple[str, ...]
+    tls_cert: Path | None
+    tls_key: Path | None
+    trusted_proxies: tuple[str, ...]
+    max_body: int
+
+
+@dataclass(frozen=True, slots=True)
+class HookConfig:
+    """One inbound endpoint; `secrets` newest first, none if none is configured yet.
+
+    `rate_limit` is per minute and client address, 0 is off, and None leaves verified
+    deliveries unlimited. `scheme` None is the provider's default. `tasks` are the ids
+    or names it is limited to, None for all. `callback`: Docker Hub is told the outcome.
+    """
+
+    name: str
+    provider: str
+    scheme: str | None
+    secrets: tuple[str, ...] = field(repr=False)
+    rate_limit: int | None
+    ip_whitelist: tuple[str, ...]
+    options: Mapping[str, str]
+    tasks: tuple[int | str, ...] | None = None
+    callback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """The API on the network; without a token it is on the control socket only."""
+
+    token: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncConfig:
+    """How runs are carried out; `timeout` is of one attempt, in seconds.
+
+    `stall` is for how many seconds a host may send nothing at all. `reconcile` is how
+    often each source is looked at (seconds), 0 is never.
+    """
+
+    workers: int
+    timeout: float
+    attempts: int
+    allow_protocols: tuple[str, ...]
+    ssh_key_file: Path | None
+    ssh_known_hosts: Path | None
+    reconcile: float = 900.0
+    stall: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long things are kept, in seconds; bodies of deliveries, None: not at all."""
+
+    runs: float
+    deliveries: float
+    backups: float
+    bodies: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All that is configured; `warnings` are lines for the operator."""
+
+    file: Path | None
+    server: ServerConfig
+    webhook: HookConfig
+    hooks: tuple[HookConfig, ...]
+    api: ApiConfig
+    sync: SyncConfig
+    credentials: tuple[Credential, ...]
+    retention: Retention
+    warnings: tuple[str, ...]
+    aliases: Aliases = Aliases()
