@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from gms_hookd import views
-from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, apply, done, started, then
 from gms_hookd.git import refspec
 from gms_hookd.git import url as giturl
@@ -23,6 +22,7 @@ from gms_hookd.runlog import RunLog
 from gms_hookd.store import Connection, deliveries, maintenance, runs, tasks
 from gms_hookd.sync.job import Engine, SyncJob, SyncResult
 from gms_hookd.units import duration
+from gms_hookd.workers.running import Context
 
 Params = Mapping[str, Any]
 Data = Future[Any]
@@ -41,7 +41,7 @@ _PUSH_OPTIONS = frozenset({"--force", "--prune", "--no-verify"})
 _WHICH = {"id": "id", "key": "key", "task_id": "id", "task_key": "key"}
 
 
-def list_tasks(desk: Desk, params: Params) -> Data:
+def list_tasks(desk: Context, params: Params) -> Data:
     """List the tasks, each with its last run."""
     _only(params, ())
     return desk.store.read(_list_tasks)
@@ -51,7 +51,7 @@ def _list_tasks(db: Connection) -> list[views.Json]:
     return [views.task(task, runs.last(db, task.id)) for task in tasks.every(db)]
 
 
-def show_task(desk: Desk, params: Params) -> Data:
+def show_task(desk: Context, params: Params) -> Data:
     """Show the task with this id, key or name."""
     _only(params, ("id", "key", "name"))
     return desk.store.read(_show_task, _which(params, ("id", "key", "name")))
@@ -62,7 +62,7 @@ def _show_task(db: Connection, by: Mapping[str, object]) -> views.Json:
     return views.task(task, runs.last(db, task.id))
 
 
-def create_task(desk: Desk, params: Params) -> Data:
+def create_task(desk: Context, params: Params) -> Data:
     """Add a task."""
     _only(params, _TASK_KEYS)
     for key in ("name", "source", "target"):
@@ -74,7 +74,7 @@ def create_task(desk: Desk, params: Params) -> Data:
     return apply(added, lambda task: views.task(task, None))
 
 
-def update_task(desk: Desk, params: Params) -> Data:
+def update_task(desk: Context, params: Params) -> Data:
     """Change what is given of the task with this id or key (or, alone, name)."""
     _only(params, _TASK_KEYS | set(_WHICH))
     by = _which(params, ("id", "key", "task_id", "task_key", "name"))
@@ -84,7 +84,7 @@ def update_task(desk: Desk, params: Params) -> Data:
 
 
 def _update(
-    db: Connection, by: Mapping[str, object], desk: Desk, changes: Params
+    db: Connection, by: Mapping[str, object], desk: Context, changes: Params
 ) -> views.Json:
     task = tasks.find(db, by)
     draft = _draft(desk, _as_draft(task), changes)
@@ -108,7 +108,7 @@ def _as_draft(task: Task) -> tasks.Draft:
     )
 
 
-def delete_task(desk: Desk, params: Params) -> Data:
+def delete_task(desk: Context, params: Params) -> Data:
     """Remove a task; what it is doing is stopped, its history stays."""
     _only(params, (*_WHICH, "name"))
     by = _which(params, (*_WHICH, "name"))
@@ -124,7 +124,9 @@ def _delete(
     return shown, runs.history(db, task.id, RunStatus.RUNNING, 1)
 
 
-def _stop_removed(desk: Desk) -> Callable[[tuple[views.Json, list[Run]]], views.Json]:
+def _stop_removed(
+    desk: Context,
+) -> Callable[[tuple[views.Json, list[Run]]], views.Json]:
     def stop(removed: tuple[views.Json, list[Run]]) -> views.Json:
         shown, under_way = removed
         for run in under_way:
@@ -134,7 +136,7 @@ def _stop_removed(desk: Desk) -> Callable[[tuple[views.Json, list[Run]]], views.
     return stop
 
 
-def run_task(desk: Desk, params: Params) -> Data:
+def run_task(desk: Context, params: Params) -> Data:
     """Queue a run of a task; `confirmed` names deletions that no guard is to hold.
 
     They are those that `task/plan` shows as `held`; true is all that it would show now.
@@ -151,7 +153,7 @@ def run_task(desk: Desk, params: Params) -> Data:
 
 
 def _queued(
-    desk: Desk, by: Mapping[str, object], confirmed: Mapping[str, str] | None
+    desk: Context, by: Mapping[str, object], confirmed: Mapping[str, str] | None
 ) -> Data:
     wish = runs.NewRun("manual", confirmed=confirmed, urgent=True)
     return apply(desk.store.write(_order, by, wish, desk.now()), _shown_run(desk))
@@ -170,14 +172,14 @@ def _order(
     return runs.request(db, tasks.find(db, by).id, wish, now)
 
 
-def plan_task(desk: Desk, params: Params) -> Data:
+def plan_task(desk: Context, params: Params) -> Data:
     """Say what a run would do to each ref, and do nothing."""
     _only(params, ("task_id", "task_key"))
     by = _which(params, ("task_id", "task_key"))
     return apply(_outcome(desk, by), lambda found: views.plan(*found))
 
 
-def _outcome(desk: Desk, by: Mapping[str, object]) -> Future[tuple[SyncResult, str]]:
+def _outcome(desk: Context, by: Mapping[str, object]) -> Future[tuple[SyncResult, str]]:
     found = desk.store.read(_planned, by)
     return then(found, lambda o: started(desk.pool, partial(_plan, desk.engine, o)))
 
@@ -194,7 +196,7 @@ def _plan(engine: Engine, order: SyncJob) -> tuple[SyncResult, str]:
     return outcome, log.text()
 
 
-def history(desk: Desk, params: Params) -> Data:
+def history(desk: Context, params: Params) -> Data:
     """List the newest runs first."""
     _only(params, ("task_id", "status", "limit"))
     task_id = _number(params, "task_id") if "task_id" in params else None
@@ -202,14 +204,14 @@ def history(desk: Desk, params: Params) -> Data:
     return apply(found, lambda listed: [views.run(run) for run in listed])
 
 
-def show_run(desk: Desk, params: Params) -> Data:
+def show_run(desk: Context, params: Params) -> Data:
     """Show a run with its log."""
     _only(params, ("id",))
     found = desk.store.read(runs.get, _number(params, "id"), details=True)
     return apply(found, views.run)
 
 
-def run_output(desk: Desk, params: Params) -> Data:
+def run_output(desk: Context, params: Params) -> Data:
     """Give what a run under way has said since `offset`, progress included.
 
     With `wait` (seconds, at most 2) the answer waits for something to be said. An
@@ -234,13 +236,13 @@ def _said(logged: tuple[int, RunLog], offset: int, wait: int) -> tuple[str, int,
     return text, attempt * _ATTEMPT + position, closed
 
 
-def _output(desk: Desk, run_id: int, text: str, offset: int, closed: bool) -> Data:
+def _output(desk: Context, run_id: int, text: str, offset: int, closed: bool) -> Data:
     if not closed:
         return done({"text": text, "offset": offset, "done": False})
     return _silence(desk, run_id, text, offset)
 
 
-def _silence(desk: Desk, run_id: int, text: str, offset: int) -> Data:
+def _silence(desk: Context, run_id: int, text: str, offset: int) -> Data:
     """Nobody speaks now: that is all if the run has ended, else another try follows."""
     found = desk.store.read(runs.get, run_id)
     return apply(
@@ -249,21 +251,21 @@ def _silence(desk: Desk, run_id: int, text: str, offset: int) -> Data:
     )
 
 
-def retry_run(desk: Desk, params: Params) -> Data:
+def retry_run(desk: Context, params: Params) -> Data:
     """Queue a new run of the task of an ended run."""
     _only(params, ("id",))
     queued = desk.store.write(runs.retry, _number(params, "id"), desk.now())
     return apply(queued, _shown_run(desk))
 
 
-def cancel_run(desk: Desk, params: Params) -> Data:
+def cancel_run(desk: Context, params: Params) -> Data:
     """Cancel a run; one under way is stopped, and shown when it has ended."""
     _only(params, ("id",))
     cancelled = desk.store.write(runs.cancel, _number(params, "id"), desk.now())
     return then(cancelled, lambda run: _stop(desk, run))
 
 
-def _stop(desk: Desk, run: Run) -> Data:
+def _stop(desk: Context, run: Run) -> Data:
     watch = desk.live.watch(run.id, 30.0)
     if run.status in FINAL:
         desk.live.ended([run.id])
@@ -273,13 +275,13 @@ def _stop(desk: Desk, run: Run) -> Data:
     return apply(found, views.run)
 
 
-def delete_run(desk: Desk, params: Params) -> Data:
+def delete_run(desk: Context, params: Params) -> Data:
     """Delete an ended run from the history."""
     _only(params, ("id",))
     return apply(desk.store.write(runs.delete, _number(params, "id")), views.run)
 
 
-def list_deliveries(desk: Desk, params: Params) -> Data:
+def list_deliveries(desk: Context, params: Params) -> Data:
     """List the newest deliveries first."""
     _only(params, ("hook", "limit"))
     hook = _text(params, "hook") if "hook" in params else None
@@ -290,7 +292,7 @@ def list_deliveries(desk: Desk, params: Params) -> Data:
     return apply(found, lambda listed: [views.delivery(each) for each in listed])
 
 
-def show_delivery(desk: Desk, params: Params) -> Data:
+def show_delivery(desk: Context, params: Params) -> Data:
     """Show a delivery."""
     _only(params, ("id",))
     number = _number(params, "id")
@@ -299,14 +301,14 @@ def show_delivery(desk: Desk, params: Params) -> Data:
     return apply(found, views.delivery)
 
 
-def show_parcel(desk: Desk, params: Params) -> Data:
+def show_parcel(desk: Context, params: Params) -> Data:
     """Show what is kept of a delivery's headers and body."""
     _only(params, ("id",))
     found = desk.store.read(deliveries.content, _number(params, "id"))
     return apply(found, views.parcel)
 
 
-def backup(desk: Desk, params: Params) -> Data:
+def backup(desk: Context, params: Params) -> Data:
     """Write a consistent copy of the store to a path of this machine."""
     _only(params, ("path",))
     path = _text(params, "path")
@@ -316,7 +318,7 @@ def backup(desk: Desk, params: Params) -> Data:
     return apply(copied, lambda _: {"path": path})
 
 
-def _ring(desk: Desk) -> Callable[[views.Json], views.Json]:
+def _ring(desk: Context) -> Callable[[views.Json], views.Json]:
     def ring(shown: views.Json) -> views.Json:
         desk.live.ring()
         return shown
@@ -324,7 +326,7 @@ def _ring(desk: Desk) -> Callable[[views.Json], views.Json]:
     return ring
 
 
-def _shown_run(desk: Desk) -> Callable[[Run], views.Json]:
+def _shown_run(desk: Context) -> Callable[[Run], views.Json]:
     return lambda run: _ring(desk)(views.run(run))
 
 
@@ -337,7 +339,7 @@ class _PushOptions:
     passed: tuple[str, ...] = ()
 
 
-def _draft(desk: Desk, before: tasks.Draft, params: Params) -> tasks.Draft:
+def _draft(desk: Context, before: tasks.Draft, params: Params) -> tasks.Draft:
     """Give `before` with what is given changed, all of it checked."""
     options = _push_options(params)
     draft = before._replace(
@@ -358,7 +360,7 @@ def _draft(desk: Desk, before: tasks.Draft, params: Params) -> tasks.Draft:
     return draft._replace(cache=giturl.cache_key(draft.source))
 
 
-def _url(desk: Desk, params: Params, key: str, before: str) -> str:
+def _url(desk: Context, params: Params, key: str, before: str) -> str:
     text = _text(params, key, before)
     try:
         giturl.parse(text, desk.protocols)

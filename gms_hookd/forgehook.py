@@ -13,7 +13,6 @@ from functools import partial
 from urllib.parse import unquote_to_bytes
 
 from gms_hookd.auth.schemes import Incoming, Scheme
-from gms_hookd.desk import Desk
 from gms_hookd.forges.base import Event, Forge
 from gms_hookd.forges.match import NO_ALIASES, Directory, judge
 from gms_hookd.futures import Future, apply, started, then
@@ -24,6 +23,7 @@ from gms_hookd.model import FINAL, Delivery, RunStatus
 from gms_hookd.payload import PayloadError, decode, dump_json
 from gms_hookd.safetext import quoted
 from gms_hookd.store import Connection, NotFound, callbacks, deliveries, runs, tasks
+from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
 LARGE = 128 * 1024  # bytes; the digest of more would hold up the one who accepts
@@ -95,7 +95,7 @@ class Receipt:
 class ForgeHook:
     """One hook of a forge."""
 
-    def __init__(self, gate: Gate, lock: Lock, terms: Terms, desk: Desk) -> None:
+    def __init__(self, gate: Gate, lock: Lock, terms: Terms, desk: Context) -> None:
         self.gate = gate
         self._lock = lock
         self._terms = terms

@@ -8,10 +8,10 @@ import shutil
 import threading
 from pathlib import Path
 
-from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, done
 from gms_hookd.store import StoreError, maintenance, runs
 from gms_hookd.threads import SILENT, Supervised, Threads
+from gms_hookd.workers.running import Context
 
 LOOK = 1.0  # seconds between looks when nobody asks
 PATIENCE = 0.5  # seconds that a look waits for the store
@@ -24,7 +24,7 @@ class Health:
     """What keeps the service from working, and which of it a restart may cure."""
 
     def __init__(
-        self, desk: Desk, threads: Threads, folder: Path, stopping: threading.Event
+        self, desk: Context, threads: Threads, folder: Path, stopping: threading.Event
     ) -> None:
         self._desk = desk
         self._threads = threads
@@ -96,7 +96,7 @@ def _git() -> str:
 class _Store:
     """Whether the store answers, and since when it does not."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Context) -> None:
         self._desk = desk
         self._ping: Future[None] | None = None
         self._answered = desk.monotonic()
@@ -127,7 +127,7 @@ class _Store:
 class _Queue:
     """Whether a run that could be carried out is, while workers are idle."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Context) -> None:
         self._desk = desk
         self._waiting: int | None = None
         self._since = 0.0

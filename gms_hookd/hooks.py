@@ -15,12 +15,12 @@ from gms_hookd import views
 from gms_hookd.auth import signature, whitelist
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.whitelist import Whitelist
-from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Run, RunStatus
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.store import deliveries, runs
+from gms_hookd.workers.running import Context
 
 PREFIX = "/api/webhooks/"
 LONGEST_WAIT = 300.0
@@ -96,7 +96,7 @@ class Gate:
 class GmsHook:
     """GMS's own webhook: `{"task_id": 1}`, signed, starts the sync of one task."""
 
-    def __init__(self, gate: Gate, desk: Desk) -> None:
+    def __init__(self, gate: Gate, desk: Context) -> None:
         self.gate = gate
         self._desk = desk
         self._wish = runs.NewRun(f"webhook:{gate.hook}")
@@ -161,7 +161,7 @@ def _location(answer: deliveries.RecordedDelivery) -> tuple[str, str]:
     return "Location", f"{PREFIX}runs/{answer.run_ids[0]}"
 
 
-def await_end(desk: Desk, run_id: int, seconds: float) -> Future[Run]:
+def await_end(desk: Context, run_id: int, seconds: float) -> Future[Run]:
     """Give the run when it has ended, or as it is after so many seconds."""
     watch = desk.live.watch(run_id, seconds)
 

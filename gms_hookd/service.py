@@ -15,24 +15,22 @@ from gms_hookd import systemd
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
 from gms_hookd.auth.whitelist import Whitelist
-from gms_hookd.callback import Caller
 from gms_hookd.config.records import Config, HookConfig
-from gms_hookd.desk import Desk
 from gms_hookd.engine import build
 from gms_hookd.forgehook import ForgeHook, Lock, Terms
 from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.health import Health
 from gms_hookd.hooks import Gate, GmsHook, Hook
-from gms_hookd.live import Live
-from gms_hookd.reconcile import AT_ONCE, PATIENCE, Reconciler
-from gms_hookd.retry import RetryPolicy
 from gms_hookd.safetext import quoted
 from gms_hookd.state import State
 from gms_hookd.store import Store, StoreError, maintenance, runs, tasks
 from gms_hookd.sync.engine import Engine
 from gms_hookd.threads import SILENT, Pool, Supervised, Threads
 from gms_hookd.web import App, Policy
-from gms_hookd.worker import Rules, Worker
+from gms_hookd.workers.callbacks import Caller
+from gms_hookd.workers.reconciler import AT_ONCE, PATIENCE, Reconciler
+from gms_hookd.workers.running import Context, RunningRuns
+from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
 
 log = logging.getLogger(__name__)
 LONGEST_END = 30.0  # seconds that a thread gets to end once its run has
@@ -54,7 +52,7 @@ class Service:
         self.state = state
         self.config = config
         self.threads = threads
-        self.live = Live(threads=threads)
+        self.live = RunningRuns(threads=threads)
         self._environ = environ
         self._pool = ThreadPoolExecutor(8, "slow")
         self._stopping = threading.Event()
@@ -62,7 +60,7 @@ class Service:
         self._buckets: dict[str, Buckets] = {}
         self._engines: list[Engine] = []
         self._rules = self._make_rules(config)
-        self.desk = Desk(store, self.live, self._pool, self._rules.engine)
+        self.desk = Context(store, self.live, self._pool, self._rules.engine)
         self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
         self.health = Health(self.desk, threads, state.path, self._stopping)
         self.app = App(self._desk(config), self._policy(config))
@@ -98,7 +96,7 @@ class Service:
         retry = RetryPolicy(attempts=config.sync.attempts)
         return Rules(engine, retry, config.sync.timeout)
 
-    def _desk(self, config: Config) -> Desk:
+    def _desk(self, config: Config) -> Context:
         self.desk = replace(
             self.desk,
             engine=self._rules.engine,

@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl
 
 from gms_hookd import api, hooks
 from gms_hookd.auth import signature
-from gms_hookd.desk import Desk
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.hooks import Gate, Hook
 from gms_hookd.http.message import HttpError, Request, Response
@@ -22,13 +21,14 @@ from gms_hookd.log import event
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted
 from gms_hookd.store import StoreError
+from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
 API = "/api/v1/sync/"
 RUNS = hooks.PREFIX + "runs/"
 MOST_PARAMETERS = 20
 RETRY_AFTER = ("Retry-After", "10")
-Call = Callable[[Desk, api.Params], api.Data]
+Call = Callable[[Context, api.Params], api.Data]
 CALLS: Mapping[tuple[str, str], Call] = {
     ("GET", "tasks"): api.list_tasks,
     ("GET", "task"): api.show_task,
@@ -84,11 +84,11 @@ class Policy:
 class App:
     """Everything that answers requests."""
 
-    def __init__(self, desk: Desk, policy: Policy) -> None:
+    def __init__(self, desk: Context, policy: Policy) -> None:
         self._desk = desk
         self._policy = policy
 
-    def adopt(self, desk: Desk, policy: Policy) -> None:
+    def adopt(self, desk: Context, policy: Policy) -> None:
         """Use another desk and policy from the next request on."""
         self._desk, self._policy = desk, policy
 

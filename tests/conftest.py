@@ -11,13 +11,12 @@ import pytest
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
 from gms_hookd.auth.whitelist import Whitelist
-from gms_hookd.desk import Desk
 from gms_hookd.futures import done
 from gms_hookd.hooks import Gate, GmsHook
-from gms_hookd.live import Live
 from gms_hookd.store import Store
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.web import App, Policy
+from gms_hookd.workers.running import Context, RunningRuns
 from tests.support.hosts import SSHD, HttpHost, SshHost
 from tests.support.process import Daemon
 from tests.support.repositories import Bench, Repo
@@ -82,9 +81,9 @@ def engine(tmp_path):
 
 @pytest.fixture
 def desk(store, clock, engine):
-    live = Live()
+    live = RunningRuns()
     with ThreadPoolExecutor(2) as pool:
-        yield Desk(store, live, pool, engine, clock=clock, monotonic=clock)
+        yield Context(store, live, pool, engine, clock=clock, monotonic=clock)
         live.close()
 
 

@@ -80,8 +80,8 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr("gms_hookd.service.LONGEST_END", 1.0)
     monkeypatch.setattr("gms_hookd.store.dbthread.LONGEST_END", 1.0)
     monkeypatch.setattr("gms_hookd.service.UPKEEP", 0.1)
-    for module in ("reconcile", "callback"):
-        monkeypatch.setattr(f"gms_hookd.{module}.TICK", 0.1)
+    for module in ("reconciler", "callbacks"):
+        monkeypatch.setattr(f"gms_hookd.workers.{module}.TICK", 0.1)
     made = Place(tmp_path)
     yield made
     made.close()

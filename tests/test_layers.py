@@ -36,26 +36,21 @@ OWNERS = {
 # Modules that have not moved yet, and the package that they belong to.
 LATER = {
     "api": "web",
-    "callback": "workers",
     "check": "cli",
     "cli": "cli",
     "client": "http",
     "daemon": "service",
     "demo": "cli",
-    "desk": "workers",
     "engine": "service",
     "forgehook": "web",
     "health": "service",
     "hookcommands": "cli",
     "hooks": "web",
     "init": "service",
-    "live": "workers",
     "look": "cli",
     "places": "config",
     "reach": "cli",
-    "reconcile": "workers",
     "render": "cli",
-    "retry": "workers",
     "runcommands": "cli",
     "servecommand": "cli",
     "service": "service",
@@ -69,9 +64,8 @@ LATER = {
     "views": "web",
     "watch": "cli",
     "web": "web",
-    "worker": "workers",
 }
-NOT_YET = ["cli", "service", "web", "workers"]
+NOT_YET = ["cli", "service", "web"]
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PACKAGES = sorted(

@@ -6,14 +6,13 @@ import pytest
 
 from gms_hookd.git.url import cache_key
 from gms_hookd.model import RunStatus
-from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import runs, tasks
 from gms_hookd.store.deliveries import NewDelivery
 from gms_hookd.store.runs import NewRun
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.sync.fetch import RecentFetches, Served
 from gms_hookd.sync.job import SyncJob
-from gms_hookd.worker import Rules, Worker
+from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
 from tests.support.repositories import Repo, task
 
 REFSPECS = ("refs/heads/main:refs/heads/main",)

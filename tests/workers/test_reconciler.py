@@ -6,13 +6,12 @@ import pytest
 
 from gms_hookd.git.url import cache_key
 from gms_hookd.model import RunStatus
-from gms_hookd.reconcile import Reconciler, behind, fingerprint
-from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import runs, source_checks, tasks
 from gms_hookd.store.source_checks import Check
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import Pool, Threads
-from gms_hookd.worker import Rules, Worker
+from gms_hookd.workers.reconciler import Reconciler, behind, fingerprint
+from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
 from tests.support.repositories import ENVIRON, Repo
 
 INTERVAL = 900.0
@@ -204,7 +203,7 @@ def test_an_interval_of_zero_checks_nothing(yard, clock):
 
 
 def test_the_thread_finds_a_change_and_ends_when_told(yard, clock, monkeypatch):
-    monkeypatch.setattr("gms_hookd.reconcile.TICK", 0.05)
+    monkeypatch.setattr("gms_hookd.workers.reconciler.TICK", 0.05)
     yard.sync()
     yard.source.commit()
     rings = yard.desk.live.rings

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from gms_hookd.desk import Desk
 from gms_hookd.futures import Future
 from gms_hookd.git.process import Stop
 from gms_hookd.model import RunStatus, Task
@@ -23,6 +22,7 @@ from gms_hookd.store import StoreError, source_checks
 from gms_hookd.store.source_checks import Check
 from gms_hookd.sync.job import Engine, SyncJob
 from gms_hookd.threads import Pool, Supervised
+from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
 AT_ONCE = 4
@@ -38,7 +38,7 @@ class Reconciler:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: Context,
         pool: Pool,
         engine: Callable[[], Engine],
         interval: Callable[[], float],

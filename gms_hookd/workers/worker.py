@@ -1,4 +1,6 @@
-"""Workers: threads that claim a run, carry it out, record how it ended.
+"""When a failed attempt is tried again: a decision as a value.
+
+Workers: threads that claim a run, carry it out, record how it ended.
 
 A worker never drops an outcome: it offers it to the store until the store takes it, or
 the daemon ends; then the run is still `running` there and comes back at the next start.
@@ -8,17 +10,38 @@ import logging
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from gms_hookd.desk import Desk
 from gms_hookd.git.process import Stop
 from gms_hookd.model import Run, RunStatus
-from gms_hookd.retry import RetryPolicy
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import quoted
 from gms_hookd.store import StoreError, runs
 from gms_hookd.sync.job import Engine, SyncJob, SyncResult
 from gms_hookd.threads import SILENT, Supervised
+from gms_hookd.workers.running import Context
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`attempts` tries in all; the wait doubles from `base` to `cap` seconds."""
+
+    attempts: int = 5
+    base: float = 10.0
+    cap: float = 900.0
+
+    def delay_after(self, failures: int, chance: float) -> float | None:
+        """Tell the seconds until the next try after `failures` ones; None: no more.
+
+        Half of the wait is fixed, half is `chance` (0 to 1), so that what failed
+        together does not come back together.
+        """
+        if failures >= self.attempts:
+            return None
+        whole = min(self.cap, self.base * 2.0 ** min(failures - 1, 30))
+        return whole / 2 + whole / 2 * chance
+
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,7 +65,7 @@ class Worker:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: Context,
         rules: Callable[[], Rules],
         stopping: threading.Event,
         chance: Callable[[], float] = random.random,

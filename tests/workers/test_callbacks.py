@@ -5,12 +5,12 @@ import threading
 
 import pytest
 
-from gms_hookd.callback import TRIES, Caller
 from gms_hookd.forgehook import Terms
 from gms_hookd.forges import dockerhub
 from gms_hookd.http.client import ClientError
 from gms_hookd.model import RunStatus
 from gms_hookd.threads import Threads
+from gms_hookd.workers.callbacks import TRIES, Caller
 from tests.support.deliveries import SENT
 from tests.test_forgehook import Forge
 

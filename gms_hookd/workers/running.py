@@ -1,6 +1,9 @@
 """What is known of runs beyond the store: who waits for one, which are under way.
 
 Ends with the process; everything that must not be lost is in the store.
+
+
+What every handler of requests needs at hand: store, live runs, engine, clocks.
 """
 
 import heapq
@@ -9,12 +12,16 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple
 
 from gms_hookd.futures import Future
 from gms_hookd.git.process import Stop
 from gms_hookd.runlog import RunLog
+from gms_hookd.store import Store
+from gms_hookd.sync.job import Engine
 from gms_hookd.threads import FOR_EVER, SILENT, Supervised, Threads
 
 KEPT = 64  # logs of ended runs, for those who still watch
@@ -28,7 +35,7 @@ class Watch(NamedTuple):
     future: Future[bool]
 
 
-class Live:
+class RunningRuns:
     """The board between the web side and the workers."""
 
     def __init__(
@@ -202,3 +209,23 @@ class Live:
         for watch in waiting:
             self.unwatch(watch)
         self._thread.join()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The store, the live runs, a pool for what takes long, clocks (seconds).
+
+    The engine is there to plan, not to sync: that is the workers' business.
+    """
+
+    store: Store
+    live: RunningRuns
+    pool: Executor
+    engine: Engine
+    protocols: tuple[str, ...] = ("https", "ssh", "file")
+    clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+    def now(self) -> int:
+        """Tell the time as Unix milliseconds."""
+        return int(self.clock() * 1000)

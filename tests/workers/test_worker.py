@@ -7,14 +7,13 @@ from dataclasses import replace
 import pytest
 
 from gms_hookd.git.url import cache_key
-from gms_hookd.live import Live
 from gms_hookd.model import FINAL, RunStatus
-from gms_hookd.retry import RetryPolicy
 from gms_hookd.store import runs, tasks
 from gms_hookd.store.runs import NewRun
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import Supervised
-from gms_hookd.worker import Rules, Worker
+from gms_hookd.workers.running import RunningRuns
+from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
 
 
 def git(*args, cwd=None):
@@ -276,7 +275,7 @@ class Pouring(threading.Event):
 def test_a_run_lets_a_flood_of_triggers_pass_but_not_for_long(
     desk, clock, make_worker, run_id, times, least
 ):
-    live = Live(clock)
+    live = RunningRuns(clock)
     pouring = Pouring(live, clock, times)
     worker = make_worker()
     worker = Worker(replace(desk, live=live), worker._rules, pouring)
@@ -289,7 +288,7 @@ def test_a_run_lets_a_flood_of_triggers_pass_but_not_for_long(
 
 
 def test_a_lone_trigger_waits_for_nothing(desk, clock, make_worker, run_id):
-    live = Live(clock)
+    live = RunningRuns(clock)
     pouring = Pouring(live, clock, 0)
     worker = Worker(replace(desk, live=live), make_worker()._rules, pouring)
     live.watch(run_id, 60).future.add_done_callback(lambda _: pouring.set())

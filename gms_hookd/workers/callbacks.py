@@ -9,7 +9,6 @@ import logging
 import threading
 from collections.abc import Callable
 
-from gms_hookd.desk import Desk
 from gms_hookd.errors import Failure
 from gms_hookd.http.client import send
 from gms_hookd.model import RunStatus
@@ -17,6 +16,7 @@ from gms_hookd.safetext import quoted
 from gms_hookd.store import StoreError, callbacks
 from gms_hookd.store.callbacks import Callback
 from gms_hookd.threads import Supervised
+from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
 TICK = 5.0
@@ -35,7 +35,7 @@ class Caller:
     """One thread that makes the callbacks that are due."""
 
     def __init__(
-        self, desk: Desk, stopping: threading.Event, post: Post = post
+        self, desk: Context, stopping: threading.Event, post: Post = post
     ) -> None:
         self._desk = desk
         self._stopping = stopping

@@ -2,7 +2,7 @@
 
 import threading
 
-from gms_hookd.live import Live
+from gms_hookd.workers.running import RunningRuns
 
 
 class Stopped:
@@ -19,7 +19,7 @@ class Said:
 
 
 def test_a_watch_ends_with_the_run():
-    live = Live()
+    live = RunningRuns()
     watches = [live.watch(1, 60), live.watch(1, 60), live.watch(2, 60)]
     live.ended([1])
     assert [w.future.done() for w in watches] == [True, True, False]
@@ -29,7 +29,7 @@ def test_a_watch_ends_with_the_run():
 
 
 def test_a_watch_ends_when_its_time_is_up():
-    live = Live()
+    live = RunningRuns()
     late, soon = live.watch(1, 60), live.watch(1, 0.01)
     assert soon.future.result(timeout=10) is False
     assert not late.future.done()
@@ -37,7 +37,7 @@ def test_a_watch_ends_when_its_time_is_up():
 
 
 def test_five_hundred_watches_cost_one_thread():
-    live = Live()
+    live = RunningRuns()
     before = threading.active_count()
     watches = [live.watch(n, 60) for n in range(500)]
     assert threading.active_count() <= before + 1
@@ -46,13 +46,13 @@ def test_five_hundred_watches_cost_one_thread():
 
 
 def test_nobody_waits_after_the_end():
-    live = Live()
+    live = RunningRuns()
     live.close()
     assert live.watch(1, 60).future.result(timeout=10) is False
 
 
 def test_a_stop_reaches_the_run_now_or_when_it_begins():
-    live, early, late = Live(), Stopped(), Stopped()
+    live, early, late = RunningRuns(), Stopped(), Stopped()
     live.began(1, 1, Said(), early)
     live.stop(1, "cancelled")
     live.stop(2, "cancelled")
@@ -63,7 +63,7 @@ def test_a_stop_reaches_the_run_now_or_when_it_begins():
 
 
 def test_logs_of_ended_runs_are_kept_for_a_while_only():
-    live = Live()
+    live = RunningRuns()
     for run_id in range(200):
         live.began(run_id, 1, Said(), Stopped())
         live.ended([run_id])
@@ -72,7 +72,7 @@ def test_logs_of_ended_runs_are_kept_for_a_while_only():
 
 
 def test_a_ring_wakes_whoever_waits_and_is_not_missed():
-    live = Live()
+    live = RunningRuns()
     since = live.rings
     live.ring()
     live.await_ring(since, 60)
