@@ -17,16 +17,17 @@ from gms_hookd.auth.signature import hub_keys
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.config.records import Config, HookConfig
 from gms_hookd.engine import build
-from gms_hookd.forgehook import ForgeHook, Lock, Terms
 from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.health import Health
-from gms_hookd.hooks import Gate, GmsHook, Hook
 from gms_hookd.safetext import quoted
 from gms_hookd.state import State
 from gms_hookd.store import Store, StoreError, maintenance, runs, tasks
 from gms_hookd.sync.engine import Engine
 from gms_hookd.threads import SILENT, Pool, Supervised, Threads
-from gms_hookd.web import App, Policy
+from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
+from gms_hookd.web.gms_hook import GmsHook
+from gms_hookd.web.guard import Guard, Hook
+from gms_hookd.web.routes import App, Policy
 from gms_hookd.workers.callbacks import Caller
 from gms_hookd.workers.reconciler import AT_ONCE, PATIENCE, Reconciler
 from gms_hookd.workers.running import Context, RunningRuns
@@ -122,8 +123,8 @@ class Service:
 
     def _forge(self, config: Config, hook: HookConfig) -> Hook:
         scheme = scheme_of(hook.provider, hook.scheme, hook.secrets, hook.options)
-        lock = Lock(FORGES[hook.provider], scheme, hook.secrets)
-        terms = Terms(
+        lock = Verifier(FORGES[hook.provider], scheme, hook.secrets)
+        terms = HookOptions(
             tasks=hook.tasks,
             aliases=config.aliases,
             limited=hook.rate_limit is not None,
@@ -132,14 +133,14 @@ class Service:
         )
         return ForgeHook(self._gate(config, hook), lock, terms, self.desk)
 
-    def _gate(self, config: Config, hook: HookConfig) -> Gate:
+    def _gate(self, config: Config, hook: HookConfig) -> Guard:
         rate = hook.rate_limit
         if rate is None:
             rate = config.webhook.rate_limit or 0
         buckets = self._buckets.get(hook.name)
         if buckets is None or buckets.per_minute != rate:
             buckets = self._buckets[hook.name] = Buckets(rate)
-        return Gate(
+        return Guard(
             hook=hook.name,
             provider=hook.provider,
             keys=hub_keys(hook.secrets),

@@ -12,10 +12,11 @@ from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.futures import done
-from gms_hookd.hooks import Gate, GmsHook
 from gms_hookd.store import Store
 from gms_hookd.sync.engine import Engine, EngineSettings
-from gms_hookd.web import App, Policy
+from gms_hookd.web.gms_hook import GmsHook
+from gms_hookd.web.guard import Guard
+from gms_hookd.web.routes import App, Policy
 from gms_hookd.workers.running import Context, RunningRuns
 from tests.support.hosts import SSHD, HttpHost, SshHost
 from tests.support.process import Daemon
@@ -68,7 +69,7 @@ def gate(**more):
         "proxies": Whitelist([]),
         "buckets": Buckets(0),
     }
-    return Gate(**{**settings, **more})
+    return Guard(**{**settings, **more})
 
 
 @pytest.fixture

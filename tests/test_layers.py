@@ -35,17 +35,14 @@ OWNERS = {
 
 # Modules that have not moved yet, and the package that they belong to.
 LATER = {
-    "api": "web",
     "check": "cli",
     "cli": "cli",
     "client": "http",
     "daemon": "service",
     "demo": "cli",
     "engine": "service",
-    "forgehook": "web",
     "health": "service",
     "hookcommands": "cli",
-    "hooks": "web",
     "init": "service",
     "look": "cli",
     "places": "config",
@@ -61,11 +58,9 @@ LATER = {
     "taskcommands": "cli",
     "triggercommands": "cli",
     "values": "cli",
-    "views": "web",
     "watch": "cli",
-    "web": "web",
 }
-NOT_YET = ["cli", "service", "web"]
+NOT_YET = ["cli", "service"]
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PACKAGES = sorted(

@@ -12,10 +12,10 @@ import pytest
 
 from gms_hookd.auth.schemes import Incoming, Scheme
 from gms_hookd.forges.base import Event, Forge
-from gms_hookd.forges.match import places
 from gms_hookd.forges.payloads import is_hex
 from gms_hookd.forges.registry import FORGES, default_scheme, scheme_of
 from gms_hookd.payload import PayloadError, decode
+from gms_hookd.web.matching import places
 from tests.support.deliveries import (
     HTTPS,
     MAIN,

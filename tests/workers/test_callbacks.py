@@ -5,14 +5,14 @@ import threading
 
 import pytest
 
-from gms_hookd.forgehook import Terms
 from gms_hookd.forges import dockerhub
 from gms_hookd.http.client import ClientError
 from gms_hookd.model import RunStatus
 from gms_hookd.threads import Threads
+from gms_hookd.web.forge_hook import HookOptions
 from gms_hookd.workers.callbacks import TRIES, Caller
 from tests.support.deliveries import SENT
-from tests.test_forgehook import Forge
+from tests.web.test_forge_hook import Forge
 
 IMAGE = next(s for s in SENT if s.provider == "dockerhub").payload
 URL = IMAGE["callback_url"]
@@ -22,7 +22,7 @@ class Hub:
     """A hook of Docker Hub whose callbacks end here."""
 
     def __init__(self, desk, **terms):
-        self.hook = Forge(desk, "dockerhub", terms=Terms(tasks=("app",), **terms))
+        self.hook = Forge(desk, "dockerhub", terms=HookOptions(tasks=("app",), **terms))
         self.hook.task()
         self.told, self.answer = [], 200
         self.caller = Caller(desk, threading.Event(), self.post)

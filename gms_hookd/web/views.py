@@ -103,7 +103,7 @@ def ref(record: Ref) -> Json:
     }
 
 
-def parcel(record: DeliveryContent | None) -> Json:
+def delivery_content(record: DeliveryContent | None) -> Json:
     """Show what is kept of a delivery's headers and body; null where it is not."""
     if record is None:
         return {"headers": None, "body": None}

@@ -7,14 +7,14 @@ import pytest
 
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.whitelist import Whitelist
-from gms_hookd.forgehook import ForgeHook, Lock, Terms
 from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.git import alias
-from gms_hookd.hooks import GmsHook
 from gms_hookd.http.message import Request
 from gms_hookd.model import RunStatus
 from gms_hookd.store import deliveries, maintenance, runs, tasks
-from gms_hookd.web import App, Policy
+from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
+from gms_hookd.web.gms_hook import GmsHook
+from gms_hookd.web.routes import App, Policy
 from tests.conftest import gate
 from tests.support.deliveries import (
     HTTPS,
@@ -47,9 +47,9 @@ class Forge:
         secret = WHSEC if provider in {"svix", "standard-webhooks"} else SECRET
         self.desk, self.secret = desk, secret
         self.scheme = scheme_of(provider, scheme, [secret], options or {})
-        lock = Lock(FORGES[provider], self.scheme, (secret,))
+        lock = Verifier(FORGES[provider], self.scheme, (secret,))
         settings = {"hook": "in", "provider": provider, **gated}
-        hook = ForgeHook(gate(**settings), lock, terms or Terms(), desk)
+        hook = ForgeHook(gate(**settings), lock, terms or HookOptions(), desk)
         own = GmsHook(gate(), desk)
         policy = Policy(
             {"task-sync": own}, None, list, {"in": hook}, strangers=own.gate
@@ -247,7 +247,7 @@ def test_a_redelivery_that_had_found_no_task_is_looked_at_anew(forge):
 
 
 def test_a_hook_can_be_limited_to_named_tasks(forge):
-    hub = forge(terms=Terms(tasks=("one", 99)))
+    hub = forge(terms=HookOptions(tasks=("one", 99)))
     one = hub.task("one")
     hub.task("two")
     assert hub.send(PUSH, github_like(**push(MAIN)))[1]["task_ids"] == [one.id]
@@ -256,7 +256,7 @@ def test_a_hook_can_be_limited_to_named_tasks(forge):
 @pytest.mark.parametrize("provider", ["dockerhub", "msr"])
 def test_an_image_starts_the_tasks_that_the_hook_names(forge, provider):
     sent = next(s for s in SENT if s.provider == provider)
-    hub = forge(provider, terms=Terms(tasks=("one",)))
+    hub = forge(provider, terms=HookOptions(tasks=("one",)))
     one = hub.task("one")
     assert hub.send({}, sent.payload)[1]["task_ids"] == [one.id]
     bare = forge(provider)
@@ -272,7 +272,7 @@ def test_a_generic_payload_names_its_task_within_the_hooks_limits(forge):
     assert hub.send({}, {"task_id": two.id})[1]["task_ids"] == [two.id]
     assert hub.send({}, {"task": "one"})[1]["task_ids"] == [one.id]
     assert "no task 77" in hub.send({}, {"task": 77})[1]["message"]
-    limited = forge("generic", terms=Terms(tasks=("one",)))
+    limited = forge("generic", terms=HookOptions(tasks=("one",)))
     assert limited.send({}, {"task_id": two.id})[1]["task_ids"] == []
     assert limited.send({}, {})[1]["task_ids"] == [one.id]
 
@@ -339,7 +339,7 @@ def test_failures_count_against_the_address_and_proven_deliveries_do_not(forge):
 
 
 def test_proven_deliveries_are_limited_where_the_hook_says_so(forge):
-    hub = forge(terms=Terms(limited=True), buckets=Buckets(3))
+    hub = forge(terms=HookOptions(limited=True), buckets=Buckets(3))
     assert [hub.send(PUSH, {})[0] for _ in range(5)] == [200, 200, 200, 429, 429]
 
 
@@ -406,7 +406,7 @@ def test_headers_are_kept_without_secrets_and_bodies_only_if_wanted(forge, desk)
         "x-long": "y" * 5000,
     }
     for keep in (False, True):
-        hub = forge(terms=Terms(bodies=keep))
+        hub = forge(terms=HookOptions(bodies=keep))
         hub.send({**PUSH, "x-github-delivery": "1", **extra}, {"a": keep})
         parcel = desk.store.read(deliveries.content, hub.last().id).result()
         kept = json.loads(parcel.headers)
@@ -422,7 +422,7 @@ def test_headers_are_kept_without_secrets_and_bodies_only_if_wanted(forge, desk)
 
 
 def test_headers_and_body_of_a_delivery_are_shown_on_demand(forge):
-    hub = forge(terms=Terms(bodies=True))
+    hub = forge(terms=HookOptions(bodies=True))
     hub.send(PUSH, {"a": "é"})
     query = f"id={hub.last().id}"
     asked = Request("GET", "/api/v1/sync/delivery/parcel", query, control=True)
@@ -432,7 +432,7 @@ def test_headers_and_body_of_a_delivery_are_shown_on_demand(forge):
 
 
 def test_bodies_go_when_their_time_is_over_and_headers_stay(forge, desk):
-    hub = forge(terms=Terms(bodies=True))
+    hub = forge(terms=HookOptions(bodies=True))
     hub.send(PUSH, {"a": 1})
     kept = hub.last()
     for before, body in [(kept.received_at, b'{"a": 1}'), (kept.received_at + 1, None)]:
@@ -445,7 +445,7 @@ def test_bodies_go_when_their_time_is_over_and_headers_stay(forge, desk):
 def test_the_newest_bodies_and_idle_deliveries_are_kept(forge, desk, monkeypatch):
     monkeypatch.setattr(maintenance, "BODIES", 2)
     monkeypatch.setattr(maintenance, "IDLE", 3)
-    hub = forge(terms=Terms(bodies=True))
+    hub = forge(terms=HookOptions(bodies=True))
     hub.task()
     started = hub.send(PUSH, github_like(**push(MAIN)))[1]["delivery_id"]
     ids = [hub.send(PUSH, {"a": n})[1]["delivery_id"] for n in range(5)]
@@ -530,7 +530,7 @@ def test_a_group_of_the_name_a_is_no_login(forge):
 
 def test_an_alias_of_the_configuration_finds_the_task(forge):
     pair = alias.read("git.corp:3000"), alias.read("git.example.org")
-    hub = forge(terms=Terms(aliases=alias.Aliases((pair,))))
+    hub = forge(terms=HookOptions(aliases=alias.Aliases((pair,))))
     task = hub.task(source="ssh://git@git.example.org:2222/team/app.git")
     urls = {"clone_url": "http://git.corp:3000/team/app.git"}
     payload = push(MAIN, repository=urls)
@@ -538,6 +538,6 @@ def test_an_alias_of_the_configuration_finds_the_task(forge):
 
 
 def test_a_repository_that_is_no_address_leaves_a_hook_its_own_tasks(forge):
-    hub = forge("generic", terms=Terms(tasks=("app",)))
+    hub = forge("generic", terms=HookOptions(tasks=("app",)))
     task = hub.task()
     assert hub.send({}, {"repository": "our app"})[1]["task_ids"] == [task.id]

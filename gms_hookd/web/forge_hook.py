@@ -14,15 +14,15 @@ from urllib.parse import unquote_to_bytes
 
 from gms_hookd.auth.schemes import Incoming, Scheme
 from gms_hookd.forges.base import Event, Forge
-from gms_hookd.forges.match import NO_ALIASES, Directory, judge
 from gms_hookd.futures import Future, apply, started, then
 from gms_hookd.git.alias import Aliases
-from gms_hookd.hooks import PREFIX, UNDER_LOAD, Gate
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Delivery, RunStatus
 from gms_hookd.payload import PayloadError, decode, dump_json
 from gms_hookd.safetext import quoted
 from gms_hookd.store import Connection, NotFound, callbacks, deliveries, runs, tasks
+from gms_hookd.web.guard import PREFIX, UNDER_LOAD, Guard
+from gms_hookd.web.matching import NO_ALIASES, Directory, judge
 from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ _FAMILIES = ("x-", "webhook-", "svix-", "ce-", "codeup-")
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class HookOptions:
     """What the configuration says of a hook beside its secrets.
 
     `tasks`: the ids or names it is limited to, None for no limit. `limited`: verified
@@ -56,7 +56,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Lock:
+class Verifier:
     """How a hook is opened: the forge, its one scheme, and the active secrets."""
 
     forge: Forge
@@ -82,7 +82,7 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class Received:
     """What became of a verified delivery."""
 
     delivery_id: int
@@ -95,7 +95,9 @@ class Receipt:
 class ForgeHook:
     """One hook of a forge."""
 
-    def __init__(self, gate: Gate, lock: Lock, terms: Terms, desk: Context) -> None:
+    def __init__(
+        self, gate: Guard, lock: Verifier, terms: HookOptions, desk: Context
+    ) -> None:
         self.gate = gate
         self._lock = lock
         self._terms = terms
@@ -158,7 +160,7 @@ class ForgeHook:
         wanted = self._terms.bodies and len(request.body) <= LARGEST_KEPT
         return deliveries.DeliveryContent(headers, request.body if wanted else None)
 
-    def _answer(self, event: Event, receipt: Receipt) -> Response:
+    def _answer(self, event: Event, receipt: Received) -> Response:
         if receipt.run_ids:
             self._desk.live.arrived()
         level = logging.WARNING if event.warning else logging.INFO
@@ -178,9 +180,9 @@ def receive(
     db: Connection,
     arrival: deliveries.NewDelivery,
     event: Event,
-    terms: Terms,
+    terms: HookOptions,
     parcel: deliveries.DeliveryContent,
-) -> Receipt:
+) -> Received:
     """Take a verified delivery: find its tasks, queue their runs, keep why."""
     first = deliveries.earlier(db, arrival) if arrival.delivery_key else None
     if first and first.run_ids:
@@ -204,7 +206,7 @@ def receive(
     )
     if event.callback:
         callbacks.add(db, delivery_id, event.callback, arrival.received_at)
-    return Receipt(delivery_id, reason, ids, run_ids)
+    return Received(delivery_id, reason, ids, run_ids)
 
 
 def _queue(
@@ -222,7 +224,7 @@ def _repeat(
     arrival: deliveries.NewDelivery,
     first: Delivery,
     parcel: deliveries.DeliveryContent,
-) -> Receipt:
+) -> Received:
     """Answer a delivery that came before with its runs; what failed runs again."""
     outcome = [_again(db, run_id, arrival) for run_id in first.run_ids]
     run_ids = tuple(dict.fromkeys(run_id for run_id, _ in outcome))
@@ -233,7 +235,7 @@ def _repeat(
     delivery_id = deliveries.record(
         db, arrival, 200, reason, task_ids=ids, run_ids=run_ids, parcel=parcel
     )
-    return Receipt(delivery_id, reason, ids, run_ids, repeats=True)
+    return Received(delivery_id, reason, ids, run_ids, repeats=True)
 
 
 def _again(
@@ -275,7 +277,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 3] + "..."
 
 
-def _told(receipt: Receipt) -> dict[str, object]:
+def _told(receipt: Received) -> dict[str, object]:
     message = "Sync triggered successfully"
     if receipt.repeats:
         message = receipt.reason.capitalize()

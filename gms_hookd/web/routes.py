@@ -12,23 +12,23 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
-from gms_hookd import api, hooks
 from gms_hookd.auth import signature
 from gms_hookd.futures import Future, apply, done, failed
-from gms_hookd.hooks import Gate, Hook
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.log import event
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted
 from gms_hookd.store import StoreError
+from gms_hookd.web import api, gms_hook, guard, params
+from gms_hookd.web.guard import Guard, Hook
 from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
 API = "/api/v1/sync/"
-RUNS = hooks.PREFIX + "runs/"
+RUNS = guard.PREFIX + "runs/"
 MOST_PARAMETERS = 20
 RETRY_AFTER = ("Retry-After", "10")
-Call = Callable[[Context, api.Params], api.Data]
+Call = Callable[[Context, params.Params], api.Data]
 CALLS: Mapping[tuple[str, str], Call] = {
     ("GET", "tasks"): api.list_tasks,
     ("GET", "task"): api.show_task,
@@ -59,24 +59,24 @@ class Policy:
     `strangers` counts wrong tokens, apart from what a hook's senders may use up.
     """
 
-    hooks: Mapping[str, hooks.GmsHook]
+    hooks: Mapping[str, gms_hook.GmsHook]
     token: str | None
     ready: Callable[[], Future[list[str]]]
     forges: Mapping[str, Hook] = field(default_factory=dict)
-    strangers: Gate = field(kw_only=True)
+    strangers: Guard = field(kw_only=True)
 
     def hook(self, path: str) -> Hook | None:
         """Find the hook at a path; behind its name a forge's may hold a secret."""
-        name, slash, _ = path.removeprefix(hooks.PREFIX).partition("/")
+        name, slash, _ = path.removeprefix(guard.PREFIX).partition("/")
         return self.forges.get(name) or (None if slash else self.hooks.get(name))
 
     def shown(self, path: str) -> str:
         """Write a path for the log; behind the name of a hook a secret may stand."""
-        name = path.removeprefix(hooks.PREFIX)
+        name = path.removeprefix(guard.PREFIX)
         if name in self.hooks or name in self.forges:
             return path
-        end = path.find("/", len(hooks.PREFIX))
-        if end < 0 or not path.startswith(hooks.PREFIX) or path.startswith(RUNS):
+        end = path.find("/", len(guard.PREFIX))
+        if end < 0 or not path.startswith(guard.PREFIX) or path.startswith(RUNS):
             return quoted(path)
         return quoted(f"{path[:end]}/...")
 
@@ -107,7 +107,7 @@ class App:
         if request.fault is not None:
             raise HttpError(request.fault.status, request.fault.message)
         path = request.path
-        if path.startswith(hooks.PREFIX):
+        if path.startswith(guard.PREFIX):
             return self._hook(request)
         if path.startswith(API):
             return self._call(request, path.removeprefix(API))
@@ -186,7 +186,7 @@ class App:
         status, message, headers = _problem(request, error)
         path = request.path
         hook = self._policy.hook(path)
-        if hook and path.startswith(hooks.PREFIX) and status != 503:
+        if hook and path.startswith(guard.PREFIX) and status != 503:
             hook.refuse(request, status, message)
         told: dict[str, object] = {"error": message}
         if path.startswith(API):
@@ -213,7 +213,7 @@ def _plain(path: str) -> str:
     """
     hook = re.match("/+api/+webhooks/+", path)
     if hook:
-        return hooks.PREFIX + path[hook.end() :]
+        return guard.PREFIX + path[hook.end() :]
     return re.sub("/+", "/", path)
 
 

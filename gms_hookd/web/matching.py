@@ -8,7 +8,7 @@ from gms_hookd.git.alias import Aliases, gerrit
 from gms_hookd.git.refspec import Selection, select
 from gms_hookd.model import Task
 
-Place = tuple[str | None, str]
+RepositoryPlace = tuple[str | None, str]
 NO_ALIASES = Aliases()
 
 
@@ -64,12 +64,14 @@ def judge(event: Event, directory: Directory) -> Verdict:
     return Verdict(tuple(matches), tuple(reasons))
 
 
-def places(urls: Iterable[str], aliases: Aliases = NO_ALIASES) -> tuple[Place, ...]:
+def places(
+    urls: Iterable[str], aliases: Aliases = NO_ALIASES
+) -> tuple[RepositoryPlace, ...]:
     """Return host and path of each address that is one, each once."""
     return tuple(dict.fromkeys(p for url in urls for p in _places(url, aliases)))
 
 
-def _places(url: str, aliases: Aliases) -> tuple[Place, ...]:
+def _places(url: str, aliases: Aliases) -> tuple[RepositoryPlace, ...]:
     if url.startswith(ANY_HOST):
         return ((None, url.removeprefix(ANY_HOST).strip("/").lower()),)
     try:
@@ -78,7 +80,7 @@ def _places(url: str, aliases: Aliases) -> tuple[Place, ...]:
         return ()
 
 
-def _others(place: Place) -> tuple[Place, ...]:
+def _others(place: RepositoryPlace) -> tuple[RepositoryPlace, ...]:
     host, path = place
     return gerrit((host, path)) if host is not None else (place,)
 

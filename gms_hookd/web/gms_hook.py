@@ -6,26 +6,20 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 from urllib.parse import parse_qs
 
-from gms_hookd import views
-from gms_hookd.auth import signature, whitelist
-from gms_hookd.auth.ratelimit import Buckets
-from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Run, RunStatus
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.store import deliveries, runs
+from gms_hookd.web import views
+from gms_hookd.web.guard import PREFIX, UNDER_LOAD, Guard
 from gms_hookd.workers.running import Context
 
-PREFIX = "/api/webhooks/"
 LONGEST_WAIT = 300.0
 LARGEST_ID = 2**63 - 1
-UNDER_LOAD = 2_000  # writes that wait; refused deliveries are not recorded beyond
 _WAIT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 _ENDINGS = {
     RunStatus.SUCCESS: (200, "Sync finished successfully"),
@@ -35,68 +29,10 @@ _ENDINGS = {
 }
 
 
-class Hook(Protocol):
-    """What answers for one hook."""
-
-    def deliver(self, request: Request) -> Future[Response]:
-        """Take a delivery."""
-
-    def refuse(self, request: Request, status: int, reason: str) -> None:
-        """Record a refused delivery."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """Who may knock at one hook, and how often."""
-
-    hook: str
-    provider: str
-    keys: signature.Keys
-    whitelist: Whitelist
-    proxies: Whitelist
-    buckets: Buckets
-
-    def client(self, request: Request) -> str:
-        """Tell the client's address; a unix socket's peer has none."""
-        if not request.peer:
-            return "unix"
-        forwarded = request.headers.get("x-forwarded-for")
-        return whitelist.client(request.peer, forwarded, self.proxies)
-
-    def check_address(self, request: Request, client: str) -> None:
-        """Refuse with 403 who is not on the list; file permissions guard a socket."""
-        if request.peer and not self.whitelist.admits(client):
-            raise HttpError(403, "this address is not allowed")
-
-    def check_rate(self, client: str, now: float) -> None:
-        """Refuse with 429 who has no token left."""
-        wait = self.buckets.take(client, now)
-        if wait:
-            after = ("Retry-After", str(int(wait) + 1))
-            raise HttpError(429, "too many requests", (after,))
-
-    def check_failures(self, request: Request, now: float) -> None:
-        """Refuse with 429 an address that has failed too often, without counting."""
-        wait = self.buckets.wait(self.client(request), now)
-        if wait:
-            after = ("Retry-After", str(int(wait) + 1))
-            raise HttpError(429, "too many requests", (after,))
-
-    def count_failure(self, request: Request, now: float) -> None:
-        """Count a failure against the address."""
-        self.buckets.charge(self.client(request), now)
-
-    def check_signature(self, request: Request) -> None:
-        """Refuse with 401 what no active secret has signed."""
-        header = request.headers.get("x-hub-signature-256")
-        if not self.keys.verify(header, request.body):
-            raise HttpError(401, "missing or wrong signature")
-
-
 class GmsHook:
     """GMS's own webhook: `{"task_id": 1}`, signed, starts the sync of one task."""
 
-    def __init__(self, gate: Gate, desk: Context) -> None:
+    def __init__(self, gate: Guard, desk: Context) -> None:
         self.gate = gate
         self._desk = desk
         self._wish = runs.NewRun(f"webhook:{gate.hook}")

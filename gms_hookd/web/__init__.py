@@ -1,0 +1,9 @@
+"""web/: what a request means. Knows hooks, tasks and runs, no socket.
+
+`guard` checks address, rate and signature for every hook, in the order of the contract;
+`gms_hook` and `forge_hook` turn a delivery into runs; `api` has the calls of
+/api/v1/sync; `routes` leads a request to one of them. Names: App, Policy, Guard.
+
+May import: auth, forges, futures, git, http, log, model, payload, runlog, safetext,
+store, sync, units, workers.
+"""

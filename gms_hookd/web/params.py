@@ -1,0 +1,210 @@
+"""web.params."""
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gms_hookd.git import refspec
+from gms_hookd.git import url as giturl
+from gms_hookd.http.message import HttpError
+from gms_hookd.model import RunStatus, Task
+from gms_hookd.store import tasks
+from gms_hookd.units import duration
+from gms_hookd.web import views
+from gms_hookd.workers.running import Context
+
+Params = Mapping[str, Any]
+LIMIT = 50
+LARGEST_LIMIT = 1000
+LARGEST_ID = 2**63 - 1
+LONGEST_TIMEOUT = 7 * 24 * 3600.0
+LONGEST_TEXT = 4096
+MOST_OPTIONS = 20
+_DRAFT = frozenset({"name", "source", "target", "force", "prune", "enabled", "timeout"})
+_BRANCHES = frozenset({"source_branch", "target_branch"})
+TASK_KEYS = _DRAFT | _BRANCHES | {"refspecs", "push_options"}
+_PUSH_OPTIONS = frozenset({"--force", "--prune", "--no-verify"})
+WHICH = {"id": "id", "key": "key", "task_id": "id", "task_key": "key"}
+
+
+def as_draft(task: Task) -> tasks.Draft:
+    """Return the draft that would make this task again."""
+    return tasks.Draft(
+        name=task.name,
+        source=task.source,
+        target=task.target,
+        cache=giturl.cache_key(task.source),
+        refspecs=task.refspecs,
+        force=task.force,
+        prune=task.prune,
+        enabled=task.enabled,
+        timeout=task.timeout,
+        push_options=task.push_options,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _PushOptions:
+    """GMS's `push_options`, as far as they mean something to a sync."""
+
+    force: bool = False
+    prune: bool = False
+    passed: tuple[str, ...] = ()
+
+
+def read_draft(desk: Context, before: tasks.Draft, params: Params) -> tasks.Draft:
+    """Give `before` with what is given changed, all of it checked."""
+    options = _push_options(params)
+    draft = before._replace(
+        name=tasks.checked_name(read_text(params, "name", before.name)),
+        source=_url(desk, params, "source", before.source),
+        target=_url(desk, params, "target", before.target),
+        refspecs=_refspecs(params, before.refspecs),
+        force=read_boolean(params, "force", before.force or options.force),
+        prune=read_boolean(params, "prune", before.prune or options.prune),
+        enabled=read_boolean(params, "enabled", before.enabled),
+        timeout=_timeout(params, before.timeout),
+        push_options=options.passed
+        if "push_options" in params
+        else before.push_options,
+    )
+    if giturl.cache_key(draft.source) == giturl.cache_key(draft.target):
+        raise HttpError(400, "target: is the source itself")
+    return draft._replace(cache=giturl.cache_key(draft.source))
+
+
+def _url(desk: Context, params: Params, key: str, before: str) -> str:
+    text = read_text(params, key, before)
+    try:
+        giturl.parse(text, desk.protocols)
+    except ValueError as error:
+        raise HttpError(400, f"{key}: {error}") from None
+    return text
+
+
+def _refspecs(params: Params, before: tuple[str, ...]) -> tuple[str, ...]:
+    branch = _branch(params, before)
+    given = params.get("refspecs", list(before) if branch is None else [])
+    if branch is not None and given:
+        raise HttpError(400, "refspecs: not together with source_branch")
+    if not isinstance(given, list) or not all(isinstance(s, str) for s in given):
+        raise HttpError(400, "refspecs: a list of strings is needed")
+    try:
+        specs = (refspec.branch(branch),) if branch else tuple(given)
+        refspec.select(specs, force=False)
+    except ValueError as error:
+        raise HttpError(400, f"refspecs: {error}") from None
+    return specs
+
+
+def _branch(params: Params, before: tuple[str, ...]) -> str | None:
+    """Complete what is given of the two names by what the task has."""
+    source = read_text(params, "source_branch", "")
+    target = read_text(params, "target_branch", "")
+    if not source and not target:
+        return None
+    old_source, old_target = views.one_branch(before)
+    if not source and not old_source:
+        raise HttpError(400, "target_branch: source_branch is missing")
+    # What had one name on both sides keeps one; what was renamed keeps its target.
+    kept = old_target if old_target != old_source else source
+    return f"{source or old_source}:{target or kept or source}"
+
+
+def _push_options(params: Params) -> _PushOptions:
+    given = params.get("push_options") or []
+    words = given.split() if isinstance(given, str) else given
+    if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
+        raise HttpError(400, "push_options: a list of strings is needed")
+    prefix = views.PUSH_OPTION
+    passed = tuple(w.removeprefix(prefix) for w in words if w.startswith(prefix))
+    if len(passed) > MOST_OPTIONS or not all(map(_is_line, passed)):
+        raise HttpError(400, "push_options: at most 20 lines of text are passed on")
+    for word in words:
+        if not word.startswith(prefix) and word not in _PUSH_OPTIONS:
+            raise HttpError(400, f"push_options: {word[:100]!r} is not possible here")
+    return _PushOptions("--force" in words, "--prune" in words, passed)
+
+
+def _is_line(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_TEXT and text.isprintable()
+
+
+def _timeout(params: Params, before: float | None) -> float | None:
+    given = params.get("timeout", before)
+    if isinstance(given, str):
+        try:
+            given = duration(given)
+        except ValueError as error:
+            raise HttpError(400, f"timeout: {error}") from None
+    if given is None:
+        return None
+    if type(given) not in {int, float} or not 0 < given <= LONGEST_TIMEOUT:
+        raise HttpError(400, "timeout: seconds are needed, more than 0, at most a week")
+    return float(given)
+
+
+def only(params: Params, known: Container[str]) -> None:
+    """Raise HttpError 400 for a parameter that is not known."""
+    for key in params:
+        if key not in known:
+            raise HttpError(400, f"{key[:100]}: unknown parameter")
+
+
+def which_task(params: Params, keys: tuple[str, ...]) -> dict[str, object]:
+    """Find out which of the keys names the task: the first that is given."""
+    for key in keys:
+        if key in params:
+            column = WHICH.get(key, key)
+            number = column == "id"
+            return {
+                column: read_number(params, key) if number else read_text(params, key)
+            }
+    raise HttpError(400, f"{keys[0]}: is missing")
+
+
+def read_number(params: Params, key: str, least: int = 1) -> int:
+    """Return a whole number of at least `least`."""
+    given = params.get(key)
+    if isinstance(given, str) and given.isascii() and given.isdecimal():
+        given = int(given[:20])
+    if type(given) is not int or not least <= given <= LARGEST_ID:
+        kind = "a positive integer" if least else "an integer from 0"
+        raise HttpError(400, f"{key}: {kind} is needed")
+    return given
+
+
+def read_text(params: Params, key: str, default: str | None = None) -> str:
+    """Return one line of text."""
+    given = params.get(key, default)
+    if not isinstance(given, str):
+        raise HttpError(400, f"{key}: a string is needed")
+    if given and not _is_line(given):
+        raise HttpError(400, f"{key}: printable text is needed, at most 4096 long")
+    return given
+
+
+def read_boolean(params: Params, key: str, default: bool) -> bool:
+    """Return true or false."""
+    given = params.get(key, default)
+    if not isinstance(given, bool):
+        raise HttpError(400, f"{key}: true or false is needed")
+    return given
+
+
+def read_status(params: Params) -> RunStatus | None:
+    """Return the status to filter by, None for all."""
+    if "status" not in params:
+        return None
+    try:
+        return RunStatus(read_text(params, "status"))
+    except ValueError:
+        words = ", ".join(RunStatus)
+        raise HttpError(400, f"status: one of {words} is needed") from None
+
+
+def read_limit(params: Params) -> int:
+    """Return how many entries a list may have."""
+    if "limit" not in params:
+        return LIMIT
+    return min(read_number(params, "limit"), LARGEST_LIMIT)
