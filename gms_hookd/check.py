@@ -24,7 +24,7 @@ from gms_hookd.look import Look
 from gms_hookd.render import paint
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import safe
-from gms_hookd.state import unfit
+from gms_hookd.service.state_dir import unfit
 from gms_hookd.store.dbthread import SQLITE_VERSION
 
 OK, WARNING, ERROR = "ok", "warning", "error"

@@ -19,8 +19,8 @@ from gms_hookd import __version__, values
 from gms_hookd.errors import Failure
 from gms_hookd.log import under_journal
 from gms_hookd.look import look_of
-from gms_hookd.places import state_dir
 from gms_hookd.safetext import redacted, safe
+from gms_hookd.service.state_dir import state_dir
 from gms_hookd.session import Session
 
 PROG = "gms-hookd"

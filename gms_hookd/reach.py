@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from gms_hookd import client
 from gms_hookd.client import Api, get
-from gms_hookd.service import Service
+from gms_hookd.service.service import Service
+from gms_hookd.service.state_dir import control_socket
 from gms_hookd.session import Session, held
-from gms_hookd.state import control_socket
 
 SLOW = 3600.0  # seconds for an answer that may take long
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)

@@ -3,14 +3,15 @@
 import sys
 from dataclasses import replace
 
-from gms_hookd import daemon, init, log
+from gms_hookd import log
 from gms_hookd.safetext import redacted
+from gms_hookd.service import daemon, reaper
 from gms_hookd.session import Args, Session, held
 
 
 def serve(session: Session, args: Args) -> int:
     """Serve until told to stop."""
-    session = replace(session, environ=init.stand_in(session.environ))
+    session = replace(session, environ=reaper.stand_in(session.environ))
     overrides = {"server.listen": tuple(args.listen)} if args.listen else {}
     log.setup(sys.stderr, session.environ, redact=redacted)
     with held(session.state) as state:

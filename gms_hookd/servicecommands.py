@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from gms_hookd import check, client, daemon, log
+from gms_hookd import check, client, log
 from gms_hookd.client import RefusedError, get
 from gms_hookd.config.load import load_config
 from gms_hookd.demo import Show, prepare, stage
@@ -16,8 +16,9 @@ from gms_hookd.http.client import ClientError
 from gms_hookd.look import as_json
 from gms_hookd.reach import api_of
 from gms_hookd.safetext import redacted
+from gms_hookd.service import daemon
+from gms_hookd.service.state_dir import StateError, control_socket
 from gms_hookd.session import Args, Session, held
-from gms_hookd.state import StateError, control_socket
 from gms_hookd.store import StoreError
 
 

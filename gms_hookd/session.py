@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from gms_hookd.config.load import load_config
 from gms_hookd.config.records import Config
 from gms_hookd.look import Look, as_json
-from gms_hookd.state import State
+from gms_hookd.service.state_dir import StateDirectory
 
 Args = SimpleNamespace
 SERVICE_STATE = Path("/var/lib/gms-hookd")
@@ -59,9 +59,9 @@ def with_credentials(environ: Mapping[str, str], state: Path) -> Mapping[str, st
 
 
 @contextmanager
-def held(path: Path) -> Iterator[State]:
+def held(path: Path) -> Iterator[StateDirectory]:
     """Hold the state directory. Raises StateBusy."""
-    state = State.open(path)
+    state = StateDirectory.open(path)
     try:
         yield state
     finally:

@@ -11,7 +11,7 @@ from gms_hookd.errors import Failure
 from gms_hookd.look import Look
 from gms_hookd.model import RunStatus
 from gms_hookd.reach import SLOW, Opened, api_of, opened, task_id, which
-from gms_hookd.service import Service
+from gms_hookd.service.service import Service
 from gms_hookd.session import Args, Session
 from gms_hookd.watch import Screen, follow
 

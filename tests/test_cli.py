@@ -18,7 +18,7 @@ import pytest
 
 from gms_hookd import __version__, cli, client, session
 from gms_hookd.forges.registry import FORGES
-from gms_hookd.state import State, control_socket
+from gms_hookd.service.state_dir import StateDirectory, control_socket
 from tests.support.repositories import Repo
 
 ROOT = Path(__file__).parent.parent
@@ -365,7 +365,7 @@ def test_an_empty_state_lists_nothing(ok):
 
 
 def test_a_held_state_directory_is_status_75(no, tmp_path):
-    held = State.open(tmp_path / "state")
+    held = StateDirectory.open(tmp_path / "state")
     try:
         assert no("task", "list")[0] == 75
         assert no("serve")[0] == 75

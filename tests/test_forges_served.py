@@ -17,8 +17,8 @@ from gms_hookd.git.url import cache_key
 from gms_hookd.http.limits import ConnectionLimits
 from gms_hookd.http.listener import listen
 from gms_hookd.http.server import Server
-from gms_hookd.service import Service
-from gms_hookd.state import State
+from gms_hookd.service.service import Service
+from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import runs, tasks
 from tests.support.deliveries import HTTPS, MAIN, PAGE, SENT, TAG, Sent
 from tests.support.repositories import ENVIRON, Repo
@@ -37,7 +37,7 @@ class Served:
         file = tmp_path / "config.toml"
         file.write_text(f"[webhook]\nsecret = 'x'\nrate_limit = 0\n{HOOKS}")
         file.chmod(0o600)
-        self.state = State.open(tmp_path / "state")
+        self.state = StateDirectory.open(tmp_path / "state")
         self.config = load_config({}, file=str(file), state=self.state.path)
         self.service = Service.open(self.config, self.state, ENVIRON)
         self.listener = listen("127.0.0.1:0")

@@ -8,11 +8,11 @@ import threading
 import pytest
 
 from gms_hookd.config.load import load_config
-from gms_hookd.health import Health
 from gms_hookd.http.listener import listen
 from gms_hookd.http.server import Server
-from gms_hookd.service import Service
-from gms_hookd.state import State
+from gms_hookd.service.health import Health
+from gms_hookd.service.service import Service
+from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import maintenance, runs, tasks
 from gms_hookd.threads import SILENT, Threads
 from tests.support.process import PATIENCE, ask
@@ -43,7 +43,7 @@ class Place:
 
     def __init__(self, folder):
         before = set(threading.enumerate())
-        self.state = State.open(folder / "state")
+        self.state = StateDirectory.open(folder / "state")
         read = load_config({}, state=self.state.path)
         self.service = Service.open(read, self.state, ENVIRON)
         self.threads = self.service.threads
@@ -77,9 +77,9 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    monkeypatch.setattr("gms_hookd.service.LONGEST_END", 1.0)
+    monkeypatch.setattr("gms_hookd.service.service.LONGEST_END", 1.0)
     monkeypatch.setattr("gms_hookd.store.dbthread.LONGEST_END", 1.0)
-    monkeypatch.setattr("gms_hookd.service.UPKEEP", 0.1)
+    monkeypatch.setattr("gms_hookd.service.service.UPKEEP", 0.1)
     for module in ("reconciler", "callbacks"):
         monkeypatch.setattr(f"gms_hookd.workers.{module}.TICK", 0.1)
     made = Place(tmp_path)

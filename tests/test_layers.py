@@ -38,29 +38,21 @@ LATER = {
     "check": "cli",
     "cli": "cli",
     "client": "http",
-    "daemon": "service",
     "demo": "cli",
-    "engine": "service",
-    "health": "service",
     "hookcommands": "cli",
-    "init": "service",
     "look": "cli",
-    "places": "config",
     "reach": "cli",
     "render": "cli",
     "runcommands": "cli",
     "servecommand": "cli",
-    "service": "service",
     "servicecommands": "cli",
     "session": "cli",
-    "state": "service",
-    "systemd": "service",
     "taskcommands": "cli",
     "triggercommands": "cli",
     "values": "cli",
     "watch": "cli",
 }
-NOT_YET = ["cli", "service"]
+NOT_YET = ["cli"]
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PACKAGES = sorted(

@@ -16,7 +16,7 @@ from gms_hookd.config.sources import KEYS
 from gms_hookd.errors import ConfigError
 from gms_hookd.forges.registry import FORGES
 from gms_hookd.git.credentials import Credential
-from gms_hookd.places import state_dir
+from gms_hookd.service.state_dir import state_dir
 
 DAY = 86400
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd import init
+from gms_hookd.service import reaper
 
 NAMESPACE = ("unshare", "-pf", "--mount-proc", "--kill-child")
 
@@ -20,10 +20,10 @@ def able():
 
 
 def as_process_1(script):
-    begin = "import os, signal, sys, time\nfrom gms_hookd import init\n"
+    begin = "import os, signal, sys, time\nfrom gms_hookd.service import reaper\n"
     argv = (*NAMESPACE, sys.executable, "-c", begin + script)
     environ = {"PATH": os.environ["PATH"], "LISTEN_PID": "1", "OTHER": "1"}
-    environ["PYTHONPATH"] = str(Path(init.__file__).parents[1])
+    environ["PYTHONPATH"] = str(Path(reaper.__file__).parents[2])
     return subprocess.run(
         argv, capture_output=True, text=True, env=environ, check=False
     )
@@ -35,7 +35,7 @@ in_a_namespace = pytest.mark.skipif("not able()", reason="needs unshare as root"
 @in_a_namespace
 def test_what_loses_its_parent_is_buried():
     done = as_process_1("""
-init.stand_in(os.environ)
+reaper.stand_in(os.environ)
 for _ in range(20):
     os.system("sh -c 'exec sleep 0' & ")
     os.system("setsid -f sleep 0")
@@ -63,17 +63,17 @@ sys.exit(7)
     ],
 )
 def test_process_1_passes_signals_on_and_ends_as_its_child_does(end, status):
-    done = as_process_1(f"init.stand_in(os.environ)\n{end}\n")
+    done = as_process_1(f"reaper.stand_in(os.environ)\n{end}\n")
     assert done.returncode == status, done
 
 
 @in_a_namespace
 def test_what_was_lent_to_process_1_is_the_childs():
-    done = as_process_1("print(init.stand_in(os.environ))")
+    done = as_process_1("print(reaper.stand_in(os.environ))")
     assert "'LISTEN_PID': '2'" in done.stdout
     assert "'OTHER': '1'" in done.stdout
 
 
 def test_any_other_process_stays_what_it_is():
     environ = {"LISTEN_PID": "1"}
-    assert init.stand_in(environ) is environ
+    assert reaper.stand_in(environ) is environ

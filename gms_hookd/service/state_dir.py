@@ -1,14 +1,39 @@
 """The state directory: who holds it may touch the store; nobody else at that time."""
 
 import os
+import pwd
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gms_hookd.errors import Failure
+from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.files import lock_file
+
+
+def state_dir(environ: Mapping[str, str], argument: str | None, uid: int) -> Path:
+    """Return the state directory for this command line, environment and user.
+
+    Raises ConfigError where there is no home.
+    """
+    given = environ.get("GMS_HOOKD_STATE") if argument is None else argument
+    lent = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given == "" and argument is not None:
+        raise ConfigError("--state: is empty: name a directory")
+    if given or lent:
+        return Path(given or lent).absolute()
+    if uid == 0:
+        return Path("/var/lib/gms-hookd")
+    return _home(environ, uid) / ".local/state/gms-hookd"
+
+
+def _home(environ: Mapping[str, str], uid: int) -> Path:
+    try:
+        return Path(environ.get("HOME") or pwd.getpwuid(uid).pw_dir).absolute()
+    except KeyError:
+        raise ConfigError("HOME: is not set: set it, or name --state DIR") from None
+
 
 # A lock or a WAL on these is a promise that the other side may not keep.
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "fuse.sshfs"}
@@ -33,14 +58,14 @@ class StateBusy(StateError):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class StateDirectory:
     """The directory and what is in it; `open` takes the lock, `close` gives it back."""
 
     path: Path
     held: int
 
     @classmethod
-    def open(cls, path: Path) -> "State":
+    def open(cls, path: Path) -> "StateDirectory":
         """Make the directory (mode 0700) if needed, and lock it.
 
         StateBusy if another process holds it; StateError if it cannot be used: then
@@ -57,7 +82,7 @@ class State:
         return cls._with_folders(path, held)
 
     @classmethod
-    def _with_folders(cls, path: Path, held: int) -> "State":
+    def _with_folders(cls, path: Path, held: int) -> "StateDirectory":
         try:
             for folder in _FOLDERS:
                 (path / folder).mkdir(mode=0o700, exist_ok=True)

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
-from gms_hookd import systemd
 from gms_hookd.config.load import guard_published, made_secret
 from gms_hookd.config.records import Config
 from gms_hookd.errors import ConfigError
@@ -24,8 +23,9 @@ from gms_hookd.http.listener import Listener, adopt, listen
 from gms_hookd.http.server import Server
 from gms_hookd.log import hold, release
 from gms_hookd.safetext import quoted
-from gms_hookd.service import Service
-from gms_hookd.state import State
+from gms_hookd.service import systemd
+from gms_hookd.service.service import Service
+from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import Store
 from gms_hookd.threads import Supervised, ThreadError
 
@@ -239,7 +239,9 @@ def tls_context(config: Config) -> tls.Context | None:
         raise OSError(f"server.tls_cert: {certificate}: {error}") from None
 
 
-def serve(load: Callable[[], Config], state: State, environ: Mapping[str, str]) -> int:
+def serve(
+    load: Callable[[], Config], state: StateDirectory, environ: Mapping[str, str]
+) -> int:
     """Serve on the state directory until told to stop; gives the exit status.
 
     ConfigError, StoreError or OSError, each of one line, where the start fails.
@@ -267,7 +269,7 @@ def serve(load: Callable[[], Config], state: State, environ: Mapping[str, str]) 
         return Daemon(service, server, listeners, load, environ).run()
 
 
-def _with_secret(load: Callable[[], Config], state: State) -> Config:
+def _with_secret(load: Callable[[], Config], state: StateDirectory) -> Config:
     """Load the configuration; no secret, no service: one is made if none is set."""
     config = load()
     if config.webhook.secrets:
@@ -277,7 +279,9 @@ def _with_secret(load: Callable[[], Config], state: State) -> Config:
     return load()
 
 
-def bind(config: Config, state: State, environ: Mapping[str, str]) -> list[Listener]:
+def bind(
+    config: Config, state: StateDirectory, environ: Mapping[str, str]
+) -> list[Listener]:
     """Take the sockets that systemd passed, or bind our own; and the control socket.
 
     OSError of one line, and nothing bound, where one is not possible.

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gms_hookd import systemd
+from gms_hookd.service import systemd
 
 PID = 4711
 

@@ -3,8 +3,8 @@
 import pytest
 
 from gms_hookd.config.load import load_config
-from gms_hookd.service import Service
-from gms_hookd.state import State
+from gms_hookd.service.service import Service
+from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import deliveries, maintenance
 from gms_hookd.store.deliveries import NewDelivery
 from tests.support.repositories import ENVIRON
@@ -12,7 +12,7 @@ from tests.support.repositories import ENVIRON
 
 @pytest.fixture
 def service(tmp_path):
-    state = State.open(tmp_path / "state")
+    state = StateDirectory.open(tmp_path / "state")
     service = Service.open(load_config({}, state=state.path), state, ENVIRON)
     yield service
     service.close()

@@ -1,4 +1,6 @@
-"""A service: the store, the engine and the workers of one state directory.
+"""The engine of a configuration.
+
+A service: the store, the engine and the workers of one state directory.
 
 The daemon is a service with listeners; a command opens one in its own process when no
 daemon runs. Everything is wired together here, by constructors.
@@ -11,18 +13,17 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from gms_hookd import systemd
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.config.records import Config, HookConfig
-from gms_hookd.engine import build
 from gms_hookd.forges.registry import FORGES, scheme_of
-from gms_hookd.health import Health
 from gms_hookd.safetext import quoted
-from gms_hookd.state import State
+from gms_hookd.service import systemd
+from gms_hookd.service.health import Health
+from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import Store, StoreError, maintenance, runs, tasks
-from gms_hookd.sync.engine import Engine
+from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import SILENT, Pool, Supervised, Threads
 from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
 from gms_hookd.web.gms_hook import GmsHook
@@ -32,6 +33,22 @@ from gms_hookd.workers.callbacks import Caller
 from gms_hookd.workers.reconciler import AT_ONCE, PATIENCE, Reconciler
 from gms_hookd.workers.running import Context, RunningRuns
 from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
+
+
+def build(config: Config, state: StateDirectory, environ: Mapping[str, str]) -> Engine:
+    """Build the engine of a configuration."""
+    settings = EngineSettings(
+        home=state.home,
+        timeout=config.sync.timeout,
+        stall=config.sync.stall,
+        allow_protocols=config.sync.allow_protocols,
+        credentials=config.credentials,
+        ssh_key_file=config.sync.ssh_key_file,
+        ssh_known_hosts=config.sync.ssh_known_hosts,
+        backups=config.retention.backups,
+    )
+    return Engine(state.caches, settings, environ)
+
 
 log = logging.getLogger(__name__)
 LONGEST_END = 30.0  # seconds that a thread gets to end once its run has
@@ -44,7 +61,7 @@ class Service:
 
     def __init__(
         self,
-        state: State,
+        state: StateDirectory,
         config: Config,
         store: Store,
         environ: Mapping[str, str],
@@ -68,7 +85,7 @@ class Service:
 
     @classmethod
     def open(
-        cls, config: Config, state: State, environ: Mapping[str, str]
+        cls, config: Config, state: StateDirectory, environ: Mapping[str, str]
     ) -> "Service":
         """Open the store and give back what a dead process was running.
 

@@ -38,7 +38,7 @@ def test_a_start_loads_no_other_command(daemon):
     daemon.start()
     daemon.until(lambda: "serving listeners=" in daemon.log())
     found = loaded(daemon.log().partition("serving listeners=")[0])
-    assert "gms_hookd.daemon" in found
+    assert "gms_hookd.service.daemon" in found
     assert not found & {f"gms_hookd.{name}" for name in NOT_AT_START}
 
 

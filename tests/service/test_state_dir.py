@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from gms_hookd.state import State, StateBusy, StateError
+from gms_hookd.service.state_dir import StateBusy, StateDirectory, StateError
 
 
 def test_it_is_made_for_us_alone(tmp_path):
-    state = State.open(tmp_path / "a" / "b")
+    state = StateDirectory.open(tmp_path / "a" / "b")
     assert state.path.stat().st_mode & 0o777 == 0o700
     assert state.caches.is_dir()
     state.close()
@@ -24,7 +24,7 @@ def refused(path, expected):
     """Open what cannot be a state directory; it must stay as it is."""
     before = snapshot(path)
     with pytest.raises(StateError, match=r"^[^\n]+$") as refusal:
-        State.open(path)
+        StateDirectory.open(path)
     assert expected in str(refusal.value)
     assert str(path) in str(refusal.value)
     assert snapshot(path) == before
@@ -37,19 +37,19 @@ def test_what_others_could_use_is_refused_and_not_changed(tmp_path, mode):
 
 
 def test_a_state_directory_that_was_opened_later_is_refused(tmp_path):
-    State.open(tmp_path).close()
+    StateDirectory.open(tmp_path).close()
     (tmp_path / "gms-hookd.db").touch()
     tmp_path.chmod(0o755)
     refused(tmp_path, "open to others")
     tmp_path.chmod(0o700)
-    State.open(tmp_path).close()
+    StateDirectory.open(tmp_path).close()
 
 
 def test_a_link_does_not_hide_what_it_leads_to(tmp_path):
     (tmp_path / "real").mkdir(mode=0o755)
     (tmp_path / "link").symlink_to("real")
     with pytest.raises(StateError, match="open to others"):
-        State.open(tmp_path / "link")
+        StateDirectory.open(tmp_path / "link")
     assert snapshot(tmp_path / "real") == [(tmp_path / "real", 0o40755, False)]
 
 
@@ -91,10 +91,10 @@ def test_what_was_prepared_for_us_and_lies_beside_the_store_is_let_be(tmp_path):
     (tmp_path / "state" / "webhook-secret").write_text("0" * 64)
     (tmp_path / "state" / "lost+found").mkdir()
     (tmp_path / "state" / "caches").symlink_to(tmp_path / "large")
-    State.open(tmp_path / "state").close()
+    StateDirectory.open(tmp_path / "state").close()
     (tmp_path / "state" / "gms-hookd.db").touch()
     (tmp_path / "state" / "a-note-of-the-operator").touch()
-    State.open(tmp_path / "state").close()
+    StateDirectory.open(tmp_path / "state").close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
@@ -104,19 +104,19 @@ def test_another_users_state_directory_is_refused(tmp_path, monkeypatch):
 
 
 def test_one_process_holds_it_at_a_time(tmp_path):
-    held = State.open(tmp_path)
+    held = StateDirectory.open(tmp_path)
     with pytest.raises(StateBusy, match="another gms-hookd"):
-        State.open(tmp_path)
+        StateDirectory.open(tmp_path)
     held.close()
-    State.open(tmp_path).close()
+    StateDirectory.open(tmp_path).close()
 
 
 def test_a_refusal_leaks_no_descriptor(tmp_path):
-    held = State.open(tmp_path)
+    held = StateDirectory.open(tmp_path)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
         with pytest.raises(StateBusy):
-            State.open(tmp_path)
+            StateDirectory.open(tmp_path)
     assert len(os.listdir("/proc/self/fd")) == before
     held.close()
 
@@ -124,4 +124,4 @@ def test_a_refusal_leaks_no_descriptor(tmp_path):
 def test_a_file_in_its_place_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match=r"^[^\n]+$"):
-        State.open(tmp_path / "file")
+        StateDirectory.open(tmp_path / "file")

@@ -1,0 +1,9 @@
+"""service/: one state directory in use. Wires everything together, by constructors.
+
+`state_dir` holds the lock, `service` the store, engine and workers, `daemon` adds the
+listeners and waits for signals, `systemd` speaks sd_notify.
+Names: Service, serve, StateDirectory, state_dir.
+
+May import: auth, config, errors, files, forges, futures, http, log, safetext, store,
+sync, threads, web, workers.
+"""
