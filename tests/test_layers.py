@@ -29,37 +29,12 @@ OWNERS = {
     "http.client": {"http.client"},
     "ssl": {"http.tls", "http.client"},
     "tomllib": {"config.file"},
-    "argparse": {"cli"},
+    "argparse": {"cli.arguments"},
     "fcntl": {"files"},
 }
 
-# Modules that have not moved yet, and the package that they belong to.
-LATER = {
-    "check": "cli",
-    "cli": "cli",
-    "client": "http",
-    "demo": "cli",
-    "hookcommands": "cli",
-    "look": "cli",
-    "reach": "cli",
-    "render": "cli",
-    "runcommands": "cli",
-    "servecommand": "cli",
-    "servicecommands": "cli",
-    "session": "cli",
-    "taskcommands": "cli",
-    "triggercommands": "cli",
-    "values": "cli",
-    "watch": "cli",
-}
-NOT_YET = ["cli"]
-
 MODULES = sorted(PACKAGE.rglob("*.py"))
-PACKAGES = sorted(
-    path.parent
-    for path in PACKAGE.glob("*/__init__.py")
-    if path.parent.name not in NOT_YET
-)
+PACKAGES = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
 BASE = {path.stem for path in PACKAGE.glob("*.py")}
 
 
@@ -89,8 +64,7 @@ def top(module: str) -> str:
 
 
 def level(module: str) -> int:
-    home = LATER.get(top(module), top(module))
-    return next(i for i, line in enumerate(ORDER) if home in line)
+    return next(i for i, line in enumerate(ORDER) if top(module) in line)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
@@ -99,8 +73,8 @@ def test_imports_point_down(path):
     if here in {"__init__", "__main__", "pyz"}:
         return
     for target in inner(path):
-        homes = [LATER.get(top(m), top(m)) for m in (target, here)]
-        same = homes[0] == homes[1] or set(homes) <= BASE - LATER.keys()
+        base = top(target) in BASE and top(here) in BASE
+        same = top(target) == top(here) or base
         assert same or level(target) < level(here), f"{here} -> {target}"
 
 

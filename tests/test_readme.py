@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd import cli
+from gms_hookd.cli import main
 from gms_hookd.config import sources
 from gms_hookd.forges.registry import FORGES
 from tests.support.process import Daemon
@@ -24,7 +24,7 @@ def test_the_first_command_runs_the_main_job_and_the_second_the_tests():
     assert SHELL[1].endswith(" -m pytest\n")
 
 
-@pytest.mark.parametrize("name", sorted({words[-1] for words in cli.COMMANDS}))
+@pytest.mark.parametrize("name", sorted({words[-1] for words in main.COMMANDS}))
 def test_every_command_is_named(name):
     assert re.search(rf"`(\w+ )?{name}\b", README)
 

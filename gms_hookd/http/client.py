@@ -17,7 +17,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from gms_hookd.errors import Failure
 
-PATIENCE = 60.0
 ANSWER_LIMIT = 64 << 20
 JSON_HEADERS = {"accept": "application/json", "content-type": "application/json"}
 

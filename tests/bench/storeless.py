@@ -6,7 +6,7 @@ Takes the same arguments. No worker gets a run, as none does that waits for git.
 import sys
 from pathlib import Path
 
-from gms_hookd import cli
+from gms_hookd.cli import main
 from gms_hookd.futures import Future, done
 from gms_hookd.store import Store, callbacks, runs, source_checks
 from gms_hookd.store.deliveries import RecordedDelivery
@@ -45,4 +45,4 @@ class Forgetful:
 
 if __name__ == "__main__":
     Store.open = Forgetful
-    sys.exit(cli.main())
+    sys.exit(main.main())

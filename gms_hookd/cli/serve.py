@@ -4,9 +4,9 @@ import sys
 from dataclasses import replace
 
 from gms_hookd import log
+from gms_hookd.cli.session import Args, Session, held
 from gms_hookd.safetext import redacted
 from gms_hookd.service import daemon, reaper
-from gms_hookd.session import Args, Session, held
 
 
 def serve(session: Session, args: Args) -> int:

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd import __version__, cli, client, session
+from gms_hookd import __version__
+from gms_hookd.cli import api_client, main, session
 from gms_hookd.forges.registry import FORGES
 from gms_hookd.service.state_dir import StateDirectory, control_socket
 from tests.support.repositories import Repo
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SECRET = "a secret of more than sixteen letters"
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 HUNG = """#!/bin/sh
@@ -65,7 +66,7 @@ def run(environ, capsys):
     """Carry out a command in this process; return (status, stdout, stderr)."""
 
     def carried_out(*arguments):
-        status = cli.main([str(each) for each in arguments])
+        status = main.main([str(each) for each in arguments])
         return status, *capsys.readouterr()
 
     return carried_out
@@ -156,7 +157,7 @@ def free_port():
 def serving(state, port, **options):
     with process("serve", "--listen", f"127.0.0.1:{port}", **options) as daemon:
         try:
-            while not client.listens(control_socket(state)):
+            while not api_client.listens(control_socket(state)):
                 assert daemon.poll() is None, daemon.stderr.read()
             yield daemon
         finally:
@@ -178,7 +179,7 @@ def test_the_version_is_printed(ok):
     assert ok("--version") == f"gms-hookd {__version__}\n"
 
 
-@pytest.mark.parametrize("words", [(), *((n,) for n in cli.GROUPS), *cli.COMMANDS])
+@pytest.mark.parametrize("words", [(), *((n,) for n in main.GROUPS), *main.COMMANDS])
 def test_every_command_has_a_help_of_its_own(ok, words):
     said = ok(*words, "--help")
     assert said.startswith(" ".join(("usage: gms-hookd", *words)))
@@ -186,7 +187,7 @@ def test_every_command_has_a_help_of_its_own(ok, words):
 
 
 def test_the_commands_are_those_of_the_contract():
-    words = {" ".join(name) for name in cli.COMMANDS}
+    words = {" ".join(name) for name in main.COMMANDS}
     assert words == {
         "serve", "demo", "check", "trigger", "sign", "backup",
         "task add", "task list", "task show", "task set", "task enable",

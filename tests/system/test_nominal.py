@@ -15,7 +15,7 @@ import pytest
 from gms_hookd.auth.signature import sign
 
 SECRET = "correct horse battery staple"
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def git(*args, cwd=None):

@@ -1,4 +1,4 @@
-"""client."""
+"""cli.api_client."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -13,7 +13,6 @@ from gms_hookd.futures import Future
 from gms_hookd.http.client import (
     ANSWER_LIMIT,
     JSON_HEADERS,
-    PATIENCE,
     ClientError,
     UnixConnection,
     UnreachableError,
@@ -22,9 +21,10 @@ from gms_hookd.http.client import (
 from gms_hookd.http.message import Request, Response
 
 PREFIX = "/api/v1/sync/"
+PATIENCE = 60.0
 
 
-class RefusedError(Failure):
+class ApiError(Failure):
     """The application said no; the text is its reason."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -120,5 +120,5 @@ def _data(status: int, envelope: Any) -> Any:
         raise ClientError("what answers is not gms-hookd")
     if status >= 400:
         reason = envelope.get("error") or envelope.get("msg") or f"status {status}"
-        raise RefusedError(status, str(reason))
+        raise ApiError(status, str(reason))
     return envelope.get("data")

@@ -155,7 +155,7 @@ def test_a_run_that_no_worker_takes_is_noticed(desk, tmp_path, clock):
 
 MORTAL = """
 import ctypes, os, threading
-from gms_hookd import cli
+from gms_hookd.cli import main as cli
 
 def obey():
     with open(os.environ["ORDERS"]) as orders:

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from gms_hookd import check, cli
-from gms_hookd.check import ERROR, OK, WARNING, Place
+from gms_hookd.cli import check, main
+from gms_hookd.cli.check import ERROR, OK, WARNING, Environment
+from gms_hookd.cli.terminal import Style
 from gms_hookd.config.load import load_config
 from gms_hookd.git.credentials import Credential
-from gms_hookd.look import Look
 
 TASK = {"id": 1, "name": "t", "source": "/", "target": "ssh://git@h.example/x.git"}
 
@@ -25,7 +25,9 @@ def place(tmp_path):
     config = load_config({}, state=state, folder=tmp_path)
     listen = replace(config.server, listen=("127.0.0.1:0",))
     settings = replace(config, server=listen)
-    return Place({"PATH": os.environ["PATH"]}, state, daemon=False, config=settings)
+    return Environment(
+        {"PATH": os.environ["PATH"]}, state, daemon=False, config=settings
+    )
 
 
 def about(place, subject):
@@ -180,7 +182,7 @@ def test_what_is_not_known_of_the_daemon_is_not_told(place):
 
 def test_the_text_shows_each_remedy_under_its_finding(place):
     finding = check.Finding(ERROR, "git", "\x1b[2J", "install it")
-    assert check.text([finding], Look(0.0)) == (
+    assert check.text([finding], Style(0.0)) == (
         "error   git: \\x1b[2J\n        -> install it"
     )
 
@@ -190,7 +192,7 @@ def command(tmp_path, monkeypatch, capsys):
     def carried_out(text, *words):
         (tmp_path / "config.toml").write_text(text)
         monkeypatch.setenv("GMS_HOOKD_CONFIG", str(tmp_path / "config.toml"))
-        status = cli.main(["check", "--state", str(tmp_path / "state"), *words])
+        status = main.main(["check", "--state", str(tmp_path / "state"), *words])
         return status, *capsys.readouterr()
 
     return carried_out

@@ -5,17 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gms_hookd import render
 from gms_hookd.auth import signature
-from gms_hookd.client import get
+from gms_hookd.cli import api_client, render
+from gms_hookd.cli.api_client import get
+from gms_hookd.cli.session import Args, Session, api_of, which
+from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.config.records import Config
 from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.http import client as http_client
-from gms_hookd.look import Look, as_json
 from gms_hookd.model import RunStatus
-from gms_hookd.reach import api_of, which
 from gms_hookd.safetext import safe
-from gms_hookd.session import Args, Session
 
 HOOKS = "/api/webhooks/"
 
@@ -46,7 +45,7 @@ def trigger(session: Session, args: Args) -> int:
     secret = _secret(settings)
     body = b'{"task_id": %d}' % _trigger_id(session, args.task)
     url = _waiting(args.url or own_url(settings, settings.webhook.name), args.wait)
-    patience = http_client.PATIENCE + (args.wait or 0)
+    patience = api_client.PATIENCE + (args.wait or 0)
     posted = http_client.post_signed(url, body, signature.sign(secret, body), patience)
     return _answered(session, args, posted)
 
@@ -93,7 +92,7 @@ def _answered(session: Session, args: Args, posted: http_client.Posted) -> int:
 
 def _waited(session: Session, args: Args, run: Mapping[str, Any]) -> int:
     if run["status"] != RunStatus.SUCCESS:
-        raise Failure(render.result(run, Look(session.look.now)))
+        raise Failure(render.result(run, Style(session.look.now)))
     if not args.json:
         session.say(render.result(run, session.look))
     return 0

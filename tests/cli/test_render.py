@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from gms_hookd import render
-from gms_hookd.look import Look, as_json, look_of
+from gms_hookd.cli import render
+from gms_hookd.cli.terminal import Style, as_json, cut, style_of
 from gms_hookd.safetext import safe, safe_lines
 
 OLD, NEW = "1" * 40, "2" * 64
 NOW = 1_800_000_000.0
-PLAIN = Look(NOW)
+PLAIN = Style(NOW)
 RUN = {
     "id": 7,
     "task_id": 1,
@@ -166,22 +166,22 @@ def test_an_empty_value_is_a_dash_and_an_empty_list_is_said():
 
 
 def test_the_last_column_is_cut_to_the_terminal():
-    text = render.table(("A", "B"), [("x", "y" * 50)], Look(NOW, width=30))
+    text = render.table(("A", "B"), [("x", "y" * 50)], Style(NOW, width=30))
     assert text.splitlines()[1] == "x  " + "y" * 26 + "…"
-    assert render.cut("分支分支", 5) == "分支…"
+    assert cut("分支分支", 5) == "分支…"
 
 
 def test_colours_and_width_are_for_terminals_only(terminal, monkeypatch):
     environ = {"TERM": "xterm"}
-    assert look_of(terminal, environ, NOW).colour
-    assert not look_of(terminal, {**environ, "NO_COLOR": "1"}, NOW).colour
-    assert look_of(terminal, {**environ, "NO_COLOR": ""}, NOW).colour
-    assert not look_of(terminal, {"TERM": "dumb"}, NOW).colour
-    assert look_of(io.StringIO(), environ, NOW) == PLAIN
+    assert style_of(terminal, environ, NOW).colour
+    assert not style_of(terminal, {**environ, "NO_COLOR": "1"}, NOW).colour
+    assert style_of(terminal, {**environ, "NO_COLOR": ""}, NOW).colour
+    assert not style_of(terminal, {"TERM": "dumb"}, NOW).colour
+    assert style_of(io.StringIO(), environ, NOW) == PLAIN
 
 
 def test_a_status_is_coloured_and_still_aligned():
-    look = Look(NOW, colour=True)
+    look = Style(NOW, colour=True)
     rows = [("failed", "ok"), ("ok", 2), ("401", 3)]
     lines = render.table(("STATUS", "N"), rows, look).split("\n")
     assert lines[1:] == [
@@ -260,7 +260,7 @@ def test_a_delivery_leaves_out_what_it_has_not():
 
 def test_the_reasons_of_a_run_are_never_cut():
     ref = {**RUN["refs"][0], "reason": "to restore: " + "x" * 200}
-    assert "x" * 200 in render.run({**RUN, "refs": [ref]}, Look(NOW, width=80))
+    assert "x" * 200 in render.run({**RUN, "refs": [ref]}, Style(NOW, width=80))
 
 
 def test_refs_that_were_left_alone_are_counted():

@@ -163,7 +163,7 @@ def test_a_run_cut_off_by_a_kill_finishes_as_its_second_attempt(daemon, pair, ga
 
 
 HASTY = """
-from gms_hookd import cli
+from gms_hookd.cli import main as cli
 from gms_hookd.store import dbthread
 dbthread.BUSY_MS = 300
 raise SystemExit(cli.main())
@@ -253,7 +253,8 @@ def test_a_second_sigterm_requeues_what_runs_and_exits_with_0(daemon, pair, gate
 
 
 PATIENT = """
-from gms_hookd import cli, daemon
+from gms_hookd.cli import main as cli
+from gms_hookd.service import daemon
 daemon.TICK = 1000.0
 raise SystemExit(cli.main())
 """

@@ -8,24 +8,56 @@ temporary directory.
 import os
 import shlex
 import shutil
+import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from gms_hookd import client
+from gms_hookd import log
 from gms_hookd.auth import signature
-from gms_hookd.client import OverSocket, get
+from gms_hookd.cli import api_client
+from gms_hookd.cli.api_client import OverSocket, get
+from gms_hookd.cli.session import Args, Session, held
+from gms_hookd.config.load import load_config
 from gms_hookd.errors import Failure
 from gms_hookd.git import process
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.http import client as http_client
 from gms_hookd.model import FINAL
 from gms_hookd.runlog import RunLog
+from gms_hookd.safetext import redacted
+from gms_hookd.service import daemon
 from gms_hookd.threads import Threads
+
+
+def show_demo(session: Session, args: Args) -> int:
+    """Play the demo; its daemon serves in this thread until told to stop."""
+    with stage(args.carry_out, session.say) as on:
+        prepare(on)
+        show = Show(on, _end if args.once else partial(_go_on, session), _end)
+        show.start()
+        with held(on.root / "state") as state:
+            load = partial(load_config, on.environ, state=state.path)
+            status = daemon.serve(load, state, on.environ)
+    if show.error:
+        raise show.error
+    return status
+
+
+def _end() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _go_on(session: Session) -> None:
+    session.say("\nThe daemon goes on serving; Ctrl-C ends it and removes all this.")
+    log.setup(sys.stderr, session.environ, redact=redacted)
+
 
 PATIENCE = 60.0
 PAUSE = 0.05
@@ -43,7 +75,7 @@ CURL = """
 $ curl -d '{body}' -H 'Content-Type: application/json' \\
        -H "X-Hub-Signature-256: $signature" {url}"""
 Say = Callable[[str], None]
-Run = Callable[[Sequence[str], Mapping[str, str]], int]
+Command = Callable[[Sequence[str], Mapping[str, str]], int]
 
 
 class DemoError(Failure):
@@ -56,7 +88,7 @@ class Stage:
 
     root: Path
     port: int
-    run: Run
+    run: Command
     say: Say
 
     @property
@@ -105,7 +137,7 @@ class Stage:
 
 
 @contextmanager
-def stage(run: Run, say: Say) -> Iterator[Stage]:
+def stage(run: Command, say: Say) -> Iterator[Stage]:
     """Set up the temporary directory, and remove it."""
     root = Path(tempfile.mkdtemp(prefix="gms-hookd-demo-"))
     try:
@@ -169,7 +201,7 @@ def _await_daemon(on: Stage) -> None:
     on.prompt("cat", on.environ["GMS_HOOKD_CONFIG"])
     on.say(CONFIG.format(port=on.port).rstrip())
     on.say("\n$ gms-hookd serve &")
-    _until(lambda: client.listens(on.root / "state" / "control.sock"), "the daemon")
+    _until(lambda: api_client.listens(on.root / "state" / "control.sock"), "the daemon")
     on.say(f"listens on 127.0.0.1:{on.port}; made a secret: state/webhook-secret")
 
 

@@ -2,26 +2,26 @@
 
 import pytest
 
-from gms_hookd import values
+from gms_hookd.cli import arguments
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "", "1.0", " 1", "٣", "9" * 20, "0x1"])
 def test_what_is_no_positive_number_is_refused(text):
     with pytest.raises(ValueError, match="is not a positive number"):
-        values.positive(text)
+        arguments.positive(text)
 
 
 def test_a_wait_is_at_most_300_seconds():
-    assert (values.wait("0"), values.wait("300")) == (0, 300)
+    assert (arguments.wait("0"), arguments.wait("300")) == (0, 300)
     with pytest.raises(ValueError, match="more than 300"):
-        values.wait("301")
+        arguments.wait("301")
 
 
 def test_a_timeout_is_seconds_or_has_a_unit():
-    assert (values.seconds("90"), values.seconds("10m")) == (90, 600)
+    assert (arguments.seconds("90"), arguments.seconds("10m")) == (90, 600)
     for text in ("0", "-1", "soon", "", "nan", "inf"):
         with pytest.raises(ValueError, match=r"."):
-            values.seconds(text)
+            arguments.seconds(text)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_timeout_is_seconds_or_has_a_unit():
     ],
 )  # fmt: skip
 def test_a_change_is_a_key_of_the_api_and_its_value(text, change):
-    assert values.change(text) == change
+    assert arguments.change(text) == change
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_a_change_is_a_key_of_the_api_and_its_value(text, change):
 )
 def test_a_change_that_means_nothing_is_refused(text):
     with pytest.raises(ValueError, match=r"."):
-        values.change(text)
+        arguments.change(text)

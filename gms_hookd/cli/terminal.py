@@ -1,16 +1,68 @@
-"""Watch a run: what git says while it works, until the run has ended."""
+"""How to write for the one who reads: on a terminal or not, and nothing that steers it.
 
+Names, reasons and logs come from strangers: `safe` shows their control characters and
+reordering marks as escapes.
+
+
+Watch a run: what git says while it works, until the run has ended.
+"""
+
+import json
+import os
 import re
 import time
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
-from gms_hookd import render
-from gms_hookd.client import Api, get
-from gms_hookd.look import Look
+from gms_hookd.cli.api_client import Api, get
 from gms_hookd.model import FINAL
 from gms_hookd.safetext import safe, safe_lines
+
+
+class Style(NamedTuple):
+    """How to write: with colours or not, lines cut at `width` or not, what is now."""
+
+    now: float
+    colour: bool = False
+    width: int | None = None
+
+
+def style_of(stream: TextIO, environ: Mapping[str, str], now: float) -> Style:
+    """Return how to write to `stream`: plainly unless it is a terminal."""
+    if not stream.isatty():
+        return Style(now)
+    plain = environ.get("NO_COLOR") or environ.get("TERM", "dumb") == "dumb"
+    return Style(now, not plain, os.get_terminal_size(stream.fileno()).columns or None)
+
+
+def as_json(value: object) -> str:
+    """Return the API's objects as they are; all ASCII, thus harmless on a terminal."""
+    return json.dumps(value, indent=2)
+
+
+def columns(text: str) -> int:
+    """Return how many columns of a terminal `text` takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(character) for character in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def cut(text: str, width: int) -> str:
+    """Return `text`, or its beginning and an ellipsis where it is wider than that."""
+    if columns(text) <= width:
+        return text
+    while text and columns(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
+
 
 SLICE = 2  # seconds that one question waits for something to be said
 PAUSE = 0.2  # seconds between questions while there is nothing to wait for
@@ -23,7 +75,7 @@ class Screen:
     """Where the log of a run appears; progress only on a terminal, on its last line."""
 
     out: TextIO
-    look: Look
+    look: Style
     passing: bool = False
 
     def show(self, text: str) -> None:
@@ -34,7 +86,7 @@ class Screen:
 
     def _line(self, line: str, passing: bool) -> None:
         if passing and self.look.width:
-            shown = render.cut(safe(line), self.look.width - 1)
+            shown = cut(safe(line), self.look.width - 1)
             self.out.write(CLEAR + shown)
             self.passing = True
         elif not passing:

@@ -1,4 +1,7 @@
-"""Look at configuration and environment; say of each finding what to do about it."""
+"""Look at configuration and environment; say of each finding what to do about it.
+
+The commands about the daemon itself: serve, check its place, show the main job.
+"""
 
 import os
 import re
@@ -7,24 +10,29 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gms_hookd.cli import api_client
+from gms_hookd.cli.api_client import ApiError, get
+from gms_hookd.cli.render import paint
+from gms_hookd.cli.session import Args, Session, api_of
+from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.config.load import guard_published
 from gms_hookd.config.records import Config
-from gms_hookd.errors import ConfigError
+from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.git import url as giturl
 from gms_hookd.git.credentials import CredentialStore, access, pinning
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.git.url import GitUrl
+from gms_hookd.http.client import ClientError
 from gms_hookd.http.listener import listen
-from gms_hookd.look import Look
-from gms_hookd.render import paint
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import safe
-from gms_hookd.service.state_dir import unfit
+from gms_hookd.service.state_dir import StateError, control_socket, unfit
+from gms_hookd.store import StoreError
 from gms_hookd.store.dbthread import SQLITE_VERSION
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -54,7 +62,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Environment:
     """What is looked at, as far as it is known."""
 
     environ: Mapping[str, str]
@@ -65,12 +73,12 @@ class Place:
     problem: str | None = None
 
 
-def findings(place: Place) -> list[Finding]:
+def findings(place: Environment) -> list[Finding]:
     """Look at everything."""
     return [finding for look in LOOKS for finding in look(place)]
 
 
-def text(found: Sequence[Finding], look: Look) -> str:
+def text(found: Sequence[Finding], look: Style) -> str:
     """Write the findings for people."""
     return "\n".join(_line(finding, look) for finding in found)
 
@@ -80,26 +88,26 @@ def objects(found: Sequence[Finding]) -> list[dict[str, Any]]:
     return [asdict(finding) for finding in found]
 
 
-def _line(finding: Finding, look: Look) -> str:
+def _line(finding: Finding, look: Style) -> str:
     level = paint(f"{finding.level:<7}", finding.level, look)
     remedy = f"\n{'':8}-> {safe(finding.remedy)}" if finding.remedy else ""
     return f"{level} {finding.subject}: {safe(finding.finding)}{remedy}"
 
 
-def _python(_place: Place) -> Iterator[Finding]:
+def _python(_place: Environment) -> Iterator[Finding]:
     version = sys.version_info[:3]
     level = OK if version >= OLDEST_PYTHON else ERROR
     remedy = None if level == OK else "install Python 3.11 or newer"
     yield Finding(level, "python", f"{_dotted(version)} at {sys.executable}", remedy)
 
 
-def _sqlite(_place: Place) -> Iterator[Finding]:
+def _sqlite(_place: Environment) -> Iterator[Finding]:
     level = OK if SQLITE_VERSION >= OLDEST_SQLITE else ERROR
     remedy = None if level == OK else f"needs {_dotted(OLDEST_SQLITE)} or newer"
     yield Finding(level, "sqlite", _dotted(SQLITE_VERSION), remedy)
 
 
-def _git(place: Place) -> Iterator[Finding]:
+def _git(place: Environment) -> Iterator[Finding]:
     said = _output(place.environ, "git", "--version")
     if said is None:
         yield Finding(ERROR, "git", "not found", f"install git in {_path(place)}")
@@ -122,7 +130,7 @@ def git_finding(said: str) -> Finding:
     return Finding(OK, "git", said)
 
 
-def _lfs(place: Place) -> Iterator[Finding]:
+def _lfs(place: Environment) -> Iterator[Finding]:
     said = _output(place.environ, "git", "lfs", "version")
     if said is None:
         remedy = "install git-lfs if a source keeps files in LFS"
@@ -142,11 +150,11 @@ def _output(environ: Mapping[str, str], *argv: str) -> str | None:
     return said.split("\n")[0] if done.status == 0 and said else None
 
 
-def _path(place: Place) -> str:
+def _path(place: Environment) -> str:
     return place.environ.get("PATH", os.defpath)
 
 
-def _state(place: Place) -> Iterator[Finding]:
+def _state(place: Environment) -> Iterator[Finding]:
     state = place.state
     if not state.exists():
         yield Finding(OK, "state", f"{state} does not exist yet; serve makes it")
@@ -161,7 +169,7 @@ def _state(place: Place) -> Iterator[Finding]:
         yield Finding(OK, "state", str(state))
 
 
-def _disk(place: Place) -> Iterator[Finding]:
+def _disk(place: Environment) -> Iterator[Finding]:
     there = next(p for p in (place.state, *place.state.parents) if p.exists())
     free = shutil.disk_usage(there).free
     enough = free >= LEAST_DISK
@@ -170,7 +178,7 @@ def _disk(place: Place) -> Iterator[Finding]:
     yield Finding(level, "disk", f"{free >> 20} MiB free at {there}", remedy)
 
 
-def _clock(place: Place) -> Iterator[Finding]:
+def _clock(place: Environment) -> Iterator[Finding]:
     now = time.time()
     stamps = [p.stat().st_mtime for p in place.state.glob("gms-hookd.db*")]
     newest = max(stamps, default=0)
@@ -182,7 +190,7 @@ def _clock(place: Place) -> Iterator[Finding]:
         yield Finding(OK, "clock", time.strftime("%Y-%m-%d %H:%M:%S %z"))
 
 
-def _secrets(place: Place) -> Iterator[Finding]:
+def _secrets(place: Environment) -> Iterator[Finding]:
     if place.config is None:
         return
     hooks = (place.config.webhook, *place.config.hooks)
@@ -197,7 +205,7 @@ def _secrets(place: Place) -> Iterator[Finding]:
             yield Finding(OK, subject, f"{len(hook.secrets)} active secret(s)")
 
 
-def _hooks(place: Place) -> Iterator[Finding]:
+def _hooks(place: Environment) -> Iterator[Finding]:
     known = {task[key] for task in place.tasks for key in ("id", "name")}
     for hook in place.config.hooks if place.config else ():
         subject = f"hook {hook.name}"
@@ -210,7 +218,7 @@ def _hooks(place: Place) -> Iterator[Finding]:
             yield Finding(WARNING, subject, "starts nothing: it has no tasks", remedy)
 
 
-def _configuration(place: Place) -> Iterator[Finding]:
+def _configuration(place: Environment) -> Iterator[Finding]:
     if place.problem:
         subject = "store" if place.config else "configuration"
         yield Finding(ERROR, subject, place.problem)
@@ -232,7 +240,7 @@ def _dotted(version: Version) -> str:
     return ".".join(map(str, version))
 
 
-def _daemon(place: Place) -> Iterator[Finding]:
+def _daemon(place: Environment) -> Iterator[Finding]:
     if place.daemon is None:
         return
     said = "running" if place.daemon else "not running"
@@ -240,7 +248,7 @@ def _daemon(place: Place) -> Iterator[Finding]:
     yield Finding(OK, "daemon", said, remedy)
 
 
-def _listeners(place: Place) -> Iterator[Finding]:
+def _listeners(place: Environment) -> Iterator[Finding]:
     known = place.config is not None and place.daemon is not None
     for spec in place.config.server.listen if known and place.config else ():
         if place.daemon or _is_file(spec):
@@ -265,7 +273,7 @@ def _listener(spec: str) -> Finding:
     return Finding(OK, "listen", f"{spec} is free")
 
 
-def _tasks(place: Place) -> Iterator[Finding]:
+def _tasks(place: Environment) -> Iterator[Finding]:
     if place.config is None:
         return
     sync = place.config.sync
@@ -278,7 +286,7 @@ def _tasks(place: Place) -> Iterator[Finding]:
 
 
 def _url(
-    place: Place, subject: str, text: str, keys: CredentialStore
+    place: Environment, subject: str, text: str, keys: CredentialStore
 ) -> Iterator[Finding]:
     allowed = place.config.sync.allow_protocols if place.config else ()
     try:
@@ -295,7 +303,7 @@ def _url(
 
 
 def _ssh(
-    place: Place, subject: str, url: GitUrl, keys: CredentialStore
+    place: Environment, subject: str, url: GitUrl, keys: CredentialStore
 ) -> Iterator[Finding]:
     if shutil.which("ssh", path=_path(place)) is None:
         yield Finding(ERROR, subject, "there is no ssh", "install openssh-client")
@@ -309,7 +317,7 @@ def _ssh(
         yield Finding(ERROR, subject, f"no host key at {identity.known_hosts}", remedy)
 
 
-LOOKS: tuple[Callable[[Place], Iterator[Finding]], ...] = (
+LOOKS: tuple[Callable[[Environment], Iterator[Finding]], ...] = (
     _python,
     _git,
     _lfs,
@@ -324,3 +332,34 @@ LOOKS: tuple[Callable[[Place], Iterator[Finding]], ...] = (
     _listeners,
     _tasks,
 )
+
+
+def show_check(session: Session, args: Args) -> int:
+    """Look at configuration and environment; 1 or 2 if something is wrong."""
+    found = findings(_place(session))
+    said = as_json(objects(found)) if args.json else None
+    session.say(said or text(found, session.look))
+    wrong = [finding for finding in found if finding.level == ERROR]
+    if wrong:
+        refused = any(finding.subject == "configuration" for finding in wrong)
+        message = f"{len(wrong)} of {len(found)} findings are errors"
+        raise ConfigError(message) if refused else Failure(message)
+    return 0
+
+
+def _place(session: Session) -> Environment:
+    place = Environment(session.environ, session.state)
+    try:
+        place = replace(place, config=session.config())
+        place = replace(place, daemon=api_client.listens(control_socket(session.state)))
+        if session.state.exists():
+            place = replace(place, tasks=_all_tasks(session))
+    except (ConfigError, ClientError, ApiError, StateError, StoreError) as error:
+        return replace(place, problem=str(error))
+    return place
+
+
+def _all_tasks(session: Session) -> list[dict[str, Any]]:
+    with api_of(session) as api:
+        found: list[dict[str, Any]] = get(api, "tasks")
+        return found

@@ -8,19 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gms_hookd import render
 from gms_hookd.auth.schemes import Scheme
-from gms_hookd.client import Api, get
+from gms_hookd.cli import api_client, render
+from gms_hookd.cli.api_client import Api, get
+from gms_hookd.cli.session import Args, Session, api_of, which
+from gms_hookd.cli.terminal import Style
+from gms_hookd.cli.trigger import own_url
 from gms_hookd.config.records import Config, HookConfig
 from gms_hookd.errors import Failure
 from gms_hookd.forges.base import Forge
 from gms_hookd.forges.registry import FORGES, default_scheme, scheme_of
 from gms_hookd.http import client as http_client
-from gms_hookd.look import Look
-from gms_hookd.reach import api_of, which
 from gms_hookd.safetext import safe
-from gms_hookd.session import Args, Session
-from gms_hookd.triggercommands import own_url
 
 NOWHERE = "https://example.invalid/gms-hookd/test.git"
 ANY_SECRET = ("0" * 64,)
@@ -29,7 +28,7 @@ GMS_PLACE = "signs the body: X-Hub-Signature-256"
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
+class HookEntry:
     """One configured hook of a forge, with its one scheme."""
 
     settings: HookConfig
@@ -38,13 +37,13 @@ class Hook:
     scheme: Scheme
 
 
-def hook_of(settings: HookConfig) -> Hook:
+def hook_of(settings: HookConfig) -> HookEntry:
     """Find forge and scheme of a hook's settings, which were checked when read."""
     known = settings.secrets or ANY_SECRET
     provider = settings.provider
     scheme = scheme_of(provider, settings.scheme, known, settings.options)
     name = settings.scheme or default_scheme(provider, known)
-    return Hook(settings, FORGES[provider], name, scheme)
+    return HookEntry(settings, FORGES[provider], name, scheme)
 
 
 def hook_list(session: Session, args: Args) -> int:
@@ -71,7 +70,7 @@ def _told(settings: Config) -> list[dict[str, Any]]:
     return [own, *(_entry(settings, hook_of(hook)) for hook in settings.hooks)]
 
 
-def _entry(settings: Config, hook: Hook) -> dict[str, Any]:
+def _entry(settings: Config, hook: HookEntry) -> dict[str, Any]:
     named = hook.settings.tasks
     return {
         "name": hook.settings.name,
@@ -88,12 +87,12 @@ def _last(api: Api, name: str) -> Any:
     return next(iter(get(api, "deliveries", hook=name, limit=1)), None)
 
 
-def hooks(found: list[dict[str, Any]], look: Look) -> str:
+def hooks(found: list[dict[str, Any]], look: Style) -> str:
     """Write the list for people: one block for each hook."""
     return "\n\n".join(_block(hook, look) for hook in found)
 
 
-def _block(hook: Mapping[str, Any], look: Look) -> str:
+def _block(hook: Mapping[str, Any], look: Style) -> str:
     return render.record(
         [
             ("hook", f"{hook['name']} ({hook['provider']}, {hook['scheme']})"),
@@ -150,12 +149,12 @@ def hook_test(session: Session, args: Args) -> int:
         url += f"{'&' if '?' in url else '?'}key={proof.key}"
     headers = {**http_client.JSON_HEADERS, **sample.headers, **proof.headers}
     posted = http_client.send(
-        url, proof.body or body, _wire(headers), http_client.PATIENCE
+        url, proof.body or body, _wire(headers), api_client.PATIENCE
     )
     return _answered(session, args, posted)
 
 
-def _named(settings: Config, name: str) -> Hook:
+def _named(settings: Config, name: str) -> HookEntry:
     found = [hook for hook in settings.hooks if hook.name == name]
     if not found:
         known = ", ".join(hook.name for hook in settings.hooks) or "none is configured"
@@ -188,7 +187,7 @@ def _answered(session: Session, args: Args, posted: http_client.Posted) -> int:
     return session.show(args, answer, _accepted)
 
 
-def _accepted(answer: Mapping[str, Any], look: Look) -> str:
+def _accepted(answer: Mapping[str, Any], look: Style) -> str:
     runs = ", ".join(f"run {number}" for number in answer["run_ids"])
     told = f"delivery {answer['delivery_id']}: {answer['message']}"
     return safe(f"{told}: {runs}" if runs else told)

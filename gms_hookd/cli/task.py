@@ -5,15 +5,22 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from gms_hookd import render
-from gms_hookd.client import Api, get, post
+from gms_hookd.cli import render
+from gms_hookd.cli.api_client import Api, get, post
+from gms_hookd.cli.session import (
+    SLOW,
+    Args,
+    Opened,
+    Session,
+    api_of,
+    opened,
+    task_id,
+    which,
+)
+from gms_hookd.cli.terminal import Screen, Style, follow
 from gms_hookd.errors import Failure
-from gms_hookd.look import Look
 from gms_hookd.model import RunStatus
-from gms_hookd.reach import SLOW, Opened, api_of, opened, task_id, which
 from gms_hookd.service.service import Service
-from gms_hookd.session import Args, Session
-from gms_hookd.watch import Screen, follow
 
 
 def task_add(session: Session, args: Args) -> int:
@@ -156,6 +163,6 @@ class _OwnWork:
 
 def _ended(session: Session, run: Mapping[str, Any]) -> int:
     if run["status"] != RunStatus.SUCCESS:
-        raise Failure(render.result(run, Look(session.look.now)))
+        raise Failure(render.result(run, Style(session.look.now)))
     session.say(render.result(run, session.look))
     return 0

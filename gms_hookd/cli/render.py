@@ -4,13 +4,12 @@ Names, reasons and logs come from strangers: all of them pass `look.safe`.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
-from gms_hookd.look import Look
+from gms_hookd.cli.terminal import Style, columns, cut
 from gms_hookd.safetext import safe
 
 Record = Mapping[str, Any]
@@ -26,35 +25,13 @@ STEPS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 OID = re.compile(r"\b([0-9a-f]{10})[0-9a-f]{30}(?:[0-9a-f]{24})?\b")
 
 
-def paint(text: str, word: str, look: Look) -> str:
+def paint(text: str, word: str, look: Style) -> str:
     """Return `text` in the colour of a status word or an HTTP status."""
     code = COLOURS.get(word) or STATUS_CLASSES.get(word[:1] if word.isdigit() else "")
     return f"\x1b[{code}m{text}\x1b[0m" if code and look.colour else text
 
 
-def columns(text: str) -> int:
-    """Return how many columns of a terminal `text` takes."""
-    if text.isascii():
-        return len(text)
-    return sum(_columns(character) for character in text)
-
-
-def _columns(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def cut(text: str, width: int) -> str:
-    """Return `text`, or its beginning and an ellipsis where it is wider than that."""
-    if columns(text) <= width:
-        return text
-    while text and columns(text) > width - 1:
-        text = text[:-1]
-    return text + "…"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]], look: Look) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], look: Style) -> str:
     """Return aligned columns under their heads; only the last one is ever cut."""
     cells = [[safe("-" if v in (None, "") else str(v)) for v in row] for row in rows]
     widths = [max(map(columns, c)) for c in zip_longest(head, *cells, fillvalue="")]
@@ -63,14 +40,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], look: Look) -> 
 
 
 def _line(
-    head: Sequence[str], row: Sequence[str], widths: Sequence[int], look: Look
+    head: Sequence[str], row: Sequence[str], widths: Sequence[int], look: Style
 ) -> str:
     padded = zip(head, row, _pad(row, widths, look), strict=True)
     cells = (paint(c, word if h in PAINTED else "", look) for h, word, c in padded)
     return "  ".join(cells).rstrip()
 
 
-def _pad(row: Sequence[str], widths: Sequence[int], look: Look) -> list[str]:
+def _pad(row: Sequence[str], widths: Sequence[int], look: Style) -> list[str]:
     used = sum(widths[:-1]) + 2 * (len(widths) - 1)
     last = cut(row[-1], max(look.width - used, 24)) if look.width else row[-1]
     before = zip(row[:-1], widths[:-1], strict=True)
@@ -94,7 +71,7 @@ def when(text: str | None) -> str:
     return f"{at.astimezone():%Y-%m-%d %H:%M:%S}" if at else "-"
 
 
-def ago(text: str | None, look: Look) -> str | None:
+def ago(text: str | None, look: Style) -> str | None:
     """Return an API time as local time and how long ago that is; None for none."""
     at = moment(text)
     if not at:
@@ -103,7 +80,7 @@ def ago(text: str | None, look: Look) -> str | None:
     return f"{when(text)} {at.astimezone():%z} ({past})"
 
 
-def took(run: Record, look: Look) -> str | None:
+def took(run: Record, look: Style) -> str | None:
     """Return how long a run took, or has been running."""
     start, end = moment(run["start_time"]), moment(run["end_time"])
     if not start:
@@ -129,7 +106,7 @@ def short(text: str | None) -> str:
     return OID.sub(r"\1", text or "")
 
 
-def tasks(found: Sequence[Record], look: Look) -> str:
+def tasks(found: Sequence[Record], look: Style) -> str:
     """Return the list of tasks."""
     head = ("ID", "NAME", "STATE", "LAST RUN", "ENDED", "SOURCE -> TARGET")
     return table(head, map(_task_row, found), look) if found else "no tasks"
@@ -143,7 +120,7 @@ def _task_row(task: Record) -> tuple[object, ...]:
     return task["id"], task["name"], state, last.get("status"), ended, way
 
 
-def task(one: Record, look: Look) -> str:
+def task(one: Record, look: Style) -> str:
     """Return one task in full."""
     last = one["last_run"]
     timeout = one["timeout"]
@@ -169,27 +146,27 @@ def _policy(one: Record) -> str:
     return f"{force}, {'deletes' if one['prune'] else 'never deletes'}{passed}"
 
 
-def _outcome(run: Record, look: Look) -> str:
+def _outcome(run: Record, look: Style) -> str:
     end = ago(run["end_time"], look)
     why = run["error_message"]
     return f"{run['status']}{' ' + end if end else ''}{': ' + why if why else ''}"
 
 
-def runs(found: Sequence[Record], look: Look) -> str:
+def runs(found: Sequence[Record], look: Style) -> str:
     """Return the list of runs."""
     head = ("ID", "TASK", "STATUS", "TRY", "TRIGGER", "QUEUED", "TOOK", "RESULT")
     rows = (_run_row(run, look) for run in found)
     return table(head, rows, look) if found else "no runs"
 
 
-def _run_row(run: Record, look: Look) -> tuple[object, ...]:
+def _run_row(run: Record, look: Style) -> tuple[object, ...]:
     result = run["error_message"] or short(run["commit_range"])
     queued, time = when(run["created_at"]), took(run, look)
     named = run["id"], run["task_name"], run["status"], run["attempt"], run["trigger"]
     return *named, queued, time, result
 
 
-def run(one: Record, look: Look) -> str:
+def run(one: Record, look: Style) -> str:
     """Return one run in full, with what became of each ref."""
     shown = record(
         [
@@ -213,7 +190,7 @@ def _ids(numbers: Sequence[int]) -> str | None:
     return ", ".join(map(str, numbers)) or None
 
 
-def refs(found: Sequence[Record], look: Look) -> str:
+def refs(found: Sequence[Record], look: Style) -> str:
     """Return what a run did to each ref; those it left alone are counted."""
     head = ("REF", "RESULT", "OLD", "NEW", "REASON")
     told = [ref for ref in found if ref["result"] != "unchanged" or ref["reason"]]
@@ -222,7 +199,7 @@ def refs(found: Sequence[Record], look: Look) -> str:
     return "\n".join([*parts, *([f"{same} unchanged"] if same else [])])
 
 
-def confirmed(deletions: Mapping[str, str], look: Look) -> str:
+def confirmed(deletions: Mapping[str, str], look: Style) -> str:
     """Return what somebody said yes to, as lines."""
     if not deletions:
         return "confirmed: the source has none of the selected refs"
@@ -235,7 +212,7 @@ def _ref_row(ref: Record) -> tuple[object, ...]:
     return ref["ref"], ref["result"], old, new, ref["reason"]
 
 
-def result(one: Record, look: Look) -> str:
+def result(one: Record, look: Style) -> str:
     """Return a finished run as one line."""
     said = one["error_message"] or short(one["commit_range"]) or _nothing(one)
     status = paint(one["status"], one["status"], look)
@@ -247,7 +224,7 @@ def _nothing(run: Record) -> str:
     return "nothing to do" if run["end_time"] else "has not ended yet"
 
 
-def deliveries(found: Sequence[Record], look: Look) -> str:
+def deliveries(found: Sequence[Record], look: Style) -> str:
     """Return the list of deliveries."""
     head = ("ID", "RECEIVED", "HOOK", "EVENT", "CLIENT", "STATUS", "RUNS", "REASON")
     return table(head, map(_delivery_row, found), look) if found else "no deliveries"
@@ -259,7 +236,7 @@ def _delivery_row(delivery: Record) -> tuple[object, ...]:
     return *came, *sender, _ids(delivery["run_ids"]), delivery["reason"]
 
 
-def delivery(one: Record, look: Look) -> str:
+def delivery(one: Record, look: Style) -> str:
     """Return one delivery in full, with what is kept of its headers and body."""
     return record(
         [

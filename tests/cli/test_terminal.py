@@ -2,10 +2,9 @@
 
 import io
 
-from gms_hookd.look import Look
-from gms_hookd.watch import Screen, follow
+from gms_hookd.cli.terminal import Screen, Style, follow
 
-TERMINAL = Look(0.0, width=20)
+TERMINAL = Style(0.0, width=20)
 
 
 def shown(text, look):
@@ -17,7 +16,7 @@ def shown(text, look):
 
 
 def test_progress_is_left_out_where_there_is_no_terminal():
-    assert shown("a\n 10%\r 50%\rdone\nrest", Look(0.0)) == "a\ndone\nrest\n"
+    assert shown("a\n 10%\r 50%\rdone\nrest", Style(0.0)) == "a\ndone\nrest\n"
 
 
 def test_progress_takes_its_own_place_on_a_terminal():
@@ -31,7 +30,7 @@ def test_progress_never_fills_the_line():
 
 def test_what_could_steer_the_terminal_is_shown_as_an_escape():
     text = "\x1b[2J\u2028\x0b\n\x1b[1A\r"
-    assert shown(text, Look(0.0)) == "\\x1b[2J\\u2028\\x0b\n"
+    assert shown(text, Style(0.0)) == "\\x1b[2J\\u2028\\x0b\n"
     assert "\\x1b[1A" in shown(text, TERMINAL)
 
 
@@ -59,7 +58,7 @@ def output(text, offset, done):
 
 def followed(*answers):
     out, pauses, api = io.StringIO(), [], Script(*answers)
-    ended = follow(api, 1, Screen(out, Look(0.0)), pauses.append)
+    ended = follow(api, 1, Screen(out, Style(0.0)), pauses.append)
     assert api.answers == []
     return ended["status"], out.getvalue(), len(pauses), api
 

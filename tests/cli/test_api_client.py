@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from gms_hookd.client import Call, InProcess, OverSocket, RefusedError, get, post
+from gms_hookd.cli.api_client import ApiError, Call, InProcess, OverSocket, get, post
 from gms_hookd.http.client import ClientError, UnreachableError, post_signed
 from gms_hookd.http.message import Response
 
@@ -109,7 +109,7 @@ def test_a_call_in_process_is_the_same_request_from_the_control_socket():
 
 def test_a_refusal_carries_status_and_reason(control):
     control.answer = (404, {}, envelope(None, 404, error="no such task"))
-    with pytest.raises(RefusedError, match=r"^no such task$") as caught:
+    with pytest.raises(ApiError, match=r"^no such task$") as caught:
         get(api(control), "task", id=9)
     assert caught.value.status == 404
 

@@ -1,0 +1,308 @@
+"""What the words of a command line mean: numbers, refs, `KEY=VALUE`.
+
+Each function returns the value or raises ValueError with a text for the operator.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from gms_hookd import units
+from gms_hookd.errors import Failure
+from gms_hookd.git import refspec
+from gms_hookd.model import RunStatus
+
+STATUSES = tuple(status.value for status in RunStatus)
+WORDS = {
+    "true": True, "yes": True, "on": True, "1": True,
+    "false": False, "no": False, "off": False, "0": False,
+}  # fmt: skip
+LONGEST_WAIT = 300
+
+
+def positive(text: str) -> int:
+    """Read a number from 1 on."""
+    if text.isascii() and text.isdigit() and int(text[:19]) > 0 and len(text) < 19:
+        return int(text)
+    raise ValueError(f"{text!r} is not a positive number")
+
+
+def seconds(text: str) -> float:
+    """Read a time of more than nothing: seconds, or with a unit as in 10m."""
+    span = units.duration(text)
+    if span > 0:
+        return span
+    raise ValueError(f"{text!r} is not a time of more than 0 seconds")
+
+
+def wait(text: str) -> int:
+    """Read how many seconds to wait."""
+    number = 0 if text == "0" else positive(text)
+    if number <= LONGEST_WAIT:
+        return number
+    raise ValueError(f"{text!r} is more than {LONGEST_WAIT} seconds")
+
+
+def branch(text: str) -> str:
+    """Read SRC[:DST] as a refspec."""
+    return refspec.branch(text)
+
+
+def change(text: str) -> tuple[str, object]:
+    """Read KEY=VALUE as a key of the API and its value."""
+    key, found, value = text.partition("=")
+    if not found or key not in KEYS:
+        raise ValueError(f"{text!r}: wanted KEY=VALUE, KEY one of {', '.join(KEYS)}")
+    name, read = KEYS[key]
+    return name, read(value)
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+def _timeout(text: str) -> float | None:
+    return None if text in ("", "default") else seconds(text)
+
+
+def _refspecs(text: str) -> list[str]:
+    return text.split()
+
+
+def _branches(text: str) -> list[str]:
+    return [branch(each) for each in text.split()]
+
+
+KEYS: dict[str, tuple[str, Callable[[str], object]]] = {
+    "name": ("name", str),
+    "source": ("source", str),
+    "target": ("target", str),
+    "branch": ("refspecs", _branches),
+    "source_branch": ("source_branch", str),
+    "target_branch": ("target_branch", str),
+    "refspecs": ("refspecs", _refspecs),
+    "force": ("force", _flag),
+    "prune": ("prune", _flag),
+    "enabled": ("enabled", _flag),
+    "timeout": ("timeout", _timeout),
+}
+Fill = Callable[[argparse.ArgumentParser], None]
+
+
+class UsageError(Failure):
+    """The command line is not one of ours; the text says why."""
+
+    exit_status = 2
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An argument parser whose complaint is an exception of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Complain; argparse itself would print the usage too."""
+        raise UsageError(f"{message} (see `{self.prog} --help`)")
+
+
+def checked(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let argparse show the text of the ValueError that a reader raises."""
+
+    def checked_value(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return checked_value
+
+
+def serve_options(parser: argparse.ArgumentParser) -> None:
+    """Take the addresses to listen on."""
+    parser.add_argument(
+        "--listen",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="listen here instead of where the configuration says; or unix:PATH",
+    )
+
+
+def demo_options(parser: argparse.ArgumentParser) -> None:
+    """Take whether to stop after the show."""
+    parser.add_argument(
+        "--once", action="store_true", help="stop after the show instead of serving"
+    )
+
+
+def as_json(parser: argparse.ArgumentParser) -> None:
+    """Take how to print."""
+    parser.add_argument(
+        "--json", action="store_true", help="print the objects of the API"
+    )
+
+
+def task(parser: argparse.ArgumentParser) -> None:
+    """Take one task."""
+    parser.add_argument("task", metavar="TASK", help="id or name")
+
+
+def number(parser: argparse.ArgumentParser) -> None:
+    """Take one id."""
+    parser.add_argument("id", metavar="ID", type=checked(positive), help="its number")
+
+
+def task_add(parser: argparse.ArgumentParser) -> None:
+    """Take a new task."""
+    parser.add_argument("name", metavar="NAME", help="letters, digits, . _ -")
+    parser.add_argument("--source", required=True, metavar="URL", help="where from")
+    parser.add_argument("--target", required=True, metavar="URL", help="where to")
+    refs(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite what has diverged"
+    )
+    parser.add_argument(
+        "--prune", action="store_true", help="delete what the source no longer has"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=checked(seconds),
+        metavar="SECONDS",
+        help="of one attempt; default: sync.timeout",
+    )
+    parser.add_argument(
+        "--disabled", action="store_true", help="take no triggers for now"
+    )
+
+
+def refs(parser: argparse.ArgumentParser) -> None:
+    """Take which refs to sync, kept in the order in which they were given."""
+    parser.add_argument(
+        "--branch",
+        dest="refspecs",
+        action="append",
+        type=checked(branch),
+        default=[],
+        metavar="SRC[:DST]",
+        help="one branch, may be given again; with neither: all branches and tags",
+    )
+    parser.add_argument(
+        "--refspec",
+        dest="refspecs",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="git's own notation, may be given again",
+    )
+
+
+def task_set(parser: argparse.ArgumentParser) -> None:
+    """Take a task and what to change in it."""
+    task(parser)
+    parser.add_argument(
+        "changes",
+        nargs="+",
+        type=checked(change),
+        metavar="KEY=VALUE",
+        help=f"KEY is one of {', '.join(KEYS)}",
+    )
+
+
+def task_sync(parser: argparse.ArgumentParser) -> None:
+    """Take a task, and how to go about it."""
+    task(parser)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--yes", action="store_true", help="do also what a guard has held back"
+    )
+    how.add_argument(
+        "--dry-run", action="store_true", help="print the plan, change nothing"
+    )
+
+
+def trigger(parser: argparse.ArgumentParser) -> None:
+    """Take a task and where to post."""
+    task(parser)
+    parser.add_argument("--url", help="of the hook; default: this machine's daemon")
+    parser.add_argument(
+        "--wait",
+        type=checked(wait),
+        metavar="SECONDS",
+        help="hold until the run ends, at most 300",
+    )
+    as_json(parser)
+
+
+def sign(parser: argparse.ArgumentParser) -> None:
+    """Take what to sign."""
+    parser.add_argument(
+        "file", nargs="?", default="-", metavar="FILE", help="default: stdin"
+    )
+
+
+def run_list(parser: argparse.ArgumentParser) -> None:
+    """Take which runs to list."""
+    parser.add_argument("--task", metavar="TASK", help="id or name")
+    parser.add_argument("--status", metavar="S", choices=STATUSES)
+    limit(parser)
+    as_json(parser)
+
+
+def hook(parser: argparse.ArgumentParser) -> None:
+    """Take one hook."""
+    parser.add_argument("name", metavar="NAME", help="of the hook")
+
+
+def hook_test(parser: argparse.ArgumentParser) -> None:
+    """Take a hook, and what the push shall be about."""
+    hook(parser)
+    parser.add_argument(
+        "--task", metavar="TASK", help="push to its source, and sync it"
+    )
+    parser.add_argument("--url", help="of the hook; default: this machine's daemon")
+    as_json(parser)
+
+
+def delivery_list(parser: argparse.ArgumentParser) -> None:
+    """Take which deliveries to list."""
+    parser.add_argument("--hook", metavar="H", help="name of the hook")
+    limit(parser)
+    as_json(parser)
+
+
+def limit(parser: argparse.ArgumentParser) -> None:
+    """Take how many to list."""
+    parser.add_argument(
+        "--limit",
+        type=checked(positive),
+        default=20,
+        metavar="N",
+        help="newest first",
+    )
+
+
+def one(parser: argparse.ArgumentParser) -> None:
+    """Take one id and how to print."""
+    number(parser)
+    as_json(parser)
+
+
+def one_task(parser: argparse.ArgumentParser) -> None:
+    """Take one task and how to print."""
+    task(parser)
+    as_json(parser)
+
+
+def backup(parser: argparse.ArgumentParser) -> None:
+    """Take where to."""
+    parser.add_argument("file", metavar="FILE")
+
+
+def common(parser: argparse.ArgumentParser) -> None:
+    """Take what every command takes, before its name or after."""
+    parser.add_argument(
+        "--config", metavar="FILE", default=argparse.SUPPRESS, help="the configuration"
+    )
+    parser.add_argument(
+        "--state", metavar="DIR", default=argparse.SUPPRESS, help="the state directory"
+    )

@@ -1,0 +1,42 @@
+"""cli.backup."""
+
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from gms_hookd.cli.api_client import post
+from gms_hookd.cli.session import SLOW, Args, Session, api_of
+from gms_hookd.errors import Failure
+
+
+def backup(session: Session, args: Args) -> int:
+    """Copy the store to a file, replaced at once or not at all.
+
+    The application writes into the state directory, where a confined daemon may write
+    and the operator may read.
+    """
+    file = Path(args.file).absolute()
+    if file.is_dir():
+        raise Failure(f"{file}: is a directory")
+    between = session.state.absolute() / f"backup-{secrets.token_hex(8)}"
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with api_of(session) as api:
+            post(api, "backup", {"path": str(between)}, SLOW)
+        _copy(between, fresh)
+        fresh.replace(file)
+    finally:
+        for leftover in (fresh, between):
+            with suppress(OSError):
+                leftover.unlink()
+    return 0
+
+
+def _copy(old: Path, new: Path) -> None:
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with old.open("rb") as source, os.fdopen(descriptor, "wb") as target:
+        shutil.copyfileobj(source, target)
+        target.flush()
+        os.fsync(target.fileno())

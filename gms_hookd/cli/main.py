@@ -1,0 +1,237 @@
+"""The command line: which commands there are, what they take, how they may end.
+
+What a command does is in the modules named after it; here is how it is said, and how
+failure is told: one line on stderr and the exit status, never a traceback.
+"""
+
+import io
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any, NamedTuple, TextIO
+
+from gms_hookd import __version__
+from gms_hookd.cli.arguments import (
+    ArgumentParser,
+    Fill,
+    UsageError,
+    as_json,
+    backup,
+    common,
+    delivery_list,
+    demo_options,
+    hook,
+    hook_test,
+    number,
+    one,
+    one_task,
+    run_list,
+    serve_options,
+    sign,
+    task,
+    task_add,
+    task_set,
+    task_sync,
+    trigger,
+)
+from gms_hookd.cli.session import Session
+from gms_hookd.cli.terminal import style_of
+from gms_hookd.errors import Failure
+from gms_hookd.log import under_journal
+from gms_hookd.safetext import redacted, safe
+from gms_hookd.service.state_dir import state_dir
+
+PROG = "gms-hookd"
+DEBUG = "GMS_HOOKD_DEBUG"
+FILES = frozenset({"config", "state", "file"})  # whose names may be any bytes
+CommandFunction = Callable[[Session, SimpleNamespace], int]
+
+
+class Command(NamedTuple):
+    """One command: what it does, which arguments it takes, one line of help.
+
+    `run` names module and function, so that only the chosen one's is loaded.
+    """
+
+    run: str
+    fill: Fill
+    help: str
+
+    def load(self) -> CommandFunction:
+        """Import what carries it out."""
+        module, _, name = self.run.partition(".")
+        found: CommandFunction = getattr(import_module(f"{__package__}.{module}"), name)
+        return found
+
+
+DESCRIPTION = "Signed webhooks become finished git syncs."
+EPILOG = """\
+Exit status: 0 done, 1 it did not work, 2 wrong usage or configuration, 75 another
+process holds the state directory. A command asks the running daemon, or works itself.
+"""
+GROUPS = {
+    "task": "what to sync",
+    "run": "executions of tasks",
+    "hook": "where forges report pushes",
+    "delivery": "requests to the hooks",
+}
+COMMANDS: dict[tuple[str, ...], Command] = {
+    ("serve",): Command("serve.serve", serve_options, "the daemon"),
+    ("demo",): Command(
+        "demo.show_demo", demo_options, "the main job, shown"
+    ),
+    ("check",): Command("check.show_check", as_json, "look at the set-up"),
+    ("task", "add"): Command("task.task_add", task_add, "print the new id"),
+    ("task", "list"): Command("task.task_list", as_json, "all tasks"),
+    ("task", "show"): Command("task.task_show", one_task, "one task"),
+    ("task", "set"): Command("task.task_set", task_set, "change a task"),
+    ("task", "enable"): Command("task.task_enable", task, "take triggers"),
+    ("task", "disable"): Command("task.task_disable", task, "refuse triggers"),
+    ("task", "remove"): Command("task.task_remove", task, "forget a task"),
+    ("task", "sync"): Command("task.task_sync", task_sync, "run it and watch"),
+    ("trigger",): Command("trigger.trigger", trigger, "post as a CI job would"),
+    ("sign",): Command("trigger.sign", sign, "sign FILE or stdin"),
+    ("run", "list"): Command("run.run_list", run_list, "the newest runs"),
+    ("run", "show"): Command("run.run_show", one, "one run"),
+    ("run", "log"): Command("run.run_log", number, "what git said"),
+    ("run", "retry"): Command("run.run_retry", number, "queue its task again"),
+    ("run", "cancel"): Command("run.run_cancel", number, "end a run"),
+    ("delivery", "list"): Command("delivery.delivery_list", delivery_list, "recent"),
+    ("delivery", "show"): Command("delivery.delivery_show", one, "one delivery"),
+    ("hook", "list"): Command("hook.hook_list", as_json, "what to enter where"),
+    ("hook", "secret"): Command(
+        "hook.hook_secret", hook, "make a random secret"
+    ),
+    ("hook", "test"): Command(
+        "hook.hook_test", hook_test, "send a signed push"
+    ),
+    ("backup",): Command(
+        "backup.backup", backup, "a consistent copy of the store"
+    ),
+}  # fmt: skip
+
+
+def parser(first: str = "") -> ArgumentParser:
+    """Build the parser of all commands; only those of `first` if it is one's name."""
+    chosen = {words: each for words, each in COMMANDS.items() if words[0] == first}
+    root = ArgumentParser(
+        PROG, description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False
+    )
+    root.add_argument("--version", action="version", version=f"{PROG} {__version__}")
+    common(root)
+    top = root.add_subparsers(metavar="COMMAND", required=True)
+    groups: dict[str, Any] = {}
+    for (*names, last), command in (chosen or COMMANDS).items():
+        for name in names:
+            groups[name] = groups.get(name) or group(top, name)
+        where = groups[names[0]] if names else top
+        own = where.add_parser(
+            last, help=command.help, description=command.help, allow_abbrev=False
+        )
+        common(own)
+        command.fill(own)
+        own.set_defaults(load=command.load, carry_out=carry_out)
+    return root
+
+
+def group(top: Any, name: str) -> Any:
+    """Add a command that has commands."""
+    text = GROUPS[name]
+    under = top.add_parser(name, help=text, description=text, allow_abbrev=False)
+    common(under)
+    return under.add_subparsers(metavar="COMMAND", required=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line; return the exit status."""
+    prepare_streams()
+    logging.getLogger(__package__).addHandler(logging.NullHandler())
+    try:
+        status = carry_out(sys.argv[1:] if arguments is None else arguments, os.environ)
+        sys.stdout.flush()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told in one line
+        return told(error, sys.stderr, os.environ)
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as asked:
+        return int(asked.code or 0)
+    return status
+
+
+def prepare_streams() -> None:
+    """Let every text be printable, also where there is nothing to print to."""
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def carry_out(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Parse and run; whatever fails is raised."""
+    args = parser(*arguments[:1]).parse_args(
+        arguments, SimpleNamespace(config=None, state=None)
+    )
+    for name, value in vars(args).items():
+        if name not in FILES:
+            check_text(value)
+    session = Session(
+        environ,
+        sys.stdout,
+        style_of(sys.stdout, environ, time.time()),
+        args.config,
+        state_dir(environ, args.state, os.geteuid()),
+    )
+    run: CommandFunction = args.load()
+    return run(session, args)
+
+
+def check_text(value: object) -> None:
+    """Refuse what was typed in another encoding than UTF-8; raises UsageError."""
+    if isinstance(value, list | tuple):
+        for each in value:
+            check_text(each)
+    elif isinstance(value, str) and any("\udc80" <= c <= "\udcff" for c in value):
+        raise UsageError(
+            f"the argument {os.fsencode(value)!r} is not UTF-8: let the terminal"
+            " use UTF-8 and type it again, or name the task by its id"
+        )
+
+
+def told(error: Exception, stream: TextIO, environ: Mapping[str, str]) -> int:
+    """Say in one line what went wrong; return the exit status."""
+    if isinstance(error, BrokenPipeError):
+        drop_output()
+        return 1
+    if environ.get(DEBUG):
+        raise error
+    drop_output()
+    foreseen = isinstance(error, Failure | OSError)
+    line = " ".join((_text(error) if foreseen else _defect(error)).split())
+    priority = "<3>" if under_journal(stream, environ) else ""
+    stream.write(f"{priority}{PROG}: {safe(redacted(line))}\n")
+    return error.exit_status if isinstance(error, Failure) else 1
+
+
+def drop_output() -> None:
+    """Drop what cannot be printed: the interpreter would complain at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return (
+            f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        )
+    return str(error)
+
+
+def _defect(error: Exception) -> str:
+    return f"unexpected {type(error).__name__}: {error} ({DEBUG}=1 shows where)"

@@ -1,0 +1,50 @@
+"""The commands about what is kept: runs, deliveries, and a copy of the store."""
+
+from gms_hookd.cli import render
+from gms_hookd.cli.api_client import get, post
+from gms_hookd.cli.session import Args, Session, api_of, opened, task_id
+from gms_hookd.cli.terminal import Screen, Style
+
+
+def run_list(session: Session, args: Args) -> int:
+    """List runs, the newest first."""
+    with api_of(session) as api:
+        query: dict[str, str | int] = {"limit": args.limit}
+        if args.task is not None:
+            query["task_id"] = task_id(api, args.task)
+        if args.status is not None:
+            query["status"] = args.status
+        return session.show(args, get(api, "history", **query), render.runs)
+
+
+def run_show(session: Session, args: Args) -> int:
+    """Show a run."""
+    with api_of(session) as api:
+        return session.show(args, get(api, "run", id=args.id), render.run)
+
+
+def run_log(session: Session, args: Args) -> int:
+    """Print the log of a run, so far."""
+    with api_of(session) as api:
+        text = get(api, "run", id=args.id)["details"]
+        if text is None:
+            text = get(api, "run/output", id=args.id)["text"]
+    Screen(session.out, Style(session.look.now)).show(text)
+    return 0
+
+
+def run_retry(session: Session, args: Args) -> int:
+    """Queue the task of an ended run again."""
+    with opened(session) as found:
+        run = post(found.api, "run/retry", {"id": args.id})
+        later = "" if found.service is None else ", for when the daemon runs"
+    session.say(f"run {run['id']}: {run['status']}{later}")
+    return 0
+
+
+def run_cancel(session: Session, args: Args) -> int:
+    """Cancel a run."""
+    with api_of(session) as api:
+        run = post(api, "run/cancel", {"id": args.id})
+    session.say(f"run {run['id']}: {run['status']}")
+    return 0
