@@ -53,7 +53,7 @@ class RunLog:
         self._changed = threading.Condition()
         self._head = ""
         self._tail = Window(TAIL)
-        self._live = Window(TAIL)
+        self._running = Window(TAIL)
         self._closed = False
         self.hide(secrets)
 
@@ -94,7 +94,7 @@ class RunLog:
         """
         with self._changed:
             self._changed.wait_for(lambda: self._has_more(offset), timeout)
-            return self._live.since(offset), self._live.end, self._closed
+            return self._running.since(offset), self._running.end, self._closed
 
     def close(self) -> None:
         """Say that nothing will follow."""
@@ -103,7 +103,7 @@ class RunLog:
             self._changed.notify_all()
 
     def _has_more(self, offset: int) -> bool:
-        return self._live.end > offset or self._closed
+        return self._running.end > offset or self._closed
 
     def _keep(self, full: str) -> None:
         room = max(HEAD - len(self._head), 0) if not self._tail.end else 0
@@ -112,7 +112,7 @@ class RunLog:
             self._tail.add(full[room:])
 
     def _show(self, full: str) -> None:
-        self._live.add(full)
+        self._running.add(full)
         self._changed.notify_all()
 
 

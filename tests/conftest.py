@@ -60,7 +60,7 @@ def store(tmp_path, empty_store):
 SECRET = "correct horse battery staple"
 
 
-def gate(**more):
+def guard(**more):
     settings = {
         "hook": "task-sync",
         "provider": "gms",
@@ -81,22 +81,22 @@ def engine(tmp_path):
 
 
 @pytest.fixture
-def desk(store, clock, engine):
-    live = RunningRuns()
+def context(store, clock, engine):
+    running = RunningRuns()
     with ThreadPoolExecutor(2) as pool:
-        yield Context(store, live, pool, engine, clock=clock, monotonic=clock)
-        live.close()
+        yield Context(store, running, pool, engine, clock=clock, monotonic=clock)
+        running.close()
 
 
 @pytest.fixture
-def make_app(desk):
+def make_app(context):
     """Make an application whose gate, token or readiness a test chooses."""
 
     def make(token="t0ken", ready=lambda: done([]), strangers=None, **gate_settings):
-        hook = GmsHook(gate(**gate_settings), desk)
-        counted = gate(buckets=strangers or Buckets(0))
+        hook = GmsHook(guard(**gate_settings), context)
+        counted = guard(buckets=strangers or Buckets(0))
         policy = Policy({"task-sync": hook}, token, ready, strangers=counted)
-        return App(desk, policy)
+        return App(context, policy)
 
     return make
 

@@ -75,12 +75,12 @@ class Environment:
 
 def findings(place: Environment) -> list[Finding]:
     """Look at everything."""
-    return [finding for look in LOOKS for finding in look(place)]
+    return [finding for style in LOOKS for finding in style(place)]
 
 
-def text(found: Sequence[Finding], look: Style) -> str:
+def text(found: Sequence[Finding], style: Style) -> str:
     """Write the findings for people."""
-    return "\n".join(_line(finding, look) for finding in found)
+    return "\n".join(_line(finding, style) for finding in found)
 
 
 def objects(found: Sequence[Finding]) -> list[dict[str, Any]]:
@@ -88,8 +88,8 @@ def objects(found: Sequence[Finding]) -> list[dict[str, Any]]:
     return [asdict(finding) for finding in found]
 
 
-def _line(finding: Finding, look: Style) -> str:
-    level = paint(f"{finding.level:<7}", finding.level, look)
+def _line(finding: Finding, style: Style) -> str:
+    level = paint(f"{finding.level:<7}", finding.level, style)
     remedy = f"\n{'':8}-> {safe(finding.remedy)}" if finding.remedy else ""
     return f"{level} {finding.subject}: {safe(finding.finding)}{remedy}"
 
@@ -338,7 +338,7 @@ def show_check(session: Session, args: Args) -> int:
     """Look at configuration and environment; 1 or 2 if something is wrong."""
     found = findings(_place(session))
     said = as_json(objects(found)) if args.json else None
-    session.say(said or text(found, session.look))
+    session.say(said or text(found, session.style))
     wrong = [finding for finding in found if finding.level == ERROR]
     if wrong:
         refused = any(finding.subject == "configuration" for finding in wrong)

@@ -87,12 +87,12 @@ def _last(api: Api, name: str) -> Any:
     return next(iter(get(api, "deliveries", hook=name, limit=1)), None)
 
 
-def hooks(found: list[dict[str, Any]], look: Style) -> str:
+def hooks(found: list[dict[str, Any]], style: Style) -> str:
     """Write the list for people: one block for each hook."""
-    return "\n\n".join(_block(hook, look) for hook in found)
+    return "\n\n".join(_block(hook, style) for hook in found)
 
 
-def _block(hook: Mapping[str, Any], look: Style) -> str:
+def _block(hook: Mapping[str, Any], style: Style) -> str:
     return render.record(
         [
             ("hook", f"{hook['name']} ({hook['provider']}, {hook['scheme']})"),
@@ -187,7 +187,7 @@ def _answered(session: Session, args: Args, posted: http_client.Posted) -> int:
     return session.show(args, answer, _accepted)
 
 
-def _accepted(answer: Mapping[str, Any], look: Style) -> str:
+def _accepted(answer: Mapping[str, Any], style: Style) -> str:
     runs = ", ".join(f"run {number}" for number in answer["run_ids"])
     told = f"delivery {answer['delivery_id']}: {answer['message']}"
     return safe(f"{told}: {runs}" if runs else told)

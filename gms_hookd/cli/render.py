@@ -25,31 +25,31 @@ STEPS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 OID = re.compile(r"\b([0-9a-f]{10})[0-9a-f]{30}(?:[0-9a-f]{24})?\b")
 
 
-def paint(text: str, word: str, look: Style) -> str:
+def paint(text: str, word: str, style: Style) -> str:
     """Return `text` in the colour of a status word or an HTTP status."""
     code = COLOURS.get(word) or STATUS_CLASSES.get(word[:1] if word.isdigit() else "")
-    return f"\x1b[{code}m{text}\x1b[0m" if code and look.colour else text
+    return f"\x1b[{code}m{text}\x1b[0m" if code and style.colour else text
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]], look: Style) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], style: Style) -> str:
     """Return aligned columns under their heads; only the last one is ever cut."""
     cells = [[safe("-" if v in (None, "") else str(v)) for v in row] for row in rows]
     widths = [max(map(columns, c)) for c in zip_longest(head, *cells, fillvalue="")]
-    top = "  ".join(_pad(head, widths, look)).rstrip()
-    return "\n".join([top, *(_line(head, row, widths, look) for row in cells)])
+    top = "  ".join(_pad(head, widths, style)).rstrip()
+    return "\n".join([top, *(_line(head, row, widths, style) for row in cells)])
 
 
 def _line(
-    head: Sequence[str], row: Sequence[str], widths: Sequence[int], look: Style
+    head: Sequence[str], row: Sequence[str], widths: Sequence[int], style: Style
 ) -> str:
-    padded = zip(head, row, _pad(row, widths, look), strict=True)
-    cells = (paint(c, word if h in PAINTED else "", look) for h, word, c in padded)
+    padded = zip(head, row, _pad(row, widths, style), strict=True)
+    cells = (paint(c, word if h in PAINTED else "", style) for h, word, c in padded)
     return "  ".join(cells).rstrip()
 
 
-def _pad(row: Sequence[str], widths: Sequence[int], look: Style) -> list[str]:
+def _pad(row: Sequence[str], widths: Sequence[int], style: Style) -> list[str]:
     used = sum(widths[:-1]) + 2 * (len(widths) - 1)
-    last = cut(row[-1], max(look.width - used, 24)) if look.width else row[-1]
+    last = cut(row[-1], max(style.width - used, 24)) if style.width else row[-1]
     before = zip(row[:-1], widths[:-1], strict=True)
     return [*(cell + " " * (w - columns(cell)) for cell, w in before), last]
 
@@ -71,21 +71,21 @@ def when(text: str | None) -> str:
     return f"{at.astimezone():%Y-%m-%d %H:%M:%S}" if at else "-"
 
 
-def ago(text: str | None, look: Style) -> str | None:
+def ago(text: str | None, style: Style) -> str | None:
     """Return an API time as local time and how long ago that is; None for none."""
     at = moment(text)
     if not at:
         return None
-    past = f"{duration(max(look.now - at.timestamp(), 0))} ago"
+    past = f"{duration(max(style.now - at.timestamp(), 0))} ago"
     return f"{when(text)} {at.astimezone():%z} ({past})"
 
 
-def took(run: Record, look: Style) -> str | None:
+def took(run: Record, style: Style) -> str | None:
     """Return how long a run took, or has been running."""
     start, end = moment(run["start_time"]), moment(run["end_time"])
     if not start:
         return None
-    seconds = (end.timestamp() if end else look.now) - start.timestamp()
+    seconds = (end.timestamp() if end else style.now) - start.timestamp()
     return duration(max(seconds, 0))
 
 
@@ -106,10 +106,10 @@ def short(text: str | None) -> str:
     return OID.sub(r"\1", text or "")
 
 
-def tasks(found: Sequence[Record], look: Style) -> str:
+def tasks(found: Sequence[Record], style: Style) -> str:
     """Return the list of tasks."""
     head = ("ID", "NAME", "STATE", "LAST RUN", "ENDED", "SOURCE -> TARGET")
-    return table(head, map(_task_row, found), look) if found else "no tasks"
+    return table(head, map(_task_row, found), style) if found else "no tasks"
 
 
 def _task_row(task: Record) -> tuple[object, ...]:
@@ -120,7 +120,7 @@ def _task_row(task: Record) -> tuple[object, ...]:
     return task["id"], task["name"], state, last.get("status"), ended, way
 
 
-def task(one: Record, look: Style) -> str:
+def task(one: Record, style: Style) -> str:
     """Return one task in full."""
     last = one["last_run"]
     timeout = one["timeout"]
@@ -133,9 +133,9 @@ def task(one: Record, look: Style) -> str:
             ("refs", " ".join(one["refspecs"]) or "refs/heads/* refs/tags/*"),
             ("policy", _policy(one)),
             ("timeout", "default" if timeout is None else duration(timeout)),
-            ("created", ago(one["created_at"], look)),
-            ("changed", ago(one["updated_at"], look)),
-            ("last run", f"{last['id']} {_outcome(last, look)}" if last else "none"),
+            ("created", ago(one["created_at"], style)),
+            ("changed", ago(one["updated_at"], style)),
+            ("last run", f"{last['id']} {_outcome(last, style)}" if last else "none"),
         ]
     )
 
@@ -146,27 +146,27 @@ def _policy(one: Record) -> str:
     return f"{force}, {'deletes' if one['prune'] else 'never deletes'}{passed}"
 
 
-def _outcome(run: Record, look: Style) -> str:
-    end = ago(run["end_time"], look)
+def _outcome(run: Record, style: Style) -> str:
+    end = ago(run["end_time"], style)
     why = run["error_message"]
     return f"{run['status']}{' ' + end if end else ''}{': ' + why if why else ''}"
 
 
-def runs(found: Sequence[Record], look: Style) -> str:
+def runs(found: Sequence[Record], style: Style) -> str:
     """Return the list of runs."""
     head = ("ID", "TASK", "STATUS", "TRY", "TRIGGER", "QUEUED", "TOOK", "RESULT")
-    rows = (_run_row(run, look) for run in found)
-    return table(head, rows, look) if found else "no runs"
+    rows = (_run_row(run, style) for run in found)
+    return table(head, rows, style) if found else "no runs"
 
 
-def _run_row(run: Record, look: Style) -> tuple[object, ...]:
+def _run_row(run: Record, style: Style) -> tuple[object, ...]:
     result = run["error_message"] or short(run["commit_range"])
-    queued, time = when(run["created_at"]), took(run, look)
+    queued, time = when(run["created_at"]), took(run, style)
     named = run["id"], run["task_name"], run["status"], run["attempt"], run["trigger"]
     return *named, queued, time, result
 
 
-def run(one: Record, look: Style) -> str:
+def run(one: Record, style: Style) -> str:
     """Return one run in full, with what became of each ref."""
     shown = record(
         [
@@ -174,15 +174,15 @@ def run(one: Record, look: Style) -> str:
             ("task", f"{one['task_id']} {one['task_name']}"),
             ("trigger", one["trigger"]),
             ("deliveries", _ids(one["deliveries"])),
-            ("queued", ago(one["created_at"], look)),
-            ("started", ago(one["start_time"], look)),
-            ("ended", ago(one["end_time"], look)),
-            ("took", took(one, look)),
+            ("queued", ago(one["created_at"], style)),
+            ("started", ago(one["start_time"], style)),
+            ("ended", ago(one["end_time"], style)),
+            ("took", took(one, style)),
             ("commits", one["commit_range"] or None),
             ("error", one["error_message"] or None),
         ]
     )
-    whole = look._replace(width=None)  # a reason may hold the command that restores
+    whole = style._replace(width=None)  # a reason may hold the command that restores
     return f"{shown}\n\n{refs(one['refs'], whole)}" if one.get("refs") else shown
 
 
@@ -190,21 +190,21 @@ def _ids(numbers: Sequence[int]) -> str | None:
     return ", ".join(map(str, numbers)) or None
 
 
-def refs(found: Sequence[Record], look: Style) -> str:
+def refs(found: Sequence[Record], style: Style) -> str:
     """Return what a run did to each ref; those it left alone are counted."""
     head = ("REF", "RESULT", "OLD", "NEW", "REASON")
     told = [ref for ref in found if ref["result"] != "unchanged" or ref["reason"]]
     same = len(found) - len(told)
-    parts = [table(head, map(_ref_row, told), look)] if told else []
+    parts = [table(head, map(_ref_row, told), style)] if told else []
     return "\n".join([*parts, *([f"{same} unchanged"] if same else [])])
 
 
-def confirmed(deletions: Mapping[str, str], look: Style) -> str:
+def confirmed(deletions: Mapping[str, str], style: Style) -> str:
     """Return what somebody said yes to, as lines."""
     if not deletions:
         return "confirmed: the source has none of the selected refs"
     rows = [(ref, short(oid)) for ref, oid in deletions.items()]
-    return "confirmed to be deleted:\n" + table(("REF", "OLD"), rows, look)
+    return "confirmed to be deleted:\n" + table(("REF", "OLD"), rows, style)
 
 
 def _ref_row(ref: Record) -> tuple[object, ...]:
@@ -212,11 +212,11 @@ def _ref_row(ref: Record) -> tuple[object, ...]:
     return ref["ref"], ref["result"], old, new, ref["reason"]
 
 
-def result(one: Record, look: Style) -> str:
+def result(one: Record, style: Style) -> str:
     """Return a finished run as one line."""
     said = one["error_message"] or short(one["commit_range"]) or _nothing(one)
-    status = paint(one["status"], one["status"], look)
-    time = took(one, look)
+    status = paint(one["status"], one["status"], style)
+    time = took(one, style)
     return f"run {one['id']}: {status}{f' in {time}' if time else ''}: {safe(said)}"
 
 
@@ -224,10 +224,10 @@ def _nothing(run: Record) -> str:
     return "nothing to do" if run["end_time"] else "has not ended yet"
 
 
-def deliveries(found: Sequence[Record], look: Style) -> str:
+def deliveries(found: Sequence[Record], style: Style) -> str:
     """Return the list of deliveries."""
     head = ("ID", "RECEIVED", "HOOK", "EVENT", "CLIENT", "STATUS", "RUNS", "REASON")
-    return table(head, map(_delivery_row, found), look) if found else "no deliveries"
+    return table(head, map(_delivery_row, found), style) if found else "no deliveries"
 
 
 def _delivery_row(delivery: Record) -> tuple[object, ...]:
@@ -236,7 +236,7 @@ def _delivery_row(delivery: Record) -> tuple[object, ...]:
     return *came, *sender, _ids(delivery["run_ids"]), delivery["reason"]
 
 
-def delivery(one: Record, look: Style) -> str:
+def delivery(one: Record, style: Style) -> str:
     """Return one delivery in full, with what is kept of its headers and body."""
     return record(
         [
@@ -244,7 +244,7 @@ def delivery(one: Record, look: Style) -> str:
             ("hook", f"{one['hook']} ({one['provider']})"),
             ("event", one["event"]),
             ("key", one["delivery_key"]),
-            ("received", ago(one["received_at"], look)),
+            ("received", ago(one["received_at"], style)),
             ("client", one["client"] or None),
             ("status", one["status"]),
             ("reason", one["reason"] or None),

@@ -29,7 +29,7 @@ def run_log(session: Session, args: Args) -> int:
         text = get(api, "run", id=args.id)["details"]
         if text is None:
             text = get(api, "run/output", id=args.id)["text"]
-    Screen(session.out, Style(session.look.now)).show(text)
+    Screen(session.out, Style(session.style.now)).show(text)
     return 0
 
 

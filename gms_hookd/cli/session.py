@@ -34,7 +34,7 @@ class Session:
 
     environ: Mapping[str, str]
     out: TextIO
-    look: Style
+    style: Style
     file: str | None
     state: Path
 
@@ -53,7 +53,7 @@ class Session:
 
     def show(self, args: Args, value: Any, text: Callable[[Any, Style], str]) -> int:
         """Print an answer of the API, as text or as it is."""
-        self.say(as_json(value) if args.json else text(value, self.look))
+        self.say(as_json(value) if args.json else text(value, self.style))
         return 0
 
 

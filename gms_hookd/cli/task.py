@@ -94,7 +94,7 @@ def task_sync(session: Session, args: Args) -> int:
             body["confirmed"] = _confirmed(session, found.api, body)
         run = _watched(session, found, post(found.api, "run", body)["id"])
     if run["refs"]:
-        session.say(render.refs(run["refs"], session.look))
+        session.say(render.refs(run["refs"], session.style))
     return _ended(session, run)
 
 
@@ -108,7 +108,7 @@ def _confirmed(
         if plan["status"] == RunStatus.FAILED:
             session.say(f"nothing is confirmed: no plan: {plan['error_message']}")
         return False
-    session.say(render.confirmed(held, session.look))
+    session.say(render.confirmed(held, session.style))
     return held
 
 
@@ -116,7 +116,7 @@ def _plan(session: Session, task: str) -> int:
     with api_of(session) as api:
         plan = post(api, "task/plan", {"task_id": task_id(api, task)}, SLOW)
     if plan["refs"]:
-        session.say(render.refs(plan["refs"], session.look))
+        session.say(render.refs(plan["refs"], session.style))
     said = plan["error_message"] or render.short(plan["commit_range"])
     if plan["status"] != RunStatus.SUCCESS:
         raise Failure(f"would be {plan['status']}: {said}")
@@ -125,7 +125,7 @@ def _plan(session: Session, task: str) -> int:
 
 
 def _watched(session: Session, found: Opened, run_id: int) -> Any:
-    screen = Screen(session.out, session.look)
+    screen = Screen(session.out, session.style)
     if found.service is None:
         return _watched_afar(session, found.api, run_id, screen)
     own = _OwnWork(found.service, run_id)
@@ -163,6 +163,6 @@ class _OwnWork:
 
 def _ended(session: Session, run: Mapping[str, Any]) -> int:
     if run["status"] != RunStatus.SUCCESS:
-        raise Failure(render.result(run, Style(session.look.now)))
-    session.say(render.result(run, session.look))
+        raise Failure(render.result(run, Style(session.style.now)))
+    session.say(render.result(run, session.style))
     return 0

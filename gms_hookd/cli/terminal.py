@@ -75,7 +75,7 @@ class Screen:
     """Where the log of a run appears; progress only on a terminal, on its last line."""
 
     out: TextIO
-    look: Style
+    style: Style
     passing: bool = False
 
     def show(self, text: str) -> None:
@@ -85,8 +85,8 @@ class Screen:
         self.out.flush()
 
     def _line(self, line: str, passing: bool) -> None:
-        if passing and self.look.width:
-            shown = cut(safe(line), self.look.width - 1)
+        if passing and self.style.width:
+            shown = cut(safe(line), self.style.width - 1)
             self.out.write(CLEAR + shown)
             self.passing = True
         elif not passing:

@@ -92,7 +92,7 @@ def _answered(session: Session, args: Args, posted: http_client.Posted) -> int:
 
 def _waited(session: Session, args: Args, run: Mapping[str, Any]) -> int:
     if run["status"] != RunStatus.SUCCESS:
-        raise Failure(render.result(run, Style(session.look.now)))
+        raise Failure(render.result(run, Style(session.style.now)))
     if not args.json:
-        session.say(render.result(run, session.look))
+        session.say(render.result(run, session.style))
     return 0

@@ -292,7 +292,9 @@ class AccessFactory:
         self.trust = trust
         self.second: set[str] = set()
 
-    def door(self, url: GitUrl, limits: Limits, stack: ExitStack) -> "RepositoryAccess":
+    def access(
+        self, url: GitUrl, limits: Limits, stack: ExitStack
+    ) -> "RepositoryAccess":
         """Make a door for a run; the stack closes it."""
         return RepositoryAccess(self, url, limits, stack)
 
@@ -301,10 +303,14 @@ class RepositoryAccess:
     """One repository's door in one run."""
 
     def __init__(
-        self, doors: AccessFactory, url: GitUrl, limits: Limits, stack: ExitStack
+        self,
+        access_factory: AccessFactory,
+        url: GitUrl,
+        limits: Limits,
+        stack: ExitStack,
     ) -> None:
         self.url = url
-        self._doors = doors
+        self._access_factory = access_factory
         self._limits = limits
         self._stack = stack
         self._access: Access | None = None
@@ -313,7 +319,11 @@ class RepositoryAccess:
         """Say what opens it; raises GitError where a secret cannot be used."""
         if self._access is None:
             found = self._find()
-            other = found.other if self.url.canonical in self._doors.second else None
+            other = (
+                found.other
+                if self.url.canonical in self._access_factory.second
+                else None
+            )
             self._access = other or found
             self._limits.log.hide(found.secrets)
             self._limits.log.hide(other.secrets if other else ())
@@ -326,15 +336,15 @@ class RepositoryAccess:
             return False
         self._limits.log.hide(other.secrets)
         self._limits.log.line("refused as a bearer token, tried as a password")
-        self._doors.second.add(self.url.canonical)
+        self._access_factory.second.add(self.url.canonical)
         self._access = other
         return True
 
     def _find(self) -> Access:
         if self.url.local:
-            self._doors.trust.add(self.url.path)
+            self._access_factory.trust.add(self.url.path)
             return Access()
-        keys, masters = self._doors.keys, self._doors.masters
+        keys, masters = self._access_factory.keys, self._access_factory.masters
         if self.url.scheme != "ssh":
             return access(self.url, keys)
         session = masters.session(self.url, keys, self._limits)

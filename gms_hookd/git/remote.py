@@ -68,13 +68,13 @@ class Remote:
     """Another repository, with what it takes to get in; secrets only in here."""
 
     git: Git
-    door: RepositoryAccess
+    access: RepositoryAccess
     push_options: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
         """What git is told to talk to."""
-        return self.door.url.text
+        return self.access.url.text
 
     def fetch(self, specs: Sequence[str], *options: str, listed: bool = False) -> None:
         """Bring refs and objects into the cache; raises GitError.
@@ -126,7 +126,7 @@ class Remote:
 
     def dangling(self, names: Iterable[str]) -> dict[str, str]:
         """Return those of these refs that are symbolic at a target on this machine."""
-        url = self.door.url
+        url = self.access.url
         return points(url.path, names) if url.local else {}
 
     def head(self) -> str | None:
@@ -169,7 +169,7 @@ class Remote:
             "--end-of-options",
             self.url,
             *specs,
-            writing=self.door.url.path if self.door.url.local else None,
+            writing=self.access.url.path if self.access.url.local else None,
         )
         lines = {line.ref: line for line in parse_pushed(done.out)}
         broken = done.ended or (done.failed and b"\nDone\n" not in b"\n" + done.out)
@@ -181,7 +181,7 @@ class Remote:
 
     def _untidied(self) -> tuple[str, ...]:
         """Spare a target on this machine the look for what is to be tidied up."""
-        url = self.door.url
+        url = self.access.url
         return UNTIDIED if url.local and is_tidy(url.path) else ()
 
     def lfs(self, verb: str, tips: Sequence[str]) -> None:
@@ -204,16 +204,16 @@ class Remote:
         writing: str | None = None,
         settings: tuple[tuple[str, str], ...] = (),
     ) -> Done:
-        access = self.door.access()
+        access = self.access.access()
         done = self.git.run(
             *args,
             settings=(*access.settings, *settings),
             extra=access.extra,
             stdin=stdin,
             writing=writing,
-            afar=not self.door.url.local,
+            afar=not self.access.url.local,
         )
-        if done.failed and done.kind is ErrorKind.AUTH and self.door.other():
+        if done.failed and done.kind is ErrorKind.AUTH and self.access.other():
             return self._run(*args, stdin=stdin, writing=writing, settings=settings)
         return done
 
@@ -221,11 +221,11 @@ class Remote:
         error = done.failure(what)
         if _BUSY.search(done.err):
             error.retry_after = self._asked_to_wait()
-        return with_remedy(error, self.door.access().remedies)
+        return with_remedy(error, self.access.access().remedies)
 
     def _asked_to_wait(self) -> float | None:
         """Ask again, for the Retry-After header, which git keeps to itself."""
-        access = self.door.access()
+        access = self.access.access()
         extra = {**access.extra, "GIT_TRACE_CURL": "2", "GIT_TRACE_CURL_NO_DATA": "1"}
         ask = ("ls-remote", "--end-of-options", self.url, "HEAD")
         done = self.git.run(

@@ -112,12 +112,12 @@ class Server(ThreadingHTTPServer):
         self._late: deque[Connection] = deque()
         self._ready: deque[Connection] = deque()
         self._asked: list[tuple[Connection, Request]] = []
-        self._entrance = ConnectionLimiter(self.limits, exempt)
+        self._limiter = ConnectionLimiter(self.limits, exempt)
         self._ids = itertools.count(int.from_bytes(os.urandom(8)))
         self._large = ThreadPoolExecutor(POOL, "large-body")
         self._handshakes = ThreadPoolExecutor(POOL, "handshake")
         self._epoll = select.epoll()
-        self._postbox: WakeupQueue[tuple[Connection, Call]] = WakeupQueue()
+        self._wakeups: WakeupQueue[tuple[Connection, Call]] = WakeupQueue()
         self._ended = threading.Event()
         self._ended.set()
         self._beat: Call = _nothing
@@ -132,7 +132,7 @@ class Server(ThreadingHTTPServer):
         self._ended.clear()
         self._interval = poll_interval
         try:
-            self._epoll.register(self._postbox, READ)
+            self._epoll.register(self._wakeups, READ)
             self._resume()
             while self._serving():
                 self._turn()
@@ -144,14 +144,14 @@ class Server(ThreadingHTTPServer):
         """Close all connections, so that serving could begin anew."""
         for connection in list(self._connections.values()):
             connection.finish()
-        self._epoll.unregister(self._postbox)
+        self._epoll.unregister(self._wakeups)
         if not self._paused:
             self._pause_accepting()
 
     def drain(self, seconds: float) -> None:
         """Accept nothing new, answer what is in flight, and end within `seconds`."""
         self._stop_at = self._clock() + seconds
-        self._postbox.ring()
+        self._wakeups.wake()
         self._ended.wait(seconds + SILENT)
 
     def shutdown(self) -> None:
@@ -165,7 +165,7 @@ class Server(ThreadingHTTPServer):
         for pool in (self._large, self._handshakes):
             pool.shutdown(cancel_futures=True)
         self._epoll.close()
-        self._postbox.close()
+        self._wakeups.close()
 
     def reload_tls(self, context: Context) -> None:
         """Greet new connections with another certificate."""
@@ -197,14 +197,14 @@ class Server(ThreadingHTTPServer):
     def shake(self, connection: Connection, step: Call) -> None:
         """Have a step of the TLS handshake computed."""
         started(self._handshakes, step).add_done_callback(
-            lambda shaken: self._postbox.post(
+            lambda shaken: self._wakeups.post(
                 (connection, partial(connection.shaken, shaken))
             )
         )
 
     def hold(self, connection: Connection, size: int) -> bool:
         """Count a large body in memory as `size` bytes; say whether there is room."""
-        there_is_room = self._entrance.hold(connection.peer, connection.held, size)
+        there_is_room = self._limiter.hold(connection.peer, connection.held, size)
         connection.held = size if there_is_room else 0
         return there_is_room
 
@@ -234,7 +234,7 @@ class Server(ThreadingHTTPServer):
         if connection.late:
             self._late.remove(connection)
         else:
-            self._entrance.leave(connection.peer, connection.listener.control)
+            self._limiter.leave(connection.peer, connection.listener.control)
 
     def new_id(self) -> str:
         """Return an id that no other request of this process has: 16 hex digits."""
@@ -263,13 +263,13 @@ class Server(ThreadingHTTPServer):
         self._beat()
         self.now = self._clock()
         # Nobody need wake us before we look into the box at the end.
-        self._postbox.mute()
+        self._wakeups.disarm()
         self._batch.hold()
         try:
             self._work(events)
         finally:
             self._batch.release()
-        self._postbox.unmute()
+        self._wakeups.arm()
         self._deliver()
         self._batch.end()
 
@@ -308,8 +308,8 @@ class Server(ThreadingHTTPServer):
         listener = self._listeners.get(descriptor)
         if listener is not None:
             self._accept(listener)
-        elif descriptor == self._postbox.fileno():
-            self._postbox.hear()
+        elif descriptor == self._wakeups.fileno():
+            self._wakeups.drain_pipe()
 
     def _guard(self, connection: Connection, act: Call) -> None:
         """Keep a fault of ours in one connection from ending all of them."""
@@ -335,7 +335,7 @@ class Server(ThreadingHTTPServer):
             self._pause(error)
 
     def _admit(self, accepted: socket.socket, peer: str, listener: Listener) -> None:
-        late = not self._entrance.enter(peer, listener.control)
+        late = not self._limiter.enter(peer, listener.control)
         connection = Connection(accepted, Origin(peer, listener, late), self)
         self._connections[accepted.fileno()] = connection
         if late:
@@ -351,7 +351,7 @@ class Server(ThreadingHTTPServer):
             oldest.finish()
 
     def _deliver(self) -> None:
-        for connection, act in self._postbox.take():
+        for connection, act in self._wakeups.take():
             self._guard(connection, act)
 
     def _continue(self) -> None:
@@ -365,7 +365,7 @@ class Server(ThreadingHTTPServer):
             self._guard(connection, connection.check)
         if self._paused and not self.stopping:
             self._resume()
-        self._entrance.note(self.now)
+        self._limiter.note(self.now)
 
     def _pause(self, error: OSError) -> None:
         """Stop accepting for a moment: no descriptor or memory is left."""
@@ -407,7 +407,7 @@ class Server(ThreadingHTTPServer):
     def _post(
         self, connection: Connection, request: Request, response: Response
     ) -> None:
-        self._postbox.post((connection, partial(connection.reply, request, response)))
+        self._wakeups.post((connection, partial(connection.reply, request, response)))
 
     def _http_date(self) -> str:
         if self.now >= self._date[0]:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 class WakeupQueue(Generic[T]):
     """Items in the order they came; the descriptor is readable when there are any.
 
-    `post` and `ring` are for any thread, the rest for the loop's.
+    `post` and `wake` are for any thread, the rest for the loop's.
     """
 
     def __init__(self) -> None:
@@ -29,24 +29,24 @@ class WakeupQueue(Generic[T]):
     def post(self, item: T) -> None:
         """Leave `item` for the loop."""
         self._items.append(item)
-        self.ring()
+        self.wake()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake the loop, once until it has heard it."""
         if not self._rung:
             self._rung = True
             with suppress(OSError):  # full: it rings already; closed: nobody listens
                 self._bell.send(b"!")
 
-    def hear(self) -> None:
+    def drain_pipe(self) -> None:
         """Read the ring that made the descriptor readable."""
         self._alarm.recv(64)
 
-    def mute(self) -> None:
+    def disarm(self) -> None:
         """Let nobody ring: the loop is awake, and will look into the box."""
         self._rung = True
 
-    def unmute(self) -> None:
+    def arm(self) -> None:
         """Let the bell be rung again; what came before is there to be taken."""
         self._rung = False
 

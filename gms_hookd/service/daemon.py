@@ -144,7 +144,7 @@ class Daemon:
         self._tell(*([] if stuck else ["WATCHDOG=1"]), self._status(*stuck[:1]))
 
     def _status(self, stuck: str = "") -> str:
-        under_way = self._service.live.under_way
+        under_way = self._service.running.under_way
         problem = f"; {stuck}" if stuck else ""
         return f"STATUS=serving, {under_way} syncs under way{problem}{self._refused}"
 
@@ -176,9 +176,9 @@ class Daemon:
 
     def _end(self) -> None:
         self._tell("STOPPING=1", systemd.extend(GRACE + DRAIN + KILL))
-        log.info("stopping runs=%d", self._service.live.under_way)
+        log.info("stopping runs=%d", self._service.running.under_way)
         # What is in flight is still queued, and waits for our successor.
-        self._service.live.close()
+        self._service.running.close()
         self._server.drain(DRAIN)
         if self._front:
             self._front.join(LONGEST_END)
@@ -264,7 +264,7 @@ def serve(
             service.app.handle,
             allowed,
             exempt=service.trusts,
-            batch=_Turn(service.desk.store),
+            batch=_Turn(service.context.store),
         )
         return Daemon(service, server, listeners, load, environ).run()
 

@@ -24,16 +24,20 @@ class Health:
     """What keeps the service from working, and which of it a restart may cure."""
 
     def __init__(
-        self, desk: Context, threads: Threads, folder: Path, stopping: threading.Event
+        self,
+        context: Context,
+        threads: Threads,
+        folder: Path,
+        stopping: threading.Event,
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._threads = threads
         self._folder = folder
         self._stopping = stopping
         self._called = threading.Condition()
         self._asked: list[Future[list[str]]] = []
-        self._store = _Store(desk)
-        self._queue = _Queue(desk)
+        self._store = _Store(context)
+        self._queue = _Queue(context)
         self.workers = 0
 
     def ask(self) -> Future[list[str]]:
@@ -96,14 +100,14 @@ def _git() -> str:
 class _Store:
     """Whether the store answers, and since when it does not."""
 
-    def __init__(self, desk: Context) -> None:
-        self._desk = desk
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._ping: Future[None] | None = None
-        self._answered = desk.monotonic()
+        self._answered = context.monotonic()
 
     def look(self) -> str:
         if self._ping is None:
-            self._ping = self._desk.store.write(maintenance.ping)
+            self._ping = self._context.store.write(maintenance.ping)
         try:
             self._ping.result(PATIENCE)
         except TimeoutError:
@@ -113,7 +117,7 @@ class _Store:
             self._ping = None
             return f"store: {error}"
         self._ping = None
-        self._answered = self._desk.monotonic()
+        self._answered = self._context.monotonic()
         return ""
 
     def stuck(self) -> str:
@@ -121,29 +125,29 @@ class _Store:
         return f"store: no answer for {silent:.0f} s" if silent > SILENT else ""
 
     def _silent(self) -> float:
-        return self._desk.monotonic() - self._answered
+        return self._context.monotonic() - self._answered
 
 
 class _Queue:
     """Whether a run that could be carried out is, while workers are idle."""
 
-    def __init__(self, desk: Context) -> None:
-        self._desk = desk
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._waiting: int | None = None
         self._since = 0.0
         self.problem = ""
 
     def look(self, workers: int) -> str:
-        desk = self._desk
-        idle = desk.live.under_way < workers
+        context = self._context
+        idle = context.running.under_way < workers
         try:
-            waiting = desk.store.read(runs.claimable, desk.now()).result(PATIENCE)
+            waiting = context.store.read(runs.claimable, context.now()).result(PATIENCE)
         except (StoreError, TimeoutError):
             return self.problem
         if waiting is None or not idle or waiting != self._waiting:
-            self._since = desk.monotonic()
+            self._since = context.monotonic()
         self._waiting = waiting
-        overdue = desk.monotonic() - self._since
+        overdue = context.monotonic() - self._since
         taken = overdue <= SILENT
         self.problem = "" if taken else f"queue: no worker takes run {waiting}"
         return self.problem

@@ -70,7 +70,7 @@ class Service:
         self.state = state
         self.config = config
         self.threads = threads
-        self.live = RunningRuns(threads=threads)
+        self.running = RunningRuns(threads=threads)
         self._environ = environ
         self._pool = ThreadPoolExecutor(8, "slow")
         self._stopping = threading.Event()
@@ -78,10 +78,10 @@ class Service:
         self._buckets: dict[str, Buckets] = {}
         self._engines: list[Engine] = []
         self._rules = self._make_rules(config)
-        self.desk = Context(store, self.live, self._pool, self._rules.engine)
+        self.context = Context(store, self.running, self._pool, self._rules.engine)
         self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
-        self.health = Health(self.desk, threads, state.path, self._stopping)
-        self.app = App(self._desk(config), self._policy(config))
+        self.health = Health(self.context, threads, state.path, self._stopping)
+        self.app = App(self._context(config), self._policy(config))
 
     @classmethod
     def open(
@@ -94,7 +94,7 @@ class Service:
         threads = Threads()
         store = Store.open(state.database, threads)
         service = cls(state, config, store, environ, threads)
-        again, failed = store.write(runs.recover, service.desk.now()).result()
+        again, failed = store.write(runs.recover, service.context.now()).result()
         for run_id in again:
             log.warning("run recovered run=%d", run_id)
         for run_id in failed:
@@ -104,7 +104,7 @@ class Service:
     def adopt(self, config: Config) -> None:
         """Use another configuration from now on; what is under way keeps the old."""
         self._rules = self._make_rules(config)
-        self.app.adopt(self._desk(config), self._policy(config))
+        self.app.adopt(self._context(config), self._policy(config))
         self.config = config
 
     def _make_rules(self, config: Config) -> Rules:
@@ -114,43 +114,43 @@ class Service:
         retry = RetryPolicy(attempts=config.sync.attempts)
         return Rules(engine, retry, config.sync.timeout)
 
-    def _desk(self, config: Config) -> Context:
-        self.desk = replace(
-            self.desk,
+    def _context(self, config: Config) -> Context:
+        self.context = replace(
+            self.context,
             engine=self._rules.engine,
             protocols=config.sync.allow_protocols,
         )
-        return self.desk
+        return self.context
 
     def _policy(self, config: Config) -> Policy:
         self._proxies = Whitelist(config.server.trusted_proxies)
-        own = GmsHook(self._gate(config, config.webhook), self.desk)
+        own = GmsHook(self._guard(config, config.webhook), self.context)
         forges = {
             hook.name: self._forge(config, hook)
             for hook in config.hooks
             if hook.secrets
         }
         return Policy(
-            {own.gate.hook: own},
+            {own.guard.hook: own},
             config.api.token,
             self.health.ask,
             forges,
-            strangers=self._gate(config, replace(config.webhook, name="")),
+            strangers=self._guard(config, replace(config.webhook, name="")),
         )
 
     def _forge(self, config: Config, hook: HookConfig) -> Hook:
         scheme = scheme_of(hook.provider, hook.scheme, hook.secrets, hook.options)
-        lock = Verifier(FORGES[hook.provider], scheme, hook.secrets)
-        terms = HookOptions(
+        verifier = Verifier(FORGES[hook.provider], scheme, hook.secrets)
+        options = HookOptions(
             tasks=hook.tasks,
             aliases=config.aliases,
             limited=hook.rate_limit is not None,
             bodies=config.retention.bodies is not None,
             callback=hook.callback,
         )
-        return ForgeHook(self._gate(config, hook), lock, terms, self.desk)
+        return ForgeHook(self._guard(config, hook), verifier, options, self.context)
 
-    def _gate(self, config: Config, hook: HookConfig) -> Guard:
+    def _guard(self, config: Config, hook: HookConfig) -> Guard:
         rate = hook.rate_limit
         if rate is None:
             rate = config.webhook.rate_limit or 0
@@ -177,17 +177,17 @@ class Service:
         """
         self.health.workers = count
         for number in range(count):
-            worker = Worker(self.desk, lambda: self._rules, self._stopping)
+            worker = Worker(self.context, lambda: self._rules, self._stopping)
             self._start(f"worker-{number}", worker.run_forever)
         reconciler = Reconciler(
-            self.desk,
+            self.context,
             self._checks,
             lambda: self._rules.engine,
             lambda: self.config.sync.reconcile,
             self._stopping,
         )
         self._start("reconcile", reconciler.run_forever)
-        self._start("callback", Caller(self.desk, self._stopping).run_forever)
+        self._start("callback", Caller(self.context, self._stopping).run_forever)
         self._start("upkeep", self._keep_up_forever)
         self._start("health", self.health.run_forever)
 
@@ -196,7 +196,7 @@ class Service:
 
     def carry_out(self, run_id: int) -> Supervised:
         """Carry out one queued run in a thread of its own."""
-        worker = Worker(self.desk, lambda: self._rules, self._stopping)
+        worker = Worker(self.context, lambda: self._rules, self._stopping)
         return self.threads.start(f"run-{run_id}", lambda _: worker.run_only(run_id))
 
     def _keep_up_forever(self, thread: Supervised) -> None:
@@ -210,8 +210,8 @@ class Service:
         """Delete what is older than the retention says, and give the space back."""
         try:
             self._prune()
-            self.desk.store.alone(maintenance.shrink).result()
-            every = self.desk.store.read(tasks.every).result()
+            self.context.store.alone(maintenance.shrink).result()
+            every = self.context.store.read(tasks.every).result()
         except StoreError as error:
             log.error("upkeep failed error=%s", quoted(error))
             return
@@ -219,12 +219,12 @@ class Service:
 
     def _prune(self) -> None:
         """Delete what is too old or too much, batch by batch."""
-        retention, now = self.config.retention, self.desk.now()
+        retention, now = self.config.retention, self.context.now()
         limits = (retention.runs, retention.deliveries, retention.bodies or 0)
         runs_before, deliveries_before, bodies_before = (
             now - int(seconds * 1000) for seconds in limits
         )
-        store = self.desk.store
+        store = self.context.store
         first = store.read(maintenance.first_since, deliveries_before).result()
         gone = 1
         while gone and not self._stopping.is_set():
@@ -239,27 +239,27 @@ class Service:
         """End the workers: running syncs get `grace` seconds, then go back."""
         self._stopping.set()
         self.threads.close()
-        self.live.ring_all()
+        self.running.wake_all()
         self.health.end()
         until = time.monotonic() + grace
-        while self.live.under_way and time.monotonic() < until and not hurry():
+        while self.running.under_way and time.monotonic() < until and not hurry():
             self._stop_turn(until)
-        self.live.stop_all("shutdown")
+        self.running.stop_all("shutdown")
         for thread in self._working:
             thread.join(LONGEST_END)
 
     def _stop_turn(self, until: float) -> None:
-        rings = self.live.rings
-        if self.live.under_way:
-            self.live.await_ring(rings, min(0.5, max(until - time.monotonic(), 0)))
+        wakes = self.running.wakes
+        if self.running.under_way:
+            self.running.await_wake(wakes, min(0.5, max(until - time.monotonic(), 0)))
 
     def close(self) -> None:
         """Close what `open` opened; the state directory stays locked."""
         self._stopping.set()
         self.threads.close()
-        self.live.close()
+        self.running.close()
         self._checks.close(LONGEST_END)
         self._pool.shutdown()
         for engine in self._engines:
             engine.close()
-        self.desk.store.close()
+        self.context.store.close()

@@ -41,7 +41,7 @@ class NewDelivery(NamedTuple):
 class RecordedDelivery(NamedTuple):
     """A delivery with its outcome."""
 
-    arrival: NewDelivery
+    new_delivery: NewDelivery
     status: int
     reason: str
     task_ids: tuple[int, ...] = ()
@@ -57,22 +57,22 @@ class DeliveryContent(NamedTuple):
 
 def record(
     db: Connection,
-    arrival: NewDelivery,
+    new_delivery: NewDelivery,
     status: int,
     reason: str,
     *,
     task_ids: tuple[int, ...] = (),
     run_ids: tuple[int, ...] = (),
-    parcel: DeliveryContent | None = None,
+    content: DeliveryContent | None = None,
 ) -> int:
     """Keep a delivery with the HTTP status it was answered with; gives its id."""
-    row = _row(RecordedDelivery(arrival, status, reason, task_ids, run_ids))
+    row = _row(RecordedDelivery(new_delivery, status, reason, task_ids, run_ids))
     delivery_id = db.execute(_INSERT_KEYED, row).lastrowid or 0
     db.executemany(_LINK, [(delivery_id, run_id) for run_id in run_ids[1:]])
-    if parcel is not None:
-        body = None if parcel.body is None else zlib.compress(parcel.body, 6)
+    if content is not None:
+        body = None if content.body is None else zlib.compress(content.body, 6)
         query = "INSERT INTO parcels(delivery_id,headers,body) VALUES(?,?,?)"
-        db.execute(query, (delivery_id, parcel.headers, body))
+        db.execute(query, (delivery_id, content.headers, body))
     return delivery_id
 
 
@@ -89,9 +89,9 @@ def newest(db: Connection) -> int:
 
 
 def _row(entry: RecordedDelivery) -> Row:
-    arrival, status, reason, task_ids, run_ids = entry
+    new_delivery, status, reason, task_ids, run_ids = entry
     run_id = run_ids[0] if run_ids else None
-    return status, reason, str([*task_ids]), run_id, *arrival  # JSON, too
+    return status, reason, str([*task_ids]), run_id, *new_delivery  # JSON, too
 
 
 def content(db: Connection, delivery_id: int) -> DeliveryContent | None:
@@ -142,13 +142,13 @@ def latest(db: Connection, hook: str | None, limit: int) -> list[Delivery]:
     return [_delivery(db, row) for row in rows]
 
 
-def earlier(db: Connection, arrival: NewDelivery) -> Delivery | None:
+def earlier(db: Connection, new_delivery: NewDelivery) -> Delivery | None:
     """Find the newest delivery with the same key and body at the same hook."""
     query = (
         f"SELECT {_COLUMNS} FROM deliveries WHERE hook=? AND delivery_key=?"
         " AND digest=? AND status=200 ORDER BY id DESC LIMIT 1"
     )
-    keys = (arrival.hook, arrival.delivery_key, arrival.digest)
+    keys = (new_delivery.hook, new_delivery.delivery_key, new_delivery.digest)
     row = db.execute(query, keys).fetchone()
     return _delivery(db, row) if row else None
 

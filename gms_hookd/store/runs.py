@@ -61,9 +61,9 @@ class NewRun(NamedTuple):
 class Trigger(NamedTuple):
     """A verified delivery for one task."""
 
-    arrival: NewDelivery
+    new_delivery: NewDelivery
     task_id: int
-    wish: NewRun
+    new_run: NewRun
 
 
 class ClaimedRun(NamedTuple):
@@ -100,34 +100,34 @@ def accept(db: Connection, triggers: Sequence[Trigger]) -> list[RecordedDelivery
 def _entry(
     db: Connection, places: "dict[int, _QueuePlace]", trigger: Trigger
 ) -> RecordedDelivery:
-    arrival, task_id, wish = trigger
+    new_delivery, task_id, new_run = trigger
     place = places.get(task_id)
     if place is None:
-        return RecordedDelivery(arrival, 404, f"no task {task_id}")
+        return RecordedDelivery(new_delivery, 404, f"no task {task_id}")
     if not place.enabled:
-        return RecordedDelivery(arrival, 409, f"disabled task {task_id}")
-    run_id = _enqueue(db, place, wish, arrival.received_at)
+        return RecordedDelivery(new_delivery, 409, f"disabled task {task_id}")
+    run_id = _enqueue(db, place, new_run, new_delivery.received_at)
     if run_id != place.run_id:
         places.update(_places(db, [task_id]))
-    return RecordedDelivery(arrival, 200, "accepted", (task_id,), (run_id,))
+    return RecordedDelivery(new_delivery, 200, "accepted", (task_id,), (run_id,))
 
 
-def request(db: Connection, task_id: int, wish: NewRun, now: int) -> Run:
+def request(db: Connection, task_id: int, new_run: NewRun, now: int) -> Run:
     """Queue a run by hand, or join the queued one; Clash if the task is disabled."""
     found = _find(db, task_id)
     if found is None:
         raise NotFound(f"no task {task_id}")
     if not found.enabled:
         raise Conflict(f"task {task_id} is disabled: enable it first")
-    return get(db, _enqueue(db, found, wish, now))
+    return get(db, _enqueue(db, found, new_run, now))
 
 
-def trigger(db: Connection, task_id: int, wish: NewRun, now: int) -> int | None:
+def trigger(db: Connection, task_id: int, new_run: NewRun, now: int) -> int | None:
     """Queue a run, or join the queued one; None if the task is gone or disabled."""
     found = _find(db, task_id)
     if found is None or not found.enabled:
         return None
-    return _enqueue(db, found, wish, now)
+    return _enqueue(db, found, new_run, now)
 
 
 class _QueuePlace(NamedTuple):
@@ -154,19 +154,19 @@ def _places(db: Connection, task_ids: Iterable[int]) -> dict[int, _QueuePlace]:
     return places
 
 
-def _enqueue(db: Connection, place: _QueuePlace, wish: NewRun, now: int) -> int:
+def _enqueue(db: Connection, place: _QueuePlace, new_run: NewRun, now: int) -> int:
     if place.run_id is None or place.due is None:
-        return _insert(db, place.task_id, wish, now)
-    _name_trigger(db, place.run_id, wish.trigger)
+        return _insert(db, place.task_id, new_run, now)
+    _name_trigger(db, place.run_id, new_run.trigger)
     # Only a person's hurry overrides the back-off of a run that waits for its next
     # attempt.
-    due = min(place.due, now) if wish.urgent else place.due
-    if (wish.hint, due) != (place.hint, place.due):
+    due = min(place.due, now) if new_run.urgent else place.due
+    if (new_run.hint, due) != (place.hint, place.due):
         query = f"UPDATE runs SET {_SHARED_HINT},due_ms=? WHERE id=?"
-        db.execute(query, (wish.hint, due, place.run_id))
-    if wish.confirmed is not None:
+        db.execute(query, (new_run.hint, due, place.run_id))
+    if new_run.confirmed is not None:
         query = "UPDATE runs SET deletions=? WHERE id=?"
-        db.execute(query, (_packed_deletions(wish.confirmed), place.run_id))
+        db.execute(query, (_packed_deletions(new_run.confirmed), place.run_id))
     return place.run_id
 
 
@@ -176,13 +176,13 @@ def _name_trigger(db: Connection, run_id: int, trigger: str) -> None:
         db.execute("UPDATE runs SET trigger=? WHERE id=?", (trigger, run_id))
 
 
-def _insert(db: Connection, task_id: int, wish: NewRun, now: int) -> int:
-    confirmed = _packed_deletions(wish.confirmed)
+def _insert(db: Connection, task_id: int, new_run: NewRun, now: int) -> int:
+    confirmed = _packed_deletions(new_run.confirmed)
     cursor = db.execute(
         "INSERT INTO runs(task_id,task_key,task_name,status,trigger,deletions,hint,"
         "due_ms,created_ms,after_delivery) SELECT id,key,name,'queued',?,?,?,?,?,"
         f"{NEWEST} FROM tasks WHERE id=?",
-        (wish.trigger, confirmed, wish.hint, now, now, task_id),
+        (new_run.trigger, confirmed, new_run.hint, now, now, task_id),
     )
     return cursor.lastrowid or 0
 

@@ -48,7 +48,7 @@ class Attempt:
 
     def __init__(
         self,
-        order: SyncJob,
+        job: SyncJob,
         selection: Selection,
         cached: Cache,
         source: Remote,
@@ -56,7 +56,7 @@ class Attempt:
         *,
         fetches: RecentFetches,
     ) -> None:
-        self._order = order
+        self._job = job
         self._fetches = fetches
         self._selection = selection
         self._cache = cached
@@ -64,7 +64,7 @@ class Attempt:
         self._target = target
         self._default = DefaultBranch(selection, source, target)
         self._log = cached.git.limits.log
-        self._known = {r: o.removeprefix(UNCERTAIN) for r, o in order.known.items()}
+        self._known = {r: o.removeprefix(UNCERTAIN) for r, o in job.known.items()}
         self._wanted: dict[str, Wanted] = {}
         self._latest: Views | None = None
         self._empty = False
@@ -87,8 +87,8 @@ class Attempt:
         reason = held(moves, views)
         if reason and not self._is_confirmed(moves):
             return self._outcome(moves, reason)
-        self._allowed = self._order.confirmed if reason else None
-        outlet = Push(
+        self._allowed = self._job.confirmed if reason else None
+        push = Push(
             self._cache,
             self._target,
             self._selection,
@@ -99,11 +99,11 @@ class Attempt:
         with_lfs = lfs.at_hand(self._cache.git)
         if with_lfs:
             lfs.bring(self._cache.git, self._source, self._target, moves)
-        settled = self._follow_head(outlet.settle(moves), outlet, views)
+        settled = self._follow_head(push.settle(moves), push, views)
         if not with_lfs:
             lfs.warn(self._cache.git, settled)
         settled = [*with_aliases(settled, self._latest or views)]
-        return self._outcome(settled, pins=outlet.pins)
+        return self._outcome(settled, pins=push.pins)
 
     def probe(self) -> SyncResult:
         """Read the source's refs, and map them to the target's."""
@@ -123,7 +123,7 @@ class Attempt:
             return swept and error.kind is ErrorKind.LOCK
         self._log.line(f"the cache is broken ({error}): making it anew")
         self._cache.remake(self._cache.object_format())
-        self._order = self._order._replace(asked=None)
+        self._job = self._job._replace(asked=None)
         return True
 
     def _take_in(self) -> None:
@@ -138,7 +138,7 @@ class Attempt:
     def _fetched_lately(self) -> Served | None:
         """Give what another run's fetch brought, if that began after this was due."""
         specs = self._selection.fetched()
-        served = self._fetches.recall(self._cache.path, specs, self._order)
+        served = self._fetches.recall(self._cache.path, specs, self._job)
         if not served or not served.refs.items() <= self._cache.source_refs().items():
             return None
         self._log.line("the source was fetched since this was asked for: not again")
@@ -147,7 +147,7 @@ class Attempt:
     def _fetch(self) -> Served:
         served = Fetch(self._selection, self._cache, self._source).served()
         specs = self._selection.fetched()
-        self._fetches.note(self._cache.path, specs, self._order, served)
+        self._fetches.note(self._cache.path, specs, self._job, served)
         return served
 
     def _first_look(self) -> tuple[Views, tuple[Move, ...]]:
@@ -169,16 +169,16 @@ class Attempt:
         """Whether memory is enough for what is to be done."""
         if any(m.result is RefResult.REJECTED for m in moves):
             return False
-        return self._target.door.url.local or not _parted(moves, self._known)
+        return self._target.access.url.local or not _parted(moves, self._known)
 
     def _trusts_memory(self) -> bool:
-        order = self._order
-        if not order.known or order.task.prune or order.verify:
+        job = self._job
+        if not job.known or job.task.prune or job.verify:
             return False
-        known = {ref: order.known.get(ref, "") for ref in self._wanted}
+        known = {ref: job.known.get(ref, "") for ref in self._wanted}
         if any(oid.startswith(UNCERTAIN) for oid in known.values()):
             return False
-        return not moved(self._target.door.url, known)
+        return not moved(self._target.access.url, known)
 
     def _read(self) -> Listing:
         listing = self._target.listing()
@@ -191,7 +191,7 @@ class Attempt:
 
     def _is_confirmed(self, moves: Sequence[Move]) -> bool:
         """Tell whether a person has seen all of the plan that a guard would hold."""
-        confirmed = self._order.confirmed
+        confirmed = self._job.confirmed
         if confirmed is None or within(moves, confirmed) != tuple(moves):
             return False
         return bool(deletions(moves)) or not confirmed
@@ -204,7 +204,7 @@ class Attempt:
             self._wanted,
             target.refs,
             self._known,
-            self._order.task.prune,
+            self._job.task.prune,
             self._selection,
             self._empty,
             target.symrefs,
@@ -218,29 +218,29 @@ class Attempt:
         """Name the branch that an empty target should see first, to make it default."""
         if views.target or len(self._wanted) < 2:
             return None
-        if not self._target.door.url.local:
+        if not self._target.access.url.local:
             self._log.line("note: the first branch pushed becomes the target's default")
         return self._default.at_target(self._wanted)
 
-    def _follow_head(self, moves: list[Move], outlet: Push, views: Views) -> list[Move]:
+    def _follow_head(self, moves: list[Move], push: Push, views: Views) -> list[Move]:
         """Set HEAD of a local target; the old default branch can go only after that."""
-        ask = self._order.verify or not views.target
+        ask = self._job.verify or not views.target
         if not self._default.follow(moves, self._wanted, ask=ask):
             return moves
         kept = [m for m in moves if m.ref not in self._wanted and not m.acts]
-        if not self._order.task.prune or not kept:
+        if not self._job.task.prune or not kept:
             return moves
         gone = [
             Move(m.ref, RefResult.DELETED, m.old, None)
             for m in kept
             if m.result is RefResult.UNCHANGED
         ]
-        return [m for m in moves if m not in kept] + outlet.settle(gone)
+        return [m for m in moves if m not in kept] + push.settle(gone)
 
     def _label(self) -> str:
         now = time.time()
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
-        return f"{self._order.task.id}/{stamp}.{int(now * 1000) % 1000:03d}Z"
+        return f"{self._job.task.id}/{stamp}.{int(now * 1000) % 1000:03d}Z"
 
     def _outcome(
         self, moves: Sequence[Move], guard: str = "", pins: Mapping[str, Pin] = EMPTY
@@ -255,7 +255,7 @@ class Attempt:
             for m in moves
         ]
         outcome = summarised(
-            self._order,
+            self._job,
             moves,
             guard,
             pinned=restore,

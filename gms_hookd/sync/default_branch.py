@@ -27,7 +27,7 @@ class DefaultBranch:
         """Name the target's ref that the source's default branch goes to."""
         if not self._asked:
             self._asked = True
-            url = self._source.door.url
+            url = self._source.access.url
             near = local_head(url.path) if url.local else None
             self._name = near or self._source.head()
         found = (ref for ref, w in wanted.items() if w.source == self._name)
@@ -41,12 +41,12 @@ class DefaultBranch:
         Where the source is not local it is asked only if there is reason to.
         """
         there = _local_head(self._target)
-        if there is None or not (ask or self._source.door.url.local or _moved(moves)):
+        if there is None or not (ask or self._source.access.url.local or _moved(moves)):
             return False
         name = self.at_target(wanted)
         if name is None or name == there or not self._may_set(name, there):
             return False
-        git = replace(self._target.git, gitdir=Path(self._target.door.url.path))
+        git = replace(self._target.git, gitdir=Path(self._target.access.url.path))
         if Cache(git).ref(name) is None or not _bare(git):
             return False
         git.ask("symbolic-ref", "HEAD", name, quiet=False)
@@ -54,7 +54,7 @@ class DefaultBranch:
 
     def _may_set(self, name: str, there: str) -> bool:
         """Whether the task speaks for the whole target, or nobody has spoken yet."""
-        git = replace(self._target.git, gitdir=Path(self._target.door.url.path))
+        git = replace(self._target.git, gitdir=Path(self._target.access.url.path))
         whole = any(spec.glob and spec.covers(name) for spec in self._selection.specs)
         return whole or Cache(git).ref(there) is None
 
@@ -69,5 +69,5 @@ def _bare(git: Git) -> bool:
 
 def _local_head(remote: Remote) -> str | None:
     """Read HEAD of a bare repository on this machine."""
-    url = remote.door.url
+    url = remote.access.url
     return local_head(url.path) if url.local and is_bare(url.path) else None

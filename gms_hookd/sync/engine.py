@@ -78,50 +78,50 @@ class Engine:
             settings.ssh_known_hosts,
         )
         trust = SafeDirectories(Path(self._environ["GIT_CONFIG_GLOBAL"]))
-        self._doors = AccessFactory(keys, SshConnections(self._environ), trust)
+        self._access_factory = AccessFactory(keys, SshConnections(self._environ), trust)
         self._tidier = Tidier(caches, self._git)
         self._fetches = RecentFetches()
 
-    def sync(self, order: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+    def sync(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Do it; never raises for what git or the disk does."""
-        return self._guarded(order, log, stop, Attempt.sync)
+        return self._guarded(job, log, stop, Attempt.sync)
 
-    def plan(self, order: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+    def plan(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Say what sync would do to each ref, and change nothing at the target."""
-        return self._guarded(order, log, stop, Attempt.plan)
+        return self._guarded(job, log, stop, Attempt.plan)
 
-    def probe(self, order: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+    def probe(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Ask the source only; `known` is what it would have the target be."""
-        return self._guarded(order, log, stop, Attempt.probe)
+        return self._guarded(job, log, stop, Attempt.probe)
 
     def _guarded(
         self,
-        order: SyncJob,
+        job: SyncJob,
         log: RunLog,
         stop: Stop,
         act: Callable[["Attempt"], SyncResult],
     ) -> SyncResult:
         try:
-            selection = refspec.select(order.task.refspecs, force=order.task.force)
-            source = self._url("source", order.task.source)
-            ends = source, self._url("target", order.task.target)
-            if act is Attempt.sync and (same := nothing_to_do(order, selection, *ends)):
+            selection = refspec.select(job.task.refspecs, force=job.task.force)
+            source = self._url("source", job.task.source)
+            ends = source, self._url("target", job.task.target)
+            if act is Attempt.sync and (same := nothing_to_do(job, selection, *ends)):
                 log.line("all is as after the last sync: nothing to do")
                 return same
-            self._doors.trust.ready()
-            limits = self._limits(order, log, stop)
-            return self._locked(order, selection, ends, limits, act)
+            self._access_factory.trust.ready()
+            limits = self._limits(job, log, stop)
+            return self._locked(job, selection, ends, limits, act)
         except ValueError as error:
-            return _failure(order, log, GitError(ErrorKind.CONFIG, str(error)))
+            return _failure(job, log, GitError(ErrorKind.CONFIG, str(error)))
         except GitError as error:
-            return _failure(order, log, error)
+            return _failure(job, log, error)
         except OSError as error:
             kind = ErrorKind.DISK if error.errno in FULL else ErrorKind.OTHER
-            return _failure(order, log, GitError(kind, str(error)))
+            return _failure(job, log, GitError(kind, str(error)))
 
     def _locked(
         self,
-        order: SyncJob,
+        job: SyncJob,
         selection: Selection,
         ends: tuple[GitUrl, GitUrl],
         limits: Limits,
@@ -131,16 +131,20 @@ class Engine:
         with ExitStack() as stack:
             journal = stack.enter_context(self._lock(path, limits))
             git = self._git(path, journal, limits)
-            doors = (self._doors.door(u, limits, stack) for u in ends)
-            options: tuple[tuple[str, ...], ...] = ((), order.task.push_options)
-            remotes = [Remote(git, *pair) for pair in zip(doors, options, strict=True)]
+            access_factory = (
+                self._access_factory.access(u, limits, stack) for u in ends
+            )
+            options: tuple[tuple[str, ...], ...] = ((), job.task.push_options)
+            remotes = [
+                Remote(git, *pair) for pair in zip(access_factory, options, strict=True)
+            ]
             cached, shared = Cache(git), self._fetches
-            run = Attempt(order, selection, cached, *remotes, fetches=shared)
+            run = Attempt(job, selection, cached, *remotes, fetches=shared)
             return run_attempt(run, act)
 
-    def _limits(self, order: SyncJob, log: RunLog, stop: Stop) -> Limits:
+    def _limits(self, job: SyncJob, log: RunLog, stop: Stop) -> Limits:
         settings = self._settings
-        deadline = time.monotonic() + (order.task.timeout or settings.timeout)
+        deadline = time.monotonic() + (job.task.timeout or settings.timeout)
         caps = (settings.file_size, settings.memory)
         stall = settings.stall
         return Limits(deadline, stop, log, settings.grace, *caps, stall=stall)
@@ -155,7 +159,7 @@ class Engine:
     def tidy(self, sources: Collection[str]) -> None:
         """Tidy the caches of these sources, remove all others; runs go first."""
         used = {key for source in sources if (key := _key(source))}
-        self._doors.trust.ready()
+        self._access_factory.trust.ready()
         self._tidier.turn(used, self._settings.backups)
 
     def _url(self, side: str, text: str) -> GitUrl:
@@ -167,11 +171,11 @@ class Engine:
     def close(self) -> None:
         """End the connections that were kept open."""
         self._tidier.end()
-        self._doors.masters.close()
-        self._doors.trust.close()
+        self._access_factory.masters.close()
+        self._access_factory.trust.close()
 
 
-def _failure(order: SyncJob, log: RunLog, error: GitError) -> SyncResult:
+def _failure(job: SyncJob, log: RunLog, error: GitError) -> SyncResult:
     message = one_line(log.clean(str(error)))
     log.line(f"failed: {message}")
     stopped = error.kind is ErrorKind.STOPPED
@@ -181,6 +185,6 @@ def _failure(order: SyncJob, log: RunLog, error: GitError) -> SyncResult:
         error_message=message,
         transient=error.transient,
         unable=error.kind is ErrorKind.GIT,
-        known=order.known,
+        known=job.known,
         retry_after=error.retry_after,
     )

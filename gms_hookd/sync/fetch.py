@@ -204,25 +204,25 @@ class RecentFetches:
         self._last: OrderedDict[Path, _RecentFetch] = OrderedDict()
 
     def note(
-        self, cache: Path, specs: tuple[str, ...], order: SyncJob, served: Served
+        self, cache: Path, specs: tuple[str, ...], job: SyncJob, served: Served
     ) -> None:
         """Remember what a fetch that began in this run brought."""
         with self._lock:
             self._last.pop(cache, None)
-            if order.newest and _size(served) <= SIZE:
-                self._last[cache] = _RecentFetch(specs, order.newest, served)
+            if job.newest and _size(served) <= SIZE:
+                self._last[cache] = _RecentFetch(specs, job.newest, served)
             while len(self._last) > CACHES:
                 self._last.popitem(last=False)
 
     def recall(
-        self, cache: Path, specs: tuple[str, ...], order: SyncJob
+        self, cache: Path, specs: tuple[str, ...], job: SyncJob
     ) -> Served | None:
         """Give what was fetched since the run was asked for, if anything was."""
-        if order.asked is None or order.verify:
+        if job.asked is None or job.verify:
             return None
         with self._lock:
             last = self._last.get(cache)
-        if last is None or last.specs != specs or order.asked > last.newest:
+        if last is None or last.specs != specs or job.asked > last.newest:
             return None
         return last.served
 

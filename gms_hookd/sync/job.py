@@ -59,13 +59,13 @@ class SyncResult(NamedTuple):
 class Engine(Protocol):
     """Syncs tasks; any number of threads may use it at once."""
 
-    def sync(self, order: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+    def sync(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Do it; never raises for what git or the disk does."""
 
-    def plan(self, order: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+    def plan(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Say what sync would do to each ref, and change nothing at the target."""
 
-    def probe(self, order: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+    def probe(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Ask the source only; `known` is what it would have the target be."""
 
     def tidy(self, sources: Collection[str]) -> None:
@@ -79,7 +79,7 @@ RANGES = 20  # changed refs that a commit range names
 
 
 def summarised(
-    order: SyncJob,
+    job: SyncJob,
     moves: Sequence[Move],
     guard: str,
     *,
@@ -92,7 +92,7 @@ def summarised(
     right is what the target had as it should be; gone names what was pushed once and
     is no longer there.
     """
-    before = {**order.known, **right}
+    before = {**job.known, **right}
     for ref in gone:
         before.pop(ref, None)
     status = _status(moves, guard)
@@ -102,7 +102,7 @@ def summarised(
         commit_range="" if guard else commit_range(moves),
         error_message="" if status is RunStatus.SUCCESS else _message(moves, guard),
         transient=status is RunStatus.FAILED and any(m.transient for m in moves),
-        known=order.known if guard else remembered(before, moves),
+        known=job.known if guard else remembered(before, moves),
         pinned=tuple(pinned),
         held=deletions(moves) if guard else None,
     )

@@ -17,16 +17,16 @@ from gms_hookd.sync.plan import Move, Views
 
 
 def nothing_to_do(
-    order: SyncJob, selection: Selection, source: GitUrl, target: GitUrl
+    job: SyncJob, selection: Selection, source: GitUrl, target: GitUrl
 ) -> SyncResult | None:
     """Give the outcome of such a run; None where git has to look."""
-    if order.verify or not order.known:
+    if job.verify or not job.known:
         return None
-    named = _named(order, selection)
+    named = _named(job, selection)
     if named and not moved(target, named):
         moves = [Move(r, RefResult.UNCHANGED, oid, oid) for r, oid in named.items()]
-        return summarised(order, moves, "")
-    return _as_before(order, selection, source, target) if source.local else None
+        return summarised(job, moves, "")
+    return _as_before(job, selection, source, target) if source.local else None
 
 
 def moved(target: GitUrl, tips: Mapping[str, str]) -> bool:
@@ -34,32 +34,32 @@ def moved(target: GitUrl, tips: Mapping[str, str]) -> bool:
     return target.local and not has_object(target.path, tips)
 
 
-def _named(order: SyncJob, selection: Selection) -> Mapping[str, str]:
+def _named(job: SyncJob, selection: Selection) -> Mapping[str, str]:
     """Give the one ref of a task, if the trigger names what it was last synced to."""
     single = selection.single
-    if not single or not order.hint or order.known.get(single.dst) != order.hint:
+    if not single or not job.hint or job.known.get(single.dst) != job.hint:
         return {}
-    return {single.dst: order.hint}
+    return {single.dst: job.hint}
 
 
 def _as_before(
-    order: SyncJob, selection: Selection, source: GitUrl, target: GitUrl
+    job: SyncJob, selection: Selection, source: GitUrl, target: GitUrl
 ) -> SyncResult | None:
     served = _served(selection, source)
     wanted = selection.wanted(served or {})
-    if not wanted or any(order.known.get(r) != w.oid for r, w in wanted.items()):
+    if not wanted or any(job.known.get(r) != w.oid for r, w in wanted.items()):
         return None
-    there = _there(order, selection, target)
+    there = _there(job, selection, target)
     if there is None or _head_follows(selection, source, target, wanted):
         return None
-    views = Views(wanted, there, order.known, order.task.prune, selection)
+    views = Views(wanted, there, job.known, job.task.prune, selection)
     if views.changing:
         return None
     moves = plan.decide(views, {})
     if any(m.result is not RefResult.UNCHANGED for m in moves):
         return None
-    gone = order.known.keys() - there.keys() if order.task.prune else ()
-    return summarised(order, moves, "", gone=gone)
+    gone = job.known.keys() - there.keys() if job.task.prune else ()
+    return summarised(job, moves, "", gone=gone)
 
 
 def _served(selection: Selection, source: GitUrl) -> Mapping[str, str] | None:
@@ -70,12 +70,12 @@ def _served(selection: Selection, source: GitUrl) -> Mapping[str, str] | None:
 
 
 def _there(
-    order: SyncJob, selection: Selection, target: GitUrl
+    job: SyncJob, selection: Selection, target: GitUrl
 ) -> Mapping[str, str] | None:
     """Tell what the target has; what else it has matters only if that is to go."""
     if not target.local:
-        return None if order.task.prune else order.known
-    every = order.task.prune or any(s.glob for s in selection.specs)
+        return None if job.task.prune else job.known
+    every = job.task.prune or any(s.glob for s in selection.specs)
     return local_refs(target.path, None if every else selection.exact)
 
 

@@ -114,7 +114,7 @@ class Push:
     def _pushed(self, part: Sequence[Move]) -> Report:
         if not self._is_mass(part):
             return self._target.push(part)
-        if self._target.door.url.scheme in ("http", "https"):
+        if self._target.access.url.scheme in ("http", "https"):
             self._log.line(f"note: git is slow at {len(part)} refs in one http push")
         return self._target.push_forward(self._selection.forward())
 

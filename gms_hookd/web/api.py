@@ -39,20 +39,20 @@ _OID = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ATTEMPT = 1 << 32  # an offset holds the attempt above, the position below
 
 
-def list_tasks(desk: Context, params: Params) -> Data:
+def list_tasks(context: Context, params: Params) -> Data:
     """List the tasks, each with its last run."""
     only(params, ())
-    return desk.store.read(_list_tasks)
+    return context.store.read(_list_tasks)
 
 
 def _list_tasks(db: Connection) -> list[views.Json]:
     return [views.task(task, runs.last(db, task.id)) for task in tasks.every(db)]
 
 
-def show_task(desk: Context, params: Params) -> Data:
+def show_task(context: Context, params: Params) -> Data:
     """Show the task with this id, key or name."""
     only(params, ("id", "key", "name"))
-    return desk.store.read(_show_task, which_task(params, ("id", "key", "name")))
+    return context.store.read(_show_task, which_task(params, ("id", "key", "name")))
 
 
 def _show_task(db: Connection, by: Mapping[str, object]) -> views.Json:
@@ -60,42 +60,44 @@ def _show_task(db: Connection, by: Mapping[str, object]) -> views.Json:
     return views.task(task, runs.last(db, task.id))
 
 
-def create_task(desk: Context, params: Params) -> Data:
+def create_task(context: Context, params: Params) -> Data:
     """Add a task."""
     only(params, TASK_KEYS)
     for key in ("name", "source", "target"):
         if key not in params:
             raise HttpError(400, f"{key}: is missing")
     empty = tasks.Draft(name="", source="", target="", cache="")
-    draft = read_draft(desk, empty, params)
-    added = desk.store.write(tasks.add, draft, desk.now())
+    draft = read_draft(context, empty, params)
+    added = context.store.write(tasks.add, draft, context.now())
     return apply(added, lambda task: views.task(task, None))
 
 
-def update_task(desk: Context, params: Params) -> Data:
+def update_task(context: Context, params: Params) -> Data:
     """Change what is given of the task with this id or key (or, alone, name)."""
     only(params, TASK_KEYS | set(WHICH))
     by = which_task(params, ("id", "key", "task_id", "task_key", "name"))
     changes = {k: v for k, v in params.items() if k in TASK_KEYS and k not in by}
-    updated = desk.store.write(_update, by, desk, changes)
-    return apply(updated, _ring(desk))
+    updated = context.store.write(_update, by, context, changes)
+    return apply(updated, _wake(context))
 
 
 def _update(
-    db: Connection, by: Mapping[str, object], desk: Context, changes: Params
+    db: Connection, by: Mapping[str, object], context: Context, changes: Params
 ) -> views.Json:
     task = tasks.find(db, by)
-    draft = read_draft(desk, as_draft(task), changes)
+    draft = read_draft(context, as_draft(task), changes)
     return views.task(
-        tasks.change(db, task.id, draft, desk.now()), runs.last(db, task.id)
+        tasks.change(db, task.id, draft, context.now()), runs.last(db, task.id)
     )
 
 
-def delete_task(desk: Context, params: Params) -> Data:
+def delete_task(context: Context, params: Params) -> Data:
     """Remove a task; what it is doing is stopped, its history stays."""
     only(params, (*WHICH, "name"))
     by = which_task(params, (*WHICH, "name"))
-    return apply(desk.store.write(_delete, by, desk.now()), _stop_removed(desk))
+    return apply(
+        context.store.write(_delete, by, context.now()), _stop_removed(context)
+    )
 
 
 def _delete(
@@ -108,18 +110,18 @@ def _delete(
 
 
 def _stop_removed(
-    desk: Context,
+    context: Context,
 ) -> Callable[[tuple[views.Json, list[Run]]], views.Json]:
     def stop(removed: tuple[views.Json, list[Run]]) -> views.Json:
         shown, under_way = removed
         for run in under_way:
-            desk.live.stop(run.id, "cancelled")
+            context.running.stop(run.id, "cancelled")
         return shown
 
     return stop
 
 
-def run_task(desk: Context, params: Params) -> Data:
+def run_task(context: Context, params: Params) -> Data:
     """Queue a run of a task; `confirmed` names deletions that no guard is to hold.
 
     They are those that `task/plan` shows as `held`; true is all that it would show now.
@@ -129,17 +131,21 @@ def run_task(desk: Context, params: Params) -> Data:
     by = which_task(params, ("task_id", "task_key"))
     confirmed = params.get("confirmed", False)
     if isinstance(confirmed, dict):
-        return _queued(desk, by, _deletions(confirmed))
+        return _queued(context, by, _deletions(confirmed))
     if not read_boolean(params, "confirmed", False):
-        return _queued(desk, by, None)
-    return then(_outcome(desk, by), lambda found: _queued(desk, by, found[0].held))
+        return _queued(context, by, None)
+    return then(
+        _outcome(context, by), lambda found: _queued(context, by, found[0].held)
+    )
 
 
 def _queued(
-    desk: Context, by: Mapping[str, object], confirmed: Mapping[str, str] | None
+    context: Context, by: Mapping[str, object], confirmed: Mapping[str, str] | None
 ) -> Data:
-    wish = runs.NewRun("manual", confirmed=confirmed, urgent=True)
-    return apply(desk.store.write(_order, by, wish, desk.now()), _shown_run(desk))
+    new_run = runs.NewRun("manual", confirmed=confirmed, urgent=True)
+    return apply(
+        context.store.write(_order, by, new_run, context.now()), _shown_run(context)
+    )
 
 
 def _deletions(given: Mapping[str, object]) -> dict[str, str]:
@@ -150,21 +156,25 @@ def _deletions(given: Mapping[str, object]) -> dict[str, str]:
 
 
 def _order(
-    db: Connection, by: Mapping[str, object], wish: runs.NewRun, now: int
+    db: Connection, by: Mapping[str, object], new_run: runs.NewRun, now: int
 ) -> Run:
-    return runs.request(db, tasks.find(db, by).id, wish, now)
+    return runs.request(db, tasks.find(db, by).id, new_run, now)
 
 
-def plan_task(desk: Context, params: Params) -> Data:
+def plan_task(context: Context, params: Params) -> Data:
     """Say what a run would do to each ref, and do nothing."""
     only(params, ("task_id", "task_key"))
     by = which_task(params, ("task_id", "task_key"))
-    return apply(_outcome(desk, by), lambda found: views.plan(*found))
+    return apply(_outcome(context, by), lambda found: views.plan(*found))
 
 
-def _outcome(desk: Context, by: Mapping[str, object]) -> Future[tuple[SyncResult, str]]:
-    found = desk.store.read(_planned, by)
-    return then(found, lambda o: started(desk.pool, partial(_plan, desk.engine, o)))
+def _outcome(
+    context: Context, by: Mapping[str, object]
+) -> Future[tuple[SyncResult, str]]:
+    found = context.store.read(_planned, by)
+    return then(
+        found, lambda o: started(context.pool, partial(_plan, context.engine, o))
+    )
 
 
 def _planned(db: Connection, by: Mapping[str, object]) -> SyncJob:
@@ -179,24 +189,24 @@ def _plan(engine: Engine, order: SyncJob) -> tuple[SyncResult, str]:
     return outcome, log.text()
 
 
-def history(desk: Context, params: Params) -> Data:
+def history(context: Context, params: Params) -> Data:
     """List the newest runs first."""
     only(params, ("task_id", "status", "limit"))
     task_id = read_number(params, "task_id") if "task_id" in params else None
-    found = desk.store.read(
+    found = context.store.read(
         runs.history, task_id, read_status(params), read_limit(params)
     )
     return apply(found, lambda listed: [views.run(run) for run in listed])
 
 
-def show_run(desk: Context, params: Params) -> Data:
+def show_run(context: Context, params: Params) -> Data:
     """Show a run with its log."""
     only(params, ("id",))
-    found = desk.store.read(runs.get, read_number(params, "id"), details=True)
+    found = context.store.read(runs.get, read_number(params, "id"), details=True)
     return apply(found, views.run)
 
 
-def run_output(desk: Context, params: Params) -> Data:
+def run_output(context: Context, params: Params) -> Data:
     """Give what a run under way has said since `offset`, progress included.
 
     With `wait` (seconds, at most 2) the answer waits for something to be said. An
@@ -206,11 +216,11 @@ def run_output(desk: Context, params: Params) -> Data:
     run_id = read_number(params, "id")
     offset = read_number(params, "offset", least=0) if "offset" in params else 0
     wait = read_number(params, "wait", least=0) if "wait" in params else 0
-    logged = desk.live.log(run_id)
+    logged = context.running.log(run_id)
     if logged is None:
-        return _silence(desk, run_id, "", offset)
-    said = started(desk.pool, partial(_said, logged, offset, min(wait, 2)))
-    return then(said, lambda found: _output(desk, run_id, *found))
+        return _silence(context, run_id, "", offset)
+    said = started(context.pool, partial(_said, logged, offset, min(wait, 2)))
+    return then(said, lambda found: _output(context, run_id, *found))
 
 
 def _said(logged: tuple[int, RunLog], offset: int, wait: int) -> tuple[str, int, bool]:
@@ -221,95 +231,99 @@ def _said(logged: tuple[int, RunLog], offset: int, wait: int) -> tuple[str, int,
     return text, attempt * _ATTEMPT + position, closed
 
 
-def _output(desk: Context, run_id: int, text: str, offset: int, closed: bool) -> Data:
+def _output(
+    context: Context, run_id: int, text: str, offset: int, closed: bool
+) -> Data:
     if not closed:
         return done({"text": text, "offset": offset, "done": False})
-    return _silence(desk, run_id, text, offset)
+    return _silence(context, run_id, text, offset)
 
 
-def _silence(desk: Context, run_id: int, text: str, offset: int) -> Data:
+def _silence(context: Context, run_id: int, text: str, offset: int) -> Data:
     """Nobody speaks now: that is all if the run has ended, else another try follows."""
-    found = desk.store.read(runs.get, run_id)
+    found = context.store.read(runs.get, run_id)
     return apply(
         found,
         lambda run: {"text": text, "offset": offset, "done": run.status in FINAL},
     )
 
 
-def retry_run(desk: Context, params: Params) -> Data:
+def retry_run(context: Context, params: Params) -> Data:
     """Queue a new run of the task of an ended run."""
     only(params, ("id",))
-    queued = desk.store.write(runs.retry, read_number(params, "id"), desk.now())
-    return apply(queued, _shown_run(desk))
+    queued = context.store.write(runs.retry, read_number(params, "id"), context.now())
+    return apply(queued, _shown_run(context))
 
 
-def cancel_run(desk: Context, params: Params) -> Data:
+def cancel_run(context: Context, params: Params) -> Data:
     """Cancel a run; one under way is stopped, and shown when it has ended."""
     only(params, ("id",))
-    cancelled = desk.store.write(runs.cancel, read_number(params, "id"), desk.now())
-    return then(cancelled, lambda run: _stop(desk, run))
+    cancelled = context.store.write(
+        runs.cancel, read_number(params, "id"), context.now()
+    )
+    return then(cancelled, lambda run: _stop(context, run))
 
 
-def _stop(desk: Context, run: Run) -> Data:
-    watch = desk.live.watch(run.id, 30.0)
+def _stop(context: Context, run: Run) -> Data:
+    watch = context.running.watch(run.id, 30.0)
     if run.status in FINAL:
-        desk.live.ended([run.id])
+        context.running.ended([run.id])
     else:
-        desk.live.stop(run.id, "cancelled")
-    found = then(watch.future, lambda _: desk.store.read(runs.get, run.id))
+        context.running.stop(run.id, "cancelled")
+    found = then(watch.future, lambda _: context.store.read(runs.get, run.id))
     return apply(found, views.run)
 
 
-def delete_run(desk: Context, params: Params) -> Data:
+def delete_run(context: Context, params: Params) -> Data:
     """Delete an ended run from the history."""
     only(params, ("id",))
-    return apply(desk.store.write(runs.delete, read_number(params, "id")), views.run)
+    return apply(context.store.write(runs.delete, read_number(params, "id")), views.run)
 
 
-def list_deliveries(desk: Context, params: Params) -> Data:
+def list_deliveries(context: Context, params: Params) -> Data:
     """List the newest deliveries first."""
     only(params, ("hook", "limit"))
     hook = read_text(params, "hook") if "hook" in params else None
     # The refused ones are written without anybody waiting: let them in first.
-    written = desk.store.write(maintenance.ping)
+    written = context.store.write(maintenance.ping)
     limit = read_limit(params)
-    found = then(written, lambda _: desk.store.read(deliveries.latest, hook, limit))
+    found = then(written, lambda _: context.store.read(deliveries.latest, hook, limit))
     return apply(found, lambda listed: [views.delivery(each) for each in listed])
 
 
-def show_delivery(desk: Context, params: Params) -> Data:
+def show_delivery(context: Context, params: Params) -> Data:
     """Show a delivery."""
     only(params, ("id",))
     number = read_number(params, "id")
-    written = desk.store.write(maintenance.ping)
-    found = then(written, lambda _: desk.store.read(deliveries.get, number))
+    written = context.store.write(maintenance.ping)
+    found = then(written, lambda _: context.store.read(deliveries.get, number))
     return apply(found, views.delivery)
 
 
-def show_parcel(desk: Context, params: Params) -> Data:
+def show_content(context: Context, params: Params) -> Data:
     """Show what is kept of a delivery's headers and body."""
     only(params, ("id",))
-    found = desk.store.read(deliveries.content, read_number(params, "id"))
+    found = context.store.read(deliveries.content, read_number(params, "id"))
     return apply(found, views.delivery_content)
 
 
-def backup(desk: Context, params: Params) -> Data:
+def backup(context: Context, params: Params) -> Data:
     """Write a consistent copy of the store to a path of this machine."""
     only(params, ("path",))
     path = read_text(params, "path")
     copied = started(
-        desk.pool, partial(maintenance.backup, desk.store.path, Path(path))
+        context.pool, partial(maintenance.backup, context.store.path, Path(path))
     )
     return apply(copied, lambda _: {"path": path})
 
 
-def _ring(desk: Context) -> Callable[[views.Json], views.Json]:
-    def ring(shown: views.Json) -> views.Json:
-        desk.live.ring()
+def _wake(context: Context) -> Callable[[views.Json], views.Json]:
+    def wake(shown: views.Json) -> views.Json:
+        context.running.wake()
         return shown
 
-    return ring
+    return wake
 
 
-def _shown_run(desk: Context) -> Callable[[Run], views.Json]:
-    return lambda run: _ring(desk)(views.run(run))
+def _shown_run(context: Context) -> Callable[[Run], views.Json]:
+    return lambda run: _wake(context)(views.run(run))

@@ -96,150 +96,150 @@ class ForgeHook:
     """One hook of a forge."""
 
     def __init__(
-        self, gate: Guard, lock: Verifier, terms: HookOptions, desk: Context
+        self, guard: Guard, verifier: Verifier, options: HookOptions, context: Context
     ) -> None:
-        self.gate = gate
-        self._lock = lock
-        self._terms = terms
-        self._desk = desk
+        self.guard = guard
+        self._verifier = verifier
+        self._options = options
+        self._context = context
 
     def deliver(self, request: Request) -> Future[Response]:
         """Take a delivery; the answer comes when it is committed."""
-        client = self.gate.client(request)
-        self.gate.check_address(request, client)
-        now = self._desk.monotonic()
-        if self._terms.limited:
-            self.gate.check_rate(client, now)
+        client = self.guard.client(request)
+        self.guard.check_address(request, client)
+        now = self._context.monotonic()
+        if self._options.limited:
+            self.guard.check_rate(client, now)
         else:
-            self.gate.check_failures(request, now)
+            self.guard.check_failures(request, now)
         if len(request.body) <= LARGE:
             return self._read(request, client)
-        later = started(self._desk.pool, partial(self._read, request, client))
+        later = started(self._context.pool, partial(self._read, request, client))
         return then(later, lambda answered: answered)
 
     def refuse(self, request: Request, status: int, reason: str) -> None:
         """Record a refused delivery; nobody waits for it, a flood is not recorded."""
-        if self._desk.store.waiting < UNDER_LOAD:
-            arrival = self._arrival(self.gate.client(request))
-            self._desk.store.write(deliveries.record, arrival, status, reason)
+        if self._context.store.waiting < UNDER_LOAD:
+            new_delivery = self._new_delivery(self.guard.client(request))
+            self._context.store.write(deliveries.record, new_delivery, status, reason)
 
     def _read(self, request: Request, client: str) -> Future[Response]:
-        if not self._lock.opens(request, self._desk.clock()):
-            if not self._terms.limited:
-                self.gate.count_failure(request, self._desk.monotonic())
+        if not self._verifier.opens(request, self._context.clock()):
+            if not self._options.limited:
+                self.guard.count_failure(request, self._context.monotonic())
             raise HttpError(401, "missing or wrong signature")
         try:
             payload = decode(request.headers, request.body)
         except PayloadError as error:
             raise HttpError(400, str(error)) from None
-        event = self._lock.forge.parse(request.headers, payload)
-        taken = self._desk.store.write(
+        event = self._verifier.forge.parse(request.headers, payload)
+        taken = self._context.store.write(
             receive,
-            self._arrival(client, event, request.body),
-            event if self._terms.callback else replace(event, callback=None),
-            self._terms,
+            self._new_delivery(client, event, request.body),
+            event if self._options.callback else replace(event, callback=None),
+            self._options,
             self._kept(request),
         )
         return apply(taken, partial(self._answer, event))
 
-    def _arrival(
+    def _new_delivery(
         self, client: str, event: Event | None = None, body: bytes = b""
     ) -> deliveries.NewDelivery:
         return deliveries.NewDelivery(
-            hook=self.gate.hook,
-            provider=self.gate.provider,
+            hook=self.guard.hook,
+            provider=self.guard.provider,
             client=client,
-            received_at=self._desk.now(),
+            received_at=self._context.now(),
             event=event.name if event else None,
             delivery_key=event.delivery_key if event else None,
             digest=hashlib.sha256(body).digest() if event else None,
         )
 
     def _kept(self, request: Request) -> deliveries.DeliveryContent:
-        headers = json.dumps(self._lock.kept_headers(request.headers))
-        wanted = self._terms.bodies and len(request.body) <= LARGEST_KEPT
+        headers = json.dumps(self._verifier.kept_headers(request.headers))
+        wanted = self._options.bodies and len(request.body) <= LARGEST_KEPT
         return deliveries.DeliveryContent(headers, request.body if wanted else None)
 
-    def _answer(self, event: Event, receipt: Received) -> Response:
-        if receipt.run_ids:
-            self._desk.live.arrived()
+    def _answer(self, event: Event, received: Received) -> Response:
+        if received.run_ids:
+            self._context.running.arrived()
         level = logging.WARNING if event.warning else logging.INFO
         log.log(
             level,
             "delivery hook=%s id=%d event=%s runs=%s reason=%s",
-            self.gate.hook,
-            receipt.delivery_id,
+            self.guard.hook,
+            received.delivery_id,
             quoted(event.name, 80),
-            quoted(",".join(map(str, receipt.run_ids)), 80),
-            quoted(receipt.reason),
+            quoted(",".join(map(str, received.run_ids)), 80),
+            quoted(received.reason),
         )
-        return Response(200, dump_json(_told(receipt)))
+        return Response(200, dump_json(_told(received)))
 
 
 def receive(
     db: Connection,
-    arrival: deliveries.NewDelivery,
+    new_delivery: deliveries.NewDelivery,
     event: Event,
-    terms: HookOptions,
-    parcel: deliveries.DeliveryContent,
+    options: HookOptions,
+    content: deliveries.DeliveryContent,
 ) -> Received:
     """Take a verified delivery: find its tasks, queue their runs, keep why."""
-    first = deliveries.earlier(db, arrival) if arrival.delivery_key else None
+    first = deliveries.earlier(db, new_delivery) if new_delivery.delivery_key else None
     if first and first.run_ids:
-        return _repeat(db, arrival, first, parcel)
+        return _repeat(db, new_delivery, first, content)
     directory = Directory(
         partial(tasks.of_source, db),
         partial(tasks.named, db),
-        terms.tasks,
-        terms.aliases,
-        nested=arrival.provider in NESTED,
+        options.tasks,
+        options.aliases,
+        nested=new_delivery.provider in NESTED,
     )
     verdict = judge(event, directory)
     ids = tuple(match.task.id for match in verdict.matches)
     names = ", ".join(match.task.name for match in verdict.matches)
     reasons = [f"accepted for {names}"] if names else []
     reason = _cut("; ".join([*reasons, *verdict.reasons]))
-    queued = [_queue(db, arrival, m.task.id, m.hint) for m in verdict.matches]
+    queued = [_queue(db, new_delivery, m.task.id, m.hint) for m in verdict.matches]
     run_ids = tuple(run_id for run_id in queued if run_id is not None)
     delivery_id = deliveries.record(
-        db, arrival, 200, reason, task_ids=ids, run_ids=run_ids, parcel=parcel
+        db, new_delivery, 200, reason, task_ids=ids, run_ids=run_ids, content=content
     )
     if event.callback:
-        callbacks.add(db, delivery_id, event.callback, arrival.received_at)
+        callbacks.add(db, delivery_id, event.callback, new_delivery.received_at)
     return Received(delivery_id, reason, ids, run_ids)
 
 
 def _queue(
     db: Connection,
-    arrival: deliveries.NewDelivery,
+    new_delivery: deliveries.NewDelivery,
     task_id: int,
     hint: str | None = None,
 ) -> int | None:
-    wish = runs.NewRun(f"webhook:{arrival.hook}", hint=hint)
-    return runs.trigger(db, task_id, wish, arrival.received_at)
+    new_run = runs.NewRun(f"webhook:{new_delivery.hook}", hint=hint)
+    return runs.trigger(db, task_id, new_run, new_delivery.received_at)
 
 
 def _repeat(
     db: Connection,
-    arrival: deliveries.NewDelivery,
+    new_delivery: deliveries.NewDelivery,
     first: Delivery,
-    parcel: deliveries.DeliveryContent,
+    content: deliveries.DeliveryContent,
 ) -> Received:
     """Answer a delivery that came before with its runs; what failed runs again."""
-    outcome = [_again(db, run_id, arrival) for run_id in first.run_ids]
+    outcome = [_again(db, run_id, new_delivery) for run_id in first.run_ids]
     run_ids = tuple(dict.fromkeys(run_id for run_id, _ in outcome))
     rerun = sum(new for _, new in outcome)
     reason = f"repeats delivery {first.id}"
     reason += f"; {rerun} of its runs had not succeeded: again" if rerun else ""
     ids = first.task_ids
     delivery_id = deliveries.record(
-        db, arrival, 200, reason, task_ids=ids, run_ids=run_ids, parcel=parcel
+        db, new_delivery, 200, reason, task_ids=ids, run_ids=run_ids, content=content
     )
     return Received(delivery_id, reason, ids, run_ids, repeats=True)
 
 
 def _again(
-    db: Connection, run_id: int, arrival: deliveries.NewDelivery
+    db: Connection, run_id: int, new_delivery: deliveries.NewDelivery
 ) -> tuple[int, bool]:
     try:
         run = runs.get(db, run_id)
@@ -247,7 +247,7 @@ def _again(
         return run_id, False
     if run.status not in FINAL or run.status is RunStatus.SUCCESS:
         return run.id, False
-    again = _queue(db, arrival, run.task_id)
+    again = _queue(db, new_delivery, run.task_id)
     return (run.id, False) if again is None else (again, True)
 
 
@@ -277,15 +277,15 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 3] + "..."
 
 
-def _told(receipt: Received) -> dict[str, object]:
+def _told(received: Received) -> dict[str, object]:
     message = "Sync triggered successfully"
-    if receipt.repeats:
-        message = receipt.reason.capitalize()
-    elif not receipt.run_ids:
-        message = f"Nothing to sync: {receipt.reason}"
+    if received.repeats:
+        message = received.reason.capitalize()
+    elif not received.run_ids:
+        message = f"Nothing to sync: {received.reason}"
     return {
         "message": message,
-        "delivery_id": receipt.delivery_id,
-        "task_ids": list(receipt.task_ids),
-        "run_ids": list(receipt.run_ids),
+        "delivery_id": received.delivery_id,
+        "task_ids": list(received.task_ids),
+        "run_ids": list(received.run_ids),
     }

@@ -32,18 +32,18 @@ _ENDINGS = {
 class GmsHook:
     """GMS's own webhook: `{"task_id": 1}`, signed, starts the sync of one task."""
 
-    def __init__(self, gate: Guard, desk: Context) -> None:
-        self.gate = gate
-        self._desk = desk
-        self._wish = runs.NewRun(f"webhook:{gate.hook}")
+    def __init__(self, guard: Guard, context: Context) -> None:
+        self.guard = guard
+        self._context = context
+        self._new_run = runs.NewRun(f"webhook:{guard.hook}")
 
     def deliver(self, request: Request) -> Future[Response]:
         """Take a delivery; the answer comes when it is committed, or the run ended."""
         client = self._admit(request)
         task_id = _task_id(request)
         seconds = _wait(request.query)
-        trigger = runs.Trigger(self._arrival(client), task_id, self._wish)
-        accepted = self._desk.store.gather(runs.accept, trigger)
+        trigger = runs.Trigger(self._new_delivery(client), task_id, self._new_run)
+        accepted = self._context.store.gather(runs.accept, trigger)
         if seconds is None:
             return apply(accepted, partial(self._taken, task_id))
         return then(accepted, partial(self._ended, task_id, seconds))
@@ -51,34 +51,34 @@ class GmsHook:
     def show(self, request: Request, run_id: int) -> Future[Response]:
         """Show a run to whoever can sign the empty body."""
         self._admit(request)
-        found = self._desk.store.read(runs.get, run_id, details=True)
+        found = self._context.store.read(runs.get, run_id, details=True)
         return apply(found, lambda run: Response(200, dump_json(views.run(run))))
 
     def refuse(self, request: Request, status: int, reason: str) -> None:
         """Record a refused delivery; nobody waits for it, a flood is not recorded."""
-        if self._desk.store.waiting < UNDER_LOAD:
-            arrival = self._arrival(self.gate.client(request))
-            self._desk.store.write(deliveries.record, arrival, status, reason)
+        if self._context.store.waiting < UNDER_LOAD:
+            new_delivery = self._new_delivery(self.guard.client(request))
+            self._context.store.write(deliveries.record, new_delivery, status, reason)
 
     def _admit(self, request: Request) -> str:
-        client = self.gate.client(request)
-        self.gate.check_address(request, client)
-        self.gate.check_rate(client, self._desk.monotonic())
-        self.gate.check_signature(request)
+        client = self.guard.client(request)
+        self.guard.check_address(request, client)
+        self.guard.check_rate(client, self._context.monotonic())
+        self.guard.check_signature(request)
         return client
 
-    def _arrival(self, client: str) -> deliveries.NewDelivery:
-        gate = self.gate
-        now = self._desk.now()
+    def _new_delivery(self, client: str) -> deliveries.NewDelivery:
+        guard = self.guard
+        now = self._context.now()
         return deliveries.NewDelivery(
-            gate.hook, gate.provider, client, now, "task-sync"
+            guard.hook, guard.provider, client, now, "task-sync"
         )
 
     def _taken(self, task_id: int, answer: deliveries.RecordedDelivery) -> Response:
         if answer.status != 200:
             body = dump_json({"error": answer.reason})
             return Response(answer.status, body)
-        self._desk.live.arrived()
+        self._context.running.arrived()
         told = f'{{"message": "Sync triggered successfully", "task_id": {task_id}}}'
         return Response(200, told.encode(), (_location(answer),))
 
@@ -89,7 +89,7 @@ class GmsHook:
         if taken.status != 200:
             return done(taken)
         location = _location(answer)
-        ended = await_end(self._desk, answer.run_ids[0], seconds)
+        ended = await_end(self._context, answer.run_ids[0], seconds)
         return apply(ended, lambda run: _ending(run, task_id, location))
 
 
@@ -97,17 +97,17 @@ def _location(answer: deliveries.RecordedDelivery) -> tuple[str, str]:
     return "Location", f"{PREFIX}runs/{answer.run_ids[0]}"
 
 
-def await_end(desk: Context, run_id: int, seconds: float) -> Future[Run]:
+def await_end(context: Context, run_id: int, seconds: float) -> Future[Run]:
     """Give the run when it has ended, or as it is after so many seconds."""
-    watch = desk.live.watch(run_id, seconds)
+    watch = context.running.watch(run_id, seconds)
 
     def read(_: object = None) -> Future[Run]:
-        return desk.store.read(runs.get, run_id, details=True)
+        return context.store.read(runs.get, run_id, details=True)
 
     def look(run: Run) -> Future[Run]:
         # It may have ended before the watch began.
         if run.status in FINAL:
-            desk.live.unwatch(watch)
+            context.running.unwatch(watch)
             return done(run)
         return then(watch.future, read)
 

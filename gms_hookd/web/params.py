@@ -52,13 +52,13 @@ class _PushOptions:
     passed: tuple[str, ...] = ()
 
 
-def read_draft(desk: Context, before: tasks.Draft, params: Params) -> tasks.Draft:
+def read_draft(context: Context, before: tasks.Draft, params: Params) -> tasks.Draft:
     """Give `before` with what is given changed, all of it checked."""
     options = _push_options(params)
     draft = before._replace(
         name=tasks.checked_name(read_text(params, "name", before.name)),
-        source=_url(desk, params, "source", before.source),
-        target=_url(desk, params, "target", before.target),
+        source=_url(context, params, "source", before.source),
+        target=_url(context, params, "target", before.target),
         refspecs=_refspecs(params, before.refspecs),
         force=read_boolean(params, "force", before.force or options.force),
         prune=read_boolean(params, "prune", before.prune or options.prune),
@@ -73,10 +73,10 @@ def read_draft(desk: Context, before: tasks.Draft, params: Params) -> tasks.Draf
     return draft._replace(cache=giturl.cache_key(draft.source))
 
 
-def _url(desk: Context, params: Params, key: str, before: str) -> str:
+def _url(context: Context, params: Params, key: str, before: str) -> str:
     text = read_text(params, key, before)
     try:
-        giturl.parse(text, desk.protocols)
+        giturl.parse(text, context.protocols)
     except ValueError as error:
         raise HttpError(400, f"{key}: {error}") from None
     return text

@@ -45,7 +45,7 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("POST", "history/delete"): api.delete_run,
     ("GET", "deliveries"): api.list_deliveries,
     ("GET", "delivery"): api.show_delivery,
-    ("GET", "delivery/parcel"): api.show_parcel,
+    ("GET", "delivery/parcel"): api.show_content,
     ("POST", "backup"): api.backup,
 }
 _PATHS = {path for _, path in CALLS}
@@ -84,19 +84,19 @@ class Policy:
 class App:
     """Everything that answers requests."""
 
-    def __init__(self, desk: Context, policy: Policy) -> None:
-        self._desk = desk
+    def __init__(self, context: Context, policy: Policy) -> None:
+        self._context = context
         self._policy = policy
 
-    def adopt(self, desk: Context, policy: Policy) -> None:
+    def adopt(self, context: Context, policy: Policy) -> None:
         """Use another desk and policy from the next request on."""
-        self._desk, self._policy = desk, policy
+        self._context, self._policy = context, policy
 
     def handle(self, request: Request, reply: Callable[[Response], None]) -> None:
         """Answer a request: call `reply` once, in this or another thread."""
         if "//" in request.path:
             request = request._replace(path=_plain(request.path))
-        close = partial(self._close, request, reply, self._desk.monotonic())
+        close = partial(self._close, request, reply, self._context.monotonic())
         try:
             answered = self._route(request)
         except Exception as error:  # noqa: BLE001 - every error is answered, in one place
@@ -130,7 +130,7 @@ class App:
             raise HttpError(404, "no such path")
         self._authorize(request, path)
         _allow(request, *(method for method, known in CALLS if known == path))
-        found = CALLS[request.method, path](self._desk, _params(request))
+        found = CALLS[request.method, path](self._context, _params(request))
         return apply(found, _envelope)
 
     def _authorize(self, request: Request, path: str) -> None:
@@ -140,10 +140,10 @@ class App:
         if self._policy.token is None or path in _ON_SOCKET_ONLY:
             raise HttpError(403, "this is open on the control socket only")
         strangers = self._policy.strangers
-        strangers.check_failures(request, self._desk.monotonic())
+        strangers.check_failures(request, self._context.monotonic())
         given = signature.bearer_token(request.headers.get("authorization"))
         if not signature.matches(given, [self._policy.token]):
-            strangers.count_failure(request, self._desk.monotonic())
+            strangers.count_failure(request, self._context.monotonic())
             bearer = ("WWW-Authenticate", "Bearer")
             raise HttpError(401, "a valid bearer token is needed", (bearer,))
 
@@ -172,7 +172,7 @@ class App:
         except Exception:
             log.exception("request failed id=%s", request.id)
             response = Response(500, b'{"error": "internal error"}')
-        took = (self._desk.monotonic() - since) * 1000
+        took = (self._context.monotonic() - since) * 1000
         event(
             log,
             f"request id={request.id} peer={request.peer or 'unix'}"

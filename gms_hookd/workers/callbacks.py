@@ -35,9 +35,9 @@ class Caller:
     """One thread that makes the callbacks that are due."""
 
     def __init__(
-        self, desk: Context, stopping: threading.Event, post: Post = post
+        self, context: Context, stopping: threading.Event, post: Post = post
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._stopping = stopping
         self._post = post
 
@@ -52,8 +52,8 @@ class Caller:
 
     def turn(self, beat: Callable[[], None] = lambda: None) -> None:
         """Make each callback that is due, once."""
-        store = self._desk.store
-        for callback in store.read(callbacks.due, self._desk.now()).result():
+        store = self._context.store
+        for callback in store.read(callbacks.due, self._context.now()).result():
             if self._stopping.is_set():
                 return
             beat()
@@ -80,8 +80,8 @@ class Caller:
             quoted(problem),
         )
         delay = FIRST_DELAY * 2**callback.tries
-        at = self._desk.now() + int(delay * 1000)
-        self._desk.store.write(callbacks.again, callback.delivery_id, at).result()
+        at = self._context.now() + int(delay * 1000)
+        self._context.store.write(callbacks.again, callback.delivery_id, at).result()
 
 
 def outcome(callback: Callback) -> bytes:

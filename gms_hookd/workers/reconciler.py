@@ -38,7 +38,7 @@ class Reconciler:
 
     def __init__(
         self,
-        desk: Context,
+        context: Context,
         pool: Pool,
         engine: Callable[[], Engine],
         interval: Callable[[], float],
@@ -46,7 +46,7 @@ class Reconciler:
         *,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._pool = pool
         self._engine = engine
         self._interval = interval
@@ -67,8 +67,8 @@ class Reconciler:
     def _begin(self) -> None:
         spread = min(self._interval(), FIRST)
         try:
-            now = self._desk.now()
-            self._desk.store.write(
+            now = self._context.now()
+            self._context.store.write(
                 source_checks.begin, now, int(spread * 1000)
             ).result()
         except StoreError as error:
@@ -88,9 +88,9 @@ class Reconciler:
 
     def _due(self, room: int) -> list[Check]:
         interval = int(self._interval() * 1000)
-        now, busy = self._desk.now(), tuple(self._under_way)
+        now, busy = self._context.now(), tuple(self._under_way)
         try:
-            return self._desk.store.read(
+            return self._context.store.read(
                 source_checks.due, now, interval, room, busy
             ).result()
         except StoreError as error:
@@ -106,7 +106,7 @@ class Reconciler:
             if wanted is None:
                 return
             digest = fingerprint(wanted)
-            if behind(check, wanted, digest, self._desk.now()):
+            if behind(check, wanted, digest, self._context.now()):
                 self._catch_up(task, digest)
         except StoreError as error:
             log.warning("check failed task=%d error=%s", task.id, quoted(error))
@@ -116,16 +116,16 @@ class Reconciler:
 
     def _put_off(self, task: Task) -> None:
         wait = self._interval() * (0.9 + 0.2 * self._chance())
-        due = self._desk.now() + int(wait * 1000)
-        self._desk.store.write(source_checks.postpone, task, due).result()
+        due = self._context.now() + int(wait * 1000)
+        self._context.store.write(source_checks.postpone, task, due).result()
 
     def _look(self, task: Task) -> Wanted | None:
         """Read what the source would have the target be, None if it cannot be read."""
         stop = self._stops[task.id] = Stop()
         record = RunLog()
         try:
-            order = SyncJob(replace(task, timeout=PATIENCE))
-            outcome = self._engine().probe(order, record, stop)
+            job = SyncJob(replace(task, timeout=PATIENCE))
+            outcome = self._engine().probe(job, record, stop)
         finally:
             record.close()
             del self._stops[task.id]
@@ -136,12 +136,12 @@ class Reconciler:
         return outcome.known
 
     def _catch_up(self, task: Task, digest: bytes) -> None:
-        now = self._desk.now()
-        queued = self._desk.store.write(source_checks.catch_up, task, digest, now)
+        now = self._context.now()
+        queued = self._context.store.write(source_checks.catch_up, task, digest, now)
         run_id = queued.result()
         if run_id is not None:
             log.info("reconcile found a change task=%d run=%d", task.id, run_id)
-            self._desk.live.ring()
+            self._context.running.wake()
 
 
 def fingerprint(wanted: Wanted) -> bytes:

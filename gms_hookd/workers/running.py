@@ -47,7 +47,7 @@ class RunningRuns:
         self._lock = threading.Lock()
         self._bell = threading.Condition(self._lock)
         self._timer = threading.Condition(self._lock)
-        self._rings = 0
+        self._wakes = 0
         self._arrivals = deque([-math.inf] * FLOOD[0], maxlen=FLOOD[0])
         self._stops: dict[int, Stop] = {}
         self._doomed: dict[int, str] = {}
@@ -60,36 +60,36 @@ class RunningRuns:
         self._thread = (threads or Threads()).start("watch-timer", self._expire)
 
     @property
-    def rings(self) -> int:
+    def wakes(self) -> int:
         """Count how often there was new work."""
-        return self._rings
+        return self._wakes
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Tell one worker that there may be work; who finds some rings for the next."""
         with self._lock:
-            self._rings += 1
+            self._wakes += 1
             self._bell.notify()
 
     def arrived(self) -> None:
         """Note that a trigger came, and ring."""
         self._arrivals.append(self._clock())
-        self.ring()
+        self.wake()
 
     @property
     def flooded(self) -> float:
         """Tell for how many seconds, as it seems, more triggers pour in."""
         return max(self._arrivals[0] + FLOOD[1] - self._clock(), 0.0)
 
-    def ring_all(self) -> None:
+    def wake_all(self) -> None:
         """Wake every worker."""
         with self._lock:
-            self._rings += 1
+            self._wakes += 1
             self._bell.notify_all()
 
-    def await_ring(self, since: int, timeout: float) -> None:
+    def await_wake(self, since: int, timeout: float) -> None:
         """Wait until there was a ring after `since`, or `timeout` seconds."""
         with self._lock:
-            self._bell.wait_for(lambda: self._rings != since, timeout)
+            self._bell.wait_for(lambda: self._wakes != since, timeout)
 
     def began(self, run_id: int, attempt: int, log: RunLog, stop: Stop) -> None:
         """Note that an attempt of a run is under way."""
@@ -219,7 +219,7 @@ class Context:
     """
 
     store: Store
-    live: RunningRuns
+    running: RunningRuns
     pool: Executor
     engine: Engine
     protocols: tuple[str, ...] = ("https", "ssh", "file")

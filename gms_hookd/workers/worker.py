@@ -65,12 +65,12 @@ class Worker:
 
     def __init__(
         self,
-        desk: Context,
+        context: Context,
         rules: Callable[[], Rules],
         stopping: threading.Event,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._rules = rules
         self._stopping = stopping
         self._chance = chance
@@ -81,11 +81,11 @@ class Worker:
         self._thread = thread
         while not self._stopping.is_set():
             self._beat()
-            rings = self._desk.live.rings
+            wakes = self._context.running.wakes
             self._give_way()
             worked = self._turn()
             if not worked and not self._stopping.is_set():
-                self._desk.live.await_ring(rings, self._patience())
+                self._context.running.await_wake(wakes, self._patience())
 
     def _beat(self, within: float = SILENT) -> None:
         if self._thread:
@@ -93,9 +93,9 @@ class Worker:
 
     def _give_way(self) -> None:
         """Let a flood of triggers pass: those to come join what is queued."""
-        until = self._desk.monotonic() + GIVE_WAY
-        while flooded := self._desk.live.flooded:
-            left = until - self._desk.monotonic()
+        until = self._context.monotonic() + GIVE_WAY
+        while flooded := self._context.running.flooded:
+            left = until - self._context.monotonic()
             if left <= 0 or self._stopping.wait(min(flooded, left)):
                 return
 
@@ -109,22 +109,22 @@ class Worker:
     def _patience(self) -> float:
         """Tell how long to wait for a ring: until the next run is due, at most 5 s."""
         try:
-            due = self._desk.store.read(runs.next_due).result()
+            due = self._context.store.read(runs.next_due).result()
         except StoreError:
             return IDLE
         if due is None:
             return IDLE
         # What is due but held up by a busy cache is rung for when the cache is free.
-        wait = (due - self._desk.now()) / 1000
+        wait = (due - self._context.now()) / 1000
         return min(wait, IDLE) if wait > 0 else IDLE
 
     def run_one(self, only: int | None = None) -> int | None:
         """Carry out the oldest run that is due (or `only` that one); gives its id."""
-        now = self._desk.now()
-        claim = self._desk.store.write(runs.claim, now, only).result()
+        now = self._context.now()
+        claim = self._context.store.write(runs.claim, now, only).result()
         if claim is None:
             return None
-        self._desk.live.ring()
+        self._context.running.wake()
         self._carry_out(claim)
         return claim.run.id
 
@@ -140,18 +140,20 @@ class Worker:
         rules = self._rules()
         self._beat((claim.task.timeout or rules.timeout) + TO_SPARE)
         record, stop = RunLog(), Stop()
-        self._desk.live.began(run.id, run.attempt, record, stop)
+        self._context.running.began(run.id, run.attempt, record, stop)
         log.info(
             "run started run=%d task=%d attempt=%d", run.id, run.task_id, run.attempt
         )
         if self._stopping.is_set():
             stop.set("shutdown")
         verify = not run.trigger.startswith("webhook:")  # who asks by hand doubts
-        order = _order(claim, verify=verify)
-        outcome = _sync(rules.engine, order, record, stop)
+        job = _job(claim, verify=verify)
+        outcome = _sync(rules.engine, job, record, stop)
         record.close()
         if stop.reason == "shutdown" and outcome.status is RunStatus.CANCELLED:
-            back = runs.Return(self._desk.now(), "the daemon was stopped", failed=False)
+            back = runs.Return(
+                self._context.now(), "the daemon was stopped", failed=False
+            )
             self._give_back(claim, back._replace(details=record.text()))
             return
         # A webhook's run outlasts a machine without git; a person is told.
@@ -160,7 +162,7 @@ class Worker:
         if delay is None:
             self._finish(claim, outcome, record)
         else:
-            due = self._desk.now() + int(delay * 1000)
+            due = self._context.now() + int(delay * 1000)
             error = outcome.error_message
             back = runs.Return(due, error, record.text(), failed=not held_up)
             self._give_back(claim, back)
@@ -195,24 +197,26 @@ class Worker:
             ids = self._record(claim, runs.Result(RunStatus.FAILED, "", why))
         if ids:
             _tell_end(claim.run, result)
-            self._desk.live.ended(ids)
+            self._context.running.ended(ids)
         else:
             _tell_return(claim.run, runs.CHANGED)
-            self._desk.live.paused(claim.run.id)
-        self._desk.live.ring()
+            self._context.running.paused(claim.run.id)
+        self._context.running.wake()
 
     def _record(self, claim: runs.ClaimedRun, result: runs.Result) -> tuple[int, ...]:
         """Give the ids of the runs that have ended; none if this one goes on."""
-        now, store = self._desk.now(), self._desk.store
+        now, store = self._context.now(), self._context.store
         ended = (claim.run.id, result, now, claim.task)
         return self._offer(lambda: store.write(runs.finish, *ended).result()) or ()
 
     def _give_back(self, claim: runs.ClaimedRun, back: runs.Return) -> None:
         run = claim.run
         _tell_return(run, back.error)
-        self._desk.live.paused(run.id)
-        self._offer(lambda: self._desk.store.write(runs.requeue, run.id, back).result())
-        self._desk.live.ring()
+        self._context.running.paused(run.id)
+        self._offer(
+            lambda: self._context.store.write(runs.requeue, run.id, back).result()
+        )
+        self._context.running.wake()
 
     def _offer(self, write: Callable[[], T]) -> T | None:
         """Offer a write until the store takes it; None when the daemon ends first."""
@@ -250,7 +254,7 @@ def _tell_return(run: Run, error: str) -> None:
     )
 
 
-def _order(claim: runs.ClaimedRun, *, verify: bool) -> SyncJob:
+def _job(claim: runs.ClaimedRun, *, verify: bool) -> SyncJob:
     """Tell what is wanted; a later attempt may have been wanted by others, too."""
     run = claim.run
     asked = max(run.deliveries, default=None) if run.attempt == 1 else None
@@ -265,12 +269,12 @@ def _order(claim: runs.ClaimedRun, *, verify: bool) -> SyncJob:
     )
 
 
-def _sync(engine: Engine, order: SyncJob, record: RunLog, stop: Stop) -> SyncResult:
+def _sync(engine: Engine, job: SyncJob, record: RunLog, stop: Stop) -> SyncResult:
     try:
-        return engine.sync(order, record, stop)
+        return engine.sync(job, record, stop)
     except Exception as error:
         # The root of a run: a defect of ours must fail this run, not the worker.
-        log.exception("run broke task=%d", order.task.id)
+        log.exception("run broke task=%d", job.task.id)
         record.line(f"internal error: {type(error).__name__}")
         return SyncResult(
             status=RunStatus.FAILED,
@@ -278,5 +282,5 @@ def _sync(engine: Engine, order: SyncJob, record: RunLog, stop: Stop) -> SyncRes
             commit_range="",
             error_message="internal error: see the log of the daemon",
             transient=False,
-            known=order.known,
+            known=job.known,
         )

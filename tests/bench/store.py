@@ -83,8 +83,10 @@ class Queue:
 
     def enqueue(self, task_id):
         self.now += 1
-        arrival = NewDelivery("task-sync", "gms", "192.0.2.1", self.now, "task-sync")
-        return runs.accept(self.db, [runs.Trigger(arrival, task_id, WISH)])
+        new_delivery = NewDelivery(
+            "task-sync", "gms", "192.0.2.1", self.now, "task-sync"
+        )
+        return runs.accept(self.db, [runs.Trigger(new_delivery, task_id, WISH)])
 
     def commit(self, _=None):
         self.db.execute("COMMIT")

@@ -181,9 +181,9 @@ def test_colours_and_width_are_for_terminals_only(terminal, monkeypatch):
 
 
 def test_a_status_is_coloured_and_still_aligned():
-    look = Style(NOW, colour=True)
+    style = Style(NOW, colour=True)
     rows = [("failed", "ok"), ("ok", 2), ("401", 3)]
-    lines = render.table(("STATUS", "N"), rows, look).split("\n")
+    lines = render.table(("STATUS", "N"), rows, style).split("\n")
     assert lines[1:] == [
         "\x1b[31mfailed\x1b[0m  ok",
         "\x1b[32mok    \x1b[0m  2",

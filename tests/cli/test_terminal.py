@@ -7,9 +7,9 @@ from gms_hookd.cli.terminal import Screen, Style, follow
 TERMINAL = Style(0.0, width=20)
 
 
-def shown(text, look):
+def shown(text, style):
     out = io.StringIO()
-    screen = Screen(out, look)
+    screen = Screen(out, style)
     screen.show(text)
     screen.clear()
     return out.getvalue()

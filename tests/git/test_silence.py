@@ -95,7 +95,7 @@ def test_a_process_that_ended_is_no_error(talk):
 
 
 @pytest.fixture
-def mute():
+def disarm():
     """The port of a host that takes connections and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
@@ -103,9 +103,9 @@ def mute():
 
 @pytest.mark.parametrize("scheme", ["http", "https", "ssh"])
 def test_a_host_that_says_nothing_is_given_up_and_tried_again(
-    mute, target, opened, scheme
+    disarm, target, opened, scheme
 ):
-    outcome = opened(stall=0.4).sync(task(f"{scheme}://127.0.0.1:{mute}/x", target))
+    outcome = opened(stall=0.4).sync(task(f"{scheme}://127.0.0.1:{disarm}/x", target))
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
     assert "no byte from the host for 0.4 s (sync.stall)" in outcome.error_message
 

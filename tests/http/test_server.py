@@ -292,10 +292,10 @@ def test_a_stale_unix_socket_is_replaced_and_a_live_one_left(tmp_path):
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    live = listen(f"unix:{path}")
+    running = listen(f"unix:{path}")
     with pytest.raises(OSError, match="in use"):
         listen(f"unix:{path}")
-    live.close()
+    running.close()
 
 
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path):
@@ -585,7 +585,7 @@ def test_large_bodies_together_have_a_limit():
         connect(server, "127.0.0.2") as first,
     ):
         first.sendall(part[:140_000])
-        wait_until(lambda: server._entrance.held > 100_000)
+        wait_until(lambda: server._limiter.held > 100_000)
         answer = exchange(server, part)
         assert statuses(answer) == [503]
         assert statuses(exchange(server, LAST)) == [200]

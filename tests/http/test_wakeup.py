@@ -9,26 +9,26 @@ from gms_hookd.http.wakeup import WakeupQueue
 
 
 @pytest.fixture
-def postbox():
+def wakeups():
     opened = WakeupQueue()
     yield opened
     opened.close()
 
 
-def test_items_come_in_order_and_once(postbox):
+def test_items_come_in_order_and_once(wakeups):
     for number in range(3):
-        postbox.post(number)
-    assert list(postbox.take()) == [0, 1, 2]
-    assert list(postbox.take()) == []
+        wakeups.post(number)
+    assert list(wakeups.take()) == [0, 1, 2]
+    assert list(wakeups.take()) == []
 
 
-def test_no_ring_is_lost_between_threads(postbox):
+def test_no_ring_is_lost_between_threads(wakeups):
     """Each of four threads waits until its item was taken before it posts the next."""
     taken = [threading.Semaphore(0) for _ in range(4)]
 
     def post(number):
         for _ in range(500):
-            postbox.post(number)
+            wakeups.post(number)
             assert taken[number].acquire(timeout=10)
 
     threads = [threading.Thread(target=post, args=(n,)) for n in range(4)]
@@ -36,29 +36,29 @@ def test_no_ring_is_lost_between_threads(postbox):
         thread.start()
     count = 0
     while count < 2000:
-        ready, _, _ = select.select([postbox], [], [], 5)
+        ready, _, _ = select.select([wakeups], [], [], 5)
         assert ready, "items wait and nobody rang"
-        postbox.mute()
-        postbox.hear()
-        postbox.unmute()
-        for number in postbox.take():
+        wakeups.disarm()
+        wakeups.drain_pipe()
+        wakeups.arm()
+        for number in wakeups.take():
             count += 1
             taken[number].release()
     for thread in threads:
         thread.join()
 
 
-def test_a_muted_bell_is_not_rung(postbox):
-    postbox.mute()
-    postbox.post("while muted")
-    assert select.select([postbox], [], [], 0)[0] == []
-    postbox.unmute()
-    assert list(postbox.take()) == ["while muted"]
-    postbox.post("afterwards")
-    assert select.select([postbox], [], [], 5)[0] == [postbox]
+def test_a_muted_bell_is_not_rung(wakeups):
+    wakeups.disarm()
+    wakeups.post("while muted")
+    assert select.select([wakeups], [], [], 0)[0] == []
+    wakeups.arm()
+    assert list(wakeups.take()) == ["while muted"]
+    wakeups.post("afterwards")
+    assert select.select([wakeups], [], [], 5)[0] == [wakeups]
 
 
 def test_a_closed_postbox_takes_no_notice():
-    postbox = WakeupQueue()
-    postbox.close()
-    postbox.post("late")
+    wakeups = WakeupQueue()
+    wakeups.close()
+    wakeups.post("late")

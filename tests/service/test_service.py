@@ -22,11 +22,13 @@ def service(tmp_path):
 def test_the_upkeep_deletes_all_that_is_too_old_or_too_much(service, monkeypatch):
     for name, value in (("BATCH", 2), ("REFUSED", 3), ("IDLE", 4)):
         monkeypatch.setattr(maintenance, name, value)
-    old, now = 0, service.desk.now()
+    old, now = 0, service.context.now()
     came = [(old, 200)] * 5 + [(now, 401)] * 9 + [(now, 200)] * 9
     for moment, status in came:
-        arrival = NewDelivery("task-sync", "gms", "192.0.2.1", moment)
-        service.desk.store.write(deliveries.record, arrival, status, "so").result()
+        new_delivery = NewDelivery("task-sync", "gms", "192.0.2.1", moment)
+        service.context.store.write(
+            deliveries.record, new_delivery, status, "so"
+        ).result()
     service.keep_up()
-    left = service.desk.store.read(deliveries.latest, None, 99).result()
+    left = service.context.store.read(deliveries.latest, None, 99).result()
     assert [each.id for each in left] == [23, 22, 21, 20, 14, 13, 12]

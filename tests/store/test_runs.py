@@ -37,7 +37,7 @@ def draft(name="one", cache="c1", **more):
     return tasks.Draft(name=name, source=source, target=target, cache=cache, **more)
 
 
-def arrival(at=NOW):
+def new_delivery(at=NOW):
     return NewDelivery("task-sync", "gms", "192.0.2.1", at)
 
 
@@ -55,7 +55,7 @@ def trigger(store, task_id=1, now=NOW):
 
 
 def delivered(task_id=1, now=NOW):
-    return runs.Trigger(arrival(now), task_id, HOOK)
+    return runs.Trigger(new_delivery(now), task_id, HOOK)
 
 
 def claim(store, now=NOW, only=None):
@@ -250,7 +250,7 @@ def test_a_delivery_that_several_runs_serve_knows_them_and_they_know_it(store):
     for name in ("one", "two", "three"):
         add(store, name, f"c-{name}")
     run_ids = tuple(trigger(store, task_id).run_ids[0] for task_id in (1, 2, 3))
-    event = arrival()._replace(delivery_key="k", digest=b"d")
+    event = new_delivery()._replace(delivery_key="k", digest=b"d")
     kept = {"task_ids": (1, 2, 3), "run_ids": (*run_ids, run_ids[0])}
     number = store.write(deliveries.record, event, 200, "three", **kept).result()
     for each in run_ids:
@@ -306,8 +306,8 @@ def test_a_hint_is_what_every_trigger_of_a_run_names(store, named, hint, joined)
 
 
 def push(store, hint):
-    wish = NewRun("webhook:github", hint=hint)
-    return store.write(runs.trigger, 1, wish, NOW).result()
+    new_run = NewRun("webhook:github", hint=hint)
+    return store.write(runs.trigger, 1, new_run, NOW).result()
 
 
 def test_a_run_asked_for_by_hand_while_another_was_under_way_stays_one(store):
@@ -409,10 +409,10 @@ def test_an_ended_run_can_be_deleted_and_a_queued_one_not(store):
 
 def test_a_refused_operation_undoes_only_itself(store):
     add(store)
-    gate, release = threading.Event(), threading.Event()
+    guard, release = threading.Event(), threading.Event()
 
     def hold(_db):
-        gate.set()
+        guard.set()
         release.wait(10)
 
     def half_done(db):
@@ -420,7 +420,7 @@ def test_a_refused_operation_undoes_only_itself(store):
         raise Conflict("no")
 
     held = store.write(hold)
-    gate.wait(10)
+    guard.wait(10)
     batch = [store.write(half_done), store.write(tasks.add, draft("two"), NOW)]
     release.set()
     held.result()
@@ -607,7 +607,7 @@ def test_a_store_of_the_first_schema_keeps_which_runs_served_a_delivery(
         kept = store.read(deliveries.latest, "in", 9).result()
         assert [each.run_ids for each in kept] == [(), (1, 2, 3), (1,)]
         assert [get(store, n).deliveries for n in (1, 2, 3)] == [(1, 2), (2,), (2,)]
-        assert store.write(deliveries.record, arrival(), 200, "new").result() == 4
+        assert store.write(deliveries.record, new_delivery(), 200, "new").result() == 4
 
 
 def test_tasks_of_an_older_store_are_found_by_all_addresses_of_their_source(
@@ -661,7 +661,7 @@ def test_old_rows_go_and_what_waits_stays(store):
     trigger(store)
     finish(store, claim(store).run.id)
     waiting = trigger(store)
-    newest = store.write(deliveries.record, arrival(), 200, "ping").result()
+    newest = store.write(deliveries.record, new_delivery(), 200, "ping").result()
     later = NOW + 1_000_000
     first = store.read(maintenance.first_since, later).result()
     assert store.write(maintenance.prune, later, first).result() == 2
@@ -672,7 +672,7 @@ def test_old_rows_go_and_what_waits_stays(store):
 
 def test_deliveries_as_young_as_the_limit_stay(store):
     for moment in (NOW, NOW + 1, NOW + 2):
-        young = arrival(moment)
+        young = new_delivery(moment)
         store.write(deliveries.record, young, 200, "ping").result()
     first = store.read(maintenance.first_since, NOW + 1).result()
     assert store.write(maintenance.prune, 0, first).result() == 1
@@ -680,15 +680,15 @@ def test_deliveries_as_young_as_the_limit_stay(store):
 
 
 def test_no_id_of_a_delivery_is_given_twice(store):
-    first = store.write(deliveries.record, arrival(), 200, "ping").result()
+    first = store.write(deliveries.record, new_delivery(), 200, "ping").result()
     store.write(maintenance.prune, 0, sys.maxsize).result()
-    assert store.write(deliveries.record, arrival(), 200, "ping").result() > first
+    assert store.write(deliveries.record, new_delivery(), 200, "ping").result() > first
 
 
 def test_refused_deliveries_are_bounded(store, monkeypatch):
     monkeypatch.setattr(maintenance, "REFUSED", 3)
     for _ in range(5):
-        store.write(deliveries.record, arrival(), 401, "wrong").result()
+        store.write(deliveries.record, new_delivery(), 401, "wrong").result()
     assert maintenance.surplus(store.path) == [2, 1]
     store.write(maintenance.drop, [2, 1]).result()
     assert not maintenance.surplus(store.path)

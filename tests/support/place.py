@@ -17,14 +17,14 @@ while [ ! -e go ] && [ $n -lt 600 ]; do sleep .05; n=$((n+1)); done
 class Place:
     """A task from one repository to another, and a worker."""
 
-    def __init__(self, desk, root, url=str, **draft):
-        self.desk, self.root = desk, root
+    def __init__(self, context, root, url=str, **draft):
+        self.context, self.root = context, root
         self.source, self.target = (self.repo(n) for n in ("source", "target"))
         self.tip = self.source.commit()
         settings = EngineSettings(root / "home", allow_protocols=("http", "file"))
         self.engine = Engine(root / "caches", settings, {"PATH": "/usr/bin:/bin"})
         self.rules = Rules(self.engine, RetryPolicy())
-        self.worker = Worker(desk, lambda: self.rules, threading.Event())
+        self.worker = Worker(context, lambda: self.rules, threading.Event())
         made = {"refspecs": MAIN} | draft
         self.draft = tasks.Draft("app", url(self.source), url(self.target), "", **made)
         self.task = self.do(tasks.add, self.filled(), 0)
@@ -33,7 +33,7 @@ class Place:
         return Repo(self.root / name)
 
     def do(self, operation, *args):
-        return self.desk.store.write(operation, *args).result()
+        return self.context.store.write(operation, *args).result()
 
     def filled(self, **changes):
         self.draft = self.draft._replace(**changes)
@@ -43,8 +43,8 @@ class Place:
         self.do(tasks.change, self.task.id, self.filled(**changes), 1)
 
     def trigger(self, hint=None):
-        wish = runs.NewRun("webhook:github", hint=hint)
-        return self.do(runs.trigger, self.task.id, wish, self.desk.now())
+        new_run = runs.NewRun("webhook:github", hint=hint)
+        return self.do(runs.trigger, self.task.id, new_run, self.context.now())
 
     def run(self, run_id):
         return self.do(runs.get, run_id, True)

@@ -132,12 +132,12 @@ class Bench:
         self.log = RunLog()
         self.stop = Stop()
 
-    def sync(self, it: Task, **order):
+    def sync(self, it: Task, **job):
         self.log = RunLog()
-        if order.get("confirmed") is True:  # as one who says yes to what is shown now
+        if job.get("confirmed") is True:  # as one who says yes to what is shown now
             shown = self.engine.plan(SyncJob(it, self.known), self.log, self.stop)
-            order |= {"confirmed": shown.held, "verify": True}
-        given = {"known": self.known} | order
+            job |= {"confirmed": shown.held, "verify": True}
+        given = {"known": self.known} | job
         outcome = self.engine.sync(SyncJob(it, **given), self.log, self.stop)
         self.known = dict(outcome.known)
         return outcome

@@ -245,7 +245,7 @@ def test_sync_over_ssh_logs_in_once(sshd, source, target, by_ssh):
 def test_ssh_connections_end_with_the_engine(sshd, source, target, by_ssh):
     bench = by_ssh()
     bench.sync(task(sshd.url(source), target))
-    folder = bench.engine._doors.masters._folder.real
+    folder = bench.engine._access_factory.masters._folder.real
     assert [p.is_socket() for p in folder.iterdir() if p.name != "lock"] == [True]
     bench.engine.close()
     assert not folder.exists()
@@ -292,11 +292,14 @@ def test_a_dead_connection_that_others_still_use_is_put_aside_only(
     monkeypatch.setattr(access, "FRESH", -1.0)
     monkeypatch.setattr(access, "PROBED", 0.5)
     bench = by_ssh(ssh_known_hosts=tmp_path / "pins")
-    url, doors = giturl.parse(through(relay, source), ("ssh",)), bench.engine._doors
+    url, access_factory = (
+        giturl.parse(through(relay, source), ("ssh",)),
+        bench.engine._access_factory,
+    )
     limits = Limits(time.monotonic() + 60, bench.stop, bench.log)
-    with doors.masters.session(url, doors.keys, limits) as first:
+    with access_factory.masters.session(url, access_factory.keys, limits) as first:
         relay.forget()
-        with doors.masters.session(url, doors.keys, limits) as second:
+        with access_factory.masters.session(url, access_factory.keys, limits) as second:
             assert second == first
             sockets = [p for p in first.parent.iterdir() if p.is_socket()]
             assert len(sockets) == 2

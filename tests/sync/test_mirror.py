@@ -237,8 +237,8 @@ def test_plan_names_every_ref_and_changes_nothing(source, target, bench):
     branches(source, "a")
     source.commit()
     before = target.refs()
-    order = SyncJob(task(source, target), bench.known)
-    outcome = bench.engine.plan(order, bench.log, bench.stop)
+    job = SyncJob(task(source, target), bench.known)
+    outcome = bench.engine.plan(job, bench.log, bench.stop)
     assert results(outcome) == {
         "refs/heads/a": RefResult.CREATED, "refs/heads/main": RefResult.UPDATED,
     }  # fmt: skip

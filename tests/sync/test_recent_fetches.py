@@ -19,26 +19,26 @@ REFSPECS = ("refs/heads/main:refs/heads/main",)
 
 
 @pytest.fixture
-def worker(desk, tmp_path):
+def worker(context, tmp_path):
     settings = EngineSettings(tmp_path / "home", allow_protocols=("http", "file"))
     engine = Engine(tmp_path / "caches", settings, {"PATH": "/usr/bin:/bin"})
-    yield Worker(desk, lambda: Rules(engine, RetryPolicy()), Event())
+    yield Worker(context, lambda: Rules(engine, RetryPolicy()), Event())
     engine.close()
 
 
 @pytest.fixture
-def fan(desk, http_host, source, tmp_path, worker):
+def fan(context, http_host, source, tmp_path, worker):
     """Make two tasks from one source on a host to two paths, synced once."""
     targets = [Repo(tmp_path / f"target{n}.git") for n in range(2)]
-    ids = [add(desk, http_host.url(source), str(t)) for t in targets]
+    ids = [add(context, http_host.url(source), str(t)) for t in targets]
     for task_id in ids:
-        triggered(desk, task_id)
+        triggered(context, task_id)
         assert worker.run_one()
     http_host.requests.clear()
     return list(zip(ids, targets, strict=True))
 
 
-def add(desk, source, target, refspecs=REFSPECS):
+def add(context, source, target, refspecs=REFSPECS):
     draft = tasks.Draft(
         name=target,
         source=source,
@@ -46,24 +46,26 @@ def add(desk, source, target, refspecs=REFSPECS):
         cache=cache_key(source),
         refspecs=refspecs,
     )
-    return desk.store.write(tasks.add, draft, desk.now()).result().id
+    return context.store.write(tasks.add, draft, context.now()).result().id
 
 
-def triggered(desk, task_id):
-    arrival = NewDelivery("task-sync", "gms", "127.0.0.1", desk.now())
-    wish = NewRun("webhook:task-sync")
-    trigger = runs.Trigger(arrival, task_id, wish)
-    return desk.store.gather(runs.accept, trigger).result()
+def triggered(context, task_id):
+    new_delivery = NewDelivery("task-sync", "gms", "127.0.0.1", context.now())
+    new_run = NewRun("webhook:task-sync")
+    trigger = runs.Trigger(new_delivery, task_id, new_run)
+    return context.store.gather(runs.accept, trigger).result()
 
 
 def fetches(http_host):
     return sum(path.endswith("/git-upload-pack") for _, path, _ in http_host.requests)
 
 
-def test_tasks_triggered_together_share_one_fetch(desk, http_host, source, worker, fan):
+def test_tasks_triggered_together_share_one_fetch(
+    context, http_host, source, worker, fan
+):
     new = source.commit()
     for task_id, _ in fan:
-        triggered(desk, task_id)
+        triggered(context, task_id)
     while worker.run_one():
         pass
     assert [target.tip() for _, target in fan] == [new] * 2
@@ -71,14 +73,14 @@ def test_tasks_triggered_together_share_one_fetch(desk, http_host, source, worke
 
 
 def test_a_trigger_that_came_after_a_fetch_began_gets_its_own(
-    desk, http_host, source, worker, fan
+    context, http_host, source, worker, fan
 ):
     (one, _), (other, target) = fan
     source.commit()
-    triggered(desk, one)
+    triggered(context, one)
     assert worker.run_one()
     new = source.commit()
-    triggered(desk, other)
+    triggered(context, other)
     assert worker.run_one()
     assert target.tip() == new
     assert fetches(http_host) == 2
@@ -86,27 +88,27 @@ def test_a_trigger_that_came_after_a_fetch_began_gets_its_own(
 
 @pytest.mark.parametrize("trigger", ["manual", "reconcile", "retry"])
 def test_who_joins_a_queued_run_without_a_delivery_gets_a_fetch_of_its_own(
-    desk, source, worker, fan, trigger
+    context, source, worker, fan, trigger
 ):
     (one, _), (other, target) = fan
     source.commit()
-    triggered(desk, one)
-    triggered(desk, other)
+    triggered(context, one)
+    triggered(context, other)
     assert worker.run_one()
     new = source.commit()
-    desk.store.write(runs.request, other, NewRun(trigger), desk.now()).result()
+    context.store.write(runs.request, other, NewRun(trigger), context.now()).result()
     assert worker.run_one()
     assert target.tip() == new
 
 
-def test_a_later_attempt_fetches_for_itself(desk, source, worker, fan):
+def test_a_later_attempt_fetches_for_itself(context, source, worker, fan):
     (one, _), (other, target) = fan
-    triggered(desk, one)
-    failing = triggered(desk, other).run_ids[0]
-    desk.store.write(runs.claim, desk.now(), failing).result()
-    back = runs.Return(desk.now(), "the host was down")
+    triggered(context, one)
+    failing = triggered(context, other).run_ids[0]
+    context.store.write(runs.claim, context.now(), failing).result()
+    back = runs.Return(context.now(), "the host was down")
     source.commit()
-    desk.store.write(runs.requeue, failing, back).result()
+    context.store.write(runs.requeue, failing, back).result()
     assert worker.run_one()
     new = source.commit()
     assert worker.run_one() == failing
@@ -114,28 +116,28 @@ def test_a_later_attempt_fetches_for_itself(desk, source, worker, fan):
 
 
 def test_a_task_that_wants_other_refs_fetches_them(
-    desk, http_host, source, worker, fan, tmp_path
+    context, http_host, source, worker, fan, tmp_path
 ):
     source.commit("dev")
     refspecs = ("refs/heads/dev:refs/heads/dev",)
     more = Repo(tmp_path / "more.git")
-    other = add(desk, http_host.url(source), str(more), refspecs)
-    triggered(desk, fan[0][0])
-    triggered(desk, other)
+    other = add(context, http_host.url(source), str(more), refspecs)
+    triggered(context, fan[0][0])
+    triggered(context, other)
     while worker.run_one():
         pass
     assert more.tip("dev") == source.tip("dev")
 
 
-def test_a_cache_that_was_lost_is_fetched_again(desk, source, worker, fan, tmp_path):
+def test_a_cache_that_was_lost_is_fetched_again(context, source, worker, fan, tmp_path):
     new = source.commit()
     for task_id, _ in fan:
-        triggered(desk, task_id)
+        triggered(context, task_id)
     assert worker.run_one()
     (cache,) = (p for p in (tmp_path / "caches").iterdir() if p.is_dir())
     (cache / "HEAD").unlink()
     run_id = worker.run_one()
-    assert desk.store.read(runs.get, run_id).result().status is RunStatus.SUCCESS
+    assert context.store.read(runs.get, run_id).result().status is RunStatus.SUCCESS
     assert fan[1][1].tip() == new
 
 
@@ -149,9 +151,9 @@ def test_a_cache_that_was_lost_is_fetched_again(desk, source, worker, fan, tmp_p
     ],
 )
 def test_a_fetch_of_many_or_long_refs_is_not_remembered(tmp_path, names, kept):
-    order = SyncJob(task("/source", "/target"), asked=1, newest=1)
+    job = SyncJob(task("/source", "/target"), asked=1, newest=1)
     served = Served(dict.fromkeys(names, "1" * 40), empty=False)
     fetches = RecentFetches()
-    fetches.note(tmp_path, ("+refs/*:refs/*",), order, served)
-    recalled = fetches.recall(tmp_path, ("+refs/*:refs/*",), order)
+    fetches.note(tmp_path, ("+refs/*:refs/*",), job, served)
+    recalled = fetches.recall(tmp_path, ("+refs/*:refs/*",), job)
     assert recalled == (served if kept else None)

@@ -81,10 +81,10 @@ class Served:
         return self.do(tasks.add, draft, 0)
 
     def do(self, operation, *args):
-        return self.service.desk.store.write(operation, *args).result()
+        return self.service.context.store.write(operation, *args).result()
 
     def ended(self, run_id):
-        watch = self.service.live.watch(run_id, 30)
+        watch = self.service.running.watch(run_id, 30)
         if not self.do(runs.get, run_id).end_time:
             assert watch.future.result(60), "the run does not end"
         return self.do(runs.get, run_id)

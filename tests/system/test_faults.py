@@ -66,7 +66,7 @@ def pair(tmp_path):
 
 
 @pytest.fixture
-def gate(tmp_path, daemon):
+def guard(tmp_path, daemon):
     """Put a git first in the daemon's PATH which fetches only through the gate.
 
     Opening the gate for writing waits until a fetch stands there.
@@ -149,15 +149,15 @@ def unfinished(run):
     return None if run["status"] == "success" or killed else run
 
 
-def test_a_run_cut_off_by_a_kill_finishes_as_its_second_attempt(daemon, pair, gate):
+def test_a_run_cut_off_by_a_kill_finishes_as_its_second_attempt(daemon, pair, guard):
     source, target = pair()
     daemon.start()
     task = daemon.add_task("one", source, target)
     run = run_number(daemon.trigger(task)[1])
-    with gate.open("w"):
+    with guard.open("w"):
         daemon.kill()
     daemon.start()
-    gate.write_text("go\n")
+    guard.write_text("go\n")
     assert (daemon.ended(run)["status"], daemon.run(run)["attempt"]) == ("success", 2)
     assert tip(target) == tip(source)
 
@@ -223,11 +223,11 @@ def test_a_refused_start_says_one_line_only(daemon):
     assert "webhook.secret: my-secret-key is published with GMS" in line
 
 
-def test_sigterm_lets_a_running_sync_end_and_exits_with_0(daemon, pair, gate):
+def test_sigterm_lets_a_running_sync_end_and_exits_with_0(daemon, pair, guard):
     source, target = pair()
     daemon.start()
     run = run_number(daemon.trigger(daemon.add_task("one", source, target))[1])
-    with gate.open("w") as passage:
+    with guard.open("w") as passage:
         daemon.signal(signal.SIGTERM)
         daemon.told("STOPPING=1")
         passage.write("go\n")
@@ -237,17 +237,17 @@ def test_sigterm_lets_a_running_sync_end_and_exits_with_0(daemon, pair, gate):
     assert (daemon.run(run)["status"], daemon.run(run)["attempt"]) == ("success", 1)
 
 
-def test_a_second_sigterm_requeues_what_runs_and_exits_with_0(daemon, pair, gate):
+def test_a_second_sigterm_requeues_what_runs_and_exits_with_0(daemon, pair, guard):
     source, target = pair()
     daemon.start()
     run = run_number(daemon.trigger(daemon.add_task("one", source, target))[1])
-    with gate.open("w"):
+    with guard.open("w"):
         daemon.signal(signal.SIGTERM)
         daemon.told("STOPPING=1")
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
     daemon.start()
-    gate.write_text("go\n")
+    guard.write_text("go\n")
     assert daemon.ended(run)["status"] == "success"
     assert tip(target) == tip(source)
 

@@ -56,10 +56,10 @@ class Place:
     def wake(self):
         """Have every thread do something."""
         service = self.service
-        service.live.ring_all()
-        service.live.watch(1, 0.0)
-        service.desk.store.write(maintenance.ping)
-        service.desk.store.read(maintenance.ping)
+        service.running.wake_all()
+        service.running.watch(1, 0.0)
+        service.context.store.write(maintenance.ping)
+        service.context.store.read(maintenance.ping)
         for _ in range(8):
             service._checks.do(int)
 
@@ -106,7 +106,7 @@ def test_each_thread_that_is_killed_is_named_and_stops_the_watchdog(place):
 @KILLED
 def test_a_store_whose_thread_was_killed_refuses_at_once(place):
     kill(place.running["store-writer"])
-    store = place.service.desk.store
+    store = place.service.context.store
     store.write(maintenance.ping)
     until(place.threads.problems)
     refused = store.write(maintenance.ping).exception(PATIENCE)
@@ -115,15 +115,15 @@ def test_a_store_whose_thread_was_killed_refuses_at_once(place):
 
 
 def test_a_closed_store_is_noticed(place):
-    place.service.desk.store.close()
+    place.service.context.store.close()
     until(lambda: "thread store-writer: has ended" in place.reasons())
     assert place.service.health.stuck()
 
 
-def test_a_store_that_does_not_answer_is_noticed(desk, tmp_path, clock):
-    health = Health(desk, Threads(), tmp_path, threading.Event())
+def test_a_store_that_does_not_answer_is_noticed(context, tmp_path, clock):
+    health = Health(context, Threads(), tmp_path, threading.Event())
     go = threading.Event()
-    desk.store.write(lambda _: go.wait(PATIENCE))
+    context.store.write(lambda _: go.wait(PATIENCE))
     assert (health.look(), health.stuck()) == ([], [])
     clock.forward(6)
     assert health.look() == ["store: no answer for 6 s"]
@@ -134,22 +134,22 @@ def test_a_store_that_does_not_answer_is_noticed(desk, tmp_path, clock):
     until(lambda: not health.look() and not health.stuck())
 
 
-def test_a_run_that_no_worker_takes_is_noticed(desk, tmp_path, clock):
-    health = Health(desk, Threads(), tmp_path, threading.Event())
+def test_a_run_that_no_worker_takes_is_noticed(context, tmp_path, clock):
+    health = Health(context, Threads(), tmp_path, threading.Event())
     health.workers = 1
     draft = tasks.Draft("one", "/source", "/target", "key")
-    desk.store.write(tasks.add, draft, desk.now()).result()
-    desk.store.write(runs.request, 1, runs.NewRun("manual"), desk.now()).result()
+    context.store.write(tasks.add, draft, context.now()).result()
+    context.store.write(runs.request, 1, runs.NewRun("manual"), context.now()).result()
     assert health.look() == []
     clock.forward(SILENT + 1)
     assert health.look() == health.stuck() == ["queue: no worker takes run 1"]
-    desk.live.began(9, 1, None, None)
+    context.running.began(9, 1, None, None)
     assert health.look() == health.stuck() == [], "the one worker has something to do"
-    desk.live.paused(9)
+    context.running.paused(9)
     assert health.look() == []
     clock.forward(SILENT + 1)
     assert health.look() == ["queue: no worker takes run 1"]
-    desk.store.write(runs.claim, desk.now()).result()
+    context.store.write(runs.claim, context.now()).result()
     assert health.look() == health.stuck() == []
 
 

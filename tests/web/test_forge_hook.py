@@ -15,7 +15,7 @@ from gms_hookd.store import deliveries, maintenance, runs, tasks
 from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
 from gms_hookd.web.gms_hook import GmsHook
 from gms_hookd.web.routes import App, Policy
-from tests.conftest import gate
+from tests.conftest import guard
 from tests.support.deliveries import (
     HTTPS,
     MAIN,
@@ -43,26 +43,28 @@ def ask(hub, request):
 class Forge:
     """One forge hook in an application over a real store, and its sender."""
 
-    def __init__(self, desk, provider, scheme=None, terms=None, options=None, **gated):
+    def __init__(
+        self, context, provider, scheme=None, terms=None, options=None, **gated
+    ):
         secret = WHSEC if provider in {"svix", "standard-webhooks"} else SECRET
-        self.desk, self.secret = desk, secret
+        self.context, self.secret = context, secret
         self.scheme = scheme_of(provider, scheme, [secret], options or {})
-        lock = Verifier(FORGES[provider], self.scheme, (secret,))
+        verifier = Verifier(FORGES[provider], self.scheme, (secret,))
         settings = {"hook": "in", "provider": provider, **gated}
-        hook = ForgeHook(gate(**settings), lock, terms or HookOptions(), desk)
-        own = GmsHook(gate(), desk)
+        hook = ForgeHook(guard(**settings), verifier, terms or HookOptions(), context)
+        own = GmsHook(guard(), context)
         policy = Policy(
-            {"task-sync": own}, None, list, {"in": hook}, strangers=own.gate
+            {"task-sync": own}, None, list, {"in": hook}, strangers=own.guard
         )
-        self.app = App(desk, policy)
+        self.app = App(context, policy)
 
     def task(self, name="app", source=HTTPS, **more):
         draft = tasks.Draft(name, source, f"/target/{name}", source, **more)
-        return self.desk.store.write(tasks.add, draft, 0).result()
+        return self.context.store.write(tasks.add, draft, 0).result()
 
     def send(self, headers, payload, sign=True, peer="192.0.2.1", **wrong):
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        proof = self.scheme.sign(body, self.secret, self.desk.clock())
+        proof = self.scheme.sign(body, self.secret, self.context.clock())
         given = dict(proof.headers) if sign else {}
         request = Request(
             "POST",
@@ -76,21 +78,25 @@ class Forge:
         return response.status, json.loads(response.body)
 
     def run(self, run_id):
-        return self.desk.store.read(runs.get, run_id).result()
+        return self.context.store.read(runs.get, run_id).result()
 
     def end(self, run_id, status):
-        self.desk.store.write(runs.claim, 10**15, run_id).result()
-        self.desk.store.write(runs.finish, run_id, runs.Result(status), 10**15).result()
+        self.context.store.write(runs.claim, 10**15, run_id).result()
+        self.context.store.write(
+            runs.finish, run_id, runs.Result(status), 10**15
+        ).result()
 
     def last(self):
         # Refused deliveries are recorded behind the answer.
-        self.desk.store.write(maintenance.ping).result()
-        return self.desk.store.read(deliveries.latest, "in", 1).result()[0]
+        self.context.store.write(maintenance.ping).result()
+        return self.context.store.read(deliveries.latest, "in", 1).result()[0]
 
 
 @pytest.fixture
-def forge(desk):
-    return lambda provider="github", *args, **more: Forge(desk, provider, *args, **more)
+def forge(context):
+    return lambda provider="github", *args, **more: Forge(
+        context, provider, *args, **more
+    )
 
 
 PUSH = {"x-github-event": "push"}
@@ -130,20 +136,20 @@ def test_a_delivery_that_is_not_proven_is_401_and_starts_nothing(forge, sent):
     assert hub.last().event is None
 
 
-def test_the_sha_that_a_single_change_names_becomes_the_hint(forge, desk):
+def test_the_sha_that_a_single_change_names_becomes_the_hint(forge, context):
     hub = forge()
     hub.task()
     hub.send(PUSH, github_like(**push(MAIN)))
-    assert desk.store.write(runs.claim, 10**15).result().hint == B
+    assert context.store.write(runs.claim, 10**15).result().hint == B
 
 
 def test_a_push_to_what_may_not_be_the_default_branch_names_no_commit_for_it(
-    forge, desk
+    forge, context
 ):
     hub = forge()
     hub.task(refspecs=("HEAD:refs/heads/x",))
     hub.send(PUSH, github_like(**push(MAIN)))
-    assert desk.store.write(runs.claim, 10**15).result().hint is None
+    assert context.store.write(runs.claim, 10**15).result().hint is None
 
 
 def test_only_the_tasks_whose_refspecs_select_the_ref_run(forge):
@@ -394,7 +400,7 @@ def test_get_is_refused_and_an_unknown_hook_is_404(forge):
     assert ask(hub, request_to("/api/webhooks/task-sync/key")).status == 404
 
 
-def test_headers_are_kept_without_secrets_and_bodies_only_if_wanted(forge, desk):
+def test_headers_are_kept_without_secrets_and_bodies_only_if_wanted(forge, context):
     extra = {
         "x-note": f"has {SECRET} inside",
         "cookie": "c=1",
@@ -408,8 +414,8 @@ def test_headers_are_kept_without_secrets_and_bodies_only_if_wanted(forge, desk)
     for keep in (False, True):
         hub = forge(terms=HookOptions(bodies=keep))
         hub.send({**PUSH, "x-github-delivery": "1", **extra}, {"a": keep})
-        parcel = desk.store.read(deliveries.content, hub.last().id).result()
-        kept = json.loads(parcel.headers)
+        content = context.store.read(deliveries.content, hub.last().id).result()
+        kept = json.loads(content.headers)
         assert kept.pop("x-long") == "y" * 200
         assert kept == {
             "content-type": "application/json",
@@ -418,7 +424,7 @@ def test_headers_are_kept_without_secrets_and_bodies_only_if_wanted(forge, desk)
             "x-custom": "v",
             "user-agent": "GitHub-Hookshot/1",
         }
-        assert parcel.body == (b'{"a": true}' if keep else None)
+        assert content.body == (b'{"a": true}' if keep else None)
 
 
 def test_headers_and_body_of_a_delivery_are_shown_on_demand(forge):
@@ -431,31 +437,33 @@ def test_headers_and_body_of_a_delivery_are_shown_on_demand(forge):
     assert json.loads(shown["body"]) == {"a": "é"}
 
 
-def test_bodies_go_when_their_time_is_over_and_headers_stay(forge, desk):
+def test_bodies_go_when_their_time_is_over_and_headers_stay(forge, context):
     hub = forge(terms=HookOptions(bodies=True))
     hub.send(PUSH, {"a": 1})
     kept = hub.last()
     for before, body in [(kept.received_at, b'{"a": 1}'), (kept.received_at + 1, None)]:
-        desk.store.write(maintenance.drop_bodies, before).result()
-        parcel = desk.store.read(deliveries.content, kept.id).result()
-        assert parcel.body == body
-        assert "x-github-event" in parcel.headers
+        context.store.write(maintenance.drop_bodies, before).result()
+        content = context.store.read(deliveries.content, kept.id).result()
+        assert content.body == body
+        assert "x-github-event" in content.headers
 
 
-def test_the_newest_bodies_and_idle_deliveries_are_kept(forge, desk, monkeypatch):
+def test_the_newest_bodies_and_idle_deliveries_are_kept(forge, context, monkeypatch):
     monkeypatch.setattr(maintenance, "BODIES", 2)
     monkeypatch.setattr(maintenance, "IDLE", 3)
     hub = forge(terms=HookOptions(bodies=True))
     hub.task()
     started = hub.send(PUSH, github_like(**push(MAIN)))[1]["delivery_id"]
     ids = [hub.send(PUSH, {"a": n})[1]["delivery_id"] for n in range(5)]
-    desk.store.write(maintenance.drop, maintenance.surplus(desk.store.path)).result()
-    while desk.store.write(maintenance.drop_bodies, 0).result():
+    context.store.write(
+        maintenance.drop, maintenance.surplus(context.store.path)
+    ).result()
+    while context.store.write(maintenance.drop_bodies, 0).result():
         pass
-    left = desk.store.read(deliveries.latest, "in", 9).result()
+    left = context.store.read(deliveries.latest, "in", 9).result()
     assert [delivery.id for delivery in left] == [*reversed(ids[2:]), started]
-    parcels = [desk.store.read(deliveries.content, i).result() for i in ids[2:]]
-    assert [parcel.body is not None for parcel in parcels] == [False, True, True]
+    parcels = [context.store.read(deliveries.content, i).result() for i in ids[2:]]
+    assert [content.body is not None for content in parcels] == [False, True, True]
 
 
 def test_a_large_body_is_judged_like_a_small_one(forge):
@@ -487,16 +495,16 @@ def test_no_mutated_delivery_starts_what_the_sound_one_would_not(forge, provider
             assert told["task_ids"] == [], (s, mutant)
 
 
-def test_an_accepted_delivery_is_200_only_when_it_is_committed(forge, desk):
+def test_an_accepted_delivery_is_200_only_when_it_is_committed(forge, context):
     hub = forge()
     hub.task()
-    desk.store.close()
+    context.store.close()
     assert hub.send(PUSH, github_like(**push(MAIN)))[0] == 503
 
 
-def test_finding_the_task_among_ten_thousand_uses_the_index(forge, desk):
+def test_finding_the_task_among_ten_thousand_uses_the_index(forge, context):
     hub = forge()
-    plan = desk.store.read(
+    plan = context.store.read(
         lambda db: db.execute(
             "EXPLAIN QUERY PLAN SELECT id FROM tasks WHERE path='a' AND host='b'"
         ).fetchall()

@@ -62,10 +62,12 @@ def delivery(app, number=1):
     return call(app, "GET", f"delivery?id={number}")[1]["data"]
 
 
-def end(desk, run_id, status=RunStatus.SUCCESS):
-    desk.store.write(runs.claim, desk.now(), run_id).result()
+def end(context, run_id, status=RunStatus.SUCCESS):
+    context.store.write(runs.claim, context.now(), run_id).result()
     result = runs.Result(status, "1..2", details="log\n")
-    desk.live.ended(desk.store.write(runs.finish, run_id, result, desk.now()).result())
+    context.running.ended(
+        context.store.write(runs.finish, run_id, result, context.now()).result()
+    )
 
 
 def test_a_signed_trigger_gets_exactly_the_answer_of_gms(app, task):
@@ -209,8 +211,8 @@ def test_what_the_front_refused_is_answered_and_kept(app, task):
     assert delivery(app)["reason"] == "too large"
 
 
-def test_a_store_that_cannot_commit_is_503_with_retry_after(app, task, desk):
-    desk.store.close()
+def test_a_store_that_cannot_commit_is_503_with_retry_after(app, task, context):
+    context.store.close()
     status, shown, headers = trigger(app)
     assert (status, headers["Retry-After"]) == (503, "10")
     assert "error" in shown
@@ -225,14 +227,16 @@ def test_a_store_that_cannot_commit_is_503_with_retry_after(app, task, desk):
         (RunStatus.CANCELLED, 502),
     ],
 )
-def test_waiting_holds_the_answer_until_the_run_ends(app, task, desk, ending, status):
+def test_waiting_holds_the_answer_until_the_run_ends(
+    app, task, context, ending, status
+):
     body = b'{"task_id": 1}'
     request = Request("POST", TRIGGER, "wait=60", signed(body), body, "192.0.2.1")
     answer = answered(app, request)
-    while not desk.store.read(runs.history, 1, None, 1).result():
+    while not context.store.read(runs.history, 1, None, 1).result():
         pass
     assert not answer.done()
-    end(desk, 1, ending)
+    end(context, 1, ending)
     response = answer.result(timeout=10)
     shown = json.loads(response.body)
     assert response.status == status
@@ -251,9 +255,9 @@ def test_a_wait_that_is_no_number_up_to_300_is_400(app, task, wait):
     assert trigger(app, path=f"{TRIGGER}?wait={wait}")[0] == 400
 
 
-def test_a_run_is_shown_to_whoever_signs_the_empty_body(app, task, desk):
+def test_a_run_is_shown_to_whoever_signs_the_empty_body(app, task, context):
     trigger(app)
-    end(desk, 1)
+    end(context, 1)
     good = {"x-hub-signature-256": sign(SECRET, b"")}
     status, shown, _ = ask(app, "GET", "/api/webhooks/runs/1", headers=good)
     assert (status, shown["status"], shown["details"]) == (200, "success", "log\n")
@@ -465,13 +469,13 @@ def test_push_options_for_the_target_stay_with_the_task(app):
     assert "push_options" not in changed
 
 
-def test_runs_are_listed_shown_cancelled_retried_and_deleted(app, task, desk):
+def test_runs_are_listed_shown_cancelled_retried_and_deleted(app, task, context):
     run = call(app, "POST", "run", {"task_key": task["key"]})[1]["data"]
     cancelled = call(app, "POST", "run/cancel", {"id": run["id"]})[1]["data"]
     assert cancelled["status"] == "cancelled"
     again = call(app, "POST", "run/retry", {"id": run["id"]})[1]["data"]
     assert (again["id"], again["trigger"]) == (2, "retry")
-    end(desk, 2)
+    end(context, 2)
     listed = call(app, "GET", "history?task_id=1&limit=5")[1]["data"]
     assert [(r["id"], r["status"]) for r in listed] == [
         (2, "success"),
@@ -537,19 +541,19 @@ MANY = {f"refs/heads/b{n}": "1" * 40 for n in range(100)}
         ({"confirmed": MANY}, MANY), ({"confirmed": True}, None),
     ],
 )  # fmt: skip
-def test_a_run_is_queued_with_what_is_confirmed(app, task, desk, given, kept):
+def test_a_run_is_queued_with_what_is_confirmed(app, task, context, given, kept):
     """There is no source here to make a plan from: true confirms nothing then."""
     assert call(app, "POST", "run", {"task_id": 1, **given})[0] == 200
-    assert desk.store.write(runs.claim, desk.now()).result().confirmed == kept
+    assert context.store.write(runs.claim, context.now()).result().confirmed == kept
 
 
 @pytest.mark.parametrize(
     "wrong", [1, "yes", None, [], ["refs/heads/a"], {"a": 1}, {"a": "x"}, {"a": None}]
 )
-def test_a_confirmation_that_names_no_deletions_is_400(app, task, desk, wrong):
+def test_a_confirmation_that_names_no_deletions_is_400(app, task, context, wrong):
     given = {"task_id": 1, "confirmed": wrong}
     assert call(app, "POST", "run", given)[0] == 400
-    assert desk.store.write(runs.claim, desk.now()).result() is None
+    assert context.store.write(runs.claim, context.now()).result() is None
 
 
 def test_a_plan_says_what_a_run_would_do_and_does_nothing(app, tmp_path):

@@ -21,11 +21,13 @@ URL = IMAGE["callback_url"]
 class Hub:
     """A hook of Docker Hub whose callbacks end here."""
 
-    def __init__(self, desk, **terms):
-        self.hook = Forge(desk, "dockerhub", terms=HookOptions(tasks=("app",), **terms))
+    def __init__(self, context, **terms):
+        self.hook = Forge(
+            context, "dockerhub", terms=HookOptions(tasks=("app",), **terms)
+        )
         self.hook.task()
         self.told, self.answer = [], 200
-        self.caller = Caller(desk, threading.Event(), self.post)
+        self.caller = Caller(context, threading.Event(), self.post)
 
     def post(self, url, body):
         if isinstance(self.answer, Exception):
@@ -41,8 +43,8 @@ class Hub:
 
 
 @pytest.fixture
-def hub(desk):
-    return Hub(desk, callback=True)
+def hub(context):
+    return Hub(context, callback=True)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +72,8 @@ def test_nothing_is_told_while_a_run_has_not_ended(hub):
     assert len(hub.told) == 1
 
 
-def test_nothing_is_told_unless_the_hook_says_so(desk):
-    hub = Hub(desk)
+def test_nothing_is_told_unless_the_hook_says_so(context):
+    hub = Hub(context)
     hub.deliver(RunStatus.SUCCESS)
     hub.caller.turn()
     assert hub.told == []
@@ -121,9 +123,9 @@ def test_only_the_one_host_is_ever_called(url):
     assert dockerhub.callback_url({"callback_url": URL}) == URL
 
 
-def test_the_thread_ends_when_told(desk):
+def test_the_thread_ends_when_told(context):
     stopping = threading.Event()
-    thread = Threads().start("callback", Caller(desk, stopping).run_forever)
+    thread = Threads().start("callback", Caller(context, stopping).run_forever)
     stopping.set()
     thread.join(10)
     assert not thread.is_alive()

@@ -14,8 +14,8 @@ DEV = ("refs/heads/dev:refs/heads/main",)
 
 
 @pytest.fixture
-def place(desk, tmp_path):
-    return Place(desk, tmp_path)
+def place(context, tmp_path):
+    return Place(context, tmp_path)
 
 
 def other_target(place):
@@ -68,7 +68,7 @@ def test_a_run_under_other_rules_still_counts(place, changes):
 
 def test_a_run_of_a_task_that_went_away_ends(place):
     run_id = place.trigger()
-    claim = place.do(runs.claim, place.desk.now())
+    claim = place.do(runs.claim, place.context.now())
     place.do(tasks.remove, place.task.id, 1)
     done = Result(RunStatus.SUCCESS, tips={"refs/heads/main": place.tip})
     assert place.do(runs.finish, run_id, done, 2, claim.task) == (run_id,)
@@ -84,7 +84,7 @@ def test_a_run_of_a_task_that_went_away_ends(place):
 )
 def test_what_failed_at_the_old_target_is_tried_at_the_new(place, status, then):
     run_id = place.trigger()
-    claim = place.do(runs.claim, place.desk.now())
+    claim = place.do(runs.claim, place.context.now())
     place.change(target="/elsewhere")
     place.do(runs.finish, run_id, Result(status), 2, claim.task)
     assert place.run(run_id).status is then
@@ -97,8 +97,8 @@ def test_what_a_trigger_named_is_not_believed_of_other_refs(place, when):
     place.worker.run_one()
     dev = place.source.commit("dev", on=place.tip)
     place.trigger(hint=place.tip)
-    claim = place.do(runs.claim, place.desk.now()) if when != "queued" else None
-    back = Return(place.desk.now(), "no route")
+    claim = place.do(runs.claim, place.context.now()) if when != "queued" else None
+    back = Return(place.context.now(), "no route")
     if when == "waiting":
         place.do(runs.requeue, claim.run.id, back)
     place.change(refspecs=DEV)

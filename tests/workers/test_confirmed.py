@@ -110,15 +110,15 @@ def test_an_empty_source_is_not_what_some_deletions_were_shown_for(
 
 
 @pytest.fixture
-def place(desk, tmp_path):
+def place(context, tmp_path):
     """A mirror in step, of which nine branches have gone."""
-    made = Place(desk, tmp_path, **TREE)
+    made = Place(context, tmp_path, **TREE)
     made.source.put(dict.fromkeys(BRANCHES, made.tip))
     made.trigger()
     made.worker.run_one()
     lose(made.source, *range(9))
     made.shown = dict.fromkeys(BRANCHES[:9], made.tip)
-    made.wish = NewRun("manual", confirmed=made.shown, urgent=True)
+    made.new_run = NewRun("manual", confirmed=made.shown, urgent=True)
     return made
 
 
@@ -131,12 +131,12 @@ def ended(place):
 
 
 def test_a_yes_counts_at_the_first_attempt(place):
-    place.do(runs.request, 1, place.wish, 0)
+    place.do(runs.request, 1, place.new_run, 0)
     assert ended(place) == (RunStatus.SUCCESS, True)
 
 
 def test_a_yes_does_not_count_at_the_next_attempt(place):
-    run_id = place.do(runs.request, 1, place.wish, 0).id
+    run_id = place.do(runs.request, 1, place.new_run, 0).id
     away = place.target.path.with_name("away")
     place.target.path.rename(away)
     claim = place.do(runs.claim, 10)
@@ -147,21 +147,21 @@ def test_a_yes_does_not_count_at_the_next_attempt(place):
 
 
 def test_a_yes_does_not_count_after_a_crash(place):
-    place.do(runs.request, 1, place.wish, 0)
+    place.do(runs.request, 1, place.new_run, 0)
     place.do(runs.claim, 10)
     place.do(runs.recover, 20)
     assert ended(place) == (RunStatus.CONFLICT, False)
 
 
 def test_a_yes_does_not_count_for_a_new_run_of_the_same_task(place):
-    run_id = place.do(runs.request, 1, place.wish, 0).id
+    run_id = place.do(runs.request, 1, place.new_run, 0).id
     place.do(runs.cancel, run_id, 0)
     place.do(runs.retry, run_id, 0)
     assert ended(place) == (RunStatus.CONFLICT, False)
 
 
 def test_who_joins_a_run_with_a_yes_gets_no_more_deleted(place):
-    place.do(runs.request, 1, place.wish, 0)
+    place.do(runs.request, 1, place.new_run, 0)
     lose(place.source, 9)
     place.trigger()
     assert ended(place) == (RunStatus.CONFLICT, False)
@@ -169,22 +169,22 @@ def test_who_joins_a_run_with_a_yes_gets_no_more_deleted(place):
 
 def test_a_yes_that_joins_a_run_counts_at_its_next_attempt(place):
     run_id = place.trigger()
-    assert place.do(runs.claim, place.desk.now()).run.id == run_id
-    place.do(runs.request, 1, place.wish, 10)
+    assert place.do(runs.claim, place.context.now()).run.id == run_id
+    place.do(runs.request, 1, place.new_run, 10)
     place.do(runs.requeue, run_id, Return(0, "no route"))
     assert ended(place) == (RunStatus.SUCCESS, True)
 
 
 def test_the_last_yes_counts(place):
-    place.do(runs.request, 1, place.wish, 0)
+    place.do(runs.request, 1, place.new_run, 0)
     less = dict(list(place.shown.items())[:3])
-    place.do(runs.request, 1, place.wish._replace(confirmed=less), 0)
+    place.do(runs.request, 1, place.new_run._replace(confirmed=less), 0)
     assert ended(place) == (RunStatus.CONFLICT, False)
 
 
 @pytest.mark.parametrize("change", [{"refspecs": ("refs/heads/*:refs/heads/*",)}])
 def test_a_yes_is_for_the_task_as_it_was(place, change):
-    place.do(runs.request, 1, place.wish, 0)
+    place.do(runs.request, 1, place.new_run, 0)
     place.change(**change)
     assert ended(place) == (RunStatus.CONFLICT, False)
 

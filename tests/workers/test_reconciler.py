@@ -20,8 +20,8 @@ INTERVAL = 900.0
 class Yard:
     """A source, a target, their task, and those who work on it."""
 
-    def __init__(self, desk, tmp_path, **more):
-        self.desk, self.stopping = desk, threading.Event()
+    def __init__(self, context, tmp_path, **more):
+        self.context, self.stopping = context, threading.Event()
         self.source, self.target = (Repo(tmp_path / n) for n in ("source", "target"))
         self.source.commit()
         (tmp_path / "caches").mkdir(exist_ok=True)
@@ -29,12 +29,12 @@ class Yard:
         settings = EngineSettings(home=tmp_path / "home", timeout=30.0)
         engine = Engine(tmp_path / "caches", settings, ENVIRON)
         rules = Rules(engine, RetryPolicy(attempts=1))
-        self.worker = Worker(desk, lambda: rules, self.stopping)
+        self.worker = Worker(context, lambda: rules, self.stopping)
         self.interval = INTERVAL
         self.threads = Threads()
         pool = Pool(self.threads, "check", 1)
         self.reconciler = Reconciler(
-            desk,
+            context,
             pool,
             lambda: engine,
             lambda: self.interval,
@@ -46,18 +46,18 @@ class Yard:
     def add(self, name, source=None, **more):
         url = str(source or self.source)
         draft = tasks.Draft(name, url, str(self.target), cache_key(url), **more)
-        return self.do(tasks.add, draft, self.desk.now())
+        return self.do(tasks.add, draft, self.context.now())
 
     def do(self, operation, *args):
-        return self.desk.store.write(operation, *args).result()
+        return self.context.store.write(operation, *args).result()
 
     def due(self, limit=9):
         return self.do(
-            source_checks.due, self.desk.now(), int(self.interval * 1000), limit
+            source_checks.due, self.context.now(), int(self.interval * 1000), limit
         )
 
     def sync(self):
-        self.do(runs.request, self.task.id, runs.NewRun("manual"), self.desk.now())
+        self.do(runs.request, self.task.id, runs.NewRun("manual"), self.context.now())
         self.worker.run_one()
 
     def round(self):
@@ -72,8 +72,8 @@ class Yard:
 
 
 @pytest.fixture
-def yard(desk, tmp_path):
-    return Yard(desk, tmp_path)
+def yard(context, tmp_path):
+    return Yard(context, tmp_path)
 
 
 def test_a_change_that_no_webhook_told_gets_a_run(yard, clock):
@@ -97,7 +97,7 @@ def test_a_source_that_is_in_step_gets_none(yard, clock):
 def test_after_a_start_whatever_was_ever_synced_is_checked_within_a_minute(yard, clock):
     yard.sync()
     yard.add("never-synced")
-    yard.do(source_checks.begin, yard.desk.now(), 60_000)
+    yard.do(source_checks.begin, yard.context.now(), 60_000)
     clock.forward(61)
     assert [check.task.name for check in yard.due()] == ["app"]
 
@@ -121,14 +121,14 @@ def test_each_task_is_checked_once_an_interval(yard, clock):
 
 def test_a_task_that_is_disabled_queued_or_running_is_not_checked(yard, clock):
     clock.forward(INTERVAL)
-    yard.do(runs.request, yard.task.id, runs.NewRun("manual"), yard.desk.now())
+    yard.do(runs.request, yard.task.id, runs.NewRun("manual"), yard.context.now())
     assert yard.due() == []
-    claimed = yard.do(runs.claim, yard.desk.now())
+    claimed = yard.do(runs.claim, yard.context.now())
     assert yard.due() == []
     yard.do(runs.finish, claimed.run.id, runs.Result(RunStatus.SUCCESS), 0)
     assert len(yard.due()) == 1
     off = tasks.Draft("app", yard.task.source, yard.task.target, "c", enabled=False)
-    yard.do(tasks.change, yard.task.id, off, yard.desk.now())
+    yard.do(tasks.change, yard.task.id, off, yard.context.now())
     assert yard.due() == []
 
 
@@ -173,9 +173,9 @@ def test_a_source_that_cannot_be_read_is_a_warning_and_no_run(yard, clock, caplo
     assert yard.due() == []
 
 
-def test_only_selected_refs_count(desk, clock, tmp_path):
+def test_only_selected_refs_count(context, clock, tmp_path):
     specs = ("refs/heads/main:refs/heads/release", "HEAD:refs/heads/head")
-    yard = Yard(desk, tmp_path, refspecs=specs)
+    yard = Yard(context, tmp_path, refspecs=specs)
     yard.sync()
     assert set(yard.target.refs()) == {"refs/heads/release", "refs/heads/head"}
     yard.source.commit("other")
@@ -206,11 +206,11 @@ def test_the_thread_finds_a_change_and_ends_when_told(yard, clock, monkeypatch):
     monkeypatch.setattr("gms_hookd.workers.reconciler.TICK", 0.05)
     yard.sync()
     yard.source.commit()
-    rings = yard.desk.live.rings
+    wakes = yard.context.running.wakes
     thread = yard.threads.start("reconcile", yard.reconciler.run_forever)
     try:
         clock.forward(INTERVAL)
-        yard.desk.live.await_ring(rings, 20)
+        yard.context.running.await_wake(wakes, 20)
         assert yard.last().trigger == "reconcile"
     finally:
         yard.stopping.set()

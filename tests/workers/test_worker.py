@@ -43,18 +43,18 @@ def stopping():
 
 
 @pytest.fixture
-def make_worker(desk, tmp_path, stopping):
+def make_worker(context, tmp_path, stopping):
     def make(binary="git", policy=None, **settings):
         settings = EngineSettings(tmp_path / "home", binary=str(binary), **settings)
         engine = Engine(tmp_path / "caches", settings, {"PATH": "/usr/bin:/bin"})
         rules = Rules(engine, policy or RetryPolicy())
-        return Worker(desk, lambda: rules, stopping, lambda: 1.0)
+        return Worker(context, lambda: rules, stopping, lambda: 1.0)
 
     return make
 
 
 @pytest.fixture
-def run_id(desk, source, target):
+def run_id(context, source, target):
     draft = tasks.Draft(
         name="one",
         source=str(source),
@@ -62,13 +62,15 @@ def run_id(desk, source, target):
         cache=cache_key(str(source)),
         refspecs=("refs/heads/main:refs/heads/release",),
     )
-    task = desk.store.write(tasks.add, draft, desk.now()).result()
-    wish = NewRun("manual")
-    return desk.store.write(runs.request, task.id, wish, desk.now()).result().id
+    task = context.store.write(tasks.add, draft, context.now()).result()
+    new_run = NewRun("manual")
+    return (
+        context.store.write(runs.request, task.id, new_run, context.now()).result().id
+    )
 
 
-def get(desk, run_id):
-    return desk.store.read(runs.get, run_id, details=True).result()
+def get(context, run_id):
+    return context.store.read(runs.get, run_id, details=True).result()
 
 
 def script(path, text):
@@ -78,12 +80,12 @@ def script(path, text):
 
 
 def test_a_run_moves_the_target_and_records_what_it_did(
-    desk, make_worker, run_id, source, target
+    context, make_worker, run_id, source, target
 ):
     assert make_worker().run_one() == run_id
     tip = git("rev-parse", "HEAD", cwd=source)
     assert git("rev-parse", "refs/heads/release", cwd=target) == tip
-    run = get(desk, run_id)
+    run = get(context, run_id)
     assert (run.status, run.attempt, run.commit_range) == (RunStatus.SUCCESS, 1, tip)
     assert [(ref.ref, ref.result) for ref in run.refs] == [
         ("refs/heads/release", "created")
@@ -92,45 +94,47 @@ def test_a_run_moves_the_target_and_records_what_it_did(
 
 
 def test_a_run_that_changes_nothing_is_a_success_without_a_range(
-    desk, make_worker, run_id
+    context, make_worker, run_id
 ):
     worker = make_worker()
     worker.run_one()
-    again = desk.store.write(runs.request, 1, NewRun("manual"), desk.now()).result()
+    again = context.store.write(
+        runs.request, 1, NewRun("manual"), context.now()
+    ).result()
     worker.run_one()
-    run = get(desk, again.id)
+    run = get(context, again.id)
     assert (run.status, run.commit_range) == (RunStatus.SUCCESS, "")
 
 
 def test_a_machine_without_git_burns_no_attempts_of_a_webhook(
-    desk, make_worker, run_id, clock, tmp_path
+    context, make_worker, run_id, clock, tmp_path
 ):
     once = RetryPolicy(attempts=1)
-    desk.store.write(runs.cancel, run_id, desk.now()).result()
-    wish = NewRun("webhook:task-sync")
-    waiting = desk.store.write(runs.trigger, 1, wish, desk.now()).result()
+    context.store.write(runs.cancel, run_id, context.now()).result()
+    new_run = NewRun("webhook:task-sync")
+    waiting = context.store.write(runs.trigger, 1, new_run, context.now()).result()
     for _ in range(3):
         make_worker(tmp_path / "nothing", once).run_one()
-        run = get(desk, waiting)
+        run = get(context, waiting)
         assert run.status is RunStatus.QUEUED
         assert "cannot be run" in run.error_message
         clock.forward(60)
     make_worker(policy=once).run_one()
-    assert get(desk, waiting).status is RunStatus.SUCCESS
+    assert get(context, waiting).status is RunStatus.SUCCESS
 
 
-def test_a_person_is_told_that_there_is_no_git(desk, make_worker, run_id, tmp_path):
+def test_a_person_is_told_that_there_is_no_git(context, make_worker, run_id, tmp_path):
     make_worker(tmp_path / "nothing", RetryPolicy(attempts=1)).run_one()
-    assert get(desk, run_id).status is RunStatus.FAILED
+    assert get(context, run_id).status is RunStatus.FAILED
 
 
 def test_a_person_has_the_target_looked_at_and_mended(
-    desk, make_worker, run_id, target, source
+    context, make_worker, run_id, target, source
 ):
     worker = make_worker()
     worker.run_one()
     git("update-ref", "-d", "refs/heads/release", cwd=target)
-    desk.store.write(runs.request, 1, NewRun("manual"), desk.now()).result()
+    context.store.write(runs.request, 1, NewRun("manual"), context.now()).result()
     worker.run_one()
     tip = git("rev-parse", "HEAD", cwd=source)
     assert git("rev-parse", "refs/heads/release", cwd=target) == tip
@@ -141,56 +145,56 @@ def test_an_empty_queue_is_no_work(make_worker):
 
 
 def test_a_transient_failure_is_tried_again_with_growing_delays(
-    desk, make_worker, run_id, tmp_path, clock
+    context, make_worker, run_id, tmp_path, clock
 ):
     failing = script(tmp_path / "git", "echo 'Could not resolve host: x' >&2; exit 128")
     worker = make_worker(failing, RetryPolicy(attempts=3, base=10))
     for attempt, delay in ((1, 10), (2, 20)):
         assert worker.run_one() == run_id
-        run = get(desk, run_id)
+        run = get(context, run_id)
         assert (run.status, run.attempt) == (RunStatus.QUEUED, attempt)
         assert worker.run_one() is None
         clock.forward(delay)
     worker.run_one()
-    run = get(desk, run_id)
+    run = get(context, run_id)
     assert (run.status, run.attempt) == (RunStatus.FAILED, 3)
     assert "resolve host" in run.error_message
     assert run.details.count("resolve host") >= 3
 
 
 def test_a_full_disk_is_waited_out(
-    desk, make_worker, run_id, clock, tmp_path, source, target, small_disk
+    context, make_worker, run_id, clock, tmp_path, source, target, small_disk
 ):
     worker = make_worker()
     disk = small_disk(tmp_path / "caches")
     disk.fill()
     worker.run_one()
-    run = get(desk, run_id)
+    run = get(context, run_id)
     assert (run.status, run.attempt) == (RunStatus.QUEUED, 1)
     assert "No space left" in run.error_message
     assert worker.run_one() is None, "it is not due yet"
     disk.free()
     clock.forward(60)
     worker.run_one()
-    assert get(desk, run_id).status is RunStatus.SUCCESS
+    assert get(context, run_id).status is RunStatus.SUCCESS
 
 
-def test_a_lasting_failure_is_not_tried_again(desk, make_worker, run_id, source):
+def test_a_lasting_failure_is_not_tried_again(context, make_worker, run_id, source):
     git("branch", "-m", "main", "other", cwd=source)
     make_worker().run_one()
-    assert get(desk, run_id).status in FINAL
-    assert get(desk, run_id).status is not RunStatus.SUCCESS
+    assert get(context, run_id).status in FINAL
+    assert get(context, run_id).status is not RunStatus.SUCCESS
 
 
 def test_a_diverged_target_is_a_conflict_and_stays(
-    desk, make_worker, run_id, target, source, tmp_path
+    context, make_worker, run_id, target, source, tmp_path
 ):
     theirs = tmp_path / "theirs"
     git("init", "-q", "-b", "release", str(theirs))
     git("commit", "-q", "--allow-empty", "-m", "theirs", cwd=theirs)
     git("push", "-q", str(target), "release", cwd=theirs)
     make_worker().run_one()
-    assert get(desk, run_id).status is RunStatus.CONFLICT
+    assert get(context, run_id).status is RunStatus.CONFLICT
     tip = git("rev-parse", "HEAD", cwd=theirs)
     assert git("rev-parse", "refs/heads/release", cwd=target) == tip
 
@@ -212,39 +216,39 @@ def in_thread(worker):
     return thread
 
 
-def test_a_run_under_way_can_be_cancelled(desk, make_worker, run_id, tmp_path):
+def test_a_run_under_way_can_be_cancelled(context, make_worker, run_id, tmp_path):
     started, binary = hanging(tmp_path)
     thread = in_thread(make_worker(binary, grace=0.2))
     wait_for(started)
-    watch = desk.live.watch(run_id, 30)
-    desk.live.stop(run_id, "cancelled")
+    watch = context.running.watch(run_id, 30)
+    context.running.stop(run_id, "cancelled")
     assert watch.future.result(timeout=30)
     thread.join()
-    assert get(desk, run_id).status is RunStatus.CANCELLED
+    assert get(context, run_id).status is RunStatus.CANCELLED
 
 
 def test_a_shutdown_hands_the_run_back_without_counting_it(
-    desk, make_worker, run_id, tmp_path, stopping
+    context, make_worker, run_id, tmp_path, stopping
 ):
     started, binary = hanging(tmp_path)
     thread = in_thread(make_worker(binary, grace=0.2))
     wait_for(started)
     stopping.set()
-    desk.live.stop_all("shutdown")
+    context.running.stop_all("shutdown")
     thread.join()
-    run = get(desk, run_id)
+    run = get(context, run_id)
     assert (run.status, run.attempt) == (RunStatus.QUEUED, 1)
-    claim = desk.store.write(runs.claim, desk.now()).result()
+    claim = context.store.write(runs.claim, context.now()).result()
     assert claim.failures == 0
 
 
 def test_a_stop_that_comes_before_the_run_is_under_way_is_not_lost(
-    desk, make_worker, run_id, tmp_path
+    context, make_worker, run_id, tmp_path
 ):
     _, binary = hanging(tmp_path)
-    desk.live.stop(run_id, "cancelled")
+    context.running.stop(run_id, "cancelled")
     make_worker(binary, grace=0.2).run_one()
-    assert get(desk, run_id).status is RunStatus.CANCELLED
+    assert get(context, run_id).status is RunStatus.CANCELLED
 
 
 IDLE = Supervised("worker", lambda _: None, threading.Event(), lambda: 0.0)
@@ -253,9 +257,9 @@ IDLE = Supervised("worker", lambda _: None, threading.Event(), lambda: 0.0)
 class Pouring(threading.Event):
     """While a worker waits, time passes and triggers pour in: each time, or once."""
 
-    def __init__(self, live, clock, times):
+    def __init__(self, running, clock, times):
         super().__init__()
-        self.live, self.clock, self.times = live, clock, times
+        self.running, self.clock, self.times = running, clock, times
         self.waited = 0.0
 
     def wait(self, timeout=None):
@@ -268,32 +272,32 @@ class Pouring(threading.Event):
 
     def pour(self):
         for _ in range(20):
-            self.live.arrived()
+            self.running.arrived()
 
 
 @pytest.mark.parametrize(("times", "least"), [(2, 0.09), (1000, 0.24)])
 def test_a_run_lets_a_flood_of_triggers_pass_but_not_for_long(
-    desk, clock, make_worker, run_id, times, least
+    context, clock, make_worker, run_id, times, least
 ):
-    live = RunningRuns(clock)
-    pouring = Pouring(live, clock, times)
+    running = RunningRuns(clock)
+    pouring = Pouring(running, clock, times)
     worker = make_worker()
-    worker = Worker(replace(desk, live=live), worker._rules, pouring)
-    live.watch(run_id, 60).future.add_done_callback(lambda _: pouring.set())
+    worker = Worker(replace(context, running=running), worker._rules, pouring)
+    running.watch(run_id, 60).future.add_done_callback(lambda _: pouring.set())
     pouring.pour()
     worker.run_forever(IDLE)
-    live.close()
-    assert get(desk, run_id).status is RunStatus.SUCCESS
+    running.close()
+    assert get(context, run_id).status is RunStatus.SUCCESS
     assert least < pouring.waited < 0.3
 
 
-def test_a_lone_trigger_waits_for_nothing(desk, clock, make_worker, run_id):
-    live = RunningRuns(clock)
-    pouring = Pouring(live, clock, 0)
-    worker = Worker(replace(desk, live=live), make_worker()._rules, pouring)
-    live.watch(run_id, 60).future.add_done_callback(lambda _: pouring.set())
-    live.arrived()
+def test_a_lone_trigger_waits_for_nothing(context, clock, make_worker, run_id):
+    running = RunningRuns(clock)
+    pouring = Pouring(running, clock, 0)
+    worker = Worker(replace(context, running=running), make_worker()._rules, pouring)
+    running.watch(run_id, 60).future.add_done_callback(lambda _: pouring.set())
+    running.arrived()
     worker.run_forever(IDLE)
-    live.close()
-    assert get(desk, run_id).status is RunStatus.SUCCESS
+    running.close()
+    assert get(context, run_id).status is RunStatus.SUCCESS
     assert pouring.waited == 0.0
