@@ -149,7 +149,7 @@ def group(top: Any, name: str) -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line; return the exit status."""
     prepare_streams()
-    logging.getLogger(__package__).addHandler(logging.NullHandler())
+    logging.getLogger("gms_hookd").addHandler(logging.NullHandler())
     try:
         status = carry_out(sys.argv[1:] if arguments is None else arguments, os.environ)
         sys.stdout.flush()
