@@ -18,15 +18,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from gms_hookd.errors import StoreError, Unavailable
 from gms_hookd.futures import Future
 from gms_hookd.safetext import quoted
+from gms_hookd.store.files import Files
 from gms_hookd.threads import FOR_EVER, Supervised, Threads
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,10 @@ BUSY_MS = 5_000
 LONGEST_END = 30.0  # seconds that a lane gets to do what waits when it is closed
 LOOK = 0.01  # seconds between two looks at a lock that somebody has
 QUICK = 0.005  # seconds: a commit that takes longer must not hold up a loop
+
+
+class _DamagedError(Unavailable):
+    """What sqlite found in the file is not what it wrote."""
 
 
 class _Operation(NamedTuple):
@@ -114,9 +120,12 @@ class DatabaseThread:
     """A thread, its connection, and the operations that wait for it."""
 
     def __init__(
-        self, name: str, path: Path, *, writes: bool, threads: Threads
+        self, name: str, path: Path, files: Files, *, writes: bool, threads: Threads
     ) -> None:
         self._path = path
+        self._files = files
+        self._version = 0
+        self._told = ""
         self._writes = writes
         self._orders: SimpleQueue[_Operation] = SimpleQueue()
         self._closed = False
@@ -183,11 +192,11 @@ class DatabaseThread:
         if not self._in_use.acquire(blocking=False):
             return False
         try:
-            begun = _begin_at_once(db)
+            begun = not self._problem(db) and _begin_at_once(db)
             results = self._commit(db, batch) if begun else []
         finally:
             self._in_use.release()
-        _settle_all(batch, results)
+        self._settle_all(batch, results)
         return begun
 
     @property
@@ -225,6 +234,7 @@ class DatabaseThread:
             raise
         if self._writes:
             _wait_in_sqlite(db, 0)
+            self._version = _data_version(db)
             self._db = db
         return db
 
@@ -250,11 +260,11 @@ class DatabaseThread:
     ) -> None:
         with self._in_use:
             results = (self._write if self._writes else self._read)(db, batch)
-        _settle_all(batch, results)
+        self._settle_all(batch, results)
         if bare is not None:
             with self._in_use:
-                outcome = _alone(db, bare)
-            _settle_all([bare], [outcome])
+                outcome = self._alone(db, bare)
+            self._settle_all([bare], [outcome])
 
     def _gather(self, first: _Operation) -> tuple[list[_Operation], _Operation | None]:
         """Take what waits: a batch, and the bare order that ended it."""
@@ -268,9 +278,13 @@ class DatabaseThread:
         return batch, order
 
     def _read(self, db: Connection, batch: list[_Operation]) -> list[_Outcome]:
+        if self._files.spoilt:
+            return [(None, Unavailable(self._files.spoilt))] * len(batch)
         return [_attempt(db, order.do) for order in batch]
 
     def _write(self, db: Connection, batch: list[_Operation]) -> list[_Outcome]:
+        if problem := self._problem(db):
+            return [(None, Unavailable(problem))] * len(batch)
         try:
             _begin(db)
         except sqlite3.Error as error:
@@ -286,8 +300,47 @@ class DatabaseThread:
             self._pace = time.monotonic() - began
         except sqlite3.Error as error:
             _roll_back(db)
-            return [(None, _unavailable(error))] * len(batch)
+            results = [(None, _unavailable(error))] * len(batch)
+        if problem := self._files.note():
+            return [(None, Unavailable(problem))] * len(batch)
         return results
+
+    def _alone(self, db: Connection, order: _Operation) -> _Outcome:
+        if self._writes and not order.last and (problem := self._problem(db)):
+            return None, Unavailable(problem)
+        _wait_in_sqlite(db, BUSY_MS)
+        outcome = _attempt(db, order.do)
+        _roll_back(db)
+        _wait_in_sqlite(db, 0)
+        if self._writes:
+            self._files.note()
+        return outcome
+
+    def _problem(self, db: Connection) -> str:
+        """Return what somebody has done to the files, "" if nothing; told once."""
+        problem = self._files.problem(partial(self._is_commit_of_another, db))
+        if problem and problem != self._told:
+            log.error("store lost reason=%s", quoted(problem))
+        self._told = problem
+        return problem
+
+    def _is_commit_of_another(self, db: Connection) -> bool:
+        """Tell whether what has changed was committed by another connection."""
+        with suppress(sqlite3.Error):
+            before, self._version = self._version, _data_version(db)
+            if before != self._version:
+                log.warning("another process has written to the store")
+                return True
+        return False
+
+    def _settle_all(self, batch: list[_Operation], results: list[_Outcome]) -> None:
+        for order, (value, failure) in zip(batch, results, strict=False):
+            if isinstance(failure, _DamagedError) and not self._files.spoilt:
+                self._files.spoil(f"was found damaged ({failure})")
+            if failure is None:
+                order.future.set_result(value)
+            else:
+                order.future.set_exception(failure)
 
 
 def _begin_at_once(db: Connection) -> bool:
@@ -320,9 +373,9 @@ def _together(db: Connection, batch: list[_Operation]) -> list[_Outcome]:
     """Run a batch; one that fails undoes only itself, and costs the others a repeat."""
     try:
         return [(value, None) for value in _values(db, batch)]
-    except sqlite3.OperationalError:
-        raise
-    except Exception:  # noqa: BLE001 - told apart, and carried by futures, in the repeat
+    except Exception as error:
+        if _is_of_the_store(error):
+            raise
         db.execute("ROLLBACK")
         db.execute("BEGIN IMMEDIATE")
         return [_guarded(db, order.do) for order in batch]
@@ -345,36 +398,35 @@ def _nothing(_db: Connection) -> None:
 def _guarded(db: Connection, operation: Operation) -> _Outcome:
     """Run one operation of a batch so that its failure undoes only itself."""
     db.execute("SAVEPOINT one")
-    value, failure = _attempt(db, operation, fatal=sqlite3.OperationalError)
+    value, failure = _attempt(db, operation, whole=False)
     if failure is not None:
         db.execute("ROLLBACK TO one")
     db.execute("RELEASE one")
     return value, failure
 
 
-def _attempt(
-    db: Connection,
-    operation: Operation,
-    fatal: type[Exception] | tuple[type[Exception], ...] = (),
-) -> _Outcome:
+def _attempt(db: Connection, operation: Operation, *, whole: bool = True) -> _Outcome:
+    """Run an operation; as a part of more it raises what concerns all of that."""
     try:
         return operation(db), None
-    except fatal:
-        raise
     except StoreError as refusal:
         return None, refusal
-    except sqlite3.OperationalError as error:
+    except Exception as error:
+        if not _is_of_the_store(error):
+            return None, error
+        if not whole:
+            raise
         return None, _unavailable(error)
-    except Exception as error:  # noqa: BLE001 - the root of this thread: the future carries it
-        return None, error
 
 
-def _alone(db: Connection, order: _Operation) -> _Outcome:
-    _wait_in_sqlite(db, BUSY_MS)
-    outcome = _attempt(db, order.do)
-    _roll_back(db)
-    _wait_in_sqlite(db, 0)
-    return outcome
+def _is_of_the_store(error: Exception) -> TypeGuard[sqlite3.Error]:
+    """Tell whether it says something about the store, not about one operation."""
+    return isinstance(error, sqlite3.OperationalError) or _is_damage(error)
+
+
+def _is_damage(error: Exception) -> bool:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _wait_in_sqlite(db: Connection, milliseconds: int) -> None:
@@ -387,19 +439,19 @@ def _roll_back(db: Connection) -> None:
         db.rollback()
 
 
+def _data_version(db: Connection) -> int:
+    """Return a number that changes when another connection commits, and only then."""
+    found: int = db.execute("PRAGMA data_version").fetchone()[0]
+    return found
+
+
 def _unavailable(error: sqlite3.Error) -> Unavailable:
     log.error("store unavailable error=%s", quoted(error))
+    if _is_damage(error):
+        return _DamagedError(str(error))
     return Unavailable(f"cannot be committed: {error}")
 
 
 def _refuse(order: _Operation, why: str) -> None:
     if not order.future.done():
         order.future.set_exception(Unavailable(why))
-
-
-def _settle_all(batch: list[_Operation], results: list[_Outcome]) -> None:
-    for order, (value, failure) in zip(batch, results, strict=False):
-        if failure is None:
-            order.future.set_result(value)
-        else:
-            order.future.set_exception(failure)

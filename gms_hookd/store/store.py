@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from gms_hookd.errors import StoreError
 from gms_hookd.futures import Future
 from gms_hookd.store.dbthread import Connection, DatabaseThread, Error, connect
+from gms_hookd.store.files import Files
 from gms_hookd.store.schema import inspect, prepare
 from gms_hookd.threads import Threads
 
@@ -21,10 +22,11 @@ class Store:
     """One file, one writing lane, one reading lane."""
 
     def __init__(
-        self, writer: DatabaseThread, reader: DatabaseThread, path: Path
+        self, writer: DatabaseThread, reader: DatabaseThread, files: Files, path: Path
     ) -> None:
         self._writer = writer
         self._reader = reader
+        self._files = files
         self.path = path
 
     @classmethod
@@ -46,11 +48,17 @@ class Store:
         except (Error, OSError) as error:
             raise StoreError(f"{path}: {error}") from None
         threads = threads or Threads()
-        writer = DatabaseThread("store-writer", path, writes=True, threads=threads)
+        files = Files(path)
+        writer = DatabaseThread(
+            "store-writer", path, files, writes=True, threads=threads
+        )
         # The reading connection opens a file whose WAL the writer holds open.
-        writer.submit(lambda db: db.execute("SELECT 1").fetchone()).result()
-        reader = DatabaseThread("store-reader", path, writes=False, threads=threads)
-        return cls(writer, reader, path)
+        writer.submit(_begin_to_use).result()
+        reader = DatabaseThread(
+            "store-reader", path, files, writes=False, threads=threads
+        )
+        reader.submit(_begin_to_use).result()
+        return cls(writer, reader, files, path)
 
     def write(
         self,
@@ -105,9 +113,18 @@ class Store:
         return self._writer.waiting
 
     def close(self) -> None:
-        """Commit what waits, checkpoint, close."""
-        self._reader.close()
-        self._writer.close()
+        """Commit what waits, checkpoint, close.
+
+        Who closes last checkpoints, if it may write: into a file that is not what we
+        left that would destroy what somebody put there, and what the -wal has of ours.
+        """
+        lanes = (self._reader, self._writer)
+        for lane in reversed(lanes) if self._files.spoilt else lanes:
+            lane.close()
+
+
+def _begin_to_use(db: Connection) -> None:
+    db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
 
 
 def _call(

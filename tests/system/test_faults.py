@@ -422,6 +422,37 @@ def test_a_damaged_store_is_refused_and_no_file_of_it_changed(daemon, pair, at):
     assert files_of(daemon.state) == before
 
 
+def remove(state):
+    for path in state.glob("gms-hookd.db*"):
+        path.unlink()
+
+
+def copy_over(state):
+    shutil.copyfile(state.parent / "copy.db", state / "gms-hookd.db")
+
+
+@pytest.mark.parametrize(
+    ("act", "said"), [(remove, "was removed"), (copy_over, "gms-hookd.db was ")]
+)
+def test_a_store_that_somebody_took_away_is_503_and_named(daemon, pair, act, said):
+    daemon.start()
+    task = daemon.add_task("one", *pair())
+    daemon.api("POST", "backup", path=str(daemon.home / "copy.db"))
+    assert daemon.trigger(task)[0] == 200
+    act(daemon.state)
+    for _ in range(3):
+        status, headers, answer = daemon.trigger(task)
+        assert (status, said in answer["error"]) == (503, True), answer
+        assert int(headers["Retry-After"]) > 0
+    status, _, answer = ask(daemon.socket, "GET", "/readyz")
+    assert status == 503
+    assert any(r.startswith("store: ") and said in r for r in answer["reasons"])
+    assert ask(daemon.socket, "GET", "/healthz")[0] == 200
+    assert "store lost reason=" in daemon.log()
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+
+
 def test_a_start_that_cannot_listen_leaves_the_store_as_it_was(daemon, pair):
     daemon.start()
     daemon.add_task("one", *pair())

@@ -1,0 +1,223 @@
+"""What somebody does to the files of a store in use is noticed at the next commit."""
+
+import contextlib
+import os
+import random
+import shutil
+import sqlite3
+
+import pytest
+
+from gms_hookd.store import Store, StoreError, Unavailable, deliveries, tasks
+from gms_hookd.store.deliveries import NewDelivery
+
+NOW = 1_700_000_000_000
+ARRIVAL = NewDelivery("task-sync", "gms", "192.0.2.1", NOW, "x" * 500)
+OLD = "older.db"
+
+
+@pytest.fixture
+def used(store, tmp_path):
+    """Give a store with content in the file and in its -wal, and an older copy."""
+    fill(store, 200)
+    store.alone(lambda db: db.execute("PRAGMA wal_checkpoint").fetchall()).result()
+    shutil.copy(store.path, tmp_path / OLD)
+    fill(store, 100)
+    return store
+
+
+def fill(store, count):
+    entries = [
+        deliveries.RecordedDelivery(ARRIVAL, 200, f"reason {n}") for n in range(count)
+    ]
+    store.write(deliveries.record_all, entries).result()
+
+
+def write(store):
+    return store.write(deliveries.record, ARRIVAL, 200, "one more").result()
+
+
+def count(store):
+    return store.read(deliveries.newest).result()
+
+
+def held_write(store):
+    store.hold()
+    future = store.write(deliveries.record, ARRIVAL, 200, "held")
+    store.release()
+    return future.result()
+
+
+def beside(path, suffix):
+    return path.with_name(path.name + suffix)
+
+
+def overwrite(path, at, content):
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(content)
+
+
+def restore_by_copying(path):
+    shutil.copyfile(path.with_name(OLD), path)
+
+
+def replace_by_renaming(path):
+    shutil.copy(path.with_name(OLD), path.with_name("fresh"))
+    path.with_name("fresh").rename(path)
+
+
+def replace_folder(path):
+    folder = path.parent
+    shutil.copytree(folder.rename(f"{folder}-away"), folder)
+
+
+MOVED = {
+    "unlink": (lambda p: p.unlink(), "gms-hookd.db was removed"),
+    "unlink -wal": (lambda p: beside(p, "-wal").unlink(), "-wal was removed"),
+    "rename": (lambda p: p.rename(p.with_name("away")), "gms-hookd.db was removed"),
+    "rename over": (replace_by_renaming, "gms-hookd.db was replaced"),
+    "unlink all": (
+        lambda p: [beside(p, s).unlink() for s in ("", "-wal", "-shm")],
+        "gms-hookd.db was removed",
+    ),
+    "move folder": (
+        lambda p: p.parent.rename(f"{p.parent}-away"),
+        "gms-hookd.db was removed",
+    ),
+    "replace folder": (replace_folder, "gms-hookd.db was replaced"),
+    "link": (
+        lambda p: (p.rename(p.with_name("away")), p.symlink_to(OLD)),
+        "gms-hookd.db was replaced",
+    ),
+}
+SPOILT = {
+    "copy over": (restore_by_copying, "gms-hookd.db was"),
+    "truncate": (lambda p: os.truncate(p, 0), "gms-hookd.db was truncated"),
+    "cut": (lambda p: os.truncate(p, 8192), "gms-hookd.db was truncated"),
+    "append": (
+        lambda p: overwrite(p, p.stat().st_size, b"more"),
+        "gms-hookd.db was written to",
+    ),
+    "page": (lambda p: overwrite(p, 8192, bytes(4096)), "gms-hookd.db was written to"),
+    "header": (lambda p: overwrite(p, 0, bytes(16)), "gms-hookd.db was written to"),
+    "truncate -wal": (
+        lambda p: os.truncate(beside(p, "-wal"), 0),
+        "gms-hookd.db had its -wal truncated",
+    ),
+    "frame of -wal": (
+        lambda p: overwrite(beside(p, "-wal"), 5000, b"\xff" * 300),
+        "gms-hookd.db had its -wal written to",
+    ),
+}
+
+
+@pytest.mark.parametrize(("act", "said"), MOVED.values(), ids=MOVED)
+@pytest.mark.parametrize("commit", [write, held_write])
+def test_a_file_that_is_gone_takes_no_more_and_is_still_read(used, act, said, commit):
+    before = count(used)
+    act(used.path)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=said):
+            commit(used)
+    assert count(used) == before
+
+
+@pytest.mark.parametrize(("act", "said"), SPOILT.values(), ids=SPOILT)
+@pytest.mark.parametrize("commit", [write, held_write])
+def test_a_file_that_was_written_into_is_not_used_any_more(used, act, said, commit):
+    act(used.path)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=f"{said}.*restore a backup"):
+            commit(used)
+    with pytest.raises(Unavailable, match=said):
+        count(used)
+    with pytest.raises(Unavailable, match=said):
+        used.alone(lambda db: db.execute("PRAGMA incremental_vacuum")).result()
+
+
+def test_a_file_that_is_put_back_is_used_again(used):
+    used.path.rename(used.path.with_name("away"))
+    with pytest.raises(Unavailable, match="removed"):
+        write(used)
+    used.path.with_name("away").rename(used.path)
+    write(used)
+
+
+def test_what_is_committed_while_the_file_goes_is_not_confirmed(used):
+    def vanish(db):
+        used.path.unlink()
+        return deliveries.record(db, ARRIVAL, 200, "too late")
+
+    with pytest.raises(Unavailable, match="removed"):
+        used.write(vanish).result()
+
+
+@pytest.mark.parametrize(("act", "said"), SPOILT.values(), ids=SPOILT)
+def test_nothing_more_is_written_into_what_somebody_wrote(used, act, said):
+    act(used.path)
+    with pytest.raises(Unavailable, match=said):
+        write(used)
+    written = [beside(used.path, suffix) for suffix in ("", "-wal")]
+    before = [path.read_bytes() for path in written]
+    used.close()
+    assert [path.read_bytes() for path in written] == before
+
+
+def test_what_a_removed_wal_held_is_kept_by_a_stop(used):
+    before = count(used)
+    beside(used.path, "-wal").unlink()
+    with pytest.raises(Unavailable, match="-wal was removed"):
+        write(used)
+    used.close()
+    with contextlib.closing(Store.open(used.path)) as again:
+        assert count(again) == before
+
+
+def test_damage_that_sqlite_finds_is_the_end_of_its_use(tmp_path):
+    path = tmp_path / "gms-hookd.db"
+    with contextlib.closing(Store.open(path)) as store:
+        fill(store, 3000)
+    with contextlib.closing(Store.open(path)) as store:
+        write(store)
+        when = path.stat().st_mtime_ns
+        noise = random.Random(1)
+        for page in range(30, 60):
+            overwrite(path, page * 4096, noise.randbytes(4096))
+        os.utime(path, ns=(when, when))
+        with pytest.raises(StoreError, match="malformed"):
+            store.read(
+                lambda db: db.execute("SELECT * FROM deliveries").fetchall()
+            ).result()
+        with pytest.raises(Unavailable, match="was found damaged"):
+            write(store)
+
+
+def test_a_removed_shm_harms_nothing(used):
+    before = count(used)
+    beside(used.path, "-shm").unlink()
+    assert write(used) == count(used) == before + 1
+    used.close()
+    with contextlib.closing(Store.open(used.path)) as again:
+        assert count(again) == before + 1
+
+
+def test_what_another_process_commits_is_no_damage(used):
+    for suffix in ("", "; PRAGMA wal_checkpoint(TRUNCATE)"):
+        with contextlib.closing(
+            sqlite3.connect(used.path, isolation_level=None)
+        ) as other:
+            other.executescript(f"DELETE FROM deliveries WHERE id=1{suffix}")
+        write(used)
+
+
+def test_reading_and_saving_elsewhere_is_no_damage(used, tmp_path):
+    write(used)
+    shutil.copy(used.path, tmp_path / "copy")
+    used.path.chmod(0o640)
+    used.path.chmod(0o600)
+    (tmp_path / "second-name").hardlink_to(used.path)
+    with contextlib.closing(sqlite3.connect(used.path)) as other:
+        other.execute("SELECT count(*) FROM deliveries").fetchone()
+    write(used)
+    used.write(tasks.every).result()
