@@ -174,6 +174,27 @@ def test_what_a_removed_wal_held_is_kept_by_a_stop(used):
         assert count(again) == before
 
 
+@pytest.mark.parametrize(("act", "said"), MOVED.values(), ids=MOVED)
+def test_what_was_removed_is_saved_by_a_backup(used, tmp_path_factory, act, said):
+    before = count(used)
+    act(used.path)
+    with pytest.raises(Unavailable, match="gms-hookd backup FILE"):
+        write(used)
+    copy = tmp_path_factory.mktemp("copies") / "saved.db"
+    used.backup(copy)
+    with contextlib.closing(Store.open(copy)) as saved:
+        assert count(saved) == before
+
+
+def test_what_was_written_into_is_no_backup(used, tmp_path):
+    os.truncate(used.path, 8192)
+    with pytest.raises(Unavailable, match="truncated"):
+        write(used)
+    with pytest.raises(Unavailable, match="truncated"):
+        used.backup(tmp_path / "copy.db")
+    assert not list(tmp_path.glob("*copy.db*"))
+
+
 def test_damage_that_sqlite_finds_is_the_end_of_its_use(tmp_path):
     path = tmp_path / "gms-hookd.db"
     with contextlib.closing(Store.open(path)) as store:

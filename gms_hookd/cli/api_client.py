@@ -13,6 +13,7 @@ from gms_hookd.futures import Future
 from gms_hookd.http.client import (
     ANSWER_LIMIT,
     JSON_HEADERS,
+    PATIENCE,
     ClientError,
     UnixConnection,
     UnreachableError,
@@ -21,7 +22,6 @@ from gms_hookd.http.client import (
 from gms_hookd.http.message import Request, Response
 
 PREFIX = "/api/v1/sync/"
-PATIENCE = 60.0
 
 
 class ApiError(Failure):

@@ -9,6 +9,7 @@ from pathlib import Path
 from gms_hookd.cli.api_client import post
 from gms_hookd.cli.session import SLOW, Args, Session, api_of
 from gms_hookd.errors import Failure
+from gms_hookd.service.state_dir import keeps
 
 
 def backup(session: Session, args: Args) -> int:
@@ -20,6 +21,8 @@ def backup(session: Session, args: Args) -> int:
     file = Path(args.file).absolute()
     if file.is_dir():
         raise Failure(f"{file}: is a directory")
+    if session.state.exists() and keeps(session.state, file):
+        raise Failure(f"{file}: is the store itself, or leads to it: name another file")
     between = session.state.absolute() / f"backup-{secrets.token_hex(8)}"
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     try:

@@ -27,6 +27,7 @@ from gms_hookd.git.credentials import CredentialStore, access, pinning
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.git.url import GitUrl
+from gms_hookd.http import client as http_client
 from gms_hookd.http.client import ClientError
 from gms_hookd.http.listener import listen
 from gms_hookd.runlog import RunLog
@@ -68,6 +69,7 @@ class Environment:
     environ: Mapping[str, str]
     state: Path
     daemon: bool | None = None
+    unready: Sequence[str] = ()
     config: Config | None = None
     tasks: Sequence[Mapping[str, Any]] = ()
     problem: str | None = None
@@ -243,6 +245,8 @@ def _dotted(version: Version) -> str:
 def _daemon(place: Environment) -> Iterator[Finding]:
     if place.daemon is None:
         return
+    for reason in place.unready:
+        yield Finding(ERROR, "daemon", f"not ready: {reason}")
     said = "running" if place.daemon else "not running"
     remedy = None if place.daemon else "systemctl start gms-hookd, or gms-hookd serve"
     yield Finding(OK, "daemon", said, remedy)
@@ -351,7 +355,10 @@ def _place(session: Session) -> Environment:
     place = Environment(session.environ, session.state)
     try:
         place = replace(place, config=session.config())
-        place = replace(place, daemon=api_client.listens(control_socket(session.state)))
+        control = control_socket(session.state)
+        place = replace(place, daemon=api_client.listens(control))
+        if place.daemon:
+            place = replace(place, unready=http_client.unready(control))
         if session.state.exists():
             place = replace(place, tasks=_all_tasks(session))
     except (ConfigError, ClientError, ApiError, StateError, StoreError) as error:

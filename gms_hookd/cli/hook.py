@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gms_hookd.auth.schemes import Scheme
-from gms_hookd.cli import api_client, render
+from gms_hookd.cli import render
 from gms_hookd.cli.api_client import Api, get
 from gms_hookd.cli.session import Args, Session, api_of, which
 from gms_hookd.cli.terminal import Style
@@ -149,7 +149,7 @@ def hook_test(session: Session, args: Args) -> int:
         url += f"{'&' if '?' in url else '?'}key={proof.key}"
     headers = {**http_client.JSON_HEADERS, **sample.headers, **proof.headers}
     posted = http_client.send(
-        url, proof.body or body, _wire(headers), api_client.PATIENCE
+        url, proof.body or body, _wire(headers), http_client.PATIENCE
     )
     return _answered(session, args, posted)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gms_hookd.auth import signature
-from gms_hookd.cli import api_client, render
+from gms_hookd.cli import render
 from gms_hookd.cli.api_client import get
 from gms_hookd.cli.session import Args, Session, api_of, which
 from gms_hookd.cli.terminal import Style, as_json
@@ -45,7 +45,7 @@ def trigger(session: Session, args: Args) -> int:
     secret = _secret(settings)
     body = b'{"task_id": %d}' % _trigger_id(session, args.task)
     url = _waiting(args.url or own_url(settings, settings.webhook.name), args.wait)
-    patience = api_client.PATIENCE + (args.wait or 0)
+    patience = http_client.PATIENCE + (args.wait or 0)
     posted = http_client.post_signed(url, body, signature.sign(secret, body), patience)
     return _answered(session, args, posted)
 

@@ -12,11 +12,13 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from gms_hookd.errors import Failure
 
+PATIENCE = 60.0
 ANSWER_LIMIT = 64 << 20
 JSON_HEADERS = {"accept": "application/json", "content-type": "application/json"}
 
@@ -51,6 +53,15 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+def unready(path: Path) -> list[str]:
+    """Return why the daemon at this control socket is not ready; raises ClientError."""
+    connection = UnixConnection(str(path), PATIENCE)
+    with closing(connection), one_line_errors(str(path), PATIENCE):
+        connection.request("GET", "/readyz")
+        told = json.loads(connection.getresponse().read(ANSWER_LIMIT))
+        return [str(reason) for reason in told.get("reasons", ())]
 
 
 def post_signed(url: str, body: bytes, signature: str, patience: float) -> Posted:

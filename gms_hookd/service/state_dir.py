@@ -39,9 +39,10 @@ def _home(environ: Mapping[str, str], uid: int) -> Path:
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "fuse.sshfs"}
 _DATABASE = "gms-hookd.db"
 _FILES = re.compile(
-    r"lock|control\.sock|gms-hookd\.db(-wal|-shm|-journal)?|backup-[0-9a-f]+"
+    r"lock|control\.sock|gms-hookd\.db(-wal|-shm|-journal)?"
     r"|webhook-secret(\.[0-9]+\.tmp)?"
 )
+_COPY = re.compile(r"\.?backup-[0-9a-f]+(\.[0-9]+\.partial)?")
 _FOLDERS = frozenset({"caches", "home"})
 _BESIDE = frozenset({"lost+found"})  # in the root of every ext4 file system
 _NAMED = 3  # of the entries that are not ours
@@ -143,6 +144,24 @@ def unfit(path: Path) -> tuple[str, str] | None:
     return None
 
 
+def keeps(state: Path, path: Path) -> bool:
+    """Tell whether a path is, or leads to, a file that a state directory needs."""
+    folder = os.path.realpath(state)
+    here = os.path.realpath(path.parent), path.name
+    there = os.path.split(os.path.realpath(path))
+    if any(parent == folder and _is_ours(name) for parent, name in (here, there)):
+        return True
+    own = [each for each in state.glob("*") if _is_ours(each.name)]
+    return any(_is_same(each, path) for each in own)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
 def _is_ours(name: str) -> bool:
     return name in _FOLDERS or _FILES.fullmatch(name) is not None
 
@@ -153,7 +172,7 @@ def _is_strange(entry: os.DirEntry[str]) -> bool:
         return not entry.is_dir()
     if _FILES.fullmatch(entry.name):
         return entry.is_symlink() or entry.is_dir()
-    return entry.name not in _BESIDE
+    return entry.name not in _BESIDE and not _COPY.fullmatch(entry.name)
 
 
 def _check(path: Path) -> None:

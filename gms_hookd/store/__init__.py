@@ -14,7 +14,7 @@ and the newest one at its claim:
 
 so that a trigger which joins writes one row and changes none.
 
-May import: errors, futures, git, model, safetext, threads.
+May import: errors, futures, git, model, safetext, service, threads.
 """
 
 from gms_hookd.errors import Conflict, Invalid, NotFound, StoreError, Unavailable

@@ -11,6 +11,7 @@ from pathlib import Path
 
 SUFFIXES = ("", "-wal")
 RESTORE = "stop gms-hookd, restore a backup, start it again"
+SAVE = f"put it back; or save it (gms-hookd backup FILE), {RESTORE}"
 # Inode, device, size, time of the last write (ns): what tells a file from another, and
 # one content of it from another. None: it is not there.
 _Mark = tuple[int, int, int, int] | None
@@ -57,6 +58,10 @@ class Files:
             self.spoil(what)
         return problem or self.spoilt
 
+    def moved(self) -> str:
+        """Return which of them is not in its place any more, with the remedy, or ""."""
+        return self._moved(self._look())
+
     def spoil(self, what: str) -> None:
         """Take note of what was done to their content."""
         self.spoilt = f"{self._name(0)} {what} while in use: {RESTORE}"
@@ -77,8 +82,7 @@ class Files:
         for number, (old, new) in enumerate(zip(self._left, now, strict=False)):
             if old and (new is None or old[:2] != new[:2]):
                 what = "replaced" if new else "removed"
-                put_back = f"put it back, or {RESTORE}"
-                return f"{self._name(number)} was {what} while in use: {put_back}"
+                return f"{self._name(number)} was {what} while in use: {SAVE}"
         return ""
 
     def _written(self, now: list[_Mark]) -> str:

@@ -2,11 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
 from gms_hookd.errors import Invalid, Unavailable
+from gms_hookd.service.state_dir import keeps
 from gms_hookd.store import runs
 from gms_hookd.store.dbthread import Connection, Error, connect
 
@@ -112,20 +113,18 @@ def ping(db: Connection) -> None:
     db.execute("SELECT 1").fetchone()
 
 
-def backup(store: Path, copy: Path) -> None:
+def backup(store: Path, copy: Path, vacuum: Callable[[Path], None]) -> None:
     """Write a consistent, checked copy of the store, whole or not at all.
 
-    Works beside the writing lane: a reader's snapshot, nobody waits for it.
+    `vacuum` writes it into an empty file (sqlite's VACUUM INTO).
     """
     if not copy.is_absolute():
         raise Invalid("path: an absolute path is needed")
-    if copy.resolve().name.startswith(store.name) and (
-        copy.resolve().parent == store.resolve().parent
-    ):
-        raise Invalid("path: that is the store itself")
     partial = copy.with_name(f".{copy.name}.{os.getpid()}.partial")
     try:
-        _copy(store, partial)
+        if keeps(store.parent, copy):
+            raise Invalid(f"path: {copy} is the store itself, or leads to it")
+        _copy(partial, vacuum)
         os.replace(partial, copy)
         _sync_folder(copy.parent)
     except (OSError, Error) as error:
@@ -134,20 +133,18 @@ def backup(store: Path, copy: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _copy(store: Path, partial: Path) -> None:
+def vacuum(db: Connection, copy: Path) -> None:
+    """Write what is committed into an empty file; not in a transaction."""
+    db.execute("VACUUM INTO ?", (str(copy),))
+
+
+def _copy(partial: Path, vacuum: Callable[[Path], None]) -> None:
     partial.unlink(missing_ok=True)
     # Made first and empty, so that nobody else can read what goes in.
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    db = connect(store, writes=False)
-    try:
-        db.execute("VACUUM INTO ?", (str(partial),))
-    finally:
-        db.close()
-    copy = connect(partial, writes=False)
-    try:
+    vacuum(partial)
+    with closing(connect(partial, writes=False)) as copy:
         verdict = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
-    finally:
-        copy.close()
     if verdict != "ok":
         raise Unavailable(f"the copy is damaged: {verdict}")
     with partial.open("rb") as file:

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from gms_hookd.errors import StoreError
+from gms_hookd.errors import StoreError, Unavailable
 from gms_hookd.futures import Future
+from gms_hookd.store import maintenance
 from gms_hookd.store.dbthread import Connection, DatabaseThread, Error, connect
 from gms_hookd.store.files import Files
 from gms_hookd.store.schema import inspect, prepare
@@ -98,6 +100,23 @@ class Store:
         """Do `operation(db, ...)` on the connection that cannot write."""
         bound = partial(_call, operation, args, kwargs)
         return self._reader.submit(bound)
+
+    def backup(self, copy: Path) -> None:
+        """Write a consistent, checked copy, whole or not at all; nobody waits for it.
+
+        A store whose file was removed is copied, too. Raises StoreError.
+        """
+        maintenance.backup(self.path, copy, self._vacuum)
+
+    def _vacuum(self, copy: Path) -> None:
+        if self._files.spoilt:
+            raise Unavailable(self._files.spoilt)
+        if self._files.moved():
+            # Only who has it open still reads it.
+            self.read(maintenance.vacuum, copy).result()
+            return
+        with closing(connect(self.path, writes=False)) as db:
+            maintenance.vacuum(db, copy)
 
     def hold(self) -> None:
         """Keep back the writes of this thread until it calls `release`."""

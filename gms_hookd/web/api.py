@@ -311,9 +311,7 @@ def backup(context: Context, params: Params) -> Data:
     """Write a consistent copy of the store to a path of this machine."""
     only(params, ("path",))
     path = read_text(params, "path")
-    copied = started(
-        context.pool, partial(maintenance.backup, context.store.path, Path(path))
-    )
+    copied = started(context.pool, partial(context.store.backup, Path(path)))
     return apply(copied, lambda _: {"path": path})
 
 

@@ -92,6 +92,12 @@ def test_a_state_directory_is_not_made_by_looking(place, tmp_path):
     assert not missing.state.exists()
 
 
+def test_what_keeps_a_running_daemon_from_its_work_is_an_error(place):
+    broken = replace(place, daemon=True, unready=["store: was removed", "disk: full"])
+    assert levels(broken, "daemon") == [ERROR, ERROR, OK]
+    assert about(broken, "daemon")[0].finding == "not ready: store: was removed"
+
+
 def test_a_clock_behind_the_store_is_an_error(place):
     store = place.state / "gms-hookd.db"
     store.touch()

@@ -426,6 +426,22 @@ def test_a_backup_is_a_store_of_mode_0600_and_replaces_the_last(task, ok, tmp_pa
     assert not list(tmp_path.glob(".copy.db*"))
 
 
+def test_a_backup_onto_the_store_is_refused(task, no, ok, tmp_path):
+    state = tmp_path / "state"
+    (tmp_path / "folder").symlink_to(state)
+    (tmp_path / "link").symlink_to(state / "gms-hookd.db")
+    (tmp_path / "second").hardlink_to(state / "gms-hookd.db")
+    inode = (state / "gms-hookd.db").stat().st_ino
+    for place in (
+        state / "gms-hookd.db", tmp_path / "folder" / "gms-hookd.db", state / "lock",
+        tmp_path / "link", tmp_path / "second", state / "gms-hookd.db-wal",
+    ):  # fmt: skip
+        assert "the store itself" in no("backup", place)[1]
+    assert (state / "gms-hookd.db").stat().st_ino == inode
+    assert (tmp_path / "link").is_symlink()
+    assert "mirror" in ok("task", "list")
+
+
 def test_the_same_commands_go_to_a_running_daemon(daemon, task, ok, tmp_path):
     assert "mirror" in ok("task", "list")
     assert "refs/heads/main  created" in ok("task", "sync", "mirror")
