@@ -48,7 +48,7 @@ class Loop(Protocol):
         """Call `shaken` when another thread has done `step`."""
 
     def hold(self, connection: "Connection", size: int) -> bool:
-        """Count `size` bytes as held for `connection`, unless there is no room."""
+        """Count `size` bytes as kept for `connection`, unless there is no room."""
 
     def forget(self, connection: "Connection") -> None:
         """Take `connection`, which is about to close, out of the books."""
@@ -273,7 +273,7 @@ class Connection(BaseHTTPRequestHandler):
         elif tls.ended:
             self._end()
         else:
-            self._loop.watch(self, READ)
+            self._await_more()
 
     def _end(self) -> None:
         """Answer the next of what came before the end, if anything is left."""
@@ -284,14 +284,25 @@ class Connection(BaseHTTPRequestHandler):
             self._take(message)
 
     def _await_more(self) -> None:
-        held = self._reader.held
-        if held > LARGE and not self._loop.hold(self, held):
-            self._ask(self._reader.refuse(Fault(503, "too many large requests")))
+        if not self._loop.hold(self, self._unread()):
+            self._refuse_unfinished()
             return
         if self._reader.owes_continue():
             self._push(self._sealed(CONTINUE))
         self._note_phase()
         self._loop.watch(self, READ)
+
+    def _unread(self) -> int:
+        """Return how many bytes are kept of what is not whole yet."""
+        return self._reader.held + (self._tls.unread if self._tls else 0)
+
+    def give_way(self) -> None:
+        """End an unfinished request, for the sake of others."""
+        self._loop.hold(self, 0)
+        self._refuse_unfinished()
+
+    def _refuse_unfinished(self) -> None:
+        self._ask(self._reader.refuse(Fault(503, "too many unfinished requests")))
 
     def _note_phase(self) -> None:
         phase = self._reader.phase

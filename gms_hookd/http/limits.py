@@ -25,7 +25,7 @@ class Quota:
         self, total: int, share: int, exempt: Callable[[str], bool] | None = None
     ) -> None:
         self.held = 0
-        self._total = total
+        self.total = total
         self._share = share
         self._exempt = exempt
         self._shares: dict[str, int] = {}
@@ -34,7 +34,7 @@ class Quota:
         """Take `amount` for `peer` if that leaves both limits kept."""
         key = _network(peer)
         share = self._shares.get(key, 0) + amount
-        if self.held + amount > self._total:
+        if self.held + amount > self.total:
             return False
         if share > self._share and not (self._exempt and self._exempt(peer)):
             return False
@@ -102,7 +102,7 @@ log = logging.getLogger(__name__)
 
 
 class ConnectionLimiter:
-    """Places for connections, and room for the bytes of large bodies.
+    """Places for connections, and room for the bytes of unfinished requests.
 
     `exempt` says which addresses stand for many peers; unix sockets do too. The control
     socket has places of its own, so that it is open when the others are full.
@@ -141,9 +141,13 @@ class ConnectionLimiter:
             self._memory.give_back(peer, before)
         return not size or self._memory.take(peer, size)
 
+    def has_room(self, size: int) -> bool:
+        """Tell whether all together may hold so many bytes more."""
+        return self._memory.held + size <= self._memory.total
+
     @property
     def held(self) -> int:
-        """Bytes of large bodies."""
+        """Bytes of unfinished requests."""
         return self._memory.held
 
     def note(self, now: float) -> None:

@@ -28,6 +28,7 @@ from gms_hookd.futures import started
 from gms_hookd.http.connection import (
     LARGE,
     READ,
+    READING,
     UNWATCHED,
     Connection,
     Origin,
@@ -109,6 +110,7 @@ class Server(ThreadingHTTPServer):
         self._clock = clock
         self._listeners = {each.socket.fileno(): each for each in listeners}
         self._connections: dict[int, Connection] = {}
+        self._unfinished: dict[Connection, None] = {}
         self._late: deque[Connection] = deque()
         self._ready: deque[Connection] = deque()
         self._asked: list[tuple[Connection, Request]] = []
@@ -203,10 +205,26 @@ class Server(ThreadingHTTPServer):
         )
 
     def hold(self, connection: Connection, size: int) -> bool:
-        """Count a large body in memory as `size` bytes; say whether there is room."""
-        there_is_room = self._limiter.hold(connection.peer, connection.held, size)
-        connection.held = size if there_is_room else 0
-        return there_is_room
+        """Count an unfinished request in memory as `size` bytes, from the first one on.
+
+        Where all have too much together the oldest goes: who means it needs a moment.
+        Returns whether there is room.
+        """
+        before, connection.held = connection.held, 0
+        while not self._limiter.hold(connection.peer, before, size):
+            before = 0
+            others = (c for c in self._unfinished if c is not connection)
+            oldest = next((c for c in others if c.state is READING), None)
+            if oldest is None or self._limiter.has_room(size):
+                self._unfinished.pop(connection, None)
+                return False
+            oldest.give_way()
+        connection.held = size
+        if size:
+            self._unfinished.setdefault(connection)
+        else:
+            self._unfinished.pop(connection, None)
+        return True
 
     def watch(self, connection: Connection, interest: int) -> None:
         """Let the loop call `connection` when its socket is ready for `interest`."""

@@ -36,6 +36,11 @@ class Channel:
         self.established = False
         self.ended = False
 
+    @property
+    def unread(self) -> int:
+        """Bytes that wait for the rest of their record."""
+        return self._incoming.pending
+
     def shake(self, data: bytes) -> None:
         """Go on with the handshake; costs a signature, so not for a busy thread.
 

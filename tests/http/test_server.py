@@ -592,6 +592,63 @@ def test_large_bodies_together_have_a_limit():
         first.sendall(part[140_000:] + b"x")
 
 
+def test_an_unfinished_request_counts_from_its_first_byte(server):
+    whole = post(b"x" * 1000)
+    with connect(server) as sock:
+        sent = 0
+        for left, kept in ((1040, len(whole) - 1040), (999, 1), (500, 500), (1, 999)):
+            sock.sendall(whole[sent : len(whole) - left])
+            sent = len(whole) - left
+            wait_until(lambda kept=kept: server._limiter.held == kept)
+        sock.sendall(whole[sent:])
+        assert read_answer(sock)[0] == 200
+        assert server._limiter.held == 0
+    with connect(server) as sock:
+        sock.sendall(CHUNKED[:-5])
+        wait_until(lambda: server._limiter.held > 0)
+    wait_until(lambda: server._limiter.held == 0)
+
+
+def test_where_all_have_too_much_unfinished_the_oldest_makes_room():
+    limits = ConnectionLimits(held=100_000)
+    part = post(b"x" * 30_000)[:-1]
+    with serving("127.0.0.1:0", limits=limits) as server, ExitStack() as stack:
+        strangers = []
+        for number in range(5):
+            sock = stack.enter_context(connect(server, f"127.0.0.{number + 2}"))
+            sock.sendall(part)
+            strangers.append(sock)
+            if number < 3:
+                wait_until(lambda n=number: server._limiter.held > 29_000 * (n + 1))
+            else:
+                assert statuses(read_all(strangers[number - 3])) == [503]
+            assert server._limiter.held <= limits.held
+        with connect(server) as sock:
+            sock.sendall(part)
+            sock.sendall(b"x")
+            assert read_answer(sock)[0] == 200
+        strangers[-1].sendall(b"x")
+        assert read_answer(strangers[-1])[0] == 200
+
+
+def test_one_address_with_too_much_unfinished_drives_nobody_out():
+    limits = ConnectionLimits(held=100_000)
+    part = post(b"x" * 30_000)[:-1]
+    with (
+        serving("127.0.0.1:0", limits=limits) as server,
+        connect(server, "127.0.0.2") as early,
+        ExitStack() as stack,
+    ):
+        early.sendall(part)
+        wait_until(lambda: server._limiter.held > 29_000)
+        for _ in range(4):
+            sock = stack.enter_context(connect(server, "127.0.0.3"))
+            sock.sendall(part)
+        assert statuses(read_all(sock)) == [503]
+        early.sendall(b"x")
+        assert read_answer(early)[0] == 200
+
+
 def test_no_descriptor_left_is_a_pause_and_not_the_end(application, caplog):
     with serving("127.0.0.1:0", application=application) as server:
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
