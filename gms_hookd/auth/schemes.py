@@ -24,6 +24,7 @@ from gms_hookd.auth.signature import (
     basic_credentials,
     bearer_token,
     header_bytes,
+    listed,
     matches,
     standard_webhooks,
     standard_webhooks_key,
@@ -118,7 +119,8 @@ class Hmac(Scheme):
         keys = self._keys(secrets)
         wanted = keys.sign(self._signed(incoming))
         given = incoming.headers.get(self.header, "")
-        parts = [p.strip(" ") for p in given.split(",")] if self.several else [given]
+        several = [part.strip(" ") for part in listed(given, ",")]
+        parts = several if self.several else [given]
         return any(matches(keys.spelled(part), wanted) for part in parts)
 
     def sign(self, body: bytes, secret: str, now: float) -> Proof:
@@ -327,7 +329,7 @@ class ConvoyAdvanced(Scheme):
 
     def verify(self, incoming: Incoming, secrets: Secrets) -> bool:
         """Compare each signature in the list with the one by every secret."""
-        parts = incoming.headers.get(self.header, "").split(",")
+        parts = listed(incoming.headers.get(self.header, ""), ",")
         pairs = [(name, value) for name, _, value in (p.partition("=") for p in parts)]
         stamp = next((value for name, value in pairs if name == "t"), "")
         keys = self._keys(secrets)

@@ -106,6 +106,9 @@ def basic(pair):
     return {"authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
 
 
+HUB = "x-hub-signature-256"
+
+
 def hub(prefix, header="x-hub-signature", algorithm="sha256"):
     return lambda s, b: {header: prefix + hexed(s, b, algorithm)}
 
@@ -349,6 +352,21 @@ def test_gitee_may_send_its_signature_url_encoded():
     headers = gitee(SECRET, BODY)
     headers["x-gitee-token"] = quote_plus(headers["x-gitee-token"])
     assert verify("gitee", None, [SECRET], headers)
+
+
+@pytest.mark.parametrize(
+    ("provider", "scheme", "signed", "header", "other"),
+    [
+        ("convoy", None, advanced, "x-convoy-signature", "v1=x,"),
+        ("generic", "hmac", hub("sha256=", HUB), HUB, "sha256=x, "),
+    ],
+)
+def test_a_list_of_signatures_has_a_length(provider, scheme, signed, header, other):
+    good = signed(SECRET, BODY)[header]
+    for count, taken in ((14, True), (16, False), (5000, False)):
+        headers = {header: other * count + good}
+        assert verify(provider, scheme, [SECRET], headers) is taken
+        assert verify(provider, scheme, [SECRET], {header: f"{good}," * 17}) is False
 
 
 def test_convoy_takes_several_signatures_in_any_order():
