@@ -2,7 +2,8 @@
 
 Secrets: what one may be, read from files with care, and made with care.
 
-Files that somebody else put there: read without waiting for what is no file.
+Files that somebody else put there: read without waiting for what is no file. And where
+a path leads.
 """
 
 import errno
@@ -12,6 +13,7 @@ import re
 import shlex
 import stat
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -41,6 +43,26 @@ def _is(path: Path, held: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(held))
     except FileNotFoundError:
+        return False
+
+
+def leads_to(path: Path, folder: Path, names: Callable[[str], bool]) -> bool:
+    """Return whether a path is a file of these names in a folder, or a link to one.
+
+    A symbolic link, a hard link and another way to the folder count as well.
+    """
+    place = os.path.realpath(folder)
+    here = os.path.realpath(path.parent), path.name
+    there = os.path.split(os.path.realpath(path))
+    if any(parent == place and names(name) for parent, name in (here, there)):
+        return True
+    return any(names(each.name) and _is_same(each, path) for each in folder.glob("*"))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
         return False
 
 

@@ -13,6 +13,7 @@ from gms_hookd.auth.signature import hub_keys
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.futures import done
 from gms_hookd.store import Store
+from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.web.gms_hook import GmsHook
 from gms_hookd.web.guard import Guard
@@ -84,7 +85,10 @@ def engine(tmp_path):
 def context(store, clock, engine):
     running = RunningRuns()
     with ThreadPoolExecutor(2) as pool:
-        yield Context(store, running, pool, engine, clock=clock, monotonic=clock)
+        refusals = Refusals(store, clock)
+        yield Context(
+            store, refusals, running, pool, engine, clock=clock, monotonic=clock
+        )
         running.close()
 
 

@@ -1,7 +1,21 @@
 """Token buckets, one for each address: no address can use up another's share."""
 
+import socket
 from collections import OrderedDict
 from threading import Lock
+
+
+def block(address: str) -> str:
+    """Return whom an address counts as: a v6 one as its /64, which one customer gets.
+
+    What is no address counts as itself.
+    """
+    if ":" not in address:
+        return address
+    try:
+        return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])[:8].hex()
+    except OSError:
+        return address
 
 
 class Buckets:
@@ -27,21 +41,22 @@ class Buckets:
         """Tell the seconds until the address has a token; takes none."""
         if not self.per_minute:
             return 0.0
-        missing = 1.0 - self._tokens(address, now)
+        missing = 1.0 - self._tokens(block(address), now)
         return missing * 60.0 / self.per_minute if missing > 0.0 else 0.0
 
     def charge(self, address: str, now: float) -> None:
         """Take a token from the address, as far as it has one."""
         if not self.per_minute:
             return
+        key = block(address)
         with self._lock:
-            self._seen[address] = (max(self._tokens(address, now) - 1.0, 0.0), now)
-            self._seen.move_to_end(address)
+            self._seen[key] = (max(self._tokens(key, now) - 1.0, 0.0), now)
+            self._seen.move_to_end(key)
             if len(self._seen) > self._size:
                 self._seen.popitem(last=False)
 
-    def _tokens(self, address: str, now: float) -> float:
-        tokens, at = self._seen.get(address, (float(self.per_minute), now))
+    def _tokens(self, key: str, now: float) -> float:
+        tokens, at = self._seen.get(key, (float(self.per_minute), now))
         gained = max(now - at, 0.0) * self.per_minute / 60.0
         # A sum of small floats must not hide the last token for ever.
         return min(tokens + gained + 1e-9, float(self.per_minute))

@@ -9,7 +9,8 @@ from pathlib import Path
 from gms_hookd.cli.api_client import post
 from gms_hookd.cli.session import SLOW, Args, Session, api_of
 from gms_hookd.errors import Failure
-from gms_hookd.service.state_dir import keeps
+from gms_hookd.files import leads_to
+from gms_hookd.service.state_dir import is_ours
 
 
 def backup(session: Session, args: Args) -> int:
@@ -21,7 +22,7 @@ def backup(session: Session, args: Args) -> int:
     file = Path(args.file).absolute()
     if file.is_dir():
         raise Failure(f"{file}: is a directory")
-    if session.state.exists() and keeps(session.state, file):
+    if session.state.exists() and leads_to(file, session.state, is_ours):
         raise Failure(f"{file}: is the store itself, or leads to it: name another file")
     between = session.state.absolute() / f"backup-{secrets.token_hex(8)}"
     fresh = file.with_name(f".{file.name}.{os.getpid()}")

@@ -8,5 +8,5 @@ Owns http.server, http.client and ssl.
 
     accepted -> SHAKING (TLS) -> READING -> ANSWERING -> SENDING -> READING or LINGERING
 
-May import: errors, futures, safetext, threads.
+May import: auth, errors, futures, safetext, threads.
 """

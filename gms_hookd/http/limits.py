@@ -7,24 +7,29 @@ Who is let in: how many connections, in all and per address, and how much memory
 
 import logging
 import resource
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gms_hookd.auth.ratelimit import block
 from gms_hookd.http.http1 import HEAD, IDLE, Phase
 
 
 class Quota:
     """A limit on a sum and a limit on the share of one address.
 
-    An exempt address has no share of its own, only the sum. IPv6 addresses of one /64
-    count as one: that is what one customer gets.
+    An exempt address has no share of its own, only the sum; those of one `block` count
+    as one.
     """
 
     def __init__(
-        self, total: int, share: int, exempt: Callable[[str], bool] | None = None
+        self,
+        total: int,
+        share: int,
+        exempt: Callable[[str], bool] | None = None,
+        block: Callable[[str], str] = str,
     ) -> None:
         self.held = 0
+        self._block = block
         self.total = total
         self._share = share
         self._exempt = exempt
@@ -32,7 +37,7 @@ class Quota:
 
     def take(self, peer: str, amount: int = 1) -> bool:
         """Take `amount` for `peer` if that leaves both limits kept."""
-        key = _network(peer)
+        key = self._block(peer)
         share = self._shares.get(key, 0) + amount
         if self.held + amount > self.total:
             return False
@@ -44,17 +49,11 @@ class Quota:
 
     def give_back(self, peer: str, amount: int = 1) -> None:
         """Give back what was taken."""
-        key = _network(peer)
+        key = self._block(peer)
         self.held -= amount
         self._shares[key] -= amount
         if not self._shares[key]:
             del self._shares[key]
-
-
-def _network(peer: str) -> str:
-    if ":" not in peer:
-        return peer
-    return socket.inet_pton(socket.AF_INET6, peer)[:8].hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +115,9 @@ class ConnectionLimiter:
 
         total = max(1, min(limits.connections, _descriptors() - OTHER_DESCRIPTORS))
         share = max(1, min(limits.per_address, total // 2))
-        self._places = Quota(total, share, many)
+        self._places = Quota(total, share, many, block)
         self._control = Quota(CONTROL_CONNECTIONS, CONTROL_CONNECTIONS)
-        self._memory = Quota(limits.held, limits.held // 2, many)
+        self._memory = Quota(limits.held, limits.held // 2, many, block)
         self._turned_away = 0
         self._next_note = 0.0
 

@@ -27,6 +27,7 @@ from gms_hookd.service import systemd
 from gms_hookd.service.service import Service
 from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import Store
+from gms_hookd.store.refusals import Refusals
 from gms_hookd.threads import Supervised, ThreadError
 
 log = logging.getLogger(__name__)
@@ -190,8 +191,9 @@ class Daemon:
 class _Turn:
     """What one turn of the front's loop asks for, done together at its end."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, refusals: Refusals) -> None:
         self._store = store
+        self._refusals = refusals
 
     def hold(self) -> None:
         """Keep back writes and log lines."""
@@ -199,7 +201,8 @@ class _Turn:
         self._store.hold()
 
     def release(self) -> None:
-        """Commit."""
+        """Commit, also what was counted of the refused while nobody called."""
+        self._refusals.flush()
         self._store.release()
 
     def end(self) -> None:
@@ -264,7 +267,7 @@ def serve(
             service.app.handle,
             allowed,
             exempt=service.trusts,
-            batch=_Turn(service.context.store),
+            batch=_Turn(service.context.store, service.context.refusals),
         )
         return Daemon(service, server, listeners, load, environ).run()
 

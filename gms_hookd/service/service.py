@@ -23,6 +23,7 @@ from gms_hookd.service import systemd
 from gms_hookd.service.health import Health
 from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import Store, StoreError, maintenance, runs, tasks
+from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import SILENT, Pool, Supervised, Threads
 from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
@@ -78,7 +79,10 @@ class Service:
         self._buckets: dict[str, Buckets] = {}
         self._engines: list[Engine] = []
         self._rules = self._make_rules(config)
-        self.context = Context(store, self.running, self._pool, self._rules.engine)
+        refusals = Refusals(store)
+        self.context = Context(
+            store, refusals, self.running, self._pool, self._rules.engine
+        )
         self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
         self.health = Health(self.context, threads, state.path, self._stopping)
         self.app = App(self._context(config), self._policy(config))

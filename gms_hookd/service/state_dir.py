@@ -130,7 +130,7 @@ def unfit(path: Path) -> tuple[str, str] | None:
     entries = sorted(os.scandir(path), key=lambda entry: entry.name)
     strange = [entry.name for entry in entries if _is_strange(entry)]
     in_use = any(e.name == _DATABASE and e.name not in strange for e in entries)
-    wrong = [name for name in strange if _is_ours(name) or not in_use]
+    wrong = [name for name in strange if is_ours(name) or not in_use]
     details = path.stat()
     if wrong:
         named = ", ".join(wrong[:_NAMED]) + (", ..." if len(wrong) > _NAMED else "")
@@ -144,30 +144,13 @@ def unfit(path: Path) -> tuple[str, str] | None:
     return None
 
 
-def keeps(state: Path, path: Path) -> bool:
-    """Tell whether a path is, or leads to, a file that a state directory needs."""
-    folder = os.path.realpath(state)
-    here = os.path.realpath(path.parent), path.name
-    there = os.path.split(os.path.realpath(path))
-    if any(parent == folder and _is_ours(name) for parent, name in (here, there)):
-        return True
-    own = [each for each in state.glob("*") if _is_ours(each.name)]
-    return any(_is_same(each, path) for each in own)
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
-
-
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
+    """Return whether a state directory has a file or folder of this name."""
     return name in _FOLDERS or _FILES.fullmatch(name) is not None
 
 
 def _is_strange(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is not ours, or a link where we have a file."""
+    """Return whether an entry is not ours, or is a link in the place of a file."""
     if entry.name in _FOLDERS:
         return not entry.is_dir()
     if _FILES.fullmatch(entry.name):

@@ -4,10 +4,11 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from gms_hookd.errors import Invalid, Unavailable
-from gms_hookd.service.state_dir import keeps
+from gms_hookd.files import leads_to
 from gms_hookd.store import runs
 from gms_hookd.store.dbthread import Connection, Error, connect
 
@@ -120,17 +121,22 @@ def backup(store: Path, copy: Path, vacuum: Callable[[Path], None]) -> None:
     """
     if not copy.is_absolute():
         raise Invalid("path: an absolute path is needed")
-    partial = copy.with_name(f".{copy.name}.{os.getpid()}.partial")
+    fresh = copy.with_name(f".{copy.name}.{os.getpid()}.partial")
     try:
-        if keeps(store.parent, copy):
+        if leads_to(copy, store.parent, partial(_is_taken, store)):
             raise Invalid(f"path: {copy} is the store itself, or leads to it")
-        _copy(partial, vacuum)
-        os.replace(partial, copy)
+        _copy(fresh, vacuum)
+        os.replace(fresh, copy)
         _sync_folder(copy.parent)
     except (OSError, Error) as error:
         raise Unavailable(f"cannot write {copy}: {error}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        fresh.unlink(missing_ok=True)
+
+
+def _is_taken(store: Path, name: str) -> bool:
+    """Return whether it is a name of the store's files, or of anything beside it."""
+    return name.startswith(store.name) or os.path.lexists(store.parent / name)
 
 
 def vacuum(db: Connection, copy: Path) -> None:
@@ -138,16 +144,16 @@ def vacuum(db: Connection, copy: Path) -> None:
     db.execute("VACUUM INTO ?", (str(copy),))
 
 
-def _copy(partial: Path, vacuum: Callable[[Path], None]) -> None:
-    partial.unlink(missing_ok=True)
+def _copy(fresh: Path, vacuum: Callable[[Path], None]) -> None:
+    fresh.unlink(missing_ok=True)
     # Made first and empty, so that nobody else can read what goes in.
-    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    vacuum(partial)
-    with closing(connect(partial, writes=False)) as copy:
+    os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    vacuum(fresh)
+    with closing(connect(fresh, writes=False)) as copy:
         verdict = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise Unavailable(f"the copy is damaged: {verdict}")
-    with partial.open("rb") as file:
+    with fresh.open("rb") as file:
         os.fsync(file.fileno())
 
 

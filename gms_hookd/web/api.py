@@ -285,6 +285,7 @@ def list_deliveries(context: Context, params: Params) -> Data:
     only(params, ("hook", "limit"))
     hook = read_text(params, "hook") if "hook" in params else None
     # The refused ones are written without anybody waiting: let them in first.
+    context.refusals.flush(now=True)
     written = context.store.write(maintenance.ping)
     limit = read_limit(params)
     found = then(written, lambda _: context.store.read(deliveries.latest, hook, limit))
@@ -295,6 +296,7 @@ def show_delivery(context: Context, params: Params) -> Data:
     """Show a delivery."""
     only(params, ("id",))
     number = read_number(params, "id")
+    context.refusals.flush(now=True)
     written = context.store.write(maintenance.ping)
     found = then(written, lambda _: context.store.read(deliveries.get, number))
     return apply(found, views.delivery)

@@ -21,7 +21,8 @@ from gms_hookd.model import FINAL, Delivery, RunStatus
 from gms_hookd.payload import PayloadError, decode, dump_json
 from gms_hookd.safetext import quoted
 from gms_hookd.store import Connection, NotFound, callbacks, deliveries, runs, tasks
-from gms_hookd.web.guard import PREFIX, UNDER_LOAD, Guard
+from gms_hookd.store.refusals import Refusal
+from gms_hookd.web.guard import PREFIX, Guard
 from gms_hookd.web.matching import NO_ALIASES, Directory, judge
 from gms_hookd.workers.running import Context
 
@@ -118,10 +119,9 @@ class ForgeHook:
         return then(later, lambda answered: answered)
 
     def refuse(self, request: Request, status: int, reason: str) -> None:
-        """Record a refused delivery; nobody waits for it, a flood is not recorded."""
-        if self._context.store.waiting < UNDER_LOAD:
-            new_delivery = self._new_delivery(self.guard.client(request))
-            self._context.store.write(deliveries.record, new_delivery, status, reason)
+        """Tell of a refused delivery; nobody waits for it, a flood is counted."""
+        new_delivery = self._new_delivery(self.guard.client(request))
+        self._context.refusals.note(Refusal(new_delivery, status, reason, request.id))
 
     def _read(self, request: Request, client: str) -> Future[Response]:
         if not self._verifier.opens(request, self._context.clock()):

@@ -14,8 +14,9 @@ from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Run, RunStatus
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.store import deliveries, runs
+from gms_hookd.store.refusals import Refusal
 from gms_hookd.web import views
-from gms_hookd.web.guard import PREFIX, UNDER_LOAD, Guard
+from gms_hookd.web.guard import PREFIX, Guard
 from gms_hookd.workers.running import Context
 
 LONGEST_WAIT = 300.0
@@ -55,10 +56,9 @@ class GmsHook:
         return apply(found, lambda run: Response(200, dump_json(views.run(run))))
 
     def refuse(self, request: Request, status: int, reason: str) -> None:
-        """Record a refused delivery; nobody waits for it, a flood is not recorded."""
-        if self._context.store.waiting < UNDER_LOAD:
-            new_delivery = self._new_delivery(self.guard.client(request))
-            self._context.store.write(deliveries.record, new_delivery, status, reason)
+        """Tell of a refused delivery; nobody waits for it, a flood is counted."""
+        new_delivery = self._new_delivery(self.guard.client(request))
+        self._context.refusals.note(Refusal(new_delivery, status, reason, request.id))
 
     def _admit(self, request: Request) -> str:
         client = self.guard.client(request)

@@ -10,7 +10,6 @@ from gms_hookd.futures import Future
 from gms_hookd.http.message import HttpError, Request, Response
 
 PREFIX = "/api/webhooks/"
-UNDER_LOAD = 2_000  # writes that wait; refused deliveries are not recorded beyond
 
 
 class Hook(Protocol):
@@ -20,7 +19,7 @@ class Hook(Protocol):
         """Take a delivery."""
 
     def refuse(self, request: Request, status: int, reason: str) -> None:
-        """Record a refused delivery."""
+        """Tell of a refused delivery."""
 
 
 @dataclass(frozen=True, slots=True)

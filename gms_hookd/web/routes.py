@@ -18,7 +18,8 @@ from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.log import event
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted
-from gms_hookd.store import StoreError
+from gms_hookd.store import StoreError, deliveries
+from gms_hookd.store.refusals import Refusal
 from gms_hookd.web import api, gms_hook, guard, params
 from gms_hookd.web.guard import Guard, Hook
 from gms_hookd.workers.running import Context
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 API = "/api/v1/sync/"
 RUNS = guard.PREFIX + "runs/"
 MOST_PARAMETERS = 20
+_STRANGERS = frozenset({401, 403, 429})
 RETRY_AFTER = ("Retry-After", "10")
 Call = Callable[[Context, params.Params], api.Data]
 CALLS: Mapping[tuple[str, str], Call] = {
@@ -165,13 +167,20 @@ class App:
     ) -> None:
         """Give the answer its form, and say in the log what it was."""
         error = answered.exception()
+        counted = False
         try:
-            response = (
-                answered.result() if error is None else self._refuse(request, error)
-            )
+            if error is None:
+                response = answered.result()
+            else:
+                response, counted = self._refuse(request, error)
         except Exception:
             log.exception("request failed id=%s", request.id)
             response = Response(500, b'{"error": "internal error"}')
+        if not counted:
+            self._tell(request, response, since)
+        reply(response)
+
+    def _tell(self, request: Request, response: Response, since: float) -> None:
         took = (self._context.monotonic() - since) * 1000
         event(
             log,
@@ -180,18 +189,30 @@ class App:
             f" path={self._policy.shown(request.path)}"
             f" status={response.status} ms={took:.1f}",
         )
-        reply(response)
 
-    def _refuse(self, request: Request, error: BaseException) -> Response:
+    def _refuse(self, request: Request, error: BaseException) -> tuple[Response, bool]:
+        """Return the answer, and whether its line is one of many in a second."""
         status, message, headers = _problem(request, error)
+        counted = self._count(request, status, message)
+        told: dict[str, object] = {"error": message}
+        if request.path.startswith(API):
+            told = {"code": status, "msg": message, "error": message}
+        return Response(status, dump_json(told), headers), counted
+
+    def _count(self, request: Request, status: int, message: str) -> bool:
         path = request.path
         hook = self._policy.hook(path)
         if hook and path.startswith(guard.PREFIX) and status != 503:
             hook.refuse(request, status, message)
-        told: dict[str, object] = {"error": message}
-        if path.startswith(API):
-            told = {"code": status, "msg": message, "error": message}
-        return Response(status, dump_json(told), headers)
+            return True
+        if status not in _STRANGERS:
+            return False
+        client = self._policy.strangers.client(request)
+        name = "runs" if path.startswith(RUNS) else "api"
+        new_delivery = deliveries.NewDelivery(name, "", client, self._context.now())
+        refusal = Refusal(new_delivery, status, message, request.id, kept=False)
+        self._context.refusals.note(refusal)
+        return True
 
 
 def _problem(

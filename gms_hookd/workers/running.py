@@ -21,6 +21,7 @@ from gms_hookd.futures import Future
 from gms_hookd.git.process import Stop
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import Store
+from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.job import Engine
 from gms_hookd.threads import FOR_EVER, SILENT, Supervised, Threads
 
@@ -219,6 +220,7 @@ class Context:
     """
 
     store: Store
+    refusals: Refusals
     running: RunningRuns
     pool: Executor
     engine: Engine

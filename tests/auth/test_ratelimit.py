@@ -1,6 +1,8 @@
 """Token buckets: a burst, then the rate, each address for itself."""
 
-from gms_hookd.auth.ratelimit import Buckets
+import pytest
+
+from gms_hookd.auth.ratelimit import Buckets, block
 
 
 def test_a_burst_of_the_rate_passes_and_the_next_one_waits():
@@ -60,3 +62,31 @@ def test_waiting_asks_without_taking():
     assert buckets.wait("a", 0.0) == buckets.wait("a", 0.0) == 0.0
     buckets.charge("a", 0.0)
     assert buckets.wait("a", 0.0) > 0
+
+
+def test_the_v6_addresses_of_one_customer_share_their_tokens():
+    buckets = Buckets(3)
+    waits = [buckets.take(f"2001:db8:1:2:{n:x}::{n:x}", 0.0) for n in range(6)]
+    assert waits.count(0.0) == 3
+    assert buckets.wait("2001:db8:1:2::", 0.0) > 0
+    assert buckets.take("2001:db8:1:3::1", 0.0) == 0.0
+    buckets.charge("2001:db8:1:4::1", 0.0)
+    buckets.charge("2001:db8:1:4::2", 0.0)
+    buckets.charge("2001:db8:1:4:ffff::", 0.0)
+    assert buckets.wait("2001:db8:1:4::3", 0.0) > 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:DB8:0:0::2%eth0", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("unix", "unix", True),
+        ("no:address", "no:other", False),
+    ],
+)
+def test_who_counts_as_one(one, other, same):
+    assert (block(one) == block(other)) is same

@@ -572,3 +572,43 @@ def test_a_plan_says_what_a_run_would_do_and_does_nothing(app, tmp_path):
     assert refs == [("refs/heads/main", "created")]
     listed = ["git", "-C", str(target), "for-each-ref"]
     assert subprocess.run(listed, check=True, capture_output=True).stdout == b""
+
+
+def test_a_flood_of_refused_deliveries_is_two_rows_and_two_lines(make_app, caplog):
+    caplog.set_level("INFO")
+    app = make_app(buckets=Buckets(100))
+    statuses = [trigger(app, x_hub_signature_256="wrong")[0] for _ in range(300)]
+    assert statuses == [401] * 100 + [429] * 200
+    listed = call(app, "GET", "deliveries")[1]["data"]
+    assert [(d["status"], d["reason"]) for d in reversed(listed)] == [
+        (401, "missing or wrong signature"),
+        (429, "too many requests"),
+        (401, "missing or wrong signature (99 in a second)"),
+        (429, "too many requests (199 in a second)"),
+    ]
+    flood = [r.getMessage() for r in caplog.records if "192.0.2.1" in r.getMessage()]
+    assert len(flood) == 4
+
+
+def test_a_flood_of_wrong_tokens_is_counted_in_the_log(make_app, caplog):
+    caplog.set_level("INFO")
+    app = make_app(strangers=Buckets(5))
+    for _ in range(50):
+        ask(app, "GET", API + "tasks", peer="192.0.2.1")
+    call(app, "GET", "deliveries")
+    flood = [r.getMessage() for r in caplog.records if "192.0.2.1" in r.getMessage()]
+    assert len(flood) == 4
+    assert sum("count=" in line for line in flood) == 4
+
+
+@pytest.mark.parametrize("path", [TRIGGER, "/api/webhooks/runs/1", API + "tasks"])
+def test_the_v6_addresses_of_one_customer_have_one_limit(make_app, path):
+    buckets = Buckets(5)
+    proxies = Whitelist(["192.0.2.9"])
+    app = make_app(buckets=buckets, strangers=buckets, proxies=proxies)
+    found = []
+    for number in range(20):
+        headers = {"x-forwarded-for": f"2001:db8:1:2::{number:x}"}
+        method = "POST" if path == TRIGGER else "GET"
+        found.append(ask(app, method, path, headers=headers, peer="192.0.2.9")[0])
+    assert found.count(429) == 15
