@@ -9,7 +9,7 @@ the state directory. `secret`, `secret_file` and `secrets` are one setting, and 
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv6Address, ip_address
@@ -47,8 +47,15 @@ PUBLISHED = "my-secret-key"
 MADE = "webhook-secret"
 _HOOK_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
 _OPTIONS = ("header", "algorithm", "prefix", "encoding", "username")
-_BY_HTTP = ("username", "password_file", "token_file")
-_BY_SSH = ("ssh_key_file", "ssh_known_hosts")
+_LOGIN = ("username", "password_file", "token_file")
+_TLS = ("tls_cert_file", "tls_key_file", "ca_file")
+_KEYS_OF: Mapping[str, tuple[str, ...]] = {
+    "https": (*_LOGIN, *_TLS),
+    "http": _LOGIN,
+    "ssh": ("ssh_key_file", "ssh_known_hosts"),
+    "file": (),
+}
+_FOR_ALL = ("allow_fsck",)
 _INLINE = frozenset({"secret", "secrets", "token"})
 # A secret of every form, for what is checked before there is one.
 _ANY_SECRET = ("0" * 64,)
@@ -326,8 +333,9 @@ def _sync(found: Settings) -> SyncConfig:
 def _credential(found: Settings, url: str, sync: SyncConfig) -> Credential:
     table = ("credentials", url)
     prefix = _credential_url(found, url, sync)
-    by_ssh = prefix.startswith("ssh:")
-    _refuse(found, table, _BY_HTTP if by_ssh else _BY_SSH, by_ssh)
+    scheme = "file" if prefix.startswith("/") else prefix.partition(":")[0]
+    own = (*_KEYS_OF[scheme], *_FOR_ALL)
+    _refuse_others(found, table, own, scheme)
     credential = Credential(
         url=prefix,
         username=found.get((*table, "username"), validators.line, None),
@@ -335,34 +343,52 @@ def _credential(found: Settings, url: str, sync: SyncConfig) -> Credential:
         token_file=found.path((*table, "token_file"), validators.line),
         ssh_key_file=found.path((*table, "ssh_key_file"), validators.line),
         ssh_known_hosts=found.path((*table, "ssh_known_hosts"), validators.line),
+        tls_cert_file=found.path((*table, "tls_cert_file"), validators.line),
+        tls_key_file=found.path((*table, "tls_key_file"), validators.line),
+        ca_file=found.path((*table, "ca_file"), validators.line),
+        allow_fsck=found.get((*table, "allow_fsck"), validators.fsck, ()),
     )
-    (_check_identity if by_ssh else _check_login)(found, table, credential)
+    said = any((*credential.files, credential.allow_fsck))
+    if not said and scheme in ("ssh", "file"):
+        raise found.error(table, f"says nothing: set {' or '.join(own)}")
+    _check_login(found, table, credential, said=said)
+    _check_tls_files(found, table, credential)
+    if key := found.one_of((*table, "ssh_key_file")):
+        _check_key(*key)
     return credential
 
 
-def _refuse(found: Settings, table: Name, keys: Iterable[str], by_ssh: bool) -> None:
-    """Refuse the keys that are for the other kind of URL."""
-    own, other = (_BY_SSH, "https") if by_ssh else (_BY_HTTP, "ssh")
-    for key in keys:
-        if found.one_of((*table, key)):
-            problem = f"is for {other}:// only: set {' or '.join(own)} here"
+def _refuse_others(
+    found: Settings, table: Name, own: Sequence[str], scheme: str
+) -> None:
+    """Refuse the keys that are for another kind of URL."""
+    for key in sources.KEYS["credentials"]:
+        if key not in own and found.one_of((*table, key)):
+            fit = next(name for name, keys in _KEYS_OF.items() if key in keys)
+            problem = f"is for {fit}:// only: set {' or '.join(own)} here"
             raise found.error((*table, key), problem)
 
 
-def _check_login(found: Settings, table: Name, credential: Credential) -> None:
+def _check_login(
+    found: Settings, table: Name, credential: Credential, *, said: bool
+) -> None:
     chosen = found.one_of((*table, "password_file"), (*table, "token_file"))
-    if chosen is None:
+    if chosen is None and (credential.username or not said):
         raise found.error(table, "names no secret: set password_file or token_file")
     if credential.password_file and not credential.username:
         raise found.error((*table, "username"), "is missing: a password needs one")
-    _check_password(*chosen)
+    if chosen:
+        _check_password(*chosen)
 
 
-def _check_identity(found: Settings, table: Name, credential: Credential) -> None:
-    if not (credential.ssh_key_file or credential.ssh_known_hosts):
-        raise found.error(table, "says nothing: set ssh_key_file or ssh_known_hosts")
-    if key := found.one_of((*table, "ssh_key_file")):
-        _check_key(*key)
+def _check_tls_files(found: Settings, table: Name, credential: Credential) -> None:
+    cert, key = (found.one_of((*table, name)) for name in _TLS[:2])
+    if key and not cert:
+        problem = "is missing: a key needs its certificate"
+        raise found.error((*table, "tls_cert_file"), problem)
+    private = key or cert  # a certificate without one has its key with it
+    if private:
+        _check_key(*private)
 
 
 def _credential_url(found: Settings, url: str, sync: SyncConfig) -> str:
@@ -370,7 +396,7 @@ def _credential_url(found: Settings, url: str, sync: SyncConfig) -> str:
         prefix = validators.url_prefix(url)
     except ValueError as error:
         raise found.error(("credentials", url), error) from None
-    protocol = prefix.partition(":")[0]
+    protocol = "file" if prefix.startswith("/") else prefix.partition(":")[0]
     if protocol not in sync.allow_protocols:
         problem = (
             f"{protocol} is not in sync.allow_protocols: add it there, or use https"

@@ -15,6 +15,21 @@ PROTOCOLS = ("https", "ssh", "file", "http")
 LONGEST_SOCKET_PATH = 107
 LARGEST_BODY = 1 << 30
 LARGEST_ID = (1 << 63) - 1
+# What git 2.32 knows of and lets be demoted, thus every git that is good enough here.
+FSCK = (
+    "badDate", "badDateOverflow", "badEmail", "badFilemode", "badName",
+    "badObjectSha1", "badParentSha1", "badTagName", "badTimezone", "badTree",
+    "badTreeSha1", "badType", "duplicateEntries", "emptyName", "fullPathname",
+    "gitattributesSymlink", "gitignoreSymlink", "gitmodulesBlob", "gitmodulesLarge",
+    "gitmodulesMissing", "gitmodulesName", "gitmodulesParse", "gitmodulesPath",
+    "gitmodulesSymlink", "gitmodulesUpdate", "gitmodulesUrl", "hasDot", "hasDotdot",
+    "hasDotgit", "mailmapSymlink", "missingAuthor", "missingCommitter", "missingEmail",
+    "missingNameBeforeEmail", "missingObject", "missingSpaceBeforeDate",
+    "missingSpaceBeforeEmail", "missingTag", "missingTagEntry", "missingTaggerEntry",
+    "missingTree", "missingType", "missingTypeEntry", "multipleAuthors",
+    "nulInCommit", "nullSha1", "treeNotSorted", "unknownType", "zeroPaddedDate",
+    "zeroPaddedFilemode",
+)  # fmt: skip
 _KINDS = {
     list: "a list", dict: "a section", type(None): "nothing",
     bool: "true or false: put it in quotes", int: "a number: put it in quotes",
@@ -197,8 +212,20 @@ def _is_host(host: str) -> bool:
         return False
 
 
+def fsck(value: object) -> tuple[str, ...]:
+    """Take a list of what git's fsck may find (git-fsck, FSCK MESSAGES)."""
+    given = texts(value)
+    known = {kind.lower(): kind for kind in FSCK}
+    for kind in given:
+        if kind.lower() not in known:
+            raise ValueError(f"{kind!r} is nothing that fsck can be told to allow")
+    return tuple(dict.fromkeys(known[kind.lower()] for kind in given))
+
+
 def url_prefix(url: str) -> str:
-    """Take the beginning of the URLs that a credential is for."""
+    """Take the beginning of the URLs that a credential is for, or of local paths."""
+    if url.startswith("/") and url == line(url):
+        return url
     if not re.fullmatch(_URL, url):
         raise ValueError(
             'must begin like "https://host/path" or "ssh://user@host/path",'

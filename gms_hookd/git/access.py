@@ -28,6 +28,7 @@ from gms_hookd.git.credentials import (
     Access,
     CredentialStore,
     Identity,
+    Tls,
     access,
     checked_identity,
     ssh_command,
@@ -329,6 +330,11 @@ class RepositoryAccess:
             self._limits.log.hide(other.secrets if other else ())
         return self._access
 
+    @property
+    def tls(self) -> Tls:
+        """Return the certificates that are used."""
+        return self._access_factory.keys.tls(self.url)
+
     def other(self) -> bool:
         """Turn to the second key after the first was refused; False if none is left."""
         other = self.access().other
@@ -343,7 +349,7 @@ class RepositoryAccess:
     def _find(self) -> Access:
         if self.url.local:
             self._access_factory.trust.add(self.url.path)
-            return Access()
+            return access(self.url, self._access_factory.keys)
         keys, masters = self._access_factory.keys, self._access_factory.masters
         if self.url.scheme != "ssh":
             return access(self.url, keys)

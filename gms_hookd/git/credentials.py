@@ -5,16 +5,18 @@ in the environment of the one git command that needs them.
 """
 
 import base64
+import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote
 
 from gms_hookd.files import SecretFileError, check_secret, read_regular, read_secret
 from gms_hookd.git import url as giturl
 from gms_hookd.git.errors import ErrorKind, GitError
-from gms_hookd.git.url import PORTS, GitUrl
+from gms_hookd.git.url import PORTS, SPOKEN, GitUrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +29,20 @@ class Credential:
     token_file: Path | None
     ssh_key_file: Path | None = None
     ssh_known_hosts: Path | None = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    ca_file: Path | None = None
+    allow_fsck: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path | None, ...]:
         """All files that it may name."""
         secrets = self.password_file, self.token_file
-        return *secrets, self.ssh_key_file, self.ssh_known_hosts
+        tls = self.tls_cert_file, self.tls_key_file, self.ca_file
+        return *secrets, *tls, self.ssh_key_file, self.ssh_known_hosts
 
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 LARGEST = 16 << 20  # bytes of a file of host keys
 SSH_OPTIONS = (
     "BatchMode=yes",
@@ -63,6 +71,23 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """Who we are at a host by TLS, and who vouches for it; None is git's default."""
+
+    cert: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Return the files by the names of their settings."""
+        named = {
+            "tls_cert_file": self.cert, "tls_key_file": self.key, "ca_file": self.ca,
+        }  # fmt: skip
+        return {name: path for name, path in named.items() if path}
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialStore:
     """Who we are at other hosts, and how we know them."""
 
@@ -80,6 +105,20 @@ class CredentialStore:
         home = self.home / ".ssh"
         return Identity(key or home / "id_ed25519", known_hosts or home / "known_hosts")
 
+    def tls(self, url: GitUrl) -> Tls:
+        """Find certificate and authorities for a URL, each by the longest prefix."""
+        found = Tls()
+        for each in self.fitting(url):
+            own = (each.tls_cert_file, each.tls_key_file)
+            cert, key = own if each.tls_cert_file else (found.cert, found.key)
+            found = Tls(cert, key, each.ca_file or found.ca)
+        return found
+
+    def allowed(self, url: GitUrl) -> tuple[str, ...]:
+        """Return what fsck may find at a URL, by the longest prefix that says it."""
+        said = [each.allow_fsck for each in self.fitting(url) if each.allow_fsck]
+        return tuple(said[-1]) if said else ()
+
     def fitting(self, url: GitUrl) -> list[Credential]:
         """List the credentials whose prefix covers a URL, the longest prefix last."""
         return sorted((c for c in self.credentials if _covers(c.url, url)), key=_reach)
@@ -95,14 +134,27 @@ class Access:
     remedies: Mapping[ErrorKind, str] = field(default_factory=dict)
     other: "Access | None" = field(default=None, repr=False)
 
+    def with_settings(
+        self, more: Sequence[tuple[str, str]], extra: Mapping[str, str] = NOTHING
+    ) -> "Access":
+        """Return it, and its second try, with more settings and environment."""
+        return replace(
+            self,
+            settings=(*self.settings, *more),
+            extra={**self.extra, **extra},
+            other=self.other and self.other.with_settings(more, extra),
+        )
+
 
 def access(url: GitUrl, keys: CredentialStore, control: Path | None = None) -> Access:
     """Find what a URL needs; raises GitError where a secret cannot be used."""
+    allowed = tuple((f"fetch.fsck.{kind}", "ignore") for kind in keys.allowed(url))
     if url.scheme == "ssh":
-        return _by_ssh(url, keys, control)
+        return _by_ssh(url, keys, control).with_settings(allowed)
     if url.scheme in ("http", "https"):
-        return _by_http(url, keys)
-    return Access()
+        found = _by_http(url, keys)
+        return _by_tls(url, keys.tls(url), found).with_settings(allowed)
+    return Access(allowed)
 
 
 def ssh_command(identity: Identity, control: Path | None = None) -> tuple[str, ...]:
@@ -152,7 +204,7 @@ def ssh_remedies(url: GitUrl, identity: Identity) -> dict[ErrorKind, str]:
 
 def with_remedy(error: GitError, remedies: Mapping[ErrorKind, str]) -> GitError:
     """Add to an error what helps against its kind."""
-    if error.kind not in remedies:
+    if not remedies.get(error.kind):
         return error
     message = f"{error}; {remedies[error.kind]}"
     return GitError(error.kind, message, error.stderr)
@@ -181,7 +233,7 @@ def _pinned(name: str, known_hosts: Path) -> bool:
 
 
 def _by_http(url: GitUrl, keys: CredentialStore) -> Access:
-    fitting = keys.fitting(url)
+    fitting = [c for c in keys.fitting(url) if c.password_file or c.token_file]
     if not fitting:
         return Access()
     best = fitting[-1]
@@ -191,6 +243,23 @@ def _by_http(url: GitUrl, keys: CredentialStore) -> Access:
         return basic
     bearer = (_header_of(url), f"Authorization: Bearer {secret}")
     return Access((bearer,), secrets=(secret,), other=basic)
+
+
+def _by_tls(url: GitUrl, tls: Tls, found: Access) -> Access:
+    """Add certificates: ours for this host only, those of authorities for all of git.
+
+    That git would rather take the authorities of its environment (git-config,
+    http.sslCAInfo) is why they go there.
+    """
+    for name, path in tls.files.items():
+        if not os.access(path, os.R_OK):
+            why = "may not be read" if path.exists() else "does not exist"
+            raise GitError(ErrorKind.CONFIG, f"{url.origin}: {name}: {path} {why}")
+    host = f"http.{url.origin}/"
+    cert = ((f"{host}.sslCert", str(tls.cert)),) if tls.cert else ()
+    key = ((f"{host}.sslKey", str(tls.key or tls.cert)),) if tls.cert else ()
+    extra = {"GIT_SSL_CAINFO": str(tls.ca)} if tls.ca else {}
+    return found.with_settings((*cert, *key), extra)
 
 
 def _header(url: GitUrl, secret: str, user: str) -> Access:
@@ -205,11 +274,11 @@ def _header_of(url: GitUrl) -> str:
 
 def _covers(prefix: str, url: GitUrl) -> bool:
     try:
-        own = giturl.parse(prefix.rstrip("/") + "/x", PORTS)
+        own = giturl.parse(prefix.rstrip("/") + "/x", SPOKEN)
     except ValueError:
         return False
     same = (own.scheme, own.host) == (url.scheme, url.host)
-    ports = {u.port or PORTS[u.scheme] for u in (own, url)} if same else set()
+    ports = {u.port or PORTS.get(u.scheme) for u in (own, url)} if same else set()
     above = own.parts[:-1]
     below = url.parts[: len(above)] == above
     return len(ports) == 1 and own.user in (None, url.user) and below

@@ -62,6 +62,11 @@ _SAYINGS = {
         certificate (problem|verif|subject|has expired)
         self.signed certificate
         ssl certificate
+        ssl ca cert
+        gnutls_handshake[(][)] failed: handshake failed
+        alert (certificate required|handshake failure|bad certificate|unknown ca)
+        x[.]509 key or certificate
+        unable to (set|load|use) (private key|client cert)
     """,
     ErrorKind.AUTH: """
         authentication failed

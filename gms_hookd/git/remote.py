@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gms_hookd.git.access import RepositoryAccess
+from gms_hookd.git.advice import Way, advice
 from gms_hookd.git.command import Git
 from gms_hookd.git.credentials import with_remedy
 from gms_hookd.git.errors import ErrorKind, GitError, hosts_own
@@ -23,6 +24,7 @@ STDIN_FROM = 50  # refspecs; more go through a pipe
 UNTIDIED = ("--receive-pack=git -c receive.autoGC=false receive-pack",)
 LISTED = (("protocol.version", "0"),)
 _BUSY = re.compile(r"returned error: (429|503)")
+_CHALLENGE = re.compile(r"(?i)www-authenticate: *([a-z]+)")
 _RETRY_AFTER = re.compile(r"(?i)retry-after: *(\d{1,6})")
 AT_ONCE = 500  # leases in one push: git compares each with every ref of the target
 
@@ -221,18 +223,32 @@ class Remote:
         error = done.failure(what)
         if _BUSY.search(done.err):
             error.retry_after = self._asked_to_wait()
-        return with_remedy(error, self.access.access().remedies)
+        told = with_remedy(error, self.access.access().remedies)
+        return with_remedy(told, {error.kind: advice(error, self._way(error.kind))})
+
+    def _way(self, kind: ErrorKind) -> Way:
+        url = self.access.url
+        by_http = url.scheme in ("http", "https") and kind is ErrorKind.AUTH
+        return Way(url, self.access.tls, self._challenges() if by_http else ())
+
+    def _challenges(self) -> set[str]:
+        """Return the schemes of authentication that the host offers."""
+        return {found.lower() for found in _CHALLENGE.findall(self._headers())}
 
     def _asked_to_wait(self) -> float | None:
-        """Ask again, for the Retry-After header, which git keeps to itself."""
+        """Return the seconds of Retry-After."""
+        found = _RETRY_AFTER.search(self._headers())
+        return float(found[1]) if found else None
+
+    def _headers(self) -> str:
+        """Ask again, for the header fields of the answer, which git keeps to itself."""
         access = self.access.access()
         extra = {**access.extra, "GIT_TRACE_CURL": "2", "GIT_TRACE_CURL_NO_DATA": "1"}
         ask = ("ls-remote", "--end-of-options", self.url, "HEAD")
         done = self.git.run(
             *ask, settings=access.settings, extra=extra, quiet=True, afar=True
         )
-        found = _RETRY_AFTER.search(done.err)
-        return float(found[1]) if found else None
+        return done.err
 
 
 def _lines(specs: Iterable[str]) -> bytes:

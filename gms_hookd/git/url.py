@@ -42,7 +42,7 @@ class GitUrl:
     @property
     def origin(self) -> str:
         """Name its host and port alone."""
-        port = "" if self.port in (None, PORTS[self.scheme]) else f":{self.port}"
+        port = "" if self.port in (None, PORTS.get(self.scheme)) else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}"
 
     @property
@@ -77,7 +77,7 @@ def parse(text: str, allow_protocols: Collection[str]) -> GitUrl:
     if _holds_credential(url):
         raise ValueError(
             "a URL holds no user, password or token, wherever in it: put them under"
-            f' [credentials."{url.scheme}://{url.host}"] in the configuration'
+            f' [credentials."{url.origin}"] in the configuration'
         )
     return url
 
@@ -161,16 +161,18 @@ def _full(text: str, scheme: str, authority: str, path: str | None) -> GitUrl:
     if scheme not in PORTS:
         raise ValueError(f"{scheme}:// is not spoken here: use https, ssh or a path")
     user, host, port = re.fullmatch(_AUTHORITY, authority).groups()  # type: ignore[union-attr]
+    number = _port(port)
     if scheme != "ssh" and user is not None:
+        place = f"{scheme}://{host}" + (f":{number}" if number else "")
         raise ValueError(
             "a URL holds no user or password: put them under"
-            f' [credentials."{scheme}://{host}"] in the configuration'
+            f' [credentials."{place}"] in the configuration'
         )
     _check(host, user, path or "")
     spoken = scheme + text[len(scheme) :]  # git knows its transports in lower case
     if scheme != "ssh":
         spoken = re.sub(r"[^!-~]", lambda found: quote(found[0]), spoken)
-    return GitUrl(spoken, scheme, host.lower(), _port(port), path or "", user)
+    return GitUrl(spoken, scheme, host.lower(), number, path or "", user)
 
 
 def _file(authority: str, path: str) -> GitUrl:

@@ -5,6 +5,7 @@ import os
 import random
 import re
 import stat
+import subprocess
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from gms_hookd.config.load import guard_published, load_config, made_secret
 from gms_hookd.config.records import Config
 from gms_hookd.config.sources import KEYS
+from gms_hookd.config.validators import FSCK
 from gms_hookd.errors import ConfigError
 from gms_hookd.forges.registry import FORGES
 from gms_hookd.git.credentials import Credential
@@ -986,3 +988,42 @@ def test_aliases_are_pairs_of_addresses(conf, refused):
 def test_a_credentials_scheme_may_be_in_capitals_and_its_path_may_have_spaces(conf):
     given = conf('[credentials."HTTPS://h/My Group"]\ntoken_file = "/none"\n')
     assert given.credentials[0].url == "https://h/My Group"
+
+
+def test_certificates_and_what_fsck_may_find_are_set_for_each_host(conf, tmp_path):
+    (tmp_path / "key").touch(0o600)
+    given = conf(
+        '[credentials."https://h"]\ntls_cert_file = "cert"\ntls_key_file = "key"\n'
+        'ca_file = "/etc/ca.pem"\nallow_fsck = ["missingemail", "badDate"]\n'
+        '[credentials."/srv/old"]\nallow_fsck = ["zeroPaddedFilemode"]\n'
+        '[credentials."ssh://h"]\nallow_fsck = ["badTimezone"]\n'
+    ).credentials
+    assert (given[0].tls_cert_file, given[0].ca_file) == (
+        tmp_path / "cert", Path("/etc/ca.pem"),
+    )  # fmt: skip
+    assert [each.allow_fsck for each in given] == [
+        ("missingEmail", "badDate"), ("zeroPaddedFilemode",), ("badTimezone",),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("tls_key_file = '/k'", "tls_cert_file: is missing: a key needs its certificate"),
+    ("allow_fsck = ['nonsense']", "allow_fsck: 'nonsense' is nothing that fsck can"),
+    ("allow_fsck = 'badDate'", "allow_fsck: must be a list"),
+    ("ca_file = '/c'\nssh_key_file = '/k'", "ssh_key_file: is for ssh:// only"),
+])  # fmt: skip
+def test_certificates_that_make_no_sense_are_refused(refused, text, line):
+    assert line in refused(f"[credentials.'https://h']\n{text}")
+
+
+def test_the_key_of_a_certificate_may_not_be_open(refused, tmp_path):
+    (tmp_path / "both.pem").touch(0o644)
+    text = "[credentials.'https://h']\ntls_cert_file = 'both.pem'"
+    assert "both.pem" in refused(text)
+
+
+def test_all_that_fsck_may_be_told_to_allow_is_known_to_git(tmp_path):
+    subprocess.run(("git", "init", "-q", "--bare", str(tmp_path / "r")), check=True)
+    told = [word for kind in FSCK for word in ("-c", f"fsck.{kind}=ignore")]
+    argv = ("git", f"--git-dir={tmp_path}/r", *told, "fsck")
+    assert subprocess.run(argv, capture_output=True, check=False).returncode == 0

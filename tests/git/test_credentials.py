@@ -21,6 +21,10 @@ class Entry:
     username: str | None = None
     password_file: Path | None = None
     token_file: Path | None = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    ca_file: Path | None = None
+    allow_fsck: tuple[str, ...] = ()
 
 
 ENTRIES = [

@@ -129,13 +129,23 @@ class HttpHost(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 64
 
-    def __init__(self, root: Path, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        tls: tuple[Path, Path] | None = None,
+        clients: Path | None = None,
+    ) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.root = root
         self.scheme = "https" if tls else "http"
         if tls:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(*tls)
+            if clients:
+                context.load_verify_locations(clients)
+                context.verify_mode = ssl.CERT_REQUIRED
+                # By 1.3 the client is through before it hears that it may not be.
+                context.maximum_version = ssl.TLSVersion.TLSv1_2
             self.socket = context.wrap_socket(self.socket, server_side=True)
         self.accounts: set[str] = set()
         self.faults: list = []

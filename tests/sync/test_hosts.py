@@ -36,6 +36,10 @@ class Credential:
     token_file: Path | None = None
     ssh_key_file: Path | None = None
     ssh_known_hosts: Path | None = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    ca_file: Path | None = None
+    allow_fsck: tuple[str, ...] = ()
 
 
 @pytest.fixture
@@ -519,6 +523,14 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
         outcome = opened().sync(it)
         assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
         assert "certificate" in outcome.error_message
+        remedy = f'set ca_file in [credentials."{host.base}"]'
+        assert remedy in outcome.error_message
+        (tmp_path / "other").mkdir()
+        other = certificate(tmp_path / "other")[0]
+        named = opened(credentials=[Credential(host.base, ca_file=other)]).sync(it)
+        assert f"ca_file was {other}" in named.error_message
+        right = opened(credentials=[Credential(host.base, ca_file=cert)])
+        assert right.sync(it).status is RunStatus.SUCCESS, right.log.text()
         assert opened({"SSL_CERT_FILE": str(cert)}).sync(it).status is RunStatus.SUCCESS
     finally:
         host.stop()
@@ -537,3 +549,117 @@ def test_a_certificate_that_has_expired_is_not_tried_again(
         host.stop()
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
     assert "certificate" in outcome.error_message
+
+
+@pytest.fixture
+def strict_host(tmp_path):
+    """Give a host that wants one certificate of clients, and the files for it."""
+    (tmp_path / "mine").mkdir()
+    mine, own = certificate(tmp_path / "mine"), certificate(tmp_path)
+    host = HttpHost(tmp_path, own, clients=mine[0])
+    yield host, own[0], mine
+    host.stop()
+
+
+def test_a_host_may_have_an_authority_and_want_a_certificate_of_its_own(
+    strict_host, source, target, opened
+):
+    host, ca, (cert, key) = strict_host
+    mine = Credential(host.base, ca_file=ca, tls_cert_file=cert, tls_key_file=key)
+    bench = opened({"SSL_CERT_FILE": "/dev/null"}, credentials=[mine])
+    it = task(host.url(source), host.url(target))
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    assert target.refs() == source.refs()
+
+
+def test_an_error_names_the_certificate_that_is_wanted_or_was_used(
+    strict_host, source, target, opened, tmp_path
+):
+    host, ca, (cert, _) = strict_host
+    it = task(host.url(source), target)
+    table = f'[credentials."{host.base}"]'
+    (tmp_path / "other").mkdir()
+    stranger = certificate(tmp_path / "other")
+    gone = tmp_path / "gone.pem"
+    asked = f"set tls_cert_file and tls_key_file in {table}"
+    for files, told in (
+        ({"ca_file": ca}, asked),
+        ({"ca_file": gone}, f"ca_file: {gone} does not exist"),
+        ({"ca_file": ca, "tls_cert_file": cert, "tls_key_file": stranger[1]},
+         f"tls_key_file was {stranger[1]}"),
+    ):  # fmt: skip
+        bench = opened(credentials=[Credential(host.base, **files)])
+        outcome = bench.sync(it)
+        assert told in outcome.error_message
+        assert not outcome.transient, outcome.error_message
+
+
+@pytest.mark.parametrize("scheme", ["Digest", "Negotiate", "NTLM"])
+def test_an_authentication_that_is_not_spoken_is_named(
+    http_host, source, target, opened, secret, scheme
+):
+    def challenge(handler):
+        handler.answer(401, {"WWW-Authenticate": f'{scheme} realm="r"'})
+        return True
+
+    http_host.faults.append(challenge)
+    bench = opened(credentials=[Credential(http_host.base, "bot", secret)])
+    outcome = bench.sync(task(http_host.url(source), target))
+    assert f"asks for {scheme.capitalize()} authentication" in outcome.error_message
+    assert http_host.base in outcome.error_message
+
+
+def test_where_a_password_is_wrong_no_other_authentication_is_named(
+    http_host, source, target, opened, secret
+):
+    http_host.let_in("other", "password")
+    bench = opened(credentials=[Credential(http_host.base, "bot", secret)])
+    outcome = bench.sync(task(http_host.url(source), target))
+    assert "asks for" not in outcome.error_message
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+@pytest.mark.parametrize(("ours", "theirs"), [("sha1", "sha256"), ("sha256", "sha1")])
+def test_different_hashes_of_source_and_target_are_named(
+    http_host, tmp_path, opened, ours, theirs, commits
+):
+    source = Repo(tmp_path / "ours.git", f"--object-format={ours}")
+    target = Repo(tmp_path / "theirs.git", f"--object-format={theirs}")
+    source.commit()
+    for _ in range(commits):
+        target.commit()
+    before = target.refs()
+    for url in (str(target), http_host.url(target)):
+        outcome = opened().sync(task(source, url))
+        assert outcome.status is RunStatus.FAILED
+        assert "different hash algorithms, sha1 and sha256" in outcome.error_message
+    assert target.refs() == before
+
+
+def broken(repo):
+    """Add a commit whose author has no e-mail address."""
+    tree = repo.git("mktree", stdin=b"").strip()
+    text = f"tree {tree}\nauthor t 1 +0000\ncommitter t <t> 1 +0000\n\nbroken\n"
+    oid = repo.git("hash-object", "-t", "commit", "-w", "--literally", "--stdin",
+                   stdin=text.encode()).strip()  # fmt: skip
+    repo.set(main=oid)
+
+
+@pytest.mark.parametrize("by", ["path", "http"])
+def test_what_fsck_finds_is_named_and_may_be_allowed(
+    http_host, source, target, opened, by
+):
+    broken(source)
+    url = str(source) if by == "path" else http_host.url(source)
+    outcome = opened().sync(task(url, target))
+    told = f'[credentials."{url}"] allow_fsck = ["missingEmail"]'
+    assert told in outcome.error_message
+    assert not outcome.transient
+    assert target.refs() == {}
+    allowed = Credential(url, allow_fsck=("missingEmail",))
+    bench = opened(credentials=[allowed])
+    assert bench.sync(task(url, target)).status is RunStatus.SUCCESS, bench.log.text()
+    other = Credential(url, allow_fsck=("badDate",))
+    assert opened(credentials=[other]).sync(task(url, target)).status is (
+        RunStatus.SUCCESS
+    )

@@ -1,0 +1,91 @@
+"""What to do about a failure of git, where its words alone would not tell."""
+
+import re
+from collections.abc import Collection
+from typing import NamedTuple
+
+from gms_hookd.git.credentials import Tls
+from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.url import GitUrl
+
+_CLIENT_CERTIFICATE = re.compile(
+    r"alert (certificate|handshake|bad cert)|tls fatal alert has been received"
+    r"|gnutls_handshake\(\) failed: handshake failed|x\.509 key or certificate"
+    r"|returned error: (400|495|496)\b|private key file|client cert",
+    re.IGNORECASE,
+)
+_AUTHORITY = re.compile(r"certificate|ssl ca cert|unknown ca", re.IGNORECASE)
+# As index-pack and fetch have it; what a target's unpacker finds begins with "remote:".
+_FSCK = re.compile(r"^(?:error|fatal): (?:object )?[0-9a-f]+: ([a-zA-Z]+): ", re.M)
+_FORMATS = re.compile(
+    r"hash algorithm|unexpected capabilities|mismatched algorithms|object format"
+)
+OTHER_HASH = (
+    "source and target have different hash algorithms, sha1 and sha256: make the"
+    " target anew with git init --object-format"
+)
+_SPOKEN = frozenset({"basic", "bearer"})
+
+
+class Way(NamedTuple):
+    """How a host is reached; challenges are what it asks for, by http."""
+
+    url: GitUrl
+    tls: Tls
+    challenges: Collection[str] = ()
+
+
+def advice(error: GitError, way: Way) -> str:
+    """Return what to do, or an empty text."""
+    if error.kind is ErrorKind.UNSAFE:
+        return _of_fsck(error.stderr, way.url)
+    if way.url.scheme == "https" and _CLIENT_CERTIFICATE.search(error.stderr):
+        return _of_certificate(way)
+    if error.kind is ErrorKind.TRUST and way.url.scheme == "https":
+        return _of_authority(way)
+    if error.kind is ErrorKind.AUTH and set(way.challenges) - _SPOKEN == set(
+        way.challenges
+    ):
+        return _of_challenge(way)
+    if _FORMATS.search(error.stderr):
+        return OTHER_HASH
+    return ""
+
+
+def _of_fsck(stderr: str, url: GitUrl) -> str:
+    kinds = ", ".join(f'"{kind}"' for kind in sorted(set(_FSCK.findall(stderr))))
+    if not kinds:
+        return ""
+    prefix = url.path if url.local else url.text
+    return (
+        "if its history is to stay as it is:"
+        f' [credentials."{prefix}"] allow_fsck = [{kinds}]'
+    )
+
+
+def _of_certificate(way: Way) -> str:
+    if way.tls.cert:
+        files = (f"{name} was {path}" for name, path in way.tls.files.items())
+        return f"the host takes no such client certificate: {', '.join(files)}"
+    table = f'[credentials."{way.url.origin}"]'
+    return (
+        "the host seems to ask for a client certificate: set tls_cert_file and"
+        f" tls_key_file in {table}"
+    )
+
+
+def _of_authority(way: Way) -> str:
+    if way.tls.ca:
+        return f"ca_file was {way.tls.ca}"
+    table = f'[credentials."{way.url.origin}"]'
+    return f"if an authority of your own vouches for it, set ca_file in {table}"
+
+
+def _of_challenge(way: Way) -> str:
+    asked = " or ".join(sorted(each.capitalize() for each in way.challenges))
+    if not asked:
+        return ""
+    return (
+        f"the host asks for {asked} authentication, which is not spoken here: let"
+        f" {way.url.origin} take Basic, or use ssh"
+    )
