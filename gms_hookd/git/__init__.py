@@ -1,8 +1,8 @@
 """git/: one git process, one repository, one cache. Knows refs and refspecs, no task.
 
 Names: Git, Cache, Remote, GitUrl, GitError, Limits, Stop, Credential, Selection.
-Owns subprocess (process.py). One owner at a time locks a cache; what a killed git
-left behind is removed by the next one (recovery.py).
+Owns subprocess (process.py). Runs work on a cache together, one of them fetching, and
+maintenance alone (hold.py). What a killed git left is removed (recovery.py).
 
 May import: errors, files, runlog, safetext.
 """

@@ -1,4 +1,4 @@
-"""The bare repository that belongs to one source, and the lock beside it.
+"""The bare repository that belongs to one source.
 
 Under refs/src/ is what the source served last; under refs/backup/ are the tips that
 runs have overwritten or deleted at their targets.
@@ -7,18 +7,17 @@ runs have overwritten or deleted at their targets.
 import contextlib
 import os
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from gms_hookd.files import lock_file
 from gms_hookd.git import recovery
 from gms_hookd.git.command import Git
 from gms_hookd.git.errors import ErrorKind, GitError
-from gms_hookd.git.process import Limits
-from gms_hookd.git.recovery import Journal
+from gms_hookd.git.hold import Hold
 from gms_hookd.git.refs import all_refs, packed_refs, read_oid
 from gms_hookd.git.refspec import CACHED, stored
 
@@ -39,56 +38,7 @@ FLUSHED_AFTER = 300.0  # seconds in which the system surely writes out what it h
 MARK = "tidied"  # its age is the time since all was put together
 LOOSE = 200  # refs
 PARTS = ("HEAD", "config", "objects", "refs")
-PATIENCE = 0.05  # seconds between two looks at a lock that another holds
-
-
-@contextlib.contextmanager
-def locked(
-    path: Path, limits: Limits, make_way: Callable[[], None] = lambda: None
-) -> Iterator[Journal]:
-    """Hold the lock of a cache; waits for it as long as the run may last.
-
-    What a crash left is dealt with first: its git is ended, and the locks that it had
-    in a local target are removed.
-    """
-    held = lock_file(path)
-    while held is None:
-        make_way()
-        _wait(limits, "the cache is in use by another process")
-        held = lock_file(path)
-    try:
-        _clear_up(held, path.with_suffix(""), limits)
-        made = Journal(held)
-        yield made
-        _end(made, limits)
-    finally:
-        os.close(held)
-
-
-def _wait(limits: Limits, late: str) -> None:
-    if limits.stop.wait(PATIENCE):
-        raise GitError(ErrorKind.STOPPED, "stopped while waiting for the cache")
-    if time.monotonic() > limits.deadline:
-        raise GitError(ErrorKind.LOCK, late)
-
-
-def _clear_up(held: int, gitdir: Path, limits: Limits) -> None:
-    """See to what a crash left: gits at work, and their locks in a local target."""
-    before = recovery.read(held)
-    while groups := recovery.orphans(before, gitdir):
-        recovery.end(groups)
-        _wait(limits, f"process group {min(groups)} of a killed run does not die")
-    if before:
-        recovery.of_a_push(before, limits)
-
-
-def _end(made: Journal, limits: Limits) -> None:
-    """Note the end, but leave the clearing up to the next run if there is no time."""
-    last = made.entry
-    if last.writing:
-        recovery.of_a_push(last, limits)
-    if not (last.writing and limits.stop.is_set()):
-        made.clear()
+VIEWS = "view-"
 
 
 def _flush(path: Path) -> None:
@@ -101,23 +51,32 @@ def _flush(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """One cache, in the hands of the run that holds its lock."""
+    """One cache, in the hands of a run; without a hold of one that is alone there."""
 
     git: Git
+    hold: Hold | None = None
 
     @property
     def path(self) -> Path:
         """Where it is."""
         return self.git.gitdir
 
+    def missing(self) -> bool:
+        """Whether it is not there, or not whole."""
+        return not all((self.path / part).exists() for part in PARTS)
+
     def prepare(self) -> None:
         """Make it if it is not there, and clear away what a killed run left."""
-        if not all((self.path / part).exists() for part in PARTS):
+        if self.missing():
             self.remake("sha1")
-        self.sweep()
+        self.sweep(fetching=True)
 
     def remake(self, object_format: str) -> None:
         """Replace it by an empty one, but for the backups, which are carried over."""
+        with self.hold.alone() if self.hold else contextlib.nullcontext():
+            self._remake(object_format)
+
+    def _remake(self, object_format: str) -> None:
         fresh = self.path.with_name(self.path.name + ".new")
         old = self.path.with_name(self.path.name + ".old")
         shutil.rmtree(fresh, ignore_errors=True)
@@ -156,11 +115,26 @@ class Cache:
             raise done.failure("fsck")
         return done.status == 0
 
-    def sweep(self) -> bool:
-        """Remove locks and half-written files; nobody else is at work here."""
+    def sweep(self, *, fetching: bool = False) -> bool:
+        """Remove locks and half-written files that nobody else can have made.
+
+        With fetching, that is what only a fetch from the source makes.
+        """
         if not self.path.is_dir():
             return False
-        stale = list(recovery.of_a_git(self.path))
+        with self.at_once() as alone:
+            return self._sweep(alone=alone, fetching=fetching)
+
+    def at_once(self) -> contextlib.AbstractContextManager[bool]:
+        """Be alone here, if nobody else is."""
+        return self.hold.at_once() if self.hold else contextlib.nullcontext(True)
+
+    def _sweep(self, *, alone: bool, fetching: bool) -> bool:
+        stale: list[Path] = []
+        if alone:
+            stale = [*recovery.of_a_git(self.path), *self.path.glob(f"{VIEWS}*")]
+        elif fetching:
+            stale = list(recovery.of_a_fetch(self.path, stored("")))
         for path in stale:
             recovery.remove(path)
         if stale:
@@ -183,6 +157,26 @@ class Cache:
         """Put all refs into one file, if many have files of their own."""
         if sum(len(names) for _, _, names in os.walk(self.path / "refs")) > LOOSE:
             self.git.ask("pack-refs", "--all")
+
+    @contextlib.contextmanager
+    def view(self, refs: Mapping[str, str]) -> Iterator["Cache"]:
+        """Give a repository with the same objects and these refs, until the end.
+
+        For a push by glob, while a fetch may change the refs that are here.
+        """
+        root = Path(tempfile.mkdtemp(prefix=VIEWS, dir=self.path))
+        try:
+            for folder in ("refs", "objects/info"):
+                (root / folder).mkdir(parents=True)
+            shutil.copy(self.path / "config", root)
+            (root / "HEAD").write_text("ref: refs/heads/none\n")
+            (root / "objects/info/alternates").write_text(f"{self.path}/objects\n")
+            named = sorted((os.fsencode(ref), oid) for ref, oid in refs.items())
+            lines = (oid.encode() + b" " + ref + b"\n" for ref, oid in named)
+            (root / "packed-refs").write_bytes(b"".join(lines))
+            yield replace(self, git=replace(self.git, gitdir=root))
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
 
     def pin(self, tips: Mapping[str, str]) -> None:
         """Keep objects that are here: name below refs/backup/ -> object id."""

@@ -1,6 +1,6 @@
 """Keeps caches small: packs put together, old backups dropped, unused ones removed.
 
-Low-priority work in the lock of each cache, which makes way as soon as a run wants it.
+Low-priority work, alone on each cache, which makes way as soon as a run wants it.
 """
 
 import contextlib
@@ -9,14 +9,14 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from gms_hookd.files import lock_file
 from gms_hookd.git import recovery
 from gms_hookd.git.cache import BACKUPS, MARK, Cache
 from gms_hookd.git.command import Git
 from gms_hookd.git.errors import GitError
+from gms_hookd.git.hold import Holds, slot_files
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.git.recovery import Journal
 from gms_hookd.runlog import RunLog
@@ -33,9 +33,13 @@ class Tidier:
     """Goes over the caches when it is told to; runs have the right of way."""
 
     def __init__(
-        self, caches: Path, git: Callable[[Path, Journal, Limits], Git]
+        self,
+        caches: Path,
+        holds: Holds,
+        git: Callable[[Path, Journal, Limits], Git],
     ) -> None:
         self._caches = caches
+        self._holds = holds
         self._git = git
         self._lock = threading.Lock()
         self._at_work: dict[Path, Stop] = {}
@@ -83,16 +87,16 @@ class Tidier:
     ) -> None:
         if broken and time.time() - int(broken) < backups:
             return
-        with _at_once(self._caches / f"{key}.lock") as held:
+        with self._holds.maintenance(self._caches / key) as held:
             if held is not None:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _remove(self, path: Path) -> None:
-        lock = path.with_name(path.name + ".lock")
-        with _at_once(lock) as held:
+        with self._holds.maintenance(path) as held:
             if held is not None:
                 shutil.rmtree(path, ignore_errors=True)
-                lock.unlink(missing_ok=True)
+                for slot in list(slot_files(path)):
+                    slot.unlink(missing_ok=True)
 
     def _tidy(self, path: Path, backups: float) -> None:
         stop = Stop()
@@ -102,7 +106,7 @@ class Tidier:
                 stop.set("shutdown")
         limits = Limits(time.monotonic() + LONGEST, stop, RunLog(), low=True)
         try:
-            with _at_once(path.with_name(path.name + ".lock")) as held:
+            with self._holds.maintenance(path) as held:
                 if held is not None:
                     tidy(Cache(self._git(path, held, limits)), backups)
         except GitError:
@@ -151,21 +155,3 @@ def _packs(path: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         return sum(n.endswith(".pack") for n in os.listdir(path / "objects" / "pack"))
     return 0
-
-
-@contextlib.contextmanager
-def _at_once(path: Path) -> Iterator[Journal | None]:
-    """Hold the lock of a cache; None if a run, or a git of a killed one, is at work."""
-    held = lock_file(path)
-    try:
-        yield None if held is None else _journal(held, path.with_suffix(""))
-    finally:
-        if held is not None:
-            os.close(held)
-
-
-def _journal(held: int, gitdir: Path) -> Journal | None:
-    before = recovery.read(held)
-    groups = recovery.orphans(before, gitdir)
-    recovery.end(groups)
-    return None if groups else Journal(held, before)

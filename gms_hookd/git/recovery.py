@@ -155,6 +155,12 @@ def of_a_git(gitdir: Path, *, empty: bool = True) -> Iterator[Path]:
     yield from _of_refs(gitdir / "refs", empty=empty)
 
 
+def of_a_fetch(gitdir: Path, refs: str) -> Iterator[Path]:
+    """Find the locks of what only a fetch writes: refs below a name, and their file."""
+    yield from (p for p in gitdir.iterdir() if p.name.endswith(STALE))
+    yield from _of_refs(gitdir / refs, empty=True)
+
+
 def age(path: Path) -> float:
     """Tell how many seconds ago it was changed; what is not there is very old."""
     return time.time() - _changed(path)

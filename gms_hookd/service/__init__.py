@@ -5,5 +5,6 @@ listeners and waits for signals, `systemd` speaks sd_notify.
 Names: Service, serve, StateDirectory, state_dir.
 
 May import: auth, config, errors, files, forges, futures, http, log, safetext,
+May import: git.
 store, sync, threads, web, workers.
 """

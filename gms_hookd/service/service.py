@@ -18,6 +18,7 @@ from gms_hookd.auth.signature import hub_keys
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.config.records import Config, HookConfig
 from gms_hookd.forges.registry import FORGES, scheme_of
+from gms_hookd.git.hold import Holds
 from gms_hookd.safetext import quoted
 from gms_hookd.service import systemd
 from gms_hookd.service.health import Health
@@ -36,8 +37,19 @@ from gms_hookd.workers.running import Context, RunningRuns
 from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
 
 
-def build(config: Config, state: StateDirectory, environ: Mapping[str, str]) -> Engine:
-    """Build the engine of a configuration."""
+def build(
+    config: Config,
+    state: StateDirectory,
+    environ: Mapping[str, str],
+    *,
+    holds: Holds,
+    fetched: Callable[[int], None],
+) -> Engine:
+    """Build the engine of a configuration.
+
+    All engines of a state directory share `holds`; `fetched` is told the task whose run
+    needs its source no more.
+    """
     settings = EngineSettings(
         home=state.home,
         timeout=config.sync.timeout,
@@ -48,7 +60,7 @@ def build(config: Config, state: StateDirectory, environ: Mapping[str, str]) -> 
         ssh_known_hosts=config.sync.ssh_known_hosts,
         backups=config.retention.backups,
     )
-    return Engine(state.caches, settings, environ)
+    return Engine(state.caches, settings, environ, holds=holds, fetched=fetched)
 
 
 log = logging.getLogger(__name__)
@@ -78,6 +90,7 @@ class Service:
         self._working: list[Supervised] = []
         self._buckets: dict[str, Buckets] = {}
         self._engines: list[Engine] = []
+        self._holds = Holds()
         self._rules = self._make_rules(config)
         refusals = Refusals(store)
         self.context = Context(
@@ -113,10 +126,17 @@ class Service:
 
     def _make_rules(self, config: Config) -> Rules:
         environ = systemd.scrubbed(self._environ)
-        engine = build(config, self.state, environ)
+        engine = build(
+            config, self.state, environ, holds=self._holds, fetched=self._fetched
+        )
         self._engines.append(engine)
         retry = RetryPolicy(attempts=config.sync.attempts)
         return Rules(engine, retry, config.sync.timeout)
+
+    def _fetched(self, task_id: int) -> None:
+        """Let the next run of the source begin; nobody waits for that to be written."""
+        written = self.context.store.write(runs.fetched, task_id)
+        written.add_done_callback(lambda _: self.running.wake())
 
     def _context(self, config: Config) -> Context:
         self.context = replace(

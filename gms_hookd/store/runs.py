@@ -9,11 +9,12 @@
                cancel     v        success, conflict, failed      v
     cancelled <-----------+        cancelled <--------------------+
 
-Each task has at most one queued and one running run; each cache at most one running
-one. The schema's partial unique indexes hold that, whatever the code does. A trigger
-that comes while its task is running makes the one queued run, since what is running
-may have missed it. Should the running one come back to the queue then, the younger
-joins it: its id goes on as a pointer (`merged`), its deliveries move over.
+Each task has at most one queued and one running run; each cache at most one that
+fetches: a running run names its cache until it has fetched. The schema's partial unique
+indexes hold that, whatever the code does. A trigger that comes while its task is
+running makes the one queued run, since what is running may have missed it. Should the
+running one come back to the queue then, the younger joins it: its id goes on as a
+pointer (`merged`), its deliveries move over.
 """
 
 import json
@@ -188,7 +189,7 @@ def _insert(db: Connection, task_id: int, new_run: NewRun, now: int) -> int:
 
 
 def claim(db: Connection, now: int, only: int | None = None) -> ClaimedRun | None:
-    """Lease the oldest due run whose task and cache are free; None if there is none."""
+    """Lease the oldest due run whose task and source are free, if there is one."""
     row = _next(db, now, only)
     if row is None:
         return None
@@ -247,6 +248,34 @@ def next_due(db: Connection) -> int | None:
     query = "SELECT min(due_ms) FROM runs WHERE status='queued'"
     due: int | None = db.execute(query).fetchone()[0]
     return due
+
+
+def fetched(db: Connection, task_id: int) -> None:
+    """Note that the run of a task needs its source no more: another may fetch."""
+    query = "UPDATE runs SET cache=NULL WHERE status='running' AND task_id=?"
+    db.execute(query, (task_id,))
+
+
+def waits_for(db: Connection, run_id: int, now: int) -> str | None:
+    """Return what a due run waits for in the queue, None where it does not."""
+    row = db.execute(
+        "SELECT r.task_id, t.cache FROM runs r JOIN tasks t ON t.id=r.task_id"
+        " WHERE r.id=? AND r.status='queued' AND r.due_ms<=?",
+        (run_id, now),
+    ).fetchone()
+    if row is None:
+        return None
+    query = (
+        "SELECT id, task_name, task_id=:task FROM runs WHERE status='running'"
+        " AND (task_id=:task OR cache=:cache) ORDER BY task_id=:task DESC, id"
+    )
+    found = db.execute(query, {"task": row[0], "cache": row[1]}).fetchone()
+    if found is None:
+        return "a free worker"
+    other, name, same = found
+    if same:
+        return f"run {other}, which is under way for the same task"
+    return f"run {other} of {name}, which fetches from the same source"
 
 
 def finish(

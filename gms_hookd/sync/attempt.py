@@ -5,15 +5,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from gms_hookd.git.advice import OTHER_HASH
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.hold import Hold
 from gms_hookd.git.maintenance import crowded, join_packs
 from gms_hookd.git.refspec import Selection, Wanted
 from gms_hookd.git.remote import Listing, Remote
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.sync import lfs
 from gms_hookd.sync.default_branch import DefaultBranch
-from gms_hookd.sync.fetch import Fetch, RecentFetches, Served
+from gms_hookd.sync.fetch import HEX, Fetch, RecentFetches, Served
 from gms_hookd.sync.job import UNCERTAIN, SyncJob, SyncResult, summarised
 from gms_hookd.sync.noop import moved
 from gms_hookd.sync.plan import (
@@ -44,7 +46,7 @@ def run_attempt(run: "Attempt", act: Callable[["Attempt"], SyncResult]) -> SyncR
 
 
 class Attempt:
-    """One sync under way, in the lock of its cache."""
+    """One sync under way, at work on its cache."""
 
     def __init__(
         self,
@@ -55,9 +57,13 @@ class Attempt:
         target: Remote,
         *,
         fetches: RecentFetches,
+        hold: Hold,
+        fetched: Callable[[], None],
     ) -> None:
         self._job = job
         self._fetches = fetches
+        self._hold = hold
+        self._fetched = fetched
         self._selection = selection
         self._cache = cached
         self._source = source
@@ -107,7 +113,9 @@ class Attempt:
 
     def probe(self) -> SyncResult:
         """Read the source's refs, and map them to the target's."""
-        self._cache.prepare()
+        if self._cache.missing():
+            with self._hold.fetching():
+                self._cache.prepare()
         served = self._source.refs()
         head = self._source.head() if self._selection.takes_head else None
         if head in served:
@@ -127,13 +135,21 @@ class Attempt:
         return True
 
     def _take_in(self) -> None:
-        self._cache.prepare()
-        if crowded(self._cache.path):
-            join_packs(self._cache)
-        served = self._fetched_lately() or self._fetch()
+        with self._hold.fetching():
+            self._cache.prepare()
+            self._make_room()
+            served = self._fetched_lately() or self._fetch()
+        self._fetched()
         self._wanted = self._selection.wanted(served.refs)
         self._empty = served.empty
         self._ahead = frozenset(served.ahead)
+
+    def _make_room(self) -> None:
+        if not crowded(self._cache.path):
+            return
+        with self._cache.at_once() as alone:
+            if alone:
+                join_packs(self._cache)
 
     def _fetched_lately(self) -> Served | None:
         """Give what another run's fetch brought, if that began after this was due."""
@@ -183,6 +199,9 @@ class Attempt:
     def _read(self) -> Listing:
         listing = self._target.listing()
         found = listing.refs
+        length = HEX[self._cache.object_format()]
+        if any(len(oid) != length for oid in found.values()):
+            raise GitError(ErrorKind.CONFIG, f"target: {OTHER_HASH}")
         self._gone = self._known.keys() - found.keys()
         wanted = self._wanted.items()
         self._right = {r: w.oid for r, w in wanted if found.get(r) == w.oid}

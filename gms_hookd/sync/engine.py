@@ -4,17 +4,18 @@ import errno
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from gms_hookd.git import cache, refspec
+from gms_hookd.git import refspec
 from gms_hookd.git import url as giturl
 from gms_hookd.git.access import AccessFactory, SafeDirectories, SshConnections
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.command import Git, environment
 from gms_hookd.git.credentials import Credential, CredentialStore
 from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.hold import Holds
 from gms_hookd.git.maintenance import Tidier
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.git.recovery import Journal
@@ -61,8 +62,20 @@ class Engine:
     """Syncs tasks; any number of threads may use it at once."""
 
     def __init__(
-        self, caches: Path, settings: EngineSettings, environ: Mapping[str, str]
+        self,
+        caches: Path,
+        settings: EngineSettings,
+        environ: Mapping[str, str],
+        *,
+        holds: Holds | None = None,
+        fetched: Callable[[int], None] = lambda task_id: None,
     ) -> None:
+        """Make it; `fetched` is told the task whose run needs its source no more.
+
+        Engines of one state directory share the holds.
+        """
+        self._holds = holds or Holds()
+        self._fetched = fetched
         self._caches = caches
         self._settings = settings
         self._environ = environment(
@@ -79,7 +92,7 @@ class Engine:
         )
         trust = SafeDirectories(Path(self._environ["GIT_CONFIG_GLOBAL"]))
         self._access_factory = AccessFactory(keys, SshConnections(self._environ), trust)
-        self._tidier = Tidier(caches, self._git)
+        self._tidier = Tidier(caches, self._holds, self._git)
         self._fetches = RecentFetches()
 
     def sync(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
@@ -129,8 +142,10 @@ class Engine:
     ) -> SyncResult:
         path = self._caches / ends[0].key
         with ExitStack() as stack:
-            journal = stack.enter_context(self._lock(path, limits))
-            git = self._git(path, journal, limits)
+            hold = stack.enter_context(
+                self._holds.run(path, limits, lambda: self._tidier.make_way(path))
+            )
+            git = self._git(path, hold.journal, limits)
             access_factory = (
                 self._access_factory.access(u, limits, stack) for u in ends
             )
@@ -138,8 +153,15 @@ class Engine:
             remotes = [
                 Remote(git, *pair) for pair in zip(access_factory, options, strict=True)
             ]
-            cached, shared = Cache(git), self._fetches
-            run = Attempt(job, selection, cached, *remotes, fetches=shared)
+            run = Attempt(
+                job,
+                selection,
+                Cache(git, hold),
+                *remotes,
+                fetches=self._fetches,
+                hold=hold,
+                fetched=lambda: self._fetched(job.task.id),
+            )
             return run_attempt(run, act)
 
     def _limits(self, job: SyncJob, log: RunLog, stop: Stop) -> Limits:
@@ -148,10 +170,6 @@ class Engine:
         caps = (settings.file_size, settings.memory)
         stall = settings.stall
         return Limits(deadline, stop, log, settings.grace, *caps, stall=stall)
-
-    def _lock(self, path: Path, limits: Limits) -> AbstractContextManager[Journal]:
-        lock = path.with_name(path.name + ".lock")
-        return cache.locked(lock, limits, lambda: self._tidier.make_way(path))
 
     def _git(self, path: Path, journal: Journal, limits: Limits) -> Git:
         return Git(path, self._environ, limits, journal, self._settings.binary)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from gms_hookd.git.cache import BACKUPS, Cache
 from gms_hookd.git.errors import ErrorKind, GitError
-from gms_hookd.git.refspec import Selection
+from gms_hookd.git.refspec import Selection, stored
 from gms_hookd.git.remote import Remote, Report
 from gms_hookd.model import RefResult
 from gms_hookd.sync.plan import UNSAID, Move, judged, refused
@@ -116,7 +116,12 @@ class Push:
             return self._target.push(part)
         if self._target.access.url.scheme in ("http", "https"):
             self._log.line(f"note: git is slow at {len(part)} refs in one http push")
-        return self._target.push_forward(self._selection.forward())
+        # The refs that the cache has by now may be those of another run's fetch.
+        named = {self._selection.origin(m.ref) or "": m.new or "" for m in part}
+        refs = {stored(source): oid for source, oid in named.items() if source and oid}
+        with self._cache.view(refs) as seen:
+            apart = replace(self._target, git=seen.git)
+            return apart.push_forward(self._selection.forward())
 
     def _seen_again(
         self, unsure: Sequence[Move], settled: dict[str, Move]

@@ -149,6 +149,40 @@ def test_two_runs_never_use_one_cache_at_the_same_time(store):
     assert claim(store).run.task_id == 2
 
 
+def test_a_run_that_has_fetched_leaves_its_source_to_the_next(store):
+    add(store, "one", "same")
+    add(store, "two", "same")
+    for task_id in (1, 2):
+        trigger(store, task_id)
+    claim(store)
+    assert claim(store) is None
+    store.write(runs.fetched, 1).result()
+    assert claim(store).run.task_id == 2
+    trigger(store, 1)
+    assert claim(store) is None
+
+
+def waits_for(store, run_id, now=NOW):
+    return store.read(runs.waits_for, run_id, now).result()
+
+
+def test_a_queued_run_tells_what_it_waits_for(store):
+    add(store, "one", "same")
+    add(store, "two", "same")
+    for task_id in (1, 2):
+        trigger(store, task_id)
+    assert waits_for(store, 1) == "a free worker"
+    assert waits_for(store, 1, NOW - 1) is None
+    claim(store)
+    assert waits_for(store, 1) is None
+    told = "run 1 of one, which fetches from the same source"
+    assert waits_for(store, 2) == told
+    trigger(store, 1)
+    assert waits_for(store, 3) == "run 1, which is under way for the same task"
+    store.write(runs.fetched, 1).result()
+    assert waits_for(store, 2) == "a free worker"
+
+
 def test_what_a_run_did_is_kept(store):
     add(store)
     trigger(store)
