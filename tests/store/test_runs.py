@@ -799,6 +799,7 @@ def test_a_backup_never_overwrites_the_store(store, suffix, way):
 
 @pytest.mark.parametrize("name", ["lock", "control.sock", "webhook-secret", "caches"])
 def test_a_backup_never_replaces_what_lies_beside_the_store(store, name):
+    store.path.with_name(name).touch()
     with pytest.raises(StoreError, match="the store itself"):
         store.backup(store.path.with_name(name))
 
