@@ -89,18 +89,19 @@ class Refusals:
 
     def _record(self, counted: Mapping[_Kind, tuple[Refusal, int]]) -> None:
         for refusal, count in counted.values():
-            event(log, _line(refusal, count))
+            _log(refusal, count)
         entries = [_entry(*each) for each in counted.values() if each[0].kept]
         if entries and self._store.waiting < UNDER_LOAD:
             self._store.write(deliveries.record_all, entries)
 
 
-def _line(refusal: Refusal, count: int) -> str:
-    new_delivery = refusal.new_delivery
-    return (
-        f"refused id={refusal.request_id} hook={new_delivery.hook}"
-        f" client={quoted(new_delivery.client)} status={refusal.status} count={count}"
-        f" reason={quoted(refusal.reason)}"
+def _log(refusal: Refusal, count: int) -> None:
+    delivery = refusal.new_delivery
+    event(
+        log,
+        f"refused id={refusal.request_id} hook={quoted(delivery.hook)}"
+        f" client={quoted(delivery.client)} status={refusal.status} count={count}"
+        f" reason={quoted(refusal.reason)}",
     )
 
 
