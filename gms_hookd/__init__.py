@@ -14,7 +14,7 @@ and its own first lines say which:
     git        one git process, one repository, one cache
     http       HTTP/1.1 over TCP, TLS and unix sockets; the client
     auth       signatures, schemes, addresses, rates
-    (modules)  errors model units safetext payload files futures threads log runlog
+    (modules)  errors model units safetext mask payload files futures threads log runlog
 
 The words are those of the contract: hook, delivery, task, run, attempt, source, target,
 cache. A trigger's way: http.server -> web.routes -> web.gms_hook or web.forge_hook ->

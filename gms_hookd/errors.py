@@ -3,7 +3,7 @@
 What the store refuses, each kind with the HTTP status that tells it best.
 """
 
-from gms_hookd.safetext import one_line, redacted
+from gms_hookd.safetext import hidden, one_line
 
 
 class Failure(Exception):
@@ -48,4 +48,4 @@ class ConfigError(Failure):
     exit_status = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(redacted(message)))
+        super().__init__(one_line(hidden(message)))

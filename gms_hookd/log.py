@@ -55,6 +55,12 @@ def setup(
     return handler
 
 
+def redact(mask: Callable[[str], str]) -> None:
+    """Redact every line from now on by another function."""
+    for handler in _handlers():
+        handler.lines.redact = mask
+
+
 def hold() -> None:
     """Keep lines back until `release`: many together cost little more than one."""
     for handler in _handlers():
@@ -98,7 +104,7 @@ class _Handler(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         self.setFormatter(lines)
         self.held = False
-        self._lines = lines
+        self.lines = lines
         # Appended to and taken from by several threads, each in one atomic step.
         self._kept: deque[_Event] = deque()
 
@@ -118,7 +124,7 @@ class _Handler(logging.StreamHandler[TextIO]):
         with self.lock or nullcontext():
             kept = [self._kept.popleft() for _ in range(len(self._kept))]
             if kept:
-                self.stream.write("".join(self._lines.of(kept)))
+                self.stream.write("".join(self.lines.of(kept)))
                 self.stream.flush()
 
     def _event(self, record: logging.LogRecord) -> _Event:

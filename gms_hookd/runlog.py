@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 
-from gms_hookd.safetext import redacted, spellings
+from gms_hookd.mask import Mask
 
 HEAD = 64 * 1024
 TAIL = 192 * 1024
@@ -48,22 +48,29 @@ class RunLog:
     carriage return), from a window of the last 192 KiB.
     """
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: set[str] = set()
+    def __init__(self, mask: Mask | None = None) -> None:
+        self._mask = mask or Mask()
         self._changed = threading.Condition()
         self._head = ""
         self._tail = Window(TAIL)
         self._running = Window(TAIL)
         self._closed = False
-        self.hide(secrets)
+
+    def use(self, mask: Mask) -> None:
+        """Mask all that this one does, too, from now on."""
+        self._mask = mask.plus(self._mask.secrets)
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Mask these, in all their spellings, from now on."""
-        self._secrets.update(s for secret in secrets for s in spellings(secret))
+        """Mask these secrets from now on."""
+        self._mask = self._mask.plus(secrets)
 
     def clean(self, text: str) -> str:
-        """Take the secrets out of a text, and what no encoding can hold."""
-        return redacted(text, self._secrets).encode("utf-8", "replace").decode()
+        """Return a text without secrets, and without what no encoding can hold."""
+        return self._mask(text).encode("utf-8", "replace").decode()
+
+    def holds(self, text: str) -> bool:
+        """Return whether a text holds a secret."""
+        return self._mask.holds(text)
 
     def line(self, text: str) -> None:
         """Add a line that is kept."""

@@ -1,43 +1,12 @@
-"""Takes secrets out of text before it is logged, stored or shown.
+"""Text that is safe to log, to store and to show: one line, escaped, cut.
 
-What a secret looks like to somebody who does not know it: in a URL, in any text.
+What a secret looks like to somebody who does not know it: in a URL, in any text. Those
+that are known are the mask's (`mask`).
 """
 
-import base64
 import re
 import unicodedata
-from collections.abc import Iterable
-from urllib.parse import quote, unquote
-
-MASK = "***"
-SHORTEST = 4  # masking a shorter secret would mask ordinary words
-_HTTP_USER = re.compile(r"(?i)\b(https?://)[^/@\s'\"]+@")
-_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/@:\s'\"]*):[^/@\s'\"]*@")
-_HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization|private-token)\b(\s*[:=]\s*).*")
-
-
-def spellings(secret: str) -> tuple[str, ...]:
-    """Name the forms in which a secret can show: as it is, in a URL, in base64."""
-    encoded = base64.b64encode(secret.encode()).decode()
-    return tuple(dict.fromkeys((secret, quote(secret, safe=""), encoded)))
-
-
-def redacted(text: str, secrets: Iterable[str] = ()) -> str:
-    """Mask the given secrets, user and password in URLs, and credential headers."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST:
-            text = text.replace(secret, MASK)
-    if "://" in text and "@" in text:
-        text = _HTTP_USER.sub(rf"\1{MASK}@", text)
-        text = _PASSWORD.sub(rf"\1:{MASK}@", text)
-    if _may_name_header(text.lower()):
-        text = _HEADER.sub(rf"\1\2{MASK}", text)
-    return text
-
-
-def _may_name_header(text: str) -> bool:
-    """Spare nearly every text the slow search."""
-    return "authorization" in text or "private-token" in text
+from urllib.parse import unquote
 
 
 def one_line(text: str, limit: int = 500) -> str:
@@ -145,3 +114,64 @@ def _revealed(path: str, http: bool) -> bool:
         return True
     signs = (TOKEN, _LOGIN, _PARAMETER, _PASSWORD_WORD) + (_LOST_SCHEME,) * http
     return any(sign.search(path) for sign in signs)
+
+
+HIDDEN = b"***"
+_MASK = HIDDEN.decode()
+_IN_URL = (
+    (re.compile(r"(?i)\b(https?://)[^/@\s'\"]+@"), rf"\1{_MASK}@"),
+    (
+        re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/@:\s'\"]*):(?!\d+/)[^\s'\"]*@"),
+        rf"\1:{_MASK}@",
+    ),
+)
+_HEADER = re.compile(
+    r"(?i)\b((?:proxy-)?authorization|(?:private|job|deploy)-token|x-[a-z-]*token"
+    r"|(?:set-)?cookie)\b(\s*[:=]\s*).*"
+)
+_VALUE = re.compile(
+    rf"(?i)((?:[?&;#]|%3f|%26)(?:{_NAMES}|key|sign?)(?:=|%3d))[^&;\s\"'<>]+"
+)
+_HOOK_KEY = re.compile(
+    r"(?i)(/webhooks/+(?!runs/)[^/?&#%\s\"']++(?:/|%2f)++)(?!\.\.\.)[^\s\"'?]+"
+)
+_FIELD = re.compile(
+    rb"(?i)(\"[^\"\\]*(?:passw(?:or)?d|passphrase|token|secret|authorization|api_?key"
+    rb"|private_?key|\"sign)\"\s*:\s*\[?\s*)\"(?:[^\"\\]|\\.)*\""
+)
+
+
+def hidden(text: str) -> str:
+    """Return a text without what looks like a credential."""
+    return without_tokens(without_logins(text))
+
+
+def without_logins(text: str) -> str:
+    """Return a text without passwords in URLs and values of credential headers.
+
+    Nearly every text is spared the slow searches.
+    """
+    if "@" in text:
+        for sign, instead in _IN_URL:
+            text = sign.sub(instead, text)
+    return _HEADER.sub(rf"\1\2{_MASK}", text) if _names_header(text) else text
+
+
+def without_tokens(text: str) -> str:
+    """Return a text without tokens and parameters, however they got into it."""
+    if "=" in text or "%3" in text:
+        text = _VALUE.sub(rf"\1{_MASK}", text)
+    return TOKEN.sub(_MASK, _HOOK_KEY.sub(rf"\1{_MASK}", text))
+
+
+def _names_header(text: str) -> bool:
+    lower = text.lower()
+    return "authorization" in lower or "-token" in lower or "cookie" in lower
+
+
+def without_fields(body: bytes) -> bytes:
+    """Return JSON without the values of fields for secrets; it stays JSON.
+
+    Gitee sends `password`, Coding `token`, older Gitea and Gogs `secret`.
+    """
+    return _FIELD.sub(rb'\1"' + HIDDEN + b'"', body)

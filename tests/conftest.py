@@ -12,6 +12,7 @@ from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.futures import done
+from gms_hookd.mask import Mask
 from gms_hookd.store import Store
 from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.engine import Engine, EngineSettings
@@ -22,6 +23,32 @@ from gms_hookd.workers.running import Context, RunningRuns
 from tests.support.hosts import SSHD, HttpHost, SshHost
 from tests.support.process import Daemon
 from tests.support.repositories import Bench, Repo
+from tests.support.seen import CANARY, LEAKS, look, search
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_canary_is_seen():
+    """Fail the session where a secret got into a log, a row, an answer or an output."""
+    yield
+    assert not LEAKS, "\n".join(LEAKS)
+
+
+@pytest.fixture(autouse=True)
+def searched(request):
+    """Look, when all is closed, through what a test has left in its folder."""
+    wanted = "tmp_path" in request.fixturenames
+    folder = request.getfixturevalue("tmp_path") if wanted else None
+    yield
+    if folder:
+        search(folder)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    for name, text in report.sections:
+        look(f"{item.nodeid}: {name}", text)
+    return report
 
 
 class Clock:
@@ -58,7 +85,7 @@ def store(tmp_path, empty_store):
     opened.close()
 
 
-SECRET = "correct horse battery staple"
+SECRET = f"correct horse battery staple {CANARY}"
 
 
 def guard(**more):
@@ -86,9 +113,8 @@ def context(store, clock, engine):
     running = RunningRuns()
     with ThreadPoolExecutor(2) as pool:
         refusals = Refusals(store, clock)
-        yield Context(
-            store, refusals, running, pool, engine, clock=clock, monotonic=clock
-        )
+        given = {"mask": Mask([SECRET]), "clock": clock, "monotonic": clock}
+        yield Context(store, refusals, running, pool, engine, **given)
         running.close()
 
 

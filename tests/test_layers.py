@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gms_hookd"
 
 ORDER = (
-    {"errors", "model", "units", "safetext", "payload", "files", "futures"},
+    {"errors", "model", "units", "safetext", "mask", "payload", "files", "futures"},
     {"log", "runlog", "threads", "auth"},
     {"git", "http"},
     {"forges"},

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from gms_hookd.cli import api_client
 from gms_hookd.cli.api_client import ApiError, get
@@ -21,6 +22,7 @@ from gms_hookd.cli.session import Args, Session, api_of
 from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.config.load import guard_published
 from gms_hookd.config.records import Config
+from gms_hookd.config.secrets import PROXIES
 from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.git import url as giturl
 from gms_hookd.git.credentials import CredentialStore, access, pinning
@@ -207,6 +209,15 @@ def _secrets(place: Environment) -> Iterator[Finding]:
             yield Finding(OK, subject, f"{len(hook.secrets)} active secret(s)")
 
 
+def _proxies(place: Environment) -> Iterator[Finding]:
+    for name in PROXIES:
+        user, at, _ = place.environ.get(name, "").partition("://")[2].rpartition("@")
+        if at and (odd := re.search("[/#?@]", user)):
+            remedy = f"write {odd[0]} in user or password as {quote(odd[0], safe='')}"
+            said = f"the address ends for git at a {odd[0]} before its host"
+            yield Finding(WARNING, name, said, remedy)
+
+
 def _hooks(place: Environment) -> Iterator[Finding]:
     known = {task[key] for task in place.tasks for key in ("id", "name")}
     for hook in place.config.hooks if place.config else ():
@@ -329,6 +340,7 @@ LOOKS: tuple[Callable[[Environment], Iterator[Finding]], ...] = (
     _clock,
     _configuration,
     _secrets,
+    _proxies,
     _hooks,
     _state,
     _disk,

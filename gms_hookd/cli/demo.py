@@ -31,7 +31,7 @@ from gms_hookd.git.process import Limits, Stop
 from gms_hookd.http import client as http_client
 from gms_hookd.model import FINAL
 from gms_hookd.runlog import RunLog
-from gms_hookd.safetext import redacted
+from gms_hookd.safetext import without_logins
 from gms_hookd.service import daemon
 from gms_hookd.threads import Threads
 
@@ -56,7 +56,7 @@ def _end() -> None:
 
 def _go_on(session: Session) -> None:
     session.say("\nThe daemon goes on serving; Ctrl-C ends it and removes all this.")
-    log.setup(sys.stderr, session.environ, redact=redacted)
+    log.setup(sys.stderr, session.environ, redact=without_logins)
 
 
 PATIENCE = 60.0

@@ -19,6 +19,7 @@ from gms_hookd.errors import Failure
 from gms_hookd.forges.base import Forge
 from gms_hookd.forges.registry import FORGES, default_scheme, scheme_of
 from gms_hookd.http import client as http_client
+from gms_hookd.mask import Mask
 from gms_hookd.safetext import safe
 
 NOWHERE = "https://example.invalid/gms-hookd/test.git"
@@ -151,7 +152,8 @@ def hook_test(session: Session, args: Args) -> int:
     posted = http_client.send(
         url, proof.body or body, _wire(headers), http_client.PATIENCE
     )
-    return _answered(session, args, posted)
+    mask = Mask(hook.settings.secrets)  # who answers 404 may repeat the address
+    return _answered(session, args, posted, mask)
 
 
 def _named(settings: Config, name: str) -> HookEntry:
@@ -179,11 +181,13 @@ def _wire(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: text.encode().decode("latin-1") for name, text in headers.items()}
 
 
-def _answered(session: Session, args: Args, posted: http_client.Posted) -> int:
+def _answered(
+    session: Session, args: Args, posted: http_client.Posted, mask: Mask
+) -> int:
     answer = posted.body if isinstance(posted.body, dict) else {}
     if posted.status != 200 or "delivery_id" not in answer:
         said = answer.get("error") or posted.text.strip() or "nothing"
-        raise Failure(f"answered {posted.status}: {safe(str(said))[:300]}")
+        raise Failure(f"answered {posted.status}: {safe(mask(str(said)))[:300]}")
     return session.show(args, answer, _accepted)
 
 

@@ -42,7 +42,7 @@ from gms_hookd.cli.session import Session
 from gms_hookd.cli.terminal import style_of
 from gms_hookd.errors import Failure
 from gms_hookd.log import under_journal
-from gms_hookd.safetext import redacted, safe
+from gms_hookd.safetext import hidden, safe
 from gms_hookd.service.state_dir import state_dir
 
 PROG = "gms-hookd"
@@ -213,7 +213,7 @@ def told(error: Exception, stream: TextIO, environ: Mapping[str, str]) -> int:
     foreseen = isinstance(error, Failure | OSError)
     line = " ".join((_text(error) if foreseen else _defect(error)).split())
     priority = "<3>" if under_journal(stream, environ) else ""
-    stream.write(f"{priority}{PROG}: {safe(redacted(line))}\n")
+    stream.write(f"{priority}{PROG}: {safe(hidden(line))}\n")
     return error.exit_status if isinstance(error, Failure) else 1
 
 

@@ -337,7 +337,8 @@ def execute(
     if child.ended is ErrorKind.STALL:
         output.err.add(f"fatal: no byte from the host for {stall:g} s (sync.stall)\n")
     out = b"" if child.ended is ErrorKind.SIZE else bytes(output.out)
-    return Done(status, out, output.err.since(0), child.ended)
+    said = limits.log.clean(output.err.since(0))  # whole, before a line of it is taken
+    return Done(status, out, said, child.ended)
 
 
 def _spawn(

@@ -21,7 +21,7 @@ from gms_hookd.http import tls
 from gms_hookd.http.limits import ConnectionLimits, lift_descriptor_limit
 from gms_hookd.http.listener import Listener, adopt, listen
 from gms_hookd.http.server import Server
-from gms_hookd.log import hold, release
+from gms_hookd.log import hold, redact, release
 from gms_hookd.safetext import quoted
 from gms_hookd.service import systemd
 from gms_hookd.service.service import Service
@@ -171,6 +171,7 @@ class Daemon:
         for key in _fixed(self._service.config, config):
             log.warning("changed, but in use only after a restart key=%s", key)
         self._service.adopt(config)
+        redact(self._service.mask.line)
         self._server.limits = limits(config)
         if context:
             self._server.reload_tls(context)
@@ -259,6 +260,7 @@ def serve(
         guard_published(config, [each.name for each in listeners])
         service = Service.open(config, state, environ)
         opened.callback(service.close)
+        redact(service.mask.line)
         _warn(config)
         allowed = limits(config)
         lift_descriptor_limit(allowed)

@@ -17,8 +17,10 @@ from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.config.records import Config, HookConfig
+from gms_hookd.config.secrets import secrets_of
 from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.git.hold import Holds
+from gms_hookd.mask import Mask
 from gms_hookd.safetext import quoted
 from gms_hookd.service import systemd
 from gms_hookd.service.health import Health
@@ -42,6 +44,7 @@ def build(
     state: StateDirectory,
     environ: Mapping[str, str],
     *,
+    mask: Mask,
     holds: Holds,
     fetched: Callable[[int], None],
 ) -> Engine:
@@ -59,6 +62,7 @@ def build(
         ssh_key_file=config.sync.ssh_key_file,
         ssh_known_hosts=config.sync.ssh_known_hosts,
         backups=config.retention.backups,
+        mask=mask,
     )
     return Engine(state.caches, settings, environ, holds=holds, fetched=fetched)
 
@@ -91,6 +95,7 @@ class Service:
         self._buckets: dict[str, Buckets] = {}
         self._engines: list[Engine] = []
         self._holds = Holds()
+        self.mask = Mask()
         self._rules = self._make_rules(config)
         refusals = Refusals(store)
         self.context = Context(
@@ -126,8 +131,15 @@ class Service:
 
     def _make_rules(self, config: Config) -> Rules:
         environ = systemd.scrubbed(self._environ)
+        # The old ones too: what is under way may know them yet.
+        self.mask = self.mask.plus(secrets_of(config, environ))
         engine = build(
-            config, self.state, environ, holds=self._holds, fetched=self._fetched
+            config,
+            self.state,
+            environ,
+            mask=self.mask,
+            holds=self._holds,
+            fetched=self._fetched,
         )
         self._engines.append(engine)
         retry = RetryPolicy(attempts=config.sync.attempts)
@@ -143,6 +155,7 @@ class Service:
             self.context,
             engine=self._rules.engine,
             protocols=config.sync.allow_protocols,
+            mask=self.mask,
         )
         return self.context
 

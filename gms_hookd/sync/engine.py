@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gms_hookd.git import refspec
@@ -22,12 +22,13 @@ from gms_hookd.git.recovery import Journal
 from gms_hookd.git.refspec import Selection
 from gms_hookd.git.remote import Remote
 from gms_hookd.git.url import GitUrl
+from gms_hookd.mask import Mask
 from gms_hookd.model import RunStatus
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import one_line
 from gms_hookd.sync.attempt import Attempt, run_attempt
 from gms_hookd.sync.fetch import RecentFetches
-from gms_hookd.sync.job import SyncJob, SyncResult
+from gms_hookd.sync.job import SyncJob, SyncResult, without_secrets
 from gms_hookd.sync.noop import nothing_to_do
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -49,6 +50,7 @@ class EngineSettings:
     memory: int | None = 4 * 2**30  # of one git
     binary: str = "git"
     grace: float = 5.0
+    mask: Mask = field(default_factory=Mask)
 
 
 def _key(source: str) -> str | None:
@@ -97,15 +99,26 @@ class Engine:
 
     def sync(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Do it; never raises for what git or the disk does."""
-        return self._guarded(job, log, stop, Attempt.sync)
+        return self._masked(job, log, stop, Attempt.sync)
 
     def plan(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Say what sync would do to each ref, and change nothing at the target."""
-        return self._guarded(job, log, stop, Attempt.plan)
+        return self._masked(job, log, stop, Attempt.plan)
 
     def probe(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Ask the source only; `known` is what it would have the target be."""
-        return self._guarded(job, log, stop, Attempt.probe)
+        return self._masked(job, log, stop, Attempt.probe)
+
+    def _masked(
+        self,
+        job: SyncJob,
+        log: RunLog,
+        stop: Stop,
+        act: Callable[["Attempt"], SyncResult],
+    ) -> SyncResult:
+        """Act, and return the result without what hosts have repeated of a secret."""
+        log.use(self._settings.mask)
+        return without_secrets(self._guarded(job, log, stop, act), log)
 
     def _guarded(
         self,

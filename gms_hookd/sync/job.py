@@ -4,6 +4,7 @@ The sum of a run, drawn from what became of each ref.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -106,6 +107,26 @@ def summarised(
         pinned=tuple(pinned),
         held=deletions(moves) if guard else None,
     )
+
+
+def without_secrets(result: SyncResult, log: RunLog) -> SyncResult:
+    """Return a result whose texts may be kept; a ref named like a secret is forgotten.
+
+    What is forgotten is read from the target before the next push.
+    """
+    reasons = {ref.reason for ref in result.refs if ref.reason}
+    clean = {reason: log.clean(reason) for reason in reasons}
+    refs = tuple(
+        replace(ref, reason=clean[ref.reason]) if ref.reason else ref
+        for ref in result.refs
+    )
+    result = result._replace(refs=refs, error_message=log.clean(result.error_message))
+    names = (*result.known, *(ref.ref for ref in refs))
+    if not log.holds("\n".join(names)):
+        return result
+    known = {ref: oid for ref, oid in result.known.items() if not log.holds(ref)}
+    refs = tuple(replace(ref, ref=log.clean(ref.ref)) for ref in refs)
+    return result._replace(known=known, refs=refs)
 
 
 def commit_range(moves: Sequence[Move]) -> str:

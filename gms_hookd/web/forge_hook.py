@@ -17,6 +17,7 @@ from gms_hookd.forges.base import Event, Forge
 from gms_hookd.futures import Future, apply, started, then
 from gms_hookd.git.alias import Aliases
 from gms_hookd.http.message import HttpError, Request, Response
+from gms_hookd.mask import Mask
 from gms_hookd.model import FINAL, Delivery, RunStatus
 from gms_hookd.payload import PayloadError, decode, dump_json
 from gms_hookd.safetext import quoted
@@ -69,13 +70,13 @@ class Verifier:
         incoming = Incoming(request.body, request.headers, now, url_key(request))
         return self.scheme.verify(incoming, self.secrets)
 
-    def kept_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Return the headers worth keeping; none that is, or holds, a secret."""
+    def kept_headers(self, headers: Mapping[str, str], mask: Mask) -> dict[str, str]:
+        """Return the headers worth keeping, without secrets."""
         names = [n for n in headers if _telling(n) and n != self._own_header]
-        short = {n: headers[n][:LONGEST_HEADER] for n in names[:MOST_HEADERS]}
-        safe = (s.encode().decode("latin-1") for s in self.secrets)
-        hidden = [*self.secrets, *safe]
-        return {n: v for n, v in short.items() if not any(s in v for s in hidden)}
+        return {
+            mask(name): mask(headers[name])[:LONGEST_HEADER]
+            for name in names[:MOST_HEADERS]
+        }
 
     @property
     def _own_header(self) -> str:
@@ -103,6 +104,7 @@ class ForgeHook:
         self._verifier = verifier
         self._options = options
         self._context = context
+        self._mask = context.mask.plus(verifier.secrets)
 
     def deliver(self, request: Request) -> Future[Response]:
         """Take a delivery; the answer comes when it is committed."""
@@ -132,15 +134,27 @@ class ForgeHook:
             payload = decode(request.headers, request.body)
         except PayloadError as error:
             raise HttpError(400, str(error)) from None
-        event = self._verifier.forge.parse(request.headers, payload)
+        event = self._fit_to_keep(self._verifier.forge.parse(request.headers, payload))
         taken = self._context.store.write(
             receive,
             self._new_delivery(client, event, request.body),
-            event if self._options.callback else replace(event, callback=None),
+            event,
             self._options,
             self._kept(request),
+            mask=self._mask,
         )
         return apply(taken, partial(self._answer, event))
+
+    def _fit_to_keep(self, event: Event) -> Event:
+        """Return an event whose texts may be kept; what it is matched by stays."""
+        mask, key, url = self._mask, event.delivery_key, event.callback
+        wanted = self._options.callback and url and not mask.holds(url)
+        return replace(
+            event,
+            name=mask(event.name),
+            delivery_key=None if key is None else mask(key),
+            callback=url if wanted else None,
+        )
 
     def _new_delivery(
         self, client: str, event: Event | None = None, body: bytes = b""
@@ -156,9 +170,11 @@ class ForgeHook:
         )
 
     def _kept(self, request: Request) -> deliveries.DeliveryContent:
-        headers = json.dumps(self._verifier.kept_headers(request.headers))
+        mask = self._mask
+        headers = json.dumps(self._verifier.kept_headers(request.headers, mask))
         wanted = self._options.bodies and len(request.body) <= LARGEST_KEPT
-        return deliveries.DeliveryContent(headers, request.body if wanted else None)
+        body = mask.body(request.body) if wanted else None
+        return deliveries.DeliveryContent(headers, body)
 
     def _answer(self, event: Event, received: Received) -> Response:
         if received.run_ids:
@@ -182,6 +198,8 @@ def receive(
     event: Event,
     options: HookOptions,
     content: deliveries.DeliveryContent,
+    *,
+    mask: Mask,
 ) -> Received:
     """Take a verified delivery: find its tasks, queue their runs, keep why."""
     first = deliveries.earlier(db, new_delivery) if new_delivery.delivery_key else None
@@ -198,7 +216,7 @@ def receive(
     ids = tuple(match.task.id for match in verdict.matches)
     names = ", ".join(match.task.name for match in verdict.matches)
     reasons = [f"accepted for {names}"] if names else []
-    reason = _cut("; ".join([*reasons, *verdict.reasons]))
+    reason = _cut(mask("; ".join([*reasons, *verdict.reasons])))
     queued = [_queue(db, new_delivery, m.task.id, m.hint) for m in verdict.matches]
     run_ids = tuple(run_id for run_id in queued if run_id is not None)
     delivery_id = deliveries.record(

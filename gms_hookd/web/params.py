@@ -70,7 +70,17 @@ def read_draft(context: Context, before: tasks.Draft, params: Params) -> tasks.D
     )
     if giturl.cache_key(draft.source) == giturl.cache_key(draft.target):
         raise HttpError(400, "target: is the source itself")
+    _refuse_secrets(context, draft)
     return draft._replace(cache=giturl.cache_key(draft.source))
+
+
+def _refuse_secrets(context: Context, draft: tasks.Draft) -> None:
+    """Refuse what would bring a configured secret into the database and to git."""
+    for key in ("name", "source", "target", "refspecs", "push_options"):
+        value = getattr(draft, key)
+        texts = (value,) if isinstance(value, str) else value
+        if any(map(context.mask.holds, texts)):
+            raise HttpError(400, f"{key}: holds a secret of the configuration")
 
 
 def _url(context: Context, params: Params, key: str, before: str) -> str:

@@ -16,6 +16,7 @@ from gms_hookd.auth import signature
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.log import event
+from gms_hookd.mask import Mask
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted
 from gms_hookd.store import StoreError, deliveries
@@ -29,6 +30,10 @@ API = "/api/v1/sync/"
 RUNS = guard.PREFIX + "runs/"
 MOST_PARAMETERS = 20
 _STRANGERS = frozenset({401, 403, 429})
+LONGEST_PATH = 1000  # characters of an unknown path that are looked at
+# Bytes of an answer. What is stored was masked before; this is for what an older
+# version stored, and for what is repeated of a request.
+LARGEST_MASKED = 1 << 20
 RETRY_AFTER = ("Retry-After", "10")
 Call = Callable[[Context, params.Params], api.Data]
 CALLS: Mapping[tuple[str, str], Call] = {
@@ -72,15 +77,15 @@ class Policy:
         name, slash, _ = path.removeprefix(guard.PREFIX).partition("/")
         return self.forges.get(name) or (None if slash else self.hooks.get(name))
 
-    def shown(self, path: str) -> str:
+    def shown(self, path: str, mask: Mask) -> str:
         """Write a path for the log; behind the name of a hook a secret may stand."""
         name = path.removeprefix(guard.PREFIX)
         if name in self.hooks or name in self.forges:
             return path
         end = path.find("/", len(guard.PREFIX))
         if end < 0 or not path.startswith(guard.PREFIX) or path.startswith(RUNS):
-            return quoted(path)
-        return quoted(f"{path[:end]}/...")
+            return quoted(mask(path[:LONGEST_PATH]))
+        return quoted(mask(f"{path[:end][:LONGEST_PATH]}/..."))
 
 
 class App:
@@ -176,6 +181,9 @@ class App:
         except Exception:
             log.exception("request failed id=%s", request.id)
             response = Response(500, b'{"error": "internal error"}')
+        if request.path.startswith(API) and len(response.body) <= LARGEST_MASKED:
+            answer = self._context.mask.answer(response.body)
+            response = response._replace(body=answer)
         if not counted:
             self._tell(request, response, since)
         reply(response)
@@ -186,13 +194,14 @@ class App:
             log,
             f"request id={request.id} peer={request.peer or 'unix'}"
             f" method={quoted(request.method, 16)}"
-            f" path={self._policy.shown(request.path)}"
+            f" path={self._policy.shown(request.path, self._context.mask)}"
             f" status={response.status} ms={took:.1f}",
         )
 
     def _refuse(self, request: Request, error: BaseException) -> tuple[Response, bool]:
         """Return the answer, and whether its line is one of many in a second."""
-        status, message, headers = _problem(request, error)
+        status, problem, headers = _problem(request, error)
+        message = self._context.mask(problem)
         counted = self._count(request, status, message)
         told: dict[str, object] = {"error": message}
         if request.path.startswith(API):

@@ -13,12 +13,13 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
 
 from gms_hookd.futures import Future
 from gms_hookd.git.process import Stop
+from gms_hookd.mask import Mask
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import Store
 from gms_hookd.store.refusals import Refusals
@@ -225,6 +226,7 @@ class Context:
     pool: Executor
     engine: Engine
     protocols: tuple[str, ...] = ("https", "ssh", "file")
+    mask: Mask = field(default_factory=Mask)
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
 

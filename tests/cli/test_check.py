@@ -227,3 +227,21 @@ def test_the_command_prints_json_and_ends_with_0_where_all_is_well(command):
     assert (status, err) == (0, "")
     keys = {"level", "subject", "finding", "remedy"}
     assert all(set(finding) == keys for finding in json.loads(out))
+
+
+@pytest.mark.parametrize(
+    ("url", "odd"),
+    [
+        ("http://bob:s3k/rit@proxy:3128", "/"),
+        ("http://bob:s3k#rit@proxy:3128", "#"),
+        ("socks5h://bob:s3k?rit@proxy", "?"),
+        ("http://bob:s3k%2Frit@proxy:3128", None),
+        ("http://proxy:3128/", None),
+    ],
+)
+def test_a_proxy_whose_password_ends_its_address_is_named(place, url, odd):
+    environ = {**place.environ, "https_proxy": url}
+    found = about(replace(place, environ=environ), "https_proxy")
+    assert [each.level for each in found] == [WARNING] * bool(odd)
+    assert all(f"ends for git at a {odd}" in each.finding for each in found)
+    assert not any("s3k" in f"{each.finding}{each.remedy}" for each in found)

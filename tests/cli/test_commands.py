@@ -1,7 +1,9 @@
 """The command line as its users meet it: what it prints and how it ends."""
 
+import base64
 import hashlib
 import hmac
+import http.server
 import json
 import os
 import re
@@ -11,6 +13,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,9 +24,10 @@ from gms_hookd.cli import api_client, main, session
 from gms_hookd.forges.registry import FORGES
 from gms_hookd.service.state_dir import StateDirectory, control_socket
 from tests.support.repositories import Repo
+from tests.support.seen import CANARY, look
 
 ROOT = Path(__file__).parents[2]
-SECRET = "a secret of more than sixteen letters"
+SECRET = f"a secret of more than sixteen letters {CANARY}"
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 HUNG = """#!/bin/sh
 case " $* " in *" fetch "*) exec sleep 600;; *) exec {git} "$@";; esac
@@ -46,6 +50,7 @@ def finished(*arguments, **options):
     """Run it to its end; return status, stdout and stderr."""
     running = process(*arguments, **options)
     out, err = running.communicate(timeout=60)
+    look(f"output of {arguments}", out + err)
     return running.returncode, out, err
 
 
@@ -67,7 +72,9 @@ def run(environ, capsys):
 
     def carried_out(*arguments):
         status = main.main([str(each) for each in arguments])
-        return status, *capsys.readouterr()
+        out, err = capsys.readouterr()
+        look(f"output of {arguments}", out + err)
+        return status, out, err
 
     return carried_out
 
@@ -562,7 +569,7 @@ def test_an_unforeseen_error_is_one_line(no):
     assert (status, "unexpected ValueError" in line) == (1, True)
 
 
-WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+WHSEC = "whsec_" + base64.b64encode(f"{CANARY} and more".encode()).decode()
 
 
 @pytest.fixture
@@ -605,6 +612,29 @@ def test_a_test_delivery_of_every_hook_passes_the_real_socket(hooks, daemon, ok,
         assert told["task_ids"] == [1], provider
     listed = json.loads(ok("hook", "list", "--json"))
     assert all(hook["last_delivery"]["task_ids"] == [1] for hook in listed[1:])
+
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    """A server in front of nothing: it says which address was not found."""
+
+    def do_POST(self):
+        said = f"The requested URL {self.path} was not found. {dict(self.headers)}"
+        self.send_error(404, explain=said)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("provider", ["dockerhub", "gitlab", "argo-events", "msr"])
+def test_an_answer_that_repeats_the_secret_is_printed_without_it(hooks, no, provider):
+    with http.server.HTTPServer(("127.0.0.1", 0), Echo) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/{'p' * 90}/{provider}"
+        _, said = no("hook", "test", provider, "--url", url)
+        thread.join()
+    assert "answered 404" in said
+    assert not any(WHSEC[n : n + 12] in said for n in range(len(WHSEC) - 11))
 
 
 def test_a_test_delivery_that_is_refused_is_status_1(hooks, daemon, no, environ):

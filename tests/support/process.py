@@ -12,8 +12,10 @@ import threading
 import time
 from pathlib import Path
 
+from tests.support.seen import CANARY, look
+
 ROOT = Path(__file__).parents[2]
-SECRET = "a-secret-of-the-test"
+SECRET = f"a-secret-of-the-test-{CANARY}"
 PATIENCE = 60
 PAUSE = threading.Event()
 
@@ -36,6 +38,7 @@ def ask(path, method, target, body=b"", headers=None):
         connection.request(method, target, body, headers or {})
         answer = connection.getresponse()
         text = answer.read()
+        look(f"answer of {path} to {method} {target}", text)
         return answer.status, answer.headers, json.loads(text) if text else None
     finally:
         connection.close()

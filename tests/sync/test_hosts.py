@@ -15,6 +15,7 @@ from gms_hookd.git import access
 from gms_hookd.git import url as giturl
 from gms_hookd.git.process import Limits
 from gms_hookd.model import RunStatus
+from tests.support import seen
 from tests.support.hosts import (
     HttpHost,
     Relay,
@@ -25,7 +26,7 @@ from tests.support.hosts import (
 )
 from tests.support.repositories import Bench, Repo, task
 
-CANARY = "s3cr3t-c4n4ry/+=%"
+CANARY = f"s3cr3t-%{seen.CANARY}"
 
 
 @dataclass

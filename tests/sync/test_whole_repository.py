@@ -9,6 +9,7 @@ import pytest
 from gms_hookd.git.url import cache_key
 from gms_hookd.model import RefResult, RunStatus
 from tests.support.repositories import Repo, task
+from tests.support.seen import CANARY
 
 COMMITS = 2500
 BRANCHES = 120
@@ -69,8 +70,8 @@ def host(request, tmp_path):
         return sshd.url, keys
     host = request.getfixturevalue("http_host")
     (tmp_path / "password").touch(0o600)
-    (tmp_path / "password").write_text("of the bot")
-    host.let_in("bot", "of the bot")
+    (tmp_path / "password").write_text(f"of the bot {CANARY}")
+    host.let_in("bot", f"of the bot {CANARY}")
     account = Account(host.base, "bot", tmp_path / "password")
     return host.url, {"credentials": [account]}
 

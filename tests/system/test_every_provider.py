@@ -1,5 +1,6 @@
 """Every provider over the real socket, with the daemon's own wiring and real git."""
 
+import base64
 import csv
 import http.client
 import json
@@ -22,9 +23,10 @@ from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import runs, tasks
 from tests.support.deliveries import HTTPS, MAIN, PAGE, SENT, TAG, Sent
 from tests.support.repositories import ENVIRON, Repo
+from tests.support.seen import CANARY
 
 PAYLOADS = os.environ.get("GMS_HOOKD_PAYLOADS", "")
-WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+WHSEC = "whsec_" + base64.b64encode(f"{CANARY} and more".encode()).decode()
 SEVEN = ("github", "gitlab", "gitea", "forgejo", "gogs", "gitee", "bitbucket-cloud",
          "bitbucket-server", "coding")  # fmt: skip
 HOOKS = "".join(f"[hooks.{provider}]\nsecret = '{WHSEC}'\n" for provider in FORGES)

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from gms_hookd.auth.signature import sign
+from tests.support.seen import CANARY, look
 
-SECRET = "correct horse battery staple"
+SECRET = f"correct horse battery staple {CANARY}"
 ROOT = Path(__file__).parents[2]
 
 
@@ -37,6 +38,7 @@ def hookd(*args, state, **more):
         timeout=60,
     )
     assert found.returncode == more.get("status", 0), found.stderr
+    look(f"output of {args}", found.stdout + found.stderr)
     return found.stdout
 
 
@@ -75,7 +77,8 @@ class Daemon:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=60)
+        _, logged = self.process.communicate(timeout=60)
+        look("log of the daemon", logged)
 
     def post(self, body, query="", signature=None):
         url = f"http://127.0.0.1:{self.port}/api/webhooks/task-sync{query}"

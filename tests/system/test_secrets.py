@@ -1,19 +1,34 @@
 """Passwords, tokens and keys of a serving daemon are nowhere to be seen."""
 
 import base64
+import io
 import json
+import logging
 import os
+import random
 import shutil
+import sqlite3
+import zlib
+from contextlib import closing
 from urllib.parse import quote
 
 import pytest
 
+from gms_hookd import log
+from gms_hookd.config.load import load_config
+from gms_hookd.forges.registry import FORGES, scheme_of
+from gms_hookd.http.message import Request
+from gms_hookd.mask import Mask
+from gms_hookd.service.service import Service
+from gms_hookd.service.state_dir import StateDirectory
 from tests.support.hosts import HttpHost, certificate
 from tests.support.process import Daemon, run_number
 from tests.support.repositories import Repo
+from tests.support.seen import CANARY, LEAKS, codes, found, look, rows, search, windows
+from tests.support.wiring import answered
 
-PASSWORD = "p4ss-c4n4ry/+=% &"
-TOKEN = "t0k3n-c4n4ry_" + "x" * 20
+PASSWORD = f"p4ss-{CANARY}% &"
+TOKEN = f"t0k3n-{CANARY}"
 SECRETS = {"password": PASSWORD, "token": TOKEN}
 USERS = {"password": "bot", "token": "x-access-token"}
 SPY = """#!/bin/sh
@@ -120,3 +135,187 @@ def test_no_secret_of_a_daemon_is_anywhere_to_be_seen(
 def texts(folder):
     files = (path for path in folder.rglob("*") if path.is_file())
     return [path.read_bytes().decode("latin-1") for path in files]
+
+
+PROVIDERS = {
+    "dockerhub": None, "gitee": "password", "coding": "v1", "gitea": None,
+    "github": None, "azuredevops": "basic", "argo-events": "bearer",
+    "generic": "key", "gitlab": "token",
+}  # fmt: skip
+ECHO = "#!/bin/sh\ncat >&2 {0}\nprintf >&2 'so: %s' \"$(cat {0})\"\nexit 1\n"
+
+
+class Place:
+    """A service whose every setting is a secret, and all that it lets be seen."""
+
+    def __init__(self, home, seed):
+        self.home, self.random = home, random.Random(seed)
+        letters = 'abcdefXYZ0123456789+/=%-_.~ &"<\\é密'
+        names = (*PROVIDERS, "password", "webhook")
+        self.secrets = {
+            n: "a" + "".join(self.random.choices(letters, k=30)) + "z" for n in names
+        }
+        self.secrets["token"] = "".join(self.random.choices("ab0+/=%-_", k=40))
+        self.proxy = "".join(self.random.choices("abcdef0123456789", k=24))
+        environ = {
+            "PATH": os.environ["PATH"],
+            "https_proxy": f"http://bob:{self.proxy}/x#y@127.0.0.1:1",
+        }
+        self.config = load_config(environ, file=str(self.written()), state=home)
+        self.state = StateDirectory.open(home / "state")
+        self.log = io.StringIO()
+        self.handler = log.setup(self.log, {})
+        self.service = Service.open(self.config, self.state, environ)
+        log.redact(self.service.mask.line)
+        self.answers = []
+
+    def written(self):
+        (self.home / "password").touch(0o600)
+        (self.home / "password").write_text(self.secrets["password"])
+        lines = [f"[webhook]\nsecret = {json.dumps(self.secrets['webhook'])}"]
+        lines += ["rate_limit = 0", "[retention]", 'bodies = "7d"', "[api]"]
+        lines += [f"token = {json.dumps(self.secrets['token'])}"]
+        lines += ["[sync]", "attempts = 1", "[credentials.'https://127.0.0.1:1/']"]
+        lines += ["username = 'bob'", f"password_file = '{self.home}/password'"]
+        for name, scheme in PROVIDERS.items():
+            lines += [f"[hooks.{name}]", f"secret = {json.dumps(self.secrets[name])}"]
+            lines += [f"scheme = '{scheme}'"] if scheme else []
+        file = self.home / "config.toml"
+        file.touch(0o600)
+        file.write_text("\n".join(lines))
+        return file
+
+    def ask(self, method, path, query="", headers=(), body=b"", control=False):
+        own = {"content-type": "application/json", **dict(headers)}
+        asked = Request(method, path, query, own, body, "192.0.2.1", control)
+        answer = answered(self.service.app, asked).result(30)
+        self.answers.append(answer.body)
+        return answer
+
+    def api(self, path, **fields):
+        where = f"/api/v1/sync/{path}"
+        body = json.dumps(fields).encode()
+        return json.loads(self.ask("POST", where, body=body, control=True).body)
+
+    def deliver(self, name, headers=(), **fields):
+        """Send what is proven, and has what its forge would put in."""
+        secret = self.secrets[name]
+        scheme = scheme_of(name, PROVIDERS[name], [secret], {})
+        url = "https://127.0.0.1:1/t/a.git"
+        sample = FORGES[name].sample(url, "refs/heads/main")
+        body = json.dumps({**sample.payload, **fields}).encode()
+        proof = scheme.sign(body, secret, 0)
+        given = {**sample.headers, **proof.headers, **dict(headers)}
+        wire = {n.lower(): v.encode().decode("latin-1") for n, v in given.items()}
+        query = f"key={proof.key}" if proof.key else ""
+        path = f"/api/webhooks/{name}"
+        return self.ask("POST", path, query, wire, proof.body or body)
+
+    def sync(self, name, source, target):
+        """Carry out a run, and read all that is kept of it."""
+        task = self.api("task/create", name=name, source=source, target=target)
+        run_id = self.api("run", task_id=task["data"]["id"])["data"]["id"]
+        self.service.carry_out(run_id).join(60)
+        self.ask("GET", "/api/v1/sync/run", f"id={run_id}", control=True)
+        run = json.loads(self.answers[-1])["data"]
+        assert run["status"] == "failed", run
+        return run
+
+    def close(self):
+        self.service.close()
+        self.state.close()
+        logging.getLogger().removeHandler(self.handler)
+
+
+@pytest.fixture
+def place(request, tmp_path):
+    made = Place(tmp_path, request.node.name)
+    yield made
+    made.close()
+
+
+def near_misses(secret):
+    for code in {quote(secret, safe=""), quote(secret), quote(quote(secret, safe=""))}:
+        for name in ("dockerhub", "Dockerhub", "nobody", "runs"):
+            yield from (
+                f"/api/webhooks/{name}/{code}", f"/api/webhooks/{name}&key={code}",
+                f"/api/webhooks/{name}%3Fkey={code}", f"/api/webhooks/{name}%2F{code}",
+                f"//api//webhooks/{name}/{code}", f"/api/webhook/{name}/{code}",
+                f"/{code}", f"/x/{code}/y", f"/api/v1/sync/{code}", f"/healthz/{code}",
+                f"/{'p' * 170}{code}",
+            )  # fmt: skip
+
+
+def headers_with(secret, random_):
+    written = [code.decode() for code in codes(secret) if code.isascii()]
+    texts = [secret, f"/api/webhooks/x?key={quote(secret)}", f"https://b:{secret}@h/"]
+    for number, text in enumerate((*written, *texts)):
+        yield f"x-note-{number}", "y" * random_.randrange(200) + text
+    yield f"x-{quote(secret, safe='').replace('%', '-')}", "v"
+
+
+def test_no_run_of_any_secret_is_in_a_log_a_row_or_an_answer(place, tmp_path):
+    source, target = Repo(tmp_path / "source.git"), Repo(tmp_path / "target.git")
+    source.commit()
+    said = "\n".join(code.decode() for s in place.secrets.values() for code in codes(s))
+    (tmp_path / "said").write_text(said)
+    target.hook("pre-receive", ECHO.format(tmp_path / "said"))
+    runs = [
+        place.sync("refused", str(source), str(target)),
+        place.sync("proxy", "https://127.0.0.1:1/t/a.git", str(target)),
+    ]
+    assert all("***" in run["details"] + run["error_message"] for run in runs)
+    for name, secret in place.secrets.items():
+        for path in near_misses(secret):
+            assert place.ask("POST", path).status in (400, 401, 403, 404, 405)
+        for key in ("name", "source", "target", "refspecs"):
+            fields = {"name": "x", "source": "/s", "target": "/t", key: f"/x/{secret}"}
+            assert place.api("task/create", **fields)["code"] == 400
+        bearer = {"authorization": f"Bearer {place.secrets['token']}"}
+        for query in (f"{quote(secret)}=1", f"id={quote(secret)}", f"name={secret}"):
+            place.ask("GET", "/api/v1/sync/task", query, bearer)
+        if name in PROVIDERS:
+            other = place.random.choice(list(place.secrets.values()))
+            extra = {"password": secret, "token": secret, "secret": secret, "x": other}
+            assert place.deliver(name, headers_with(other, place.random)).status == 200
+            place.deliver(name, headers_with(secret, place.random), **extra)
+            assert place.deliver(name, ref=f"refs/heads/{other}").status == 200
+    for number in range(1, 40):
+        for call in ("delivery", "delivery/parcel"):
+            place.ask("GET", f"/api/v1/sync/{call}", f"id={number}", control=True)
+    runs = windows((*place.secrets.values(), place.proxy))
+    for kept in (place.log.getvalue().encode(), *place.answers):
+        assert not found(kept, runs), kept[:2000]
+    for kept in rows(place.state.database):
+        assert not found(kept, runs), kept[:2000]
+    assert place.log.getvalue().count("***") > 100
+
+
+def test_a_secret_that_was_exchanged_is_masked_at_once_and_the_old_one_still(place):
+    old, new = place.secrets["github"], "an-other-secret-of-this-hook-0123"
+    text = (place.home / "config.toml").read_text()
+    (place.home / "config.toml").write_text(text.replace(json.dumps(old)[1:-1], new))
+    file = str(place.home / "config.toml")
+    place.service.adopt(load_config({}, file=file, state=place.home))
+    assert place.service.context.mask(f"{old} {new}") == "*** ***"
+    assert isinstance(place.service.context.mask, Mask)
+
+
+@pytest.mark.parametrize("name", ["log", "store.db", "answer"])
+@pytest.mark.parametrize("code", [lambda c: c, base64.b64encode, zlib.compress])
+def test_a_canary_that_gets_out_is_seen(tmp_path, name, code):
+    text = code(f"so says {CANARY} again".encode())
+    if name == "store.db":
+        with closing(sqlite3.connect(tmp_path / name)) as db:
+            db.execute("CREATE TABLE t(x)")
+            db.execute("INSERT INTO t VALUES(?)", (text,))
+            db.commit()
+    elif name == "log":
+        (tmp_path / name).write_bytes(text)
+    else:
+        look(name, text)
+    search(tmp_path)
+    seen, LEAKS[:] = LEAKS[:], []
+    assert bool(seen) == (name == "store.db" or code is not zlib.compress)
+    for left in tmp_path.iterdir():
+        left.unlink()
