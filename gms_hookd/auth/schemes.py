@@ -1,11 +1,8 @@
-"""How a delivery proves where it comes from: what every scheme of it shares.
+"""Every way in which a delivery proves where it comes from.
 
-Header names are lower case; times are Unix seconds.
-
-
-The schemes without a clock: a digest of the body, or the secret itself.
-
-The schemes that sign the time as well, and refuse a delivery outside its window.
+Header names are lower case; times are Unix seconds. Three groups: a digest of the body
+(RFC 2104), the secret itself in a header, the URL or the body (RFC 6750 for Bearer, RFC
+7617 for Basic), and digests that cover a time as well, refused outside their window.
 """
 
 import base64

@@ -1,4 +1,7 @@
-"""Argo Events and CloudEvents: an envelope around a forge's body, or around any."""
+"""Argo Events and CloudEvents: an envelope around a forge's body, or around any.
+
+Page: argoproj.github.io/argo-events, Event Sources: webhook; cloudevents.io.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""Azure DevOps service hooks: several refs in one push, no signature."""
+"""Azure DevOps service hooks: several refs in one push, no signature.
+
+Page: learn.microsoft.com/azure/devops/service-hooks/events, git.push.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +15,7 @@ from gms_hookd.forges.payloads import (
     OLD,
     Reader,
     at,
-    idle,
+    ignored,
     moved,
     several,
     text,
@@ -34,13 +37,13 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     delivery = (text(payload, "id") or "")[:200] or None
     urls = texts(at(payload, "resource", "repository"), *URLS)
     event = Event(name[:100], delivery, tuple(dict.fromkeys(urls)))
-    return READERS.get(name, idle(NO_CHANGE))(event, payload)
+    return READERS.get(name, ignored(NO_CHANGE))(event, payload)
 
 
 def push(event: Event, payload: object) -> Event:
     """Read every changed ref of a push."""
     if at(payload, "resource", "repository") is None:
-        return replace(event, idle="no repository: let the hook send all details")
+        return replace(event, ignored="no repository: let the hook send all details")
     return several(event, at(payload, "resource", "refUpdates"), _change)
 
 
@@ -60,6 +63,6 @@ def sample(url: str, ref: str) -> Sample:
 
 READERS: Mapping[str, Reader] = {
     "git.push": push,
-    "git.pullrequest.merged": idle(MERGE),
-    "git.pullrequest.updated": idle(MERGE),
+    "git.pullrequest.merged": ignored(MERGE),
+    "git.pullrequest.updated": ignored(MERGE),
 }

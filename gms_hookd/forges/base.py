@@ -36,8 +36,8 @@ class Event:
     `urls` are addresses of the repository, for matching and never for cloning; one that
     starts with `*:` is a path on a host that the sender does not tell. `everything`:
     something changed, unknown what. `tasks` are ids or names in the payload itself.
-    `idle` says why there is nothing to do. `warning` is for the tasks whose source is
-    one of the addresses `former`: the repository has left them.
+    `ignored` says why there is nothing to do. `warning` is for the tasks whose source
+    is one of the addresses `former`: the repository has left them.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Event:
     changes: tuple[Change, ...] = ()
     everything: bool = False
     tasks: tuple[int | str, ...] = ()
-    idle: str | None = None
+    ignored: str | None = None
     warning: str | None = None
     former: tuple[str, ...] = ()
     callback: str | None = None

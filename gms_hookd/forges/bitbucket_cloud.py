@@ -1,4 +1,7 @@
-"""Bitbucket Cloud: several refs in one push, and no clone address in it."""
+"""Bitbucket Cloud: several refs in one push, and no clone address in it.
+
+Page: support.atlassian.com/bitbucket-cloud/docs/event-payloads.
+"""
 
 from collections.abc import Mapping
 
@@ -13,7 +16,7 @@ from gms_hookd.forges.payloads import (
     at,
     full_ref,
     header,
-    idle,
+    ignored,
     joined,
     key,
     moved,
@@ -34,7 +37,7 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
     name = header(headers, "x-event-key")
     event = Event(name, key(headers, "x-request-uuid"), _urls(payload))
-    return READERS.get(name, idle(NO_CHANGE))(event, payload)
+    return READERS.get(name, ignored(NO_CHANGE))(event, payload)
 
 
 def _urls(payload: object) -> tuple[str, ...]:
@@ -87,5 +90,5 @@ READERS: Mapping[str, Reader] = {
     "repo:push": push,
     "repo:updated": settings,
     "repo:transfer": settings,
-    "pullrequest:fulfilled": idle(MERGE),
+    "pullrequest:fulfilled": ignored(MERGE),
 }

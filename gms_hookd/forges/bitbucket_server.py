@@ -1,4 +1,7 @@
-"""Bitbucket Server and Data Center: several refs in one push, addresses mostly."""
+"""Bitbucket Server and Data Center: several refs in one push, addresses mostly.
+
+Page: confluence.atlassian.com/bitbucketserver, Event payload.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +16,7 @@ from gms_hookd.forges.payloads import (
     Reader,
     at,
     header,
-    idle,
+    ignored,
     items,
     joined,
     key,
@@ -35,7 +38,7 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
     name = header(headers, "x-event-key")
     event = Event(name, key(headers, "x-request-id"), urls(at(payload, "repository")))
-    return READERS.get(name, idle(NO_CHANGE))(event, payload)
+    return READERS.get(name, ignored(NO_CHANGE))(event, payload)
 
 
 def urls(repository: object) -> tuple[str, ...]:
@@ -83,7 +86,7 @@ def settings(event: Event, payload: object) -> Event:
     """Read a rename or a move to another project."""
     old, new = path_of(at(payload, "old")), path_of(at(payload, "new"))
     if not old or not new or old == new:
-        return replace(event, idle="a change of the repository's settings")
+        return replace(event, ignored="a change of the repository's settings")
     return left(event, old, new, urls(at(payload, "old")))
 
 
@@ -99,6 +102,6 @@ READERS: Mapping[str, Reader] = {
     "repo:refs_changed": push,
     "mirror:repo_synchronized": push,
     "repo:modified": settings,
-    "pr:merged": idle(MERGE),
-    "diagnostics:ping": idle("a ping"),
+    "pr:merged": ignored(MERGE),
+    "diagnostics:ping": ignored("a ping"),
 }

@@ -1,4 +1,7 @@
-"""Codeup (Aliyun): a token, and GitLab's bodies."""
+"""Codeup (Aliyun): a token, and GitLab's bodies.
+
+Page: help.aliyun.com/document_detail/153875.html.
+"""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,7 @@
-"""CODING: the webhooks v1 and v2, and the service hooks that came after them."""
+"""CODING: the webhooks v1 and v2, and the service hooks that came after them.
+
+Page: open.coding.net/webhooks (v1, v2); CODING help, project-settings/service-hook.
+"""
 
 from collections.abc import Mapping
 
@@ -13,7 +16,7 @@ from gms_hookd.forges.payloads import (
     full_ref,
     github_like,
     header,
-    idle,
+    ignored,
     key,
     push,
     text,
@@ -37,7 +40,7 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     name = given or text(payload, "event") or ""
     urls = texts(at(payload, "repository"), *URLS)
     event = Event(name, key(headers, "x-coding-delivery"), urls)
-    return READERS.get(name.replace(" ", "_"), idle(NO_CHANGE))(event, payload)
+    return READERS.get(name.replace(" ", "_"), ignored(NO_CHANGE))(event, payload)
 
 
 def pushed(event: Event, payload: object) -> Event:
@@ -56,7 +59,7 @@ def sample(url: str, ref: str) -> Sample:
 READERS: Mapping[str, Reader] = {
     "push": pushed,
     "GIT_PUSHED": pushed,
-    "ping": idle("a ping"),
-    "merge_request": idle(MERGE),
-    "GIT_MR_MERGED": idle(MERGE),
+    "ping": ignored("a ping"),
+    "merge_request": ignored(MERGE),
+    "GIT_MR_MERGED": ignored(MERGE),
 }

@@ -1,4 +1,7 @@
-"""Convoy."""
+"""Convoy: passes deliveries on under signatures of its own.
+
+Page: docs.getconvoy.io, Signatures; frain-dev/convoy pkg/signature.
+"""
 
 from collections.abc import Mapping
 

@@ -1,7 +1,7 @@
-"""Whose body a verified envelope carries: told by the forge's own headers.
+"""Which forge's body a verified envelope carries, by the forge's own headers.
 
 Only for reading what another party has signed for; never for verifying. The order
-matters, since most forges send the headers of those whom they took after as well.
+matters, since most forges also send the headers of the forge that they descend from.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""Docker Hub: an image was pushed; which tasks that concerns the hook says."""
+"""Docker Hub: an image was pushed; which tasks that concerns the hook says.
+
+Page: docs.docker.com/docker-hub/webhooks.
+"""
 
 from collections.abc import Mapping
 
@@ -15,7 +18,7 @@ SCHEMES: Mapping[str, Scheme] = {"key": UrlKey()}
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
     if not isinstance(at(payload, "push_data"), dict):
-        return Event("unknown", idle="not the push of an image")
+        return Event("unknown", ignored="not the push of an image")
     image = text(payload, "repository", "repo_name") or "?"
     tag = text(payload, "push_data", "tag")
     name = f"push {image}:{tag}" if tag else f"push {image}"

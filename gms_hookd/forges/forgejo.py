@@ -1,4 +1,8 @@
-"""Forgejo: Gitea with headers of its own."""
+"""Forgejo: Gitea with headers of its own.
+
+Page: forgejo.org/docs/latest/user/webhooks; the headers as in Forgejo's
+services/webhook/shared/payloader.go.
+"""
 
 from collections.abc import Mapping
 

@@ -49,7 +49,7 @@ def read(event: Event, payload: object) -> Event:
     found = inner if isinstance(inner, dict) and not has_own else payload
     event = replace(event, tasks=named(found), urls=addresses(found))
     if event.name.lower() in {"ping", "test"}:
-        return replace(event, idle="a ping")
+        return replace(event, ignored="a ping")
     return ref_of(event, found)
 
 

@@ -1,4 +1,7 @@
-"""GitCode: a signature or a token, and GitLab's bodies."""
+"""GitCode: a signature or a token, and GitLab's bodies.
+
+Page: docs.gitcode.com, web-hook.
+"""
 
 from collections.abc import Mapping
 

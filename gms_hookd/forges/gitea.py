@@ -1,4 +1,7 @@
-"""Gitea."""
+"""Gitea: a signature, and one ref a push.
+
+Page: docs.gitea.com/usage/webhooks.
+"""
 
 from collections.abc import Mapping
 

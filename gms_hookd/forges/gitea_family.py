@@ -11,7 +11,7 @@ from gms_hookd.forges.payloads import (
     NO_CHANGE,
     Reader,
     at,
-    idle,
+    ignored,
     push,
     short,
     texts,
@@ -33,13 +33,13 @@ def schemes(header: str) -> Mapping[str, Scheme]:
 def read(event: Event, payload: object) -> Event:
     """Read a payload of the event's name."""
     urls = texts(at(payload, "repository"), *GITHUB_URLS)
-    reader = READERS.get(event.name, idle(NO_CHANGE))
+    reader = READERS.get(event.name, ignored(NO_CHANGE))
     return reader(replace(event, urls=urls), payload)
 
 
 READERS: Mapping[str, Reader] = {
     "push": push,
-    "create": idle("a creation: the push that comes with it counts"),
+    "create": ignored("a creation: the push that comes with it counts"),
     "delete": short(EventKind.DELETED),
-    "pull_request": idle(MERGE),
+    "pull_request": ignored(MERGE),
 }

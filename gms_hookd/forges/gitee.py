@@ -1,4 +1,7 @@
-"""Gitee: a signature over time and secret, or a password; the body is not covered."""
+"""Gitee: a signature over time and secret, or a password; the body is not covered.
+
+Page: gitee.com/help/articles/4186 and 4290 (the signature).
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +16,7 @@ from gms_hookd.forges.payloads import (
     at,
     github_like,
     header,
-    idle,
+    ignored,
     key,
     push,
     text,
@@ -41,8 +44,8 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     delivery = key(headers, "x-gitee-timestamp", "x-request-id")
     event = Event(name, delivery, tuple(dict.fromkeys(urls)))
     if headers.get("x-gitee-ping", "").lower() == "true":
-        return replace(event, idle="a test delivery")
-    return READERS.get(words(name), idle(NO_CHANGE))(event, payload)
+        return replace(event, ignored="a test delivery")
+    return READERS.get(words(name), ignored(NO_CHANGE))(event, payload)
 
 
 def sample(url: str, ref: str) -> Sample:
@@ -54,5 +57,5 @@ def sample(url: str, ref: str) -> Sample:
 READERS: Mapping[str, Reader] = {
     "push": push,
     "tag push": push,
-    "merge request": idle(MERGE),
+    "merge request": ignored(MERGE),
 }

@@ -1,4 +1,7 @@
-"""GitHub: github.com and Enterprise Server."""
+"""GitHub: github.com and Enterprise Server.
+
+Page: docs.github.com, Webhooks: webhook-events-and-payloads.
+"""
 
 from collections.abc import Mapping
 
@@ -12,7 +15,7 @@ from gms_hookd.forges.payloads import (
     at,
     github_like,
     header,
-    idle,
+    ignored,
     joined,
     key,
     new_default,
@@ -32,7 +35,7 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     name = header(headers, "x-github-event")
     urls = texts(at(payload, "repository"), *GITHUB_URLS)
     event = Event(name, key(headers, "x-github-delivery"), urls)
-    return READERS.get(name, idle(NO_CHANGE))(event, payload)
+    return READERS.get(name, ignored(NO_CHANGE))(event, payload)
 
 
 def settings(event: Event, payload: object) -> Event:
@@ -61,8 +64,8 @@ def sample(url: str, ref: str) -> Sample:
 READERS: Mapping[str, Reader] = {
     "push": push,
     "repository": settings,
-    "ping": idle("a ping"),
-    "create": idle("a creation: the push that comes with it counts"),
-    "delete": idle("a deletion: the push that comes with it counts"),
-    "pull_request": idle(MERGE),
+    "ping": ignored("a ping"),
+    "create": ignored("a creation: the push that comes with it counts"),
+    "delete": ignored("a deletion: the push that comes with it counts"),
+    "pull_request": ignored(MERGE),
 }

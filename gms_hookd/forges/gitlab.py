@@ -1,4 +1,7 @@
-"""GitLab: project, group and system hooks."""
+"""GitLab: project, group and system hooks.
+
+Page: docs.gitlab.com/user/project/integrations/webhook_events.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +14,7 @@ from gms_hookd.forges.payloads import (
     Reader,
     at,
     header,
-    idle,
+    ignored,
     key,
     left,
     moved,
@@ -39,7 +42,7 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     event = gitlab_family.located(Event(kind, delivery), payload)
     if kind in MOVES:
         return moved_project(event, headers.get("x-gitlab-instance", ""), payload)
-    return SYSTEM.get(words(kind), idle(NO_CHANGE))(event, payload)
+    return SYSTEM.get(words(kind), ignored(NO_CHANGE))(event, payload)
 
 
 def update(event: Event, payload: object) -> Event:
@@ -59,7 +62,7 @@ def moved_project(event: Event, instance: str, payload: object) -> Event:
     old = text(payload, "old_path_with_namespace")
     new = text(payload, "path_with_namespace")
     if old is None or new is None:
-        return replace(event, idle=NO_CHANGE)
+        return replace(event, ignored=NO_CHANGE)
     former = f"{instance}/{old}" if "://" in instance else f"{ANY_HOST}{old}"
     return left(event, old, new, [former])
 

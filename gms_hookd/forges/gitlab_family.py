@@ -10,7 +10,7 @@ from gms_hookd.forges.payloads import (
     NO_CHANGE,
     Reader,
     at,
-    idle,
+    ignored,
     push,
     texts,
     words,
@@ -22,7 +22,7 @@ EVENTS = "Push events and Tag push events"
 def read(event: Event, payload: object) -> Event:
     """Read a payload of the event's name, with the repository's addresses."""
     found = located(event, payload)
-    return READERS.get(words(event.name), idle(NO_CHANGE))(found, payload)
+    return READERS.get(words(event.name), ignored(NO_CHANGE))(found, payload)
 
 
 def located(event: Event, payload: object) -> Event:
@@ -38,5 +38,5 @@ def located(event: Event, payload: object) -> Event:
 READERS: Mapping[str, Reader] = {
     "push": push,
     "tag push": push,
-    "merge request": idle(MERGE),
+    "merge request": ignored(MERGE),
 }

@@ -1,4 +1,7 @@
-"""Gogs: like Gitea, but tags come by `create` alone."""
+"""Gogs: like Gitea, but tags come by `create` alone.
+
+Page: gogs.io/advancing/webhooks.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,7 +23,7 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     name = header(headers, "x-gogs-event")
     event = gitea_family.read(Event(name, key(headers, "x-gogs-delivery")), payload)
     if name == "create" and text(payload, "ref_type") == "tag":
-        return short(EventKind.CREATED)(replace(event, idle=None), payload)
+        return short(EventKind.CREATED)(replace(event, ignored=None), payload)
     return event
 
 

@@ -1,4 +1,7 @@
-"""Hookdeck: passes a forge's delivery on, headers and all, under its own signature."""
+"""Hookdeck: passes a forge's delivery on, headers and all, under its own signature.
+
+Page: hookdeck.com/docs, Signature verification.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""Mirantis Secure Registry, once Docker Trusted Registry: an image was pushed."""
+"""Mirantis Secure Registry, once Docker Trusted Registry: an image was pushed.
+
+Page: docs.mirantis.com/msr/2.9/ops/manage-webhooks.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,7 +23,7 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     )
     if kind in {"TAG_PUSH", "MANIFEST_PUSH"}:
         return replace(event, everything=True)
-    return replace(event, idle="not the push of an image")
+    return replace(event, ignored="not the push of an image")
 
 
 def sample(url: str, ref: str) -> Sample:

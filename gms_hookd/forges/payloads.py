@@ -117,9 +117,9 @@ def words(name: str) -> str:
     return " ".join(part for part in parts if part not in {"hook", "hooks"})
 
 
-def idle(reason: str) -> Reader:
+def ignored(reason: str) -> Reader:
     """Return a reader of events which there is nothing to do for."""
-    return lambda event, payload: replace(event, idle=reason)
+    return lambda event, payload: replace(event, ignored=reason)
 
 
 def push(event: Event, payload: object) -> Event:
@@ -127,7 +127,7 @@ def push(event: Event, payload: object) -> Event:
     ref = text(payload, "ref")
     before, after = at(payload, "before"), at(payload, "after")
     if is_hex(before) and before == after:
-        return replace(event, idle=SAME)
+        return replace(event, ignored=SAME)
     if ref is None or not ref.startswith("refs/"):
         return replace(event, everything=True)
     return replace(event, changes=(pushed(ref, payload),))
@@ -183,7 +183,7 @@ def short(kind: EventKind) -> Reader:
 def renamed(event: Event, old: str | None, new: str | None) -> Event:
     """Say that the repository's path was `old` until now and is `new`."""
     if not old or not new or old == new:
-        return replace(event, idle="a change of the repository's settings")
+        return replace(event, ignored="a change of the repository's settings")
     former = tuple(url.replace(new, old) for url in event.urls if new in url)
     return left(event, old, new, former)
 
@@ -192,7 +192,7 @@ def left(event: Event, old: str, new: str, former: Sequence[str]) -> Event:
     """Say that the repository has left the addresses `former`."""
     return replace(
         event,
-        idle="a rename or transfer",
+        ignored="a rename or transfer",
         warning=f"the repository {old} is now {new}, change the source of its tasks",
         former=tuple(former),
     )
@@ -201,10 +201,10 @@ def left(event: Event, old: str, new: str, former: Sequence[str]) -> Event:
 def new_default(event: Event, old: str | None, new: str | None) -> Event:
     """Say that the repository's default branch is another one."""
     if not old or not new or old == new:
-        return replace(event, idle="a change of the repository's settings")
+        return replace(event, ignored="a change of the repository's settings")
     return replace(
         event,
-        idle="another default branch",
+        ignored="another default branch",
         warning=f"the default branch {old} is now {new}, see whether its tasks name it",
         former=event.urls,
     )

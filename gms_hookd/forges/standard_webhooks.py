@@ -1,4 +1,7 @@
-"""Standard Webhooks: whoever signs by that specification."""
+"""Standard Webhooks: whoever signs by that specification.
+
+Page: standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
+"""
 
 from collections.abc import Mapping
 

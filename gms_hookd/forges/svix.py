@@ -1,4 +1,7 @@
-"""Svix: Standard Webhooks under headers of its own."""
+"""Svix: Standard Webhooks under headers of its own.
+
+Page: docs.svix.com/receiving/verifying-payloads/how-manual.
+"""
 
 from collections.abc import Mapping
 

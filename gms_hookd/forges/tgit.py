@@ -1,4 +1,7 @@
-"""TGit (Tencent): a token, and GitLab's bodies."""
+"""TGit (Tencent): a token, and GitLab's bodies.
+
+Page: git.tencent.com/help/menu/manual/git_webhooks.html.
+"""
 
 from collections.abc import Mapping
 

@@ -189,7 +189,7 @@ class ForgeHook:
             quoted(",".join(map(str, received.run_ids)), 80),
             quoted(received.reason),
         )
-        return Response(200, dump_json(_told(received)))
+        return Response(200, dump_json(_answer(received)))
 
 
 def receive(
@@ -295,7 +295,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 3] + "..."
 
 
-def _told(received: Received) -> dict[str, object]:
+def _answer(received: Received) -> dict[str, object]:
     message = "Sync triggered successfully"
     if received.repeats:
         message = received.reason.capitalize()

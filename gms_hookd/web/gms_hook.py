@@ -74,27 +74,27 @@ class GmsHook:
             guard.hook, guard.provider, client, now, "task-sync"
         )
 
-    def _taken(self, task_id: int, answer: deliveries.RecordedDelivery) -> Response:
-        if answer.status != 200:
-            body = dump_json({"error": answer.reason})
-            return Response(answer.status, body)
+    def _taken(self, task_id: int, recorded: deliveries.RecordedDelivery) -> Response:
+        if recorded.status != 200:
+            body = dump_json({"error": recorded.reason})
+            return Response(recorded.status, body)
         self._context.running.arrived()
-        told = f'{{"message": "Sync triggered successfully", "task_id": {task_id}}}'
-        return Response(200, told.encode(), (_location(answer),))
+        answer = f'{{"message": "Sync triggered successfully", "task_id": {task_id}}}'
+        return Response(200, answer.encode(), (_location(recorded),))
 
     def _ended(
-        self, task_id: int, seconds: float, answer: deliveries.RecordedDelivery
+        self, task_id: int, seconds: float, recorded: deliveries.RecordedDelivery
     ) -> Future[Response]:
-        taken = self._taken(task_id, answer)
+        taken = self._taken(task_id, recorded)
         if taken.status != 200:
             return done(taken)
-        location = _location(answer)
-        ended = await_end(self._context, answer.run_ids[0], seconds)
+        location = _location(recorded)
+        ended = await_end(self._context, recorded.run_ids[0], seconds)
         return apply(ended, lambda run: _ending(run, task_id, location))
 
 
-def _location(answer: deliveries.RecordedDelivery) -> tuple[str, str]:
-    return "Location", f"{PREFIX}runs/{answer.run_ids[0]}"
+def _location(recorded: deliveries.RecordedDelivery) -> tuple[str, str]:
+    return "Location", f"{PREFIX}runs/{recorded.run_ids[0]}"
 
 
 def await_end(context: Context, run_id: int, seconds: float) -> Future[Run]:
@@ -120,10 +120,10 @@ def _ending(run: Run, task_id: int, location: tuple[str, str]) -> Response:
 
 
 def _body(message: str, task_id: int, run: views.Json | None = None) -> bytes:
-    told: dict[str, object] = {"message": message, "task_id": task_id}
+    answer: dict[str, object] = {"message": message, "task_id": task_id}
     if run is not None:
-        told["run"] = run
-    return dump_json(told)
+        answer["run"] = run
+    return dump_json(answer)
 
 
 def _task_id(request: Request) -> int:

@@ -53,8 +53,8 @@ class Verdict:
 
 def judge(event: Event, directory: Directory) -> Verdict:
     """Tell which tasks the event concerns."""
-    if event.idle:
-        return Verdict(reasons=(event.idle, *_left_behind(event, directory)))
+    if event.ignored:
+        return Verdict(reasons=(event.ignored, *_left_behind(event, directory)))
     found, nothing = _candidates(event, directory)
     if not found:
         return Verdict(reasons=(nothing,))
@@ -96,7 +96,9 @@ def _candidates(event: Event, directory: Directory) -> tuple[list[Task], str]:
         return _within(found, own), f"no task {names}"
     if places(event.urls):
         found = directory.of(event.urls)
-        return _within(found, own), f"no task has the source {_told(event.urls)}"
+        return _within(
+            found, own
+        ), f"no task has the source {_address_list(event.urls)}"
     return own or [], "it names no repository, and the hook no tasks"
 
 
@@ -109,7 +111,7 @@ def _within(found: list[Task], own: list[Task] | None) -> list[Task]:
     return [task for task in found if ids is None or task.id in ids]
 
 
-def _told(urls: Iterable[str]) -> str:
+def _address_list(urls: Iterable[str]) -> str:
     known = [f"{host or '*'}/{path}" for host, path in places(urls)]
     return " or ".join(known[:3]) or "that it names"
 
@@ -139,7 +141,7 @@ def _selection(task: Task) -> Selection | None:
 
 
 def _selects(selection: Selection, ref: str) -> bool:
-    # Which branch HEAD stands for is not told: any of them may be it.
+    # The payload does not say which branch HEAD stands for: it may be any.
     if selection.takes_head and ref.startswith("refs/heads/"):
         return True
     return selection.takes(ref)

@@ -203,10 +203,10 @@ class App:
         status, problem, headers = _problem(request, error)
         message = self._context.mask(problem)
         counted = self._count(request, status, message)
-        told: dict[str, object] = {"error": message}
+        answer: dict[str, object] = {"error": message}
         if request.path.startswith(API):
-            told = {"code": status, "msg": message, "error": message}
-        return Response(status, dump_json(told), headers), counted
+            answer = {"code": status, "msg": message, "error": message}
+        return Response(status, dump_json(answer), headers), counted
 
     def _count(self, request: Request, status: int, message: str) -> bool:
         path = request.path
@@ -249,8 +249,8 @@ def _plain(path: str) -> str:
 
 def _readiness(reasons: list[str]) -> Response:
     if reasons:
-        told = {"status": "not ready", "reasons": reasons}
-        return Response(503, dump_json(told), (RETRY_AFTER,))
+        answer = {"status": "not ready", "reasons": reasons}
+        return Response(503, dump_json(answer), (RETRY_AFTER,))
     return Response(200, b'{"status": "ready"}')
 
 
@@ -291,5 +291,5 @@ def _query(query: str) -> Mapping[str, str]:
 
 
 def _envelope(data: object) -> Response:
-    told = {"code": 0, "msg": "success", "data": data}
-    return Response(200, dump_json(told))
+    answer = {"code": 0, "msg": "success", "data": data}
+    return Response(200, dump_json(answer))

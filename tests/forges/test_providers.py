@@ -503,7 +503,7 @@ def test_each_delivery_is_understood(sent):
     event = FORGES[sent.provider].parse(sent.headers, sent.payload)
     assert understood(event) == sent.changes
     assert event.everything is sent.everything
-    assert (sent.idle or "None") in str(event.idle)
+    assert (sent.ignored or "None") in str(event.ignored)
     if "ref" in sent.payload and sent.changes:
         assert HTTPS in event.urls
 
@@ -630,7 +630,7 @@ def test_a_repository_that_moves_says_where_it_was(provider, headers, payload, f
     event = FORGES[provider].parse(headers, payload)
     assert former in event.former
     assert " is now " in event.warning
-    assert event.idle
+    assert event.ignored
     assert not event.changes
     assert not event.everything
 
@@ -686,7 +686,13 @@ def test_the_sample_of_each_forge_is_understood_as_its_push(provider):
 
 def assert_storable(event):
     assert isinstance(event, Event)
-    texts = [event.name, event.delivery_key, event.idle, event.warning, event.callback]
+    texts = [
+        event.name,
+        event.delivery_key,
+        event.ignored,
+        event.warning,
+        event.callback,
+    ]
     texts += [*event.urls, *event.former, *(c.ref for c in event.changes)]
     for text in filter(None, [*texts, *(t for t in event.tasks if isinstance(t, str))]):
         assert text.encode().splitlines() == [text.encode()]
@@ -775,7 +781,7 @@ def test_every_body_of_the_folder_is_understood(row):
     payload = decode(headers, Path(PAYLOADS, row["file"]).read_bytes())
     event = FORGES[row["provider"]].parse(headers, payload)
     assert_storable(event)
-    assert event.idle or event.everything or event.changes
+    assert event.ignored or event.everything or event.changes
 
 
 @pytest.mark.skipif(not PAYLOADS, reason="GMS_HOOKD_PAYLOADS names no folder")
@@ -829,7 +835,7 @@ def test_a_push_whose_ref_cannot_be_read_may_have_changed_anything(told):
     for provider, header in (("github", "github"), ("gitea", "gitea")):
         event = FORGES[provider].parse({f"x-{header}-event": "push"}, told)
         assert event.everything
-        assert not event.idle
+        assert not event.ignored
 
 
 @pytest.mark.parametrize("ids", [

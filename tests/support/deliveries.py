@@ -20,7 +20,7 @@ class Sent:
     payload: object
     changes: dict = field(default_factory=dict)
     everything: bool = False
-    idle: str | None = None
+    ignored: str | None = None
 
     @property
     def body(self) -> bytes:
@@ -100,16 +100,16 @@ def github():
     yield sent("deleted", "push", gone, changes={MAIN: DELETED})
     yield sent("tag", "push", push(TAG, Z), changes={TAG: CREATED})
     yield sent("tag-deleted", "push", push(TAG, A, Z), changes={TAG: DELETED})
-    yield sent("create", "create", short("v1.0", "tag"), idle=COMES_WITH)
-    yield sent("delete", "delete", short("main", "branch"), idle=COMES_WITH)
-    yield sent("merge", "pull_request", MERGED, idle=COMES_WITH)
+    yield sent("create", "create", short("v1.0", "tag"), ignored=COMES_WITH)
+    yield sent("delete", "delete", short("main", "branch"), ignored=COMES_WITH)
+    yield sent("merge", "pull_request", MERGED, ignored=COMES_WITH)
     synchronize = {"action": "synchronize", "before": A, "after": B, "ref": MAIN}
-    yield sent("synchronize", "pull_request", synchronize, idle=COMES_WITH)
-    yield sent("ping", "ping", {"zen": "Calm.", "hook_id": 1}, idle="ping")
-    yield sent("star", "star", {"action": "created"}, idle="no ref")
+    yield sent("synchronize", "pull_request", synchronize, ignored=COMES_WITH)
+    yield sent("ping", "ping", {"zen": "Calm.", "hook_id": 1}, ignored="ping")
+    yield sent("star", "star", {"action": "created"}, ignored="no ref")
     app_ping = {"zen": "Calm.", "hook": {"type": "App"}}
     headers = {"x-github-event": "ping"}
-    yield Sent("app-ping", "github", headers, app_ping, idle="ping")
+    yield Sent("app-ping", "github", headers, app_ping, ignored="ping")
 
 
 def gitea_like(provider):
@@ -125,17 +125,17 @@ def gitea_like(provider):
     gogs = provider == "gogs"
     yield sent("branch", "push", push(MAIN), changes={MAIN: UPDATED})
     yield sent("created", "push", push(MAIN, Z), changes={MAIN: CREATED})
-    yield sent("create", "create", short("main", "branch"), idle=COMES_WITH)
+    yield sent("create", "create", short("main", "branch"), ignored=COMES_WITH)
     yield sent("deleted", "delete", short("main", "branch"), changes={MAIN: DELETED})
     if not gogs:
         yield sent("tag", "push", push(TAG, Z), changes={TAG: CREATED})
-    told = {"changes": {TAG: CREATED}} if gogs else {"idle": COMES_WITH}
+    told = {"changes": {TAG: CREATED}} if gogs else {"ignored": COMES_WITH}
     yield sent("create-tag", "create", short("v1.0", "tag"), **told)
     yield sent("full", "delete", short(MAIN, "branch"), changes={MAIN: DELETED})
     yield sent("tag-deleted", "delete", short("v1.0", "tag"), changes={TAG: DELETED})
-    yield sent("test", "push", push(MAIN, A, A), idle="test delivery")
-    yield sent("test-empty", "push", push(MAIN, Z, Z), idle="test delivery")
-    yield sent("merge", "pull_request", MERGED, idle=COMES_WITH)
+    yield sent("test", "push", push(MAIN, A, A), ignored="test delivery")
+    yield sent("test-empty", "push", push(MAIN, Z, Z), ignored="test delivery")
+    yield sent("merge", "pull_request", MERGED, ignored=COMES_WITH)
 
 
 def gitlab_clone(provider, header):
@@ -147,8 +147,8 @@ def gitlab_clone(provider, header):
     yield sent("deleted", "Push Hook", gone, changes={MAIN: DELETED})
     yield sent("tag", "Tag Push Hook", push(TAG, Z), changes={TAG: CREATED})
     yield sent("tag-deleted", "Tag Push Hook", push(TAG, A, Z), changes={TAG: DELETED})
-    yield sent("merge", "Merge Request Hook", GITLAB_MERGED, idle=COMES_WITH)
-    yield sent("note", "Note Hook", {"object_kind": "note"}, idle="no ref")
+    yield sent("merge", "Merge Request Hook", GITLAB_MERGED, ignored=COMES_WITH)
+    yield sent("note", "Note Hook", {"object_kind": "note"}, ignored="no ref")
 
 
 def gitlab_system():
@@ -168,7 +168,7 @@ def gitlab_system():
     yield sent("update", bulk, changes={MAIN: UPDATED, TAG: CREATED})
     none = {"event_name": "repository_update", "changes": [], "refs": []}
     yield sent("update-empty", none, everything=True)
-    yield sent("key", {"event_name": "key_create"}, idle="no ref")
+    yield sent("key", {"event_name": "key_create"}, ignored="no ref")
 
 
 def gitee():
@@ -186,8 +186,8 @@ def gitee():
     gone = push(MAIN, A, Z, deleted=True, total_commits_count=None)
     yield sent("deleted", "Push Hook", gone, changes={MAIN: DELETED})
     yield sent("tag", "Tag Push Hook", push(TAG, Z), changes={TAG: CREATED})
-    yield sent("merge", "Merge Request Hook", {"action": "merge"}, idle=COMES_WITH)
-    yield sent("test", "push_hooks", push(MAIN), ping="true", idle="test delivery")
+    yield sent("merge", "Merge Request Hook", {"action": "merge"}, ignored=COMES_WITH)
+    yield sent("test", "push_hooks", push(MAIN), ping="true", ignored="test delivery")
 
 
 def bitbucket_cloud():
@@ -217,7 +217,9 @@ def bitbucket_cloud():
     gone = changed((end("branch", "main", A), None))
     yield sent("deleted", "repo:push", gone, changes={MAIN: DELETED})
     yield sent("none", "repo:push", changed(), everything=True)
-    yield sent("merge", "pullrequest:fulfilled", {"pullrequest": {}}, idle=COMES_WITH)
+    yield sent(
+        "merge", "pullrequest:fulfilled", {"pullrequest": {}}, ignored=COMES_WITH
+    )
 
 
 def bitbucket_server():
@@ -253,9 +255,9 @@ def bitbucket_server():
     yield sent("none", pushed, {"changes": []}, everything=True)
     limit = {"refLimitExceeded": True, "changes": []}
     yield sent("limit", "mirror:repo_synchronized", limit, everything=True)
-    yield sent("merge", "pr:merged", {"pullRequest": {}}, idle=COMES_WITH)
+    yield sent("merge", "pr:merged", {"pullRequest": {}}, ignored=COMES_WITH)
     headers = {"x-event-key": "diagnostics:ping"}
-    yield Sent("ping", "bitbucket-server", headers, {"test": True}, idle="ping")
+    yield Sent("ping", "bitbucket-server", headers, {"test": True}, ignored="ping")
 
 
 def coding():
@@ -268,8 +270,8 @@ def coding():
     yield sent("v1", v2, "push", push("main"), changes={MAIN: UPDATED})
     gone = push(MAIN, A, Z, deleted=True)
     yield sent("service", service, "GIT_PUSHED", gone, changes={MAIN: DELETED})
-    yield sent("merge", v2, "merge request", {"action": "merge"}, idle=COMES_WITH)
-    yield sent("ping", v2, "ping", {"zen": "Calm."}, idle="ping")
+    yield sent("merge", v2, "merge request", {"action": "merge"}, ignored=COMES_WITH)
+    yield sent("ping", v2, "ping", {"zen": "Calm."}, ignored="ping")
 
 
 def azure():
@@ -289,7 +291,7 @@ def azure():
     both = {"refUpdates": [update(MAIN, A, B), update(TAG, A, Z)]}
     yield sent("several", "git.push", both, changes={MAIN: UPDATED, TAG: DELETED})
     done = {"status": "completed", "targetRefName": MAIN}
-    yield sent("merge", "git.pullrequest.merged", done, idle=COMES_WITH)
+    yield sent("merge", "git.pullrequest.merged", done, ignored=COMES_WITH)
 
 
 def images():
@@ -303,7 +305,7 @@ def images():
     body = {"type": "TAG_PUSH", "contents": contents}
     yield Sent("image", "msr", {}, body, everything=True)
     gone = {"type": "TAG_DELETE", "contents": contents}
-    yield Sent("gone", "msr", {}, gone, idle="not the push")
+    yield Sent("gone", "msr", {}, gone, ignored="not the push")
 
 
 def relays():
@@ -313,7 +315,7 @@ def relays():
         body = {"type": "x.pushed", "data": {"repository": HTTPS, "ref": "main"}}
         yield Sent("inside", provider, {}, body, changes={MAIN: UPDATED})
         yield Sent("whole", provider, {}, {"repository": HTTPS}, everything=True)
-        yield Sent("ping", provider, {}, {"type": "ping"}, idle="ping")
+        yield Sent("ping", provider, {}, {"type": "ping"}, ignored="ping")
     carried = next(github())
     yield Sent("forge", "hookdeck", carried.headers, carried.payload, carried.changes)
     envelope = {

@@ -168,10 +168,12 @@ def test_ping_test_and_foreign_repository_do_nothing_and_say_why(
 ):
     served.task(source, target)
     for sent in [s for s in SENT if s.provider in SEVEN]:
-        idle = sent.idle or "no task has the source"
-        status, told = served.deliver(sent, about(sent, source) if sent.idle else None)
+        ignored = sent.ignored or "no task has the source"
+        status, told = served.deliver(
+            sent, about(sent, source) if sent.ignored else None
+        )
         assert (status, told["run_ids"]) == (200, []), sent
-        assert idle in told["message"], sent
+        assert ignored in told["message"], sent
     assert target.refs() == {}
 
 
