@@ -22,9 +22,9 @@ from gms_hookd.cli.session import Args, Session, api_of
 from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.config.load import guard_published
 from gms_hookd.config.records import Config
-from gms_hookd.config.secrets import PROXIES
 from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.git import url as giturl
+from gms_hookd.git.command import PROXIES
 from gms_hookd.git.credentials import CredentialStore, access, pinning
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import Limits, Stop, execute

@@ -6,11 +6,8 @@ from urllib.parse import unquote
 
 from gms_hookd.config.records import Config
 from gms_hookd.files import SecretFileError, read_secret
+from gms_hookd.git.command import PROXIES
 from gms_hookd.git.credentials import Credential
-
-PROXIES = (
-    "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
-)  # fmt: skip
 
 
 def secrets_of(config: Config, environ: Mapping[str, str]) -> frozenset[str]:

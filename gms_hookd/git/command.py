@@ -15,9 +15,12 @@ from gms_hookd.git.process import SHOWN, Done, Limits, execute
 from gms_hookd.git.recovery import Journal
 from gms_hookd.safetext import one_line
 
+# Their addresses may hold a password: for commands that talk to another host only.
+PROXIES = (
+    "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
+)  # fmt: skip
 PASSED_ON = (
-    "PATH", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
-    "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ",
+    "PATH", *PROXIES, "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ",
 )  # fmt: skip
 # git asks for authorities by names of its own.
 TRUSTED = (("SSL_CERT_FILE", "GIT_SSL_CAINFO"), ("SSL_CERT_DIR", "GIT_SSL_CAPATH"))
@@ -119,10 +122,12 @@ class Git:
 
         settings and extra are configuration and environment of this command alone;
         a quiet one is not in the log. writing names the local repository that it
-        changes, if not this one. With afar it ends when the host that it talks to is
-        silent for too long.
+        changes, if not this one. With afar it may know of proxies, and ends when the
+        host that it talks to is silent for too long.
         """
         environ = {**self.environ, **(extra or {}), **self.journal.environ}
+        hidden = () if afar else PROXIES
+        environ = {name: environ[name] for name in environ if name not in hidden}
         environ = configured(environ, (*SETTINGS, *settings))
         argv = (self.binary, f"--git-dir={self.gitdir}", *args)
         if not quiet:

@@ -251,15 +251,29 @@ def _by_tls(url: GitUrl, tls: Tls, found: Access) -> Access:
     That git would rather take the authorities of its environment (git-config,
     http.sslCAInfo) is why they go there.
     """
+    private = tls.key or tls.cert  # a certificate without a key has it in its file
     for name, path in tls.files.items():
-        if not os.access(path, os.R_OK):
-            why = "may not be read" if path.exists() else "does not exist"
-            raise GitError(ErrorKind.CONFIG, f"{url.origin}: {name}: {path} {why}")
+        if problem := _problem_of(path, private=path == private):
+            raise GitError(ErrorKind.CONFIG, f"{url.origin}: {name}: {problem}")
     host = f"http.{url.origin}/"
     cert = ((f"{host}.sslCert", str(tls.cert)),) if tls.cert else ()
     key = ((f"{host}.sslKey", str(tls.key or tls.cert)),) if tls.cert else ()
     extra = {"GIT_SSL_CAINFO": str(tls.ca)} if tls.ca else {}
     return found.with_settings((*cert, *key), extra)
+
+
+def _problem_of(path: Path, *, private: bool) -> str:
+    """Return why a file is not handed to git, "" where nothing speaks against it."""
+    if not path.exists():
+        return f"{path} does not exist"
+    if not path.is_file():
+        return f"{path} is not a regular file"
+    try:
+        if private:
+            check_secret(path, path.stat())
+    except SecretFileError as error:
+        return str(error)
+    return "" if os.access(path, os.R_OK) else f"{path} may not be read"
 
 
 def _header(url: GitUrl, secret: str, user: str) -> Access:

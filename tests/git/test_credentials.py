@@ -132,6 +132,23 @@ def test_an_ssh_key_that_was_replaced_since_the_start_is_refused_at_once(
     assert str(refusal.value).startswith(f"ssh key: {key}: {REPLACED[replaced]}")
 
 
+@pytest.mark.parametrize("replaced", REPLACED)
+@pytest.mark.parametrize("kind", ["tls_key_file", "tls_cert_file"])
+def test_a_tls_key_that_was_replaced_since_the_start_is_refused_at_once(
+    tmp_path, kind, replaced
+):
+    cert = tmp_path / "cert"
+    cert.touch(0o600)
+    replaced(tmp_path / "key")
+    files = {"tls_cert_file": cert, kind: tmp_path / "key"}
+    entry = Entry("https://h.example", **files)
+    url = giturl.parse("https://h.example/team/app.git", ("https",))
+    with pytest.raises(GitError) as refusal:
+        access(url, CredentialStore(tmp_path, [entry]))
+    assert f"https://h.example: {kind}: {tmp_path}/key" in str(refusal.value)
+    assert REPLACED[replaced] in str(refusal.value)
+
+
 @pytest.mark.parametrize("replaced", [pipe, device, folder])
 def test_what_is_no_file_of_host_keys_holds_up_nobody(tmp_path, replaced):
     replaced(tmp_path / "pins")

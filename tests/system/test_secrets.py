@@ -29,6 +29,7 @@ from tests.support.wiring import answered
 
 PASSWORD = f"p4ss-{CANARY}% &"
 TOKEN = f"t0k3n-{CANARY}"
+PROXY = "pr0xy-password-of-the-suite"
 SECRETS = {"password": PASSWORD, "token": TOKEN}
 USERS = {"password": "bot", "token": "x-access-token"}
 SPY = """#!/bin/sh
@@ -75,6 +76,9 @@ def daemon(tmp_path, host, sshd, seen):
     made.environ |= {
         "PATH": f"{seen}:{os.environ['PATH']}",
         "SSL_CERT_FILE": str(tmp_path / "cert.pem"),
+        "https_proxy": f"http://bob:{PROXY}@192.0.2.1:3128",
+        "ALL_PROXY": f"http://bob:{PROXY}@192.0.2.1:3128",
+        "no_proxy": "127.0.0.1,localhost",
         **dict.fromkeys(("GIT_TRACE", "GIT_TRACE_CURL", "GIT_CURL_VERBOSE"), "1"),
     }
     yield made.start()
@@ -128,7 +132,7 @@ def test_no_secret_of_a_daemon_is_anywhere_to_be_seen(
     public = {json.dumps(runs), daemon.log(), *texts(seen), *texts(daemon.state)}
     assert all((seen / n).exists() for n in ("argv", "environ", "hook-environ"))
     assert "git-remote-https" in (seen / "argv").read_text()
-    for secret in (*spellings(), private):
+    for secret in (*spellings(), private, PROXY):
         assert not any(secret in text for text in public), secret
 
 
