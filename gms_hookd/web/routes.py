@@ -30,6 +30,8 @@ API = "/api/v1/sync/"
 RUNS = guard.PREFIX + "runs/"
 MOST_PARAMETERS = 20
 _STRANGERS = frozenset({401, 403, 429})
+# In an unknown path this may be a secret that was exchanged since, or another's.
+_LONG_WORD = re.compile(r"[^/?&=;%#]{24,}")
 LONGEST_PATH = 1000  # characters of an unknown path that are looked at
 # Bytes of an answer. What is stored was masked before; this is for what an older
 # version stored, and for what is repeated of a request.
@@ -84,8 +86,8 @@ class Policy:
             return path
         end = path.find("/", len(guard.PREFIX))
         if end < 0 or not path.startswith(guard.PREFIX) or path.startswith(RUNS):
-            return quoted(mask(path[:LONGEST_PATH]))
-        return quoted(mask(f"{path[:end][:LONGEST_PATH]}/..."))
+            return quoted(_LONG_WORD.sub("***", mask(path[:LONGEST_PATH])))
+        return quoted(_LONG_WORD.sub("***", mask(path[:end][:LONGEST_PATH])) + "/...")
 
 
 class App:
