@@ -16,6 +16,7 @@ def one_line(text: str, limit: int = 500) -> str:
 
 
 FIELD_LIMIT = 200
+REASON_LIMIT = 900  # why a run failed: what failed, the host's words, the remedy
 _BARE = re.compile(r"[\w./:@+,%~^*#>-]+")
 
 

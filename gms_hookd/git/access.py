@@ -47,6 +47,10 @@ FRESH = 0.5  # seconds for which a connection is taken for alive after its last 
 PROBED = 5.0  # seconds that its host gets to answer
 PROBE = "alive"  # a subsystem that no server has
 LOCK = "lock"
+ENDING = 1.0  # seconds in which a connection that was cut surely ends
+LOGGED = 4096  # bytes of a connection's log that are looked at
+# No other connection would fare better.
+FINAL = (ErrorKind.AUTH, ErrorKind.TRUST, ErrorKind.CONFIG)
 
 
 @dataclass(slots=True)
@@ -165,13 +169,13 @@ class SshConnections:
         self, path: Path, url: GitUrl, identity: Identity, limits: Limits
     ) -> bool:
         path.unlink(missing_ok=True)
-        persist = ("-o", f"ControlPersist={IDLE}")
-        argv = (*ssh_command(identity, path), "-fNM", *persist, *_login(url))
-        argv = (*argv, "--", _host(url))
+        log = _log(path)
+        log.unlink(missing_ok=True)
+        own = ("-E", str(log), "-o", f"ControlPersist={IDLE}", "-fNM")
+        argv = (*ssh_command(identity, path), *own, *_login(url), "--", _host(url))
         done = execute(argv, self._environ, limits, quiet=True, stall=limits.stall)
-        if done.ended or (
-            done.failed and done.kind in (ErrorKind.AUTH, ErrorKind.TRUST)
-        ):
+        done = replace(done, err=_logged(path) + done.err)
+        if done.ended or (done.failed and done.kind in FINAL):
             error = done.failure(f"(ssh to {_host(url)})")
             raise with_remedy(error, ssh_remedies(url, identity))
         return not done.failed and _listens(path)
@@ -223,6 +227,31 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def last_words(path: Path, url: GitUrl, stop: Stop) -> str:
+    """Return why a kept connection has just ended, "" while it lives.
+
+    An ssh that goes through it is told nothing, and may end a moment before it.
+    """
+    until = time.monotonic() + ENDING
+    while listens := _listens(path):
+        if time.monotonic() > until or stop.wait(ENDING / 20):
+            break
+    # Of an orderly end ssh tells on a terminal only.
+    closed = f"Connection to {_host(url)} closed by remote host.\n"
+    return "" if listens else _logged(path) or closed
+
+
+def _logged(path: Path) -> str:
+    try:
+        return _log(path).read_bytes()[-LOGGED:].decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(path.name + ".log")
 
 
 def _listens(path: Path) -> bool:
@@ -315,6 +344,7 @@ class RepositoryAccess:
         self._limits = limits
         self._stack = stack
         self._access: Access | None = None
+        self._kept: Path | None = None
 
     def access(self) -> Access:
         """Say what opens it; raises GitError where a secret cannot be used."""
@@ -354,4 +384,11 @@ class RepositoryAccess:
         if self.url.scheme != "ssh":
             return access(self.url, keys)
         session = masters.session(self.url, keys, self._limits)
-        return access(self.url, keys, self._stack.enter_context(session))
+        self._kept = self._stack.enter_context(session)
+        return access(self.url, keys, self._kept)
+
+    def last_words(self) -> str:
+        """Return why the kept ssh connection has ended, if it has, else ""."""
+        if not self._kept:
+            return ""
+        return last_words(self._kept, self.url, self._limits.stop)

@@ -57,7 +57,7 @@ SSH_OPTIONS = (
     "PermitLocalCommand=no",
     "ClearAllForwardings=yes",
     "ForwardAgent=no",
-    "LogLevel=ERROR",
+    "LogLevel=INFO",  # which tells of connections that were cut, and why
     "SendEnv=GIT_PROTOCOL",  # a kept connection sends what its master may send
 )
 

@@ -1,185 +1,66 @@
 """What git's failures mean: a class, whether trying again can help, one line."""
 
 import re
-from enum import StrEnum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from gms_hookd.errors import Failure
+from gms_hookd.git.wordings import TABLE, UNTOLD, VAGUE, ErrorKind, Row, Voice
 from gms_hookd.safetext import one_line
 
+__all__ = [
+    "TRANSIENT", "ErrorKind", "GitError", "Reading", "classify", "read", "refusal",
+]  # fmt: skip
 
-class ErrorKind(StrEnum):
-    """Why git did not do it."""
+COULD_NOT = frozenset(
+    {ErrorKind.HOST, ErrorKind.DISK, ErrorKind.LOCK, ErrorKind.SIGNAL}
+)  # what a host that refused was not able to do
+TRANSIENT = COULD_NOT | {
+    ErrorKind.NETWORK,
+    ErrorKind.TIMEOUT,
+    ErrorKind.STALL,
+    ErrorKind.MACHINE,
+    ErrorKind.CORRUPT,
+    ErrorKind.GIT,
+    ErrorKind.STOPPED,
+}
 
-    AUTH = "authentication"
-    TRUST = "host key or certificate"
-    MISSING = "missing"
-    NETWORK = "network"
-    POLICY = "refused"
-    DISK = "disk full"
-    LOCK = "locked"
-    CORRUPT = "corrupt"
-    UNSAFE = "unsafe objects"
-    TIMEOUT = "timeout"
-    STALL = "silent host"
-    STOPPED = "stopped"
-    SIGNAL = "signal"
-    SIZE = "too large"
-    GIT = "git missing"
-    CONFIG = "configuration"
-    OTHER = "other"
+LINE = 250  # characters of what failed
+WORDS = 300  # characters of what the host said
 
-
-TRANSIENT = frozenset(
-    {
-        ErrorKind.NETWORK,
-        ErrorKind.DISK,
-        ErrorKind.LOCK,
-        ErrorKind.TIMEOUT,
-        ErrorKind.SIGNAL,
-        ErrorKind.CORRUPT,
-    }
-    | {ErrorKind.GIT, ErrorKind.STOPPED, ErrorKind.STALL}
+_HOST_ONLY = re.compile(
+    r"(?:remote:|(?:fatal: )?remote error:|(?=ERROR:))\s*(?:ERROR:)?\s*(.*)"
 )
-_SAYINGS = {
-    ErrorKind.DISK: """
-        no space left on device
-        disk quota exceeded
-    """,
-    ErrorKind.SIZE: """
-        file too large
-        pack exceeds maximum
-        died of signal 25
-        (?<!remote: )fatal: out of memory
-    """,
-    ErrorKind.SIGNAL: """
-        died of signal
-        (?m:^(sh: .*)?killed( |$))
-    """,
-    ErrorKind.TRUST: """
-        host key verification failed
-        remote host identification has changed
-        no .{1,40} host key is known
-        certificate (problem|verif|subject|has expired)
-        self.signed certificate
-        ssl certificate
-        ssl ca cert
-        gnutls_handshake[(][)] failed: handshake failed
-        alert (certificate required|handshake failure|bad certificate|unknown ca)
-        x[.]509 key or certificate
-        unable to (set|load|use) (private key|client cert)
-    """,
-    ErrorKind.AUTH: """
-        authentication failed
-        could not read (username|password)
-        http basic: access denied
-        permission denied [(]
-        terminal prompts disabled
-        returned error: 40[13]
-        too many authentication failures
-        unprotected private key
-        load key
-    """,
-    ErrorKind.MISSING: """
-        couldn't find remote ref
-        repository .*not found
-        returned error: 404
-        does not appear to be a git repository
-        does not exist
-        project you were looking for
-    """,
-    ErrorKind.CONFIG: """
-        returned error: 3[0-9][0-9]
-        transport '.*' not allowed
-        hash algorithm
-        object format
-        mismatched algorithms
-        dubious ownership
-        strange (pathname|hostname)
-        not found in path
-        not support push options
-        shallow update
-    """,
-    ErrorKind.NETWORK: """
-        could(n't| not) (resolve|connect)
-        name or service not known
-        temporary failure in name resolution
-        connection (timed out|refused|reset|closed|was reset|aborted)
-        failed to connect
-        operation (too slow|timed out)
-        timeout, server
-        early eof
-        expected (flush|response end packet) after
-        error reading section header
-        protocol error: bad
-        rpc failed
-        unexpected disconnect
-        the remote end hung up
-        returned error: (5[0-9][0-9]|429|408)
-        network is unreachable
-        no route to host
-        broken pipe
-        empty reply
-        transfer closed
-        (recv|send) failure
-        proxy connect aborted
-        gnutls
-        ssl_error_syscall
-        ssl connect error
-        curl [0-9]+
-        failed to report status
-        kex_exchange
-        mux_client
-    """,
-    ErrorKind.POLICY: """
-        remote rejected
-        hook declined
-        protected branch
-        gh[0-9]{3}:
-    """,
-    ErrorKind.UNSAFE: """
-        fsck error
-        unpacker error
-        error in object
-        error: object [0-9a-f]+: [a-z0-9]+:
-    """,
-    ErrorKind.LOCK: """
-        cannot lock ref
-        unable to create .*[.]lock
-        file exists
-    """,
-    ErrorKind.CORRUPT: """
-        bad object
-        corrupt
-        loose object
-        unable to read
-        (invalid|bad) index-pack output
-        missing (blob|tree|commit)
-        invalid sha1 pointer
-        unresolved deltas
-        not a git repository
-        (bad|broken) (ref|pack|signature|config)
-        inflate
-        does not match index
-        did not send all necessary objects
-        unknown repository extension
-        could not parse
-    """,
-}  # the first that matches names the class: a full disk before what it breaks
-_SIGNS = tuple(
-    (kind, re.compile("|".join(re.findall(r"\S.*", sayings)), re.IGNORECASE))
-    for kind, sayings in _SAYINGS.items()
+_HERE_ONLY = re.compile(
+    r"(fatal|error|warning|hint|usage|BUG): |! \[|(send|fetch|index|unpack)-pack: "
+    r"|ssh: |(kex|ssh)_exchange|banner exchange|client_loop|ssh_dispatch|mux_client"
+    r"|Connection (closed|reset|to)|Host key ver|Load key|Unable to negotiate|\*\* "
+    r"|.*Permission denied \(|Received disconnect|Disconnected from|Timeout, server"
+    r"|(To|From|Pushing to|POST|Delta compression|Auto packing|Everything|Done)\b"
+    r"|.* -> |Warning: |@|IT IS POSSIBLE|Someone could be|It is also possible|SHA256:"
+    r"|The fingerprint for|Please contact your sys|Add correct host key|Offending "
+    r"|Host key for|No \w+ host key is known|remove with|ssh-keygen -f"
 )
-_TELLING = re.compile(r"^(?:fatal|error|remote: ?(?:fatal|error)|ERROR|! )", re.I)
-_REMOTE = re.compile(r"^remote: ?(?:fatal|error)", re.I | re.M)
-_ABNORMAL = re.compile(r"unpack failed: .*abnormal exit")
-_HELD = re.compile(r"unable to create .*[.]lock': file exists", re.I)
-_PROMPT = re.compile(r"could not read \w+ for ('.*'): .*")
-_REFUSED = r"authentication failed for \1: no credentials, or they were refused"
 _NOISE = re.compile(
     r"please make sure you have the correct access|and the repository exists"
-    r"|could not read from remote repository|^hint:|^warning:",
+    r"|could not read from remote repository|failed to push some refs"
+    r"|^(hint|warning):|^(To|From|POST|Done)\b|^\*\* | -> "
+    r"|the remote end hung up|unexpected disconnect",
     re.IGNORECASE,
 )
+_IDLE = re.compile(
+    r"^[\W_]*$|^(Enumerating|Counting|Compressing|Resolving|Unpacking|Writing|Total"
+    r"|Receiving|Checking|Finding|Getting|Storing|Updating|Processing)\b.*\d",
+    re.IGNORECASE,
+)
+_TELLING = re.compile(r"^(?:fatal|error|! )", re.I)
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"]*", re.I)
+_QUOTED = re.compile(r"(?<!\w)(['`])[^'`]*\1")
+_SILENT = re.compile(r"could not read from remote repository", re.I)
+_ABNORMAL = re.compile(r"unpack failed: .*abnormal exit")
+_WHY = re.compile(r"^remote: ?(?:fatal|error)", re.I | re.M)
+_PROMPT = re.compile(r"could not read \w+ for ('.*'): .*")
+_REFUSED = r"authentication failed for \1: no credentials, or they were refused"
 
 
 class GitError(Failure):
@@ -197,29 +78,109 @@ class GitError(Failure):
         return self.kind in TRANSIENT
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a failure is: its kind, what failed, and what the host said of it."""
+
+    kind: ErrorKind
+    failed: str
+    words: str
+
+    def __str__(self) -> str:
+        """Return both in one line, cut to a sane length."""
+        return with_words(self.failed, self.words)
+
+
+def with_words(failed: str, words: str) -> str:
+    """Return what failed, and then what the host said, if that is more."""
+    if not words or words in failed:
+        return failed
+    return f"{failed}; the host says: {words}" if failed else f"the host says: {words}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the programs here and the host said, line by line; some may be of either."""
+
+    here: tuple[str, ...] = ()
+    host: tuple[str, ...] = ()
+
+    def first(self) -> tuple[Row | None, str]:
+        """Return the first row of the table that fits, and the line that it fits."""
+        here, host = _bare(self.here), _bare(self.host)
+        for row in TABLE:
+            if row.voice is not Voice.HOST and (found := row.words.search(here)):
+                return row, self.here[here.count("\n", 0, found.start())]
+            if row.voice is not Voice.HERE and (found := row.words.search(host)):
+                return row, self.host[host.count("\n", 0, found.start())]
+        return None, ""
+
+
 def classify(stderr: str) -> ErrorKind:
-    """Tell the class of a failure from what git said, in the C locale."""
-    return next((k for k, sign in _SIGNS if sign.search(stderr)), ErrorKind.OTHER)
+    """Return the class of a failure by what git printed, in the C locale."""
+    return read(stderr).kind
 
 
-def hosts_own(stderr: str) -> ErrorKind | None:
-    """Tell what ails a host that took a push and could not carry it out; None: nothing.
+def read(stderr: str) -> Reading:
+    """Return what a failure is by what git printed, in the C locale."""
+    said = _said(stderr)
+    row, line = said.first()
+    failed = line if line in said.here else _best(said.here)
+    words = _words([text for text in said.host if text != failed], line)
+    if not (row or words) and _SILENT.search(stderr):
+        return Reading(ErrorKind.NETWORK, "the connection ended without a word", "")
+    if not (failed or words):
+        failed = said.here[0] if said.here else ""
+    kind = row.kind if row else ErrorKind.OTHER
+    return Reading(kind, _PROMPT.sub(_REFUSED, one_line(failed, LINE)), words)
 
-    Its unpacker says why it refuses what it was given; one that was killed does not.
+
+def refusal(reason: str, stderr: str) -> Reading:
+    """Return why a host refused a ref; its kind tells whether it only could not.
+
+    reason is what stands in the brackets of `[remote rejected] (...)`.
     """
-    kind = classify(stderr)
-    if kind in (ErrorKind.DISK, ErrorKind.SIGNAL):
-        return kind
-    if _HELD.search(stderr):
-        return ErrorKind.LOCK
-    silent = _ABNORMAL.search(stderr) and not _REMOTE.search(stderr)
-    return ErrorKind.SIGNAL if silent else None
+    host = _said(stderr).host
+    row, line = _Said(host=(reason,)).first()
+    if VAGUE.search(reason) and not (row and row.kind in COULD_NOT):
+        row, line = _Said(host=host).first()
+    words = _words(host, line)
+    kind = row.kind if row and row.kind in COULD_NOT else ErrorKind.POLICY
+    if not row and UNTOLD.fullmatch(reason):
+        kind = ErrorKind.HOST
+    elif not row and _ABNORMAL.search(stderr) and not _WHY.search(stderr):
+        kind = ErrorKind.SIGNAL
+    silent = kind in COULD_NOT and not words
+    return Reading(kind, f"{reason} ({kind})" if silent else reason, words)
 
 
-def telling_line(stderr: str) -> str:
-    """Pick the line that says most about a failure."""
-    lines = [one_line(text) for text in stderr.split("\n") if text.strip()]
-    useful = [text for text in lines if not _NOISE.search(text)]
-    errors = [text for text in useful if _TELLING.match(text)]
-    ranked = errors or useful or lines
-    return _PROMPT.sub(_REFUSED, ranked[0]) if ranked else ""
+def _said(stderr: str) -> _Said:
+    here, host = [], []
+    for raw in stderr.split("\n"):
+        text = one_line(raw, 4 * LINE)
+        if found := _HOST_ONLY.match(text):
+            host.append(found[1])
+        elif text:
+            here.append(text)
+            if not (_HERE_ONLY.match(text) or _NOISE.search(text)):
+                host.append(text)
+    return _Said(tuple(here), tuple(t for t in host if not _IDLE.match(t)))
+
+
+def _bare(lines: Iterable[str]) -> str:
+    """Return lines without names: those of repositories may hold any words."""
+    return "\n".join(_QUOTED.sub("''", _URL.sub("URL", line)) for line in lines)
+
+
+def _best(lines: Sequence[str]) -> str:
+    """Return the line that says most about what failed."""
+    useful = (text for text in lines if not _NOISE.search(text))
+    return next((text for text in useful if _TELLING.match(text)), "")
+
+
+def _words(lines: Sequence[str], most: str) -> str:
+    """Return the host's words in one line; if it is too long, from `most` on."""
+    once = list(dict.fromkeys(line for line in lines if not _NOISE.search(line)))
+    if len(" ".join(once)) > WORDS and most in once:
+        once = once[once.index(most) :]
+    return one_line(" ".join(once), WORDS)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from gms_hookd.git.errors import ErrorKind, GitError, classify, telling_line
+from gms_hookd.git.errors import ErrorKind, GitError, classify, read
 from gms_hookd.git.silence import Silence
 from gms_hookd.runlog import RunLog, Window
 from gms_hookd.safetext import one_line
@@ -96,6 +96,7 @@ ERR_CAP = 64 * 1024  # characters of stderr kept to tell why
 ERR_LOGGED = 1024 * 1024  # characters of stderr of one command that go to the log
 LINE_COSTS = 100  # characters that a short line is taken for
 SHOWN = 1500  # characters of a command in the log
+SAID = 700  # characters of an error, without its remedy
 Sink = Callable[[bytes], None]
 
 
@@ -134,15 +135,19 @@ class Done:
 
     def failure(self, what: str) -> GitError:
         """Say as an error why it failed."""
-        kind = self.kind
-        said = telling_line(self.err) or f"exit status {self.status}"
+        kind, reading = self.kind, read(self.err)
+        said = f"git {what}: {str(reading) or f'exit status {self.status}'}"
         if kind is self.ended and kind is not ErrorKind.STALL:
-            said = f"ended: {kind}"
+            said = f"git {what}: ended: {kind}"
+        elif self.status < 0 and not self.ended:
+            said = f"git {what} was {_killed(-self.status)}"
+        elif kind is ErrorKind.SIGNAL:
+            said += _guess(reading.failed)
         if kind is ErrorKind.MISSING:
             said += " (missing, or no access)"
         if re.search(r"returned error: 30[1-8]", self.err):
             said += " (a redirect, which is not followed: give the final URL)"
-        return GitError(kind, one_line(f"git {what}: {said}"), self.err)
+        return GitError(kind, one_line(said, SAID), self.err)
 
     @property
     def kind(self) -> ErrorKind:
@@ -154,6 +159,16 @@ class Done:
                 ErrorKind.SIZE if self.status == -signal.SIGXFSZ else ErrorKind.SIGNAL
             )
         return classify(self.err)
+
+
+def _killed(number: int) -> str:
+    words = f"killed by signal {number}"
+    return words + _guess(f"signal {number}") if number == signal.SIGKILL else words
+
+
+def _guess(said: str) -> str:
+    """Return what is most likely behind a kill that nobody owns up to."""
+    return ": out of memory?" if re.search(r"(?i)signal 9\b|killed", said) else ""
 
 
 @dataclass(slots=True)
@@ -221,12 +236,13 @@ class _Child:
             poll.register(fd, select.POLLIN)
         over = False
         while not over:
+            gone = self._exited()  # asked first: its last words may come after
             ready = poll.poll(SLICE * 1000 if sinks else 1)
             for fd, _ in ready:
                 _take(fd, sinks, poll)
             self._turn(time.monotonic(), len(output.out), heard=bool(ready))
             # a pipe still open after the exit is held by something outside the group
-            over = not (ready and sinks) and self._exited()
+            over = gone and not (ready and sinks)
         output.end()
 
     def cap(self) -> None:

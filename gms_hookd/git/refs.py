@@ -29,6 +29,11 @@ class Pushed:
         _, _, tail = self.summary.partition(" (")
         return tail.removesuffix(")")
 
+    @property
+    def by_host(self) -> bool:
+        """Whether it is a refusal by the host, not by git here."""
+        return self.flag == "!" and self.summary.startswith("[remote ")
+
 
 def decoded(name: bytes) -> str:
     """Decode a ref name so that its very bytes can be given back to git."""

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gms_hookd.git.access import RepositoryAccess
 from gms_hookd.git.advice import Way, advice
 from gms_hookd.git.command import Git
 from gms_hookd.git.credentials import with_remedy
-from gms_hookd.git.errors import ErrorKind, GitError, hosts_own
+from gms_hookd.git.errors import ErrorKind, GitError, Reading, refusal
 from gms_hookd.git.process import Done
 from gms_hookd.git.refs import (
     Pushed,
@@ -49,12 +49,12 @@ class RefUpdate(Protocol):
 class Report:
     """What a push said of each ref, and the error that ended it, if one did.
 
-    ill: refs were refused because the host could not, not because it would not.
+    refusals tell why the host refused some, in its own words.
     """
 
     lines: Mapping[str, Pushed]
     error: GitError | None = None
-    ill: ErrorKind | None = None
+    refusals: Mapping[str, Reading] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +139,15 @@ class Remote:
     def push(self, moves: Sequence[RefUpdate]) -> Report:
         """Carry out moves, each under a lease on the object id it replaces."""
         lines: dict[str, Pushed] = {}
-        ill = None
+        refusals: dict[str, Reading] = {}
         for part in _parts(moves):
             leases = [f"--force-with-lease={m.ref}:{m.old or ''}" for m in part]
             report = self._push([f"{m.new or ''}:{m.ref}" for m in part], leases)
             lines.update(report.lines)
-            ill = ill or report.ill
+            refusals.update(report.refusals)
             if report.error:
-                return Report(lines, report.error, ill)
-        return Report(lines, ill=ill)
+                return Report(lines, report.error, refusals)
+        return Report(lines, refusals=refusals)
 
     def push_forward(self, specs: Sequence[str]) -> Report:
         """Push what is new or a fast-forward, by glob, and nothing else.
@@ -176,10 +176,9 @@ class Remote:
         lines = {line.ref: line for line in parse_pushed(done.out)}
         broken = done.ended or (done.failed and b"\nDone\n" not in b"\n" + done.out)
         error = self._error(done, "push") if broken else None
-        ill = hosts_own(done.err) if done.failed else None
-        if error and ill:
-            error.kind = ill
-        return Report(lines, error, ill)
+        refused = {r: line.reason for r, line in lines.items() if line.by_host}
+        refusals = {ref: refusal(why, done.err) for ref, why in refused.items()}
+        return Report(lines, error, refusals)
 
     def _untidied(self) -> tuple[str, ...]:
         """Spare a target on this machine the look for what is to be tidied up."""
@@ -215,9 +214,18 @@ class Remote:
             writing=writing,
             afar=not self.access.url.local,
         )
+        if done.failed and done.kind is ErrorKind.NETWORK:
+            done = replace(done, err=self._last_words() + done.err)
         if done.failed and done.kind is ErrorKind.AUTH and self.access.other():
             return self._run(*args, stdin=stdin, writing=writing, settings=settings)
         return done
+
+    def _last_words(self) -> str:
+        """Return why the kept connection has ended, if it has; log that, too."""
+        words = self.access.last_words()
+        for line in filter(None, words.split("\n")):
+            self.git.limits.log.line(f"  ssh: {line.rstrip()}")
+        return words
 
     def _error(self, done: Done, what: str) -> GitError:
         error = done.failure(what)

@@ -31,6 +31,7 @@ from gms_hookd.sync.fetch import RecentFetches
 from gms_hookd.sync.job import SyncJob, SyncResult, without_secrets
 from gms_hookd.sync.noop import nothing_to_do
 
+MESSAGE = 1500  # characters of an error and its remedy
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -207,7 +208,7 @@ class Engine:
 
 
 def _failure(job: SyncJob, log: RunLog, error: GitError) -> SyncResult:
-    message = one_line(log.clean(str(error)))
+    message = one_line(log.clean(str(error)), MESSAGE)
     log.line(f"failed: {message}")
     stopped = error.kind is ErrorKind.STOPPED
     status = RunStatus.CANCELLED if stopped else RunStatus.FAILED

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gms_hookd.git.cache import Ancestry
+from gms_hookd.git.errors import TRANSIENT, Reading
 from gms_hookd.git.refs import Pushed
 from gms_hookd.git.refspec import Selection, Wanted
 from gms_hookd.model import RefResult
@@ -170,10 +171,12 @@ def within(
     )
 
 
-def judged(move: Move, line: Pushed | None, ill: str = "") -> tuple[Move, bool]:
+def judged(
+    move: Move, line: Pushed | None, why: Reading | None = None
+) -> tuple[Move, bool]:
     """Read what became of a move; False where the target must be looked at again.
 
-    ill is why the target could not do what it was asked, where that is known.
+    why is what the host refused it for, if it did.
     """
     if line is None:
         return replace(move, reason=UNSAID), False
@@ -184,14 +187,14 @@ def judged(move: Move, line: Pushed | None, ill: str = "") -> tuple[Move, bool]:
     if _KEPT.search(line.reason):
         reason = "kept: it is the target's default branch"
         return Move(move.ref, RefResult.UNCHANGED, move.old, move.old, reason), True
-    return _declined(move, line, ill)
+    return _declined(move, line, why)
 
 
-def _declined(move: Move, line: Pushed, ill: str) -> tuple[Move, bool]:
-    if ill:
-        return refused(move, f"{line.reason}: {ill}", transient=True), True
-    if "[remote rejected]" in line.summary and not _RACE.search(line.reason):
-        return refused(move, line.reason), True
+def _declined(move: Move, line: Pushed, why: Reading | None) -> tuple[Move, bool]:
+    passing = why is not None and why.kind in TRANSIENT
+    would_not = "[remote rejected]" in line.summary and not _RACE.search(line.reason)
+    if passing or would_not:
+        return refused(move, str(why or line.reason), transient=passing), True
     return replace(move, reason=line.reason), False
 
 

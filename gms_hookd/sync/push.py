@@ -17,7 +17,9 @@ UNSURE = (
     ErrorKind.TIMEOUT,
     ErrorKind.STALL,
     ErrorKind.NETWORK,
+    ErrorKind.HOST,
     ErrorKind.SIGNAL,
+    ErrorKind.MACHINE,
     ErrorKind.OTHER,
     ErrorKind.DISK,
     ErrorKind.SIZE,
@@ -87,7 +89,8 @@ class Push:
                 continue
             for move in part:
                 line = report.lines.get(move.ref)
-                verdict, settled = judged(move, line, report.ill or "")
+                why = report.refusals.get(move.ref)
+                verdict, settled = judged(move, line, why)
                 (done if settled else unsure).append(verdict)
         return done, unsure
 

@@ -17,7 +17,7 @@ from gms_hookd.futures import Future
 from gms_hookd.git.process import Stop
 from gms_hookd.model import RunStatus, Task
 from gms_hookd.runlog import RunLog
-from gms_hookd.safetext import quoted
+from gms_hookd.safetext import REASON_LIMIT, quoted
 from gms_hookd.store import StoreError, source_checks
 from gms_hookd.store.source_checks import Check
 from gms_hookd.sync.job import Engine, SyncJob
@@ -130,7 +130,7 @@ class Reconciler:
             record.close()
             del self._stops[task.id]
         if outcome.status is not RunStatus.SUCCESS:
-            why = quoted(outcome.error_message)
+            why = quoted(outcome.error_message, REASON_LIMIT)
             log.warning("check failed task=%d error=%s", task.id, why)
             return None
         return outcome.known

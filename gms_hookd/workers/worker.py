@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 from gms_hookd.git.process import Stop
 from gms_hookd.model import Run, RunStatus
 from gms_hookd.runlog import RunLog
-from gms_hookd.safetext import quoted
+from gms_hookd.safetext import REASON_LIMIT, quoted
 from gms_hookd.store import StoreError, runs
 from gms_hookd.sync.job import Engine, SyncJob, SyncResult
 from gms_hookd.threads import SILENT, Supervised
@@ -240,7 +240,7 @@ def _tell_end(run: Run, result: runs.Result) -> None:
         run.attempt,
         result.status.value,
         quoted(result.commit_range, 100),
-        quoted(result.error_message),
+        quoted(result.error_message, REASON_LIMIT),
     )
 
 
@@ -250,7 +250,7 @@ def _tell_return(run: Run, error: str) -> None:
         run.id,
         run.task_id,
         run.attempt,
-        quoted(error),
+        quoted(error, REASON_LIMIT),
     )
 
 

@@ -4,9 +4,11 @@ import base64
 import contextlib
 import os
 import pwd
+import select
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -229,6 +231,8 @@ class Relay:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         self.connections = 0
+        self._most: int | None = None
+        self._reset = False
         self._open: list[tuple[socket.socket, threading.Event]] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -240,22 +244,41 @@ class Relay:
                 forgotten = threading.Event()
                 self.connections += 1
                 self._open += [(here, forgotten), (there, forgotten)]
-                for pair in ((here, there), (there, here)):
-                    args = (*pair, forgotten)
-                    threading.Thread(target=self._pass, args=args, daemon=True).start()
+                args = (here, there, forgotten)
+                threading.Thread(target=self._carry, args=args, daemon=True).start()
 
-    def _pass(self, one, other, forgotten) -> None:
+    def _carry(self, here, there, forgotten) -> None:
         with contextlib.suppress(OSError):
-            while data := one.recv(65536):
-                if not forgotten.is_set():
-                    other.sendall(data)
-            if not forgotten.is_set():
-                other.shutdown(socket.SHUT_WR)
+            while True:
+                for one in select.select([here, there], [], [])[0]:
+                    data = one.recv(65536)
+                    if forgotten.is_set():
+                        return
+                    if not data or not self._lets_through(one is there, len(data)):
+                        self._cut(here, there)
+                        return
+                    (there if one is here else here).sendall(data)
+
+    def _lets_through(self, from_host: bool, size: int) -> bool:
+        if from_host and self._most is not None:
+            self._most -= size
+        return self._most is None or self._most >= 0
 
     def forget(self) -> None:
         """Let nothing more through on what is open, without a word to either end."""
         for _, forgotten in self._open:
             forgotten.set()
+
+    def cut_after(self, size: int | None, *, reset: bool = False) -> None:
+        """End connections once the host has sent so many bytes more."""
+        self._most, self._reset = size, reset
+
+    def _cut(self, client: socket.socket, host: socket.socket) -> None:
+        if self._reset:
+            now = struct.pack("ii", 1, 0)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+        client.close()
+        host.close()
 
     def stop(self) -> None:
         self._server.close()

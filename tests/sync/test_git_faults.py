@@ -113,9 +113,18 @@ def test_a_cancelled_run_ends_its_git_at_once(fake, source, target, tmp_path):
     assert not processes_with("1000.5")
 
 
-def test_a_git_that_dies_of_a_signal_is_transient(fake, source, target):
-    outcome = fake(ONLY_FETCH + "kill -SEGV $$\n").sync(task(source, target))
+@pytest.mark.parametrize(("death", "said"), [
+    ("kill -SEGV $$", "git fetch was killed by signal 11"),
+    ("kill -KILL $$", "git fetch was killed by signal 9: out of memory?"),
+    ("echo error: index-pack died of signal 9 >&2; exit 128",
+     "git fetch: error: index-pack died of signal 9: out of memory?"),
+])  # fmt: skip
+def test_a_git_that_dies_of_a_signal_is_transient_and_says_so(
+    fake, source, target, death, said
+):
+    outcome = fake(f"{ONLY_FETCH}{death}\n").sync(task(source, target))
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert outcome.error_message == said
 
 
 def test_an_unknown_failure_is_not_tried_again(fake, source, target):

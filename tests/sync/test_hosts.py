@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import shutil
 import threading
 import time
@@ -251,7 +252,7 @@ def test_ssh_connections_end_with_the_engine(sshd, source, target, by_ssh):
     bench = by_ssh()
     bench.sync(task(sshd.url(source), target))
     folder = bench.engine._access_factory.masters._folder.real
-    assert [p.is_socket() for p in folder.iterdir() if p.name != "lock"] == [True]
+    assert [p.is_socket() for p in folder.iterdir() if "lo" not in p.name] == [True]
     bench.engine.close()
     assert not folder.exists()
     assert not any(os.fsencode(folder) in line for line in command_lines())
@@ -310,6 +311,39 @@ def test_a_dead_connection_that_others_still_use_is_put_aside_only(
             assert len(sockets) == 2
     bench.engine.close()
     assert not first.parent.exists()
+
+
+@pytest.mark.parametrize("how", ["reset", "closed"])
+@pytest.mark.parametrize(("place", "sent"), [
+    ("banner", 20), ("key exchange", 300), ("login", 2000), ("session", 100_000),
+])  # fmt: skip
+def test_a_connection_that_is_cut_is_tried_again_and_ssh_says_why(
+    relay, source, target, by_ssh, tmp_path, place, sent, how
+):
+    source.commit(files={"big": os.urandom(150_000).hex()})
+    relay.cut_after(sent, reset=how == "reset")
+    bench = by_ssh(ssh_known_hosts=tmp_path / "pins")
+    outcome = bench.sync(task(through(relay, source), target))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert re.search(r"(Connection|client_loop|kex_ex).* ", outcome.error_message)
+    assert target.refs() == {}
+
+
+@pytest.mark.parametrize("how", ["reset", "closed"])
+def test_a_kept_connection_that_is_cut_says_why(
+    relay, source, target, by_ssh, tmp_path, how
+):
+    bench = by_ssh(ssh_known_hosts=tmp_path / "pins")
+    it = task(through(relay, source), target)
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    source.commit(files={"big": os.urandom(150_000).hex()})
+    relay.cut_after(100_000, reset=how == "reset")
+    outcome = bench.sync(it)
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert re.search(r"(Connection|client_loop).* ", outcome.error_message)
+    assert relay.connections == 1
+    relay.cut_after(None)
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
 
 
 def test_what_a_killed_daemon_left_is_removed(sshd, source, target, by_ssh, tmp_path):

@@ -4,9 +4,11 @@ import hashlib
 import os
 import socket
 import subprocess
+import sys
 import threading
 import zlib
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -60,8 +62,9 @@ def test_a_policy_of_the_target_is_not_tried_again(source, target, bench):
     target.hook("pre-receive", "echo GH006: protected branch >&2; exit 1")
     outcome = bench.sync(task(source, target))
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
-    assert "pre-receive hook declined" in outcome.error_message
-    assert "GH006" in bench.log.text()
+    said = "pre-receive hook declined; the host says: GH006: protected branch"
+    assert outcome.error_message == f"refs/heads/main: {said}"
+    assert outcome.refs[0].reason == said
 
 
 @pytest.mark.parametrize("why", [
@@ -76,7 +79,7 @@ def test_a_limit_of_the_target_is_told_and_not_tried_again(source, target, bench
     )
     outcome = bench.sync(task(source, target, "refs/heads/b*:refs/heads/b*"))
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
-    assert why in bench.log.text()
+    assert why in outcome.error_message
     assert target.refs() == {}
 
 
@@ -400,6 +403,94 @@ def test_a_host_in_trouble_is_transient(http_host, source, target, opened, statu
     http_host.faults.append(lambda r: r.answer(status) or True)
     outcome = opened().sync(task(http_host.url(source), target))
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+
+
+@pytest.mark.parametrize("words", [
+    "Gitea: Internal Server Error", "GitLab: Internal API unreachable",
+    "The repository is temporarily read-only. Please try again later.",
+])  # fmt: skip
+def test_trouble_that_a_hook_tells_of_is_transient(source, target, bench, words):
+    target.hook("pre-receive", f"echo {words!r}; exit 1")
+    outcome = bench.sync(task(source, target))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert words in outcome.error_message
+
+
+# proc-receive is how Gerrit-like hosts say "ng" with words of their own.
+PROC_RECEIVE = r"""
+import sys
+i, o = sys.stdin.buffer, sys.stdout.buffer
+def read():
+    size = int(i.read(4), 16)
+    return i.read(size - 4) if size else None
+def write(text): o.write(b"%04x" % (len(text) + 4) + text); o.flush()
+while read(): pass
+write(b"version=1\n"); o.write(b"0000"); o.flush()
+refs = []
+while line := read(): refs.append(line.split()[2])
+for ref in refs: write(b"ng " + ref + b" " + sys.argv[1].encode() + b"\n")
+o.write(b"0000"); o.flush()
+"""
+
+
+@pytest.mark.parametrize(("words", "passes"), [
+    ("Internal Server Error", True), ("failure", True), ("lock error: x", True),
+    ("rate limit exceeded", True), ("prohibited by Gerrit: not permitted", False),
+    ("not authorized", False),
+])  # fmt: skip
+def test_a_refusal_is_judged_by_the_words_in_its_brackets(
+    source, target, bench, tmp_path, words, passes
+):
+    target.git("config", "receive.procReceiveRefs", "refs/heads")
+    script = tmp_path / "proc-receive.py"
+    script.write_text(PROC_RECEIVE)
+    target.hook("proc-receive", f"exec {sys.executable} {script} {words!r}\n")
+    outcome = bench.sync(task(source, target))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, passes)
+    assert words in outcome.error_message
+
+
+@pytest.mark.parametrize(("status", "passes"), [(503, True), (502, True), (407, False)])
+def test_what_a_proxy_answers_to_connect_is_the_proxys_trouble(
+    target, opened, status, passes
+):
+    host = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    host.status = status
+    thread = threading.Thread(target=host.serve_forever, args=(0.01,))
+    thread.start()
+    proxy = {"https_proxy": f"http://127.0.0.1:{host.server_port}", "no_proxy": ""}
+    try:
+        outcome = opened(proxy).sync(task("https://example.invalid/x.git", target))
+    finally:
+        host.shutdown()
+        thread.join()
+        host.server_close()
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, passes)
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A proxy that lets nobody through."""
+
+    def do_CONNECT(self):
+        self.send_error(self.server.status)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_the_body_of_an_answer_is_the_reason(http_host, source, target, opened):
+    said = b"This repository was archived so it is read-only.\n"
+
+    def fault(request):
+        if "git-receive-pack" not in request.path:
+            return False
+        request.answer(403, {"Content-Type": "text/plain"}, said)
+        return True
+
+    http_host.faults.append(fault)
+    outcome = opened().sync(task(source, http_host.url(target)))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert "returned error: 403; the host says: This repo" in outcome.error_message
 
 
 def test_a_host_that_hangs_up_half_way_is_transient(http_host, source, target, opened):

@@ -1,0 +1,348 @@
+"""What git, curl, ssh and hosts print where something fails, and what that means.
+
+TABLE is read from the top: the first row whose words stand in what its voice said names
+the kind. Hosts are judged by the kind of trouble that they tell of, not by one wording;
+`printed_by` names programs and hosts that print the like. What stands in quotes, and
+every URL, is left out before: names of repositories and commits are no trouble.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+
+class ErrorKind(StrEnum):
+    """Why git did not do it."""
+
+    AUTH = "authentication"
+    TRUST = "host key or certificate"
+    MISSING = "missing"
+    NETWORK = "network"
+    HOST = "trouble at the host"
+    POLICY = "refused"
+    DISK = "disk full"
+    LOCK = "locked"
+    CORRUPT = "corrupt"
+    UNSAFE = "unsafe objects"
+    TIMEOUT = "timeout"
+    STALL = "silent host"
+    STOPPED = "stopped"
+    SIGNAL = "signal"
+    SIZE = "too large"
+    MACHINE = "short of memory or processes"
+    GIT = "git missing"
+    CONFIG = "configuration"
+    OTHER = "other"
+
+
+class Voice(Enum):
+    """Who says it: a program on this machine, the host, or either of them."""
+
+    HERE = "here"
+    HOST = "host"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind of trouble, who prints such words, and the pattern that finds them."""
+
+    kind: ErrorKind
+    voice: Voice
+    printed_by: str
+    words: re.Pattern[str]
+
+
+def _row(kind: ErrorKind, voice: Voice, printed_by: str, lines: str) -> Row:
+    words = "|".join(re.findall(r"\S.*", lines))
+    return Row(kind, voice, printed_by, re.compile(words, re.IGNORECASE | re.MULTILINE))
+
+
+HERE, HOST, ANY = Voice.HERE, Voice.HOST, Voice.ANY
+
+TABLE = (
+    # What breaks much else on its way.
+    _row(ErrorKind.DISK, ANY, "errno ENOSPC and EDQUOT in git; HTTP 507", r"""
+        no space left on device
+        (fatal|error|unable|failed|could not).*: disk quota exceeded
+        returned error: 507
+    """),
+    _row(ErrorKind.SIZE, HERE, "errno EFBIG, our own caps, HTTP 413, curl 63", r"""
+        file too large
+        died of signal 25
+        ^fatal: out of memory
+        returned error: 413
+        maximum file size exceeded
+    """),
+    _row(ErrorKind.SIGNAL, ANY, "git, of a child of its own; sh", r"""
+        died of signal
+        ^sh: .*killed( |$)
+        ^killed$
+    """),
+    _row(ErrorKind.MACHINE, HERE, "errno ENOMEM, EAGAIN and EMFILE in git and ssh", r"""
+        cannot allocate memory
+        cannot fork|unable to (fork|create (a )?thread)
+        resource temporarily unavailable
+        too many open files
+    """),
+    # A connection that was cut before anybody at the host could have spoken.
+    _row(ErrorKind.NETWORK, HERE, "ssh", r"""
+        ^connection (closed|reset) by \S+ port \d+
+        ^connection to \S+ (port \d+ )?(closed by remote|timed out|lost|is broken)
+        ^ssh: connect to host \S+ port \d+: (?!permission)
+        ^(kex_exchange|ssh_exchange)_identification
+        ^banner exchange: connection (to|from)
+        ^ssh_dispatch_run_fatal
+        ^client_loop: send disconnect
+        ^timeout, server \S+ not responding
+    """),
+    # A status says more than the words beside it.
+    _row(ErrorKind.HOST, HERE, "curl, of hosts and proxies; Cloudflare 52x", r"""
+        returned error: (408|425|429|500|502|503|504|509|52\d|530|59\d)
+        (tunnel failed, response|http code) (408|429|500|502|503|504)
+    """),
+    _row(ErrorKind.POLICY, HOST, "GitHub (GH006), GitLab, hooks, nologin", r"""
+        account is currently not available
+        \bgh\d{3}:
+        protected branch|rule violation|archived
+        commit message
+        (does not|doesn't|must) (match|follow|meet|comply|conform|contain|start|end)\b
+        (?<!rate )(?<!request )(?<!requests )quota
+        配额
+    """),
+    # What no policy would say.
+    _row(ErrorKind.HOST, HOST, "GitHub, Gitea, Forgejo, Gogs, Gerrit, GitLab, Azure: an"
+         " error of their own", r"""
+        internal (server |connection |system |git )*(error|exception|failure)
+        internal (api|service)
+        \b(api|gitaly|server|service|backend|database|storage|ldap)\b.{0,20}\bdown\b
+        \b(api|gitaly|server|service|backend|database|storage)\b.{0,30}\bun(avail|reach)
+        \bnot (currently |yet )?(accessible|available|reachable|responding|ready)
+        (unable|failed|could not|cannot|can't) (to )?(contact|reach|connect)
+        bad gateway|gateway time-?out
+        fatal error in \w+
+        something went wrong|wrong on our (side|end)
+        (unexpected|unknown|unhandled) (server )?(error|exception)
+        (unable|not able) to (process|handle|serve|complete|fulfil\w*) .{0,10}request
+        unable to migrate objects|unable to create temporary object directory
+        out of memory|cannot allocate memory
+        TF400733|TF30040|TF400324
+    """),
+    _row(ErrorKind.HOST, HOST, "GitHub, GitLab's Gitaly, Azure, Gitee: too much", r"""
+        rate.?limit|abuse detection|throttl|too many requests|request limit
+        too many (concurrent |open |parallel |active )?(connection|session|operation)
+        due to (high |heavy |excessive )?load|overload|too busy|is busy
+        exceed\w* .{0,30}(usage of|resource usage|requests|concurren)
+        concurren.{0,30}(limit|queue|exceed)|queue (is full|size)
+        resource.?exhausted
+    """),
+    _row(ErrorKind.HOST, HOST, "GitLab, Gerrit, Bitbucket, Heroku: closed for now", r"""
+        \b(under|undergoing|for|during|scheduled|planned) (\w+ ){0,2}maintenance\b
+        system maintenance
+        maintenance (mode|window|in progress|is |work|at )
+        temporar\w+ (un|read|disab|off|out|susp|clos|lock|down|err|fail|problem)
+        currently (in )?(a )?(read.?only|unavailable|down|offline|locked)
+        (in|into) (a )?read.?only mode
+        (repository|project|ref|branch) is (currently |still )?being
+        \bback (soon|shortly|online)\b
+        (starting|shutting) (up|down)|shut ?down|\b(is|being|was) restart|fail-?over
+        scheduled downtime
+    """),
+    _row(ErrorKind.HOST, HOST, "Gitee, Codeup, Coding, TGit", r"""
+        (服务器?|系统|仓库)(繁忙|忙|内部错误|异常|维护|超时)|内部(服务器)?错误
+        (稍后|稍候|稍等).{0,4}(再试|重试)|维护(中|升级)|升级维护|(过于|太)频繁
+    """),
+    _row(ErrorKind.LOCK, ANY, "git, of a lock that another process holds", r"""
+        unable to create .*: file exists
+    """),
+    _row(ErrorKind.LOCK, HOST, "Gerrit and JGit (LOCK_FAILURE), GitLab, databases", r"""
+        lock.?(error|failure|timeout|contention)
+        (n't|not|unable to|failed to) (obtain|acquire|get|take) .*lock
+        deadlock|database is locked|lock wait
+        another .{0,30}(in progress|is running)
+        transaction.{0,40}(conflict|time-?out|timed out)
+    """),
+    # Final, and said exactly.
+    _row(ErrorKind.SIZE, HOST, "git, GitHub GH001, Azure TF402462, Gitee", r"""
+        pack exceeds maximum
+        larger than
+        large files detected
+        (push|pack|file|blob|object|repo\w*)\b.{0,60}(too (large|big)|size limit)
+        exceed\w* .{0,60}(size|storage|[kmgt]i?b\b)
+    """),
+    _row(ErrorKind.TRUST, HERE, "ssh; curl, of certificates", r"""
+        host key verification failed
+        remote host identification has changed
+        no .{1,40} host key is known
+        certificate
+        unknown ca\b|ssl ca cert
+        gnutls_handshake[(][)] failed: handshake failed|alert handshake failure
+        x[.]509 key
+        unable to (set|load|use) (private key|client cert)
+    """),
+    _row(ErrorKind.CONFIG, HERE, "ssh, of algorithms and options", r"""
+        ^unable to negotiate with .*: no matching
+        no mutual signature (algorithm|supported)
+        bad (configuration option|key types|ssh2? \w+ spec)
+        invalid key length
+    """),
+    _row(ErrorKind.AUTH, HERE, "git, ssh and curl; a proxy that wants a login", r"""
+        authentication failed
+        could not read (username|password)
+        permission denied [(]
+        terminal prompts disabled
+        returned error: 40[137]
+        (tunnel failed, response|http code) 407
+        too many authentication failures
+        no (more|supported) authentication methods
+        unprotected private key
+        load key
+        no authentication method was acceptable|was rejected by the socks
+        proxy.*(authentication|credential)
+    """),
+    _row(ErrorKind.AUTH, HOST, "every forge, gitolite, Azure", r"""
+        http basic: access denied
+        permission (to .*)?denied|access (to .*)?denied|denied (to|by)\b|\bforbidden\b
+        access .{0,40}not (been )?granted
+        (\bno|\bnot|n't|insufficient)\b.{0,30}\b(permission|access|privilege|right)s?\b
+        (invalid|wrong|incorrect|bad) .{0,20}(user|password|token|credential|key)
+        (token|password|key|account|user)\b.{0,30}(expired|revoked|suspended|banned)
+        (token|password|key|account|user)\b.{0,30}(blocked|disabled|deactivated|locked)
+        support for password authentication was removed
+        authentica\w+|unauthori[sz]ed|not authori[sz]ed|\bsign.?in\b|\blog.?in\b|\bsso\b
+        marked as read.?only
+        没有.{0,6}权限|无权|权限不足|认证失败|鉴权失败
+    """),
+    _row(ErrorKind.MISSING, ANY, "git, and every forge", r"""
+        couldn't find remote ref
+        repo\w*\b.*not (found|exist)
+        returned error: (404|410)
+        does not appear to be a git repository
+        (does not|doesn't) exist
+        project you were looking for
+        TF401019
+        (仓库|项目)不存在
+    """),
+    _row(ErrorKind.LOCK, HERE, "HTTP: what is locked or in conflict", r"""
+        returned error: 4(09|23)
+    """),
+    _row(ErrorKind.CONFIG, HERE, "git and curl, of settings here or there", r"""
+        returned error: (3\d\d|4\d\d|5\d\d)
+        transport .* not allowed
+        hash algorithm
+        object format
+        mismatched algorithms
+        dubious ownership
+        strange (pathname|hostname)
+        not found in path
+        not support push options
+        protocol .*(not supported|disabled)
+        (unsupported|unknown) (protocol|proxy|url scheme|ssl)
+        bad/illegal format|malformed
+        (not|unable to|can't|error) (load|set|setting|use) .*(key|cert|engine)
+        wrong version number|no protocols available|protocol version
+        (tunnel failed, response|http code) [1-5]\d\d
+        can't complete socks.*[(][278][)]
+    """),
+    _row(ErrorKind.CONFIG, ANY, "git, of a shallow clone", r"""
+        shallow update
+    """),
+    _row(ErrorKind.UNSAFE, ANY, "git's fsck of what was fetched or pushed", r"""
+        fsck error
+        error in object
+        error: object [0-9a-f]+: [a-z0-9]+:
+    """),
+    _row(ErrorKind.POLICY, HOST, "pre-receive hooks and push rules of every forge", r"""
+        TF40\d{4}|VS40\d{4}
+        protected|hook declined|polic(y|ies)|read.?only
+        not (allowed|permitted|accepted|supported)|n't (allowed|permitted|push)
+        prohibit|disallow|denied|deny|reject|violat|must |(?<!connection )refused
+        禁止|不允许|不符合
+    """),
+    _row(ErrorKind.HOST, HOST, "any host that says that later will be better", r"""
+        (try|retry|wait).{0,40}(again|later|minute|moment|second|shortly)
+        temporar
+        timed? ?out|deadline exceeded|dial (tcp|unix)
+        connection (refused|reset|closed|aborted)|broken pipe
+        unavailable|unreachable
+        server error
+    """),
+    _row(ErrorKind.LOCK, HERE, "git, of a ref or file that another process holds", r"""
+        cannot lock ref
+        file exists
+    """),
+    # The way to the host and back.
+    _row(ErrorKind.NETWORK, HERE, "curl and ssh, of names and connections, SOCKS", r"""
+        could(n't| not) (resolve|connect)
+        name or service not known
+        temporary failure in name resolution
+        connection (timed out|refused|reset|closed|was reset|aborted|died)
+        failed to connect
+        too slow|timed out|time-?out\b
+        network is (unreachable|down)
+        no route to host|host is (unreachable|down)
+        socks
+        proxy connect aborted
+    """),
+    _row(ErrorKind.NETWORK, HERE, "curl: cut bodies, HTTP/2, GnuTLS, OpenSSL", r"""
+        rpc failed
+        empty reply
+        transfer closed|outstanding read data
+        (recv|send) (failure|error)|fail\w* (when )?(receiving|sending)
+        http/[123]|\bh2\b|nghttp2|framing|settings frame|refused stream|goaway
+        gnutls
+        ssl_|ssl connect|ssl routines|unexpected eof|bad record mac
+        curl [0-9]+
+    """),
+    _row(ErrorKind.NETWORK, HERE, "git, of a host that hung up", r"""
+        early eof
+        expected (flush|response end packet) after
+        error reading section header
+        protocol error: bad
+        unexpected disconnect
+        the remote end hung up
+        broken pipe
+        failed to report status
+    """),
+    _row(ErrorKind.NETWORK, HERE, "ssh, also through a kept connection", r"""
+        connection to \S+ .*(closed|reset|broken|corrupt|aborted)
+        mux_client|from master failed|control ?socket
+        packet_write|bad packet length|corrupted mac|message authentication code
+        received disconnect|disconnected from
+    """),
+    _row(ErrorKind.POLICY, ANY, "git, of a ref that was refused", r"""
+        remote rejected
+        hook declined
+    """),
+    _row(ErrorKind.UNSAFE, ANY, "git, of a pack that the host did not take", r"""
+        unpacker error
+    """),
+    _row(ErrorKind.CORRUPT, ANY, "git, of broken objects in a cache or at a host", r"""
+        bad object
+        corrupt
+        loose object
+        unable to read
+        (invalid|bad) index-pack output
+        missing (blob|tree|commit)
+        invalid sha1 pointer
+        unresolved deltas
+        not a git repository
+        (bad|broken) (ref|pack|signature|config)
+        inflate
+        does not match index
+        did not send all necessary objects
+        unknown repository extension
+        could not parse
+    """),
+    _row(ErrorKind.NETWORK, HERE, "curl: all else is the way there", r"""
+        unable to access
+    """),
+)  # fmt: skip
+
+# A refusal in these words says only that there was one; why, the host tells beside it.
+VAGUE = re.compile(
+    r"(hook declined|unpacker error|to update ref|fail\w+|error|rejected|declined)\)?$",
+    re.IGNORECASE,
+)
+# GitHub's words for an error of its own that it does not tell.
+UNTOLD = re.compile(r"failure|failed|error|unknown( error)?|", re.IGNORECASE)
