@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -123,8 +124,9 @@ def make_app(context):
     """Make an application whose gate, token or readiness a test chooses."""
 
     def make(token="t0ken", ready=lambda: done([]), strangers=None, **gate_settings):
-        hook = GmsHook(guard(**gate_settings), context)
-        counted = guard(buckets=strangers or Buckets(0))
+        own = guard(**gate_settings)
+        hook = GmsHook(own, context)
+        counted = replace(own, buckets=strangers or Buckets(0))
         policy = Policy({"task-sync": hook}, token, ready, strangers=counted)
         return App(context, policy)
 

@@ -1,4 +1,4 @@
-"""Who may knock: networks in CIDR notation, and the client's address behind proxies."""
+"""Who may ask: networks in CIDR notation, and the client's address behind proxies."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -13,6 +13,7 @@ from ipaddress import (
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+UNIX = "unix"
 HOPS = 16
 LONGEST = 64  # characters; 45 of an address, then its scope: "%" and an interface
 
@@ -40,24 +41,47 @@ def network(text: str) -> Network:
     return found
 
 
+def is_socket(entry: str) -> bool:
+    """Return whether an entry means peers of unix sockets: `unix`, or `unix:/PATH`."""
+    return entry == UNIX or entry.startswith(f"{UNIX}:/")
+
+
+def is_near(peer: str) -> bool:
+    """Return whether a peer is on this machine or in a private network."""
+    try:
+        return peer.startswith(UNIX) or address(peer).is_private
+    except ValueError:
+        return False
+
+
 class Whitelist:
-    """A list of networks; addresses are remembered, since the same ones come again."""
+    """A list of networks, and of unix sockets, whose peers have no address.
+
+    Addresses are remembered, since the same ones come again.
+    """
 
     def __init__(self, entries: Iterable[str]) -> None:
-        self._networks = tuple(network(entry) for entry in entries)
+        given = tuple(entries)
+        self._sockets = frozenset(filter(is_socket, given))
+        self._networks = tuple(network(e) for e in given if not is_socket(e))
         self._covers = lru_cache(maxsize=4096)(self._look)
 
     def __bool__(self) -> bool:
-        """Tell whether there is any entry."""
-        return bool(self._networks)
+        """Return whether there is any entry."""
+        return bool(self._networks or self._sockets)
 
     def covers(self, text: str) -> bool:
-        """Tell whether the address lies in one of the networks."""
+        """Return whether the address lies in one of the networks.
+
+        The peer of a unix socket is written as the listener is: `unix:/PATH`.
+        """
+        if text.startswith(UNIX):
+            return UNIX in self._sockets or text in self._sockets
         return len(text) <= LONGEST and self._covers(text)
 
     def admits(self, text: str) -> bool:
-        """Tell whether the address may knock; a list without entries admits all."""
-        return not self._networks or self.covers(text)
+        """Return whether the address may ask; a list without entries admits all."""
+        return not self or self.covers(text)
 
     def _look(self, text: str) -> bool:
         try:
@@ -68,12 +92,12 @@ class Whitelist:
 
 
 def client(peer: str, forwarded: str | None, proxies: Whitelist) -> str:
-    """Tell whose request it is: the peer, or whom our own proxies name.
+    """Return whose request it is: the peer, or whom our own proxies name.
 
     Only when the peer is one of `proxies` is X-Forwarded-For read, from the right,
     past our own proxies to the first other address; what cannot be read ends the walk.
     """
-    best = _peer(peer) or peer
+    best = peer if peer.startswith(UNIX) else _peer(peer) or peer
     if not forwarded or not proxies.covers(peer):
         return best
     for hop in reversed(forwarded.rsplit(",", HOPS)[-HOPS:]):

@@ -72,6 +72,7 @@ class Environment:
     state: Path
     daemon: bool | None = None
     unready: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     config: Config | None = None
     tasks: Sequence[Mapping[str, Any]] = ()
     problem: str | None = None
@@ -258,6 +259,8 @@ def _daemon(place: Environment) -> Iterator[Finding]:
         return
     for reason in place.unready:
         yield Finding(ERROR, "daemon", f"not ready: {reason}")
+    for warning in place.warnings:
+        yield Finding(WARNING, "daemon", warning)
     said = "running" if place.daemon else "not running"
     remedy = None if place.daemon else "systemctl start gms-hookd, or gms-hookd serve"
     yield Finding(OK, "daemon", said, remedy)
@@ -370,7 +373,8 @@ def _place(session: Session) -> Environment:
         control = control_socket(session.state)
         place = replace(place, daemon=api_client.listens(control))
         if place.daemon:
-            place = replace(place, unready=http_client.unready(control))
+            unready, warnings = http_client.readiness(control)
+            place = replace(place, unready=unready, warnings=warnings)
         if session.state.exists():
             place = replace(place, tasks=_all_tasks(session))
     except (ConfigError, ClientError, ApiError, StateError, StoreError) as error:

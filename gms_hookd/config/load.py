@@ -16,6 +16,7 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from types import MappingProxyType
 
+from gms_hookd.auth.whitelist import Whitelist, is_socket
 from gms_hookd.config import file as configfile
 from gms_hookd.config import sources, validators
 from gms_hookd.config.file import config_file
@@ -122,6 +123,23 @@ def guard_published(config: Config, listen: Iterable[str]) -> None:
             f"{name}: {PUBLISHED} is published with GMS, and {public[0]} is open to"
             " others: set another (openssl rand -hex 32), or listen at 127.0.0.1 only"
         )
+
+
+def shared_sockets(config: Config, listen: Iterable[str]) -> Iterator[str]:
+    """Name what the clients of each unix socket share, where no proxy is trusted.
+
+    `listen` as for `guard_published`.
+    """
+    hooks = (config.webhook, *config.hooks)
+    proxies = Whitelist(config.server.trusted_proxies)
+    limited = any(hook.rate_limit or hook.ip_whitelist for hook in hooks)
+    for spec in listen:
+        if limited and is_socket(spec) and not proxies.covers(spec):
+            yield (
+                f"server.listen: all clients of {spec} share one rate limit, and"
+                ' ip_whitelist admits none of them without the entry "unix": if a proxy'
+                ' sends X-Forwarded-For there, add "unix" to server.trusted_proxies'
+            )
 
 
 # --- from settings to records
@@ -460,6 +478,7 @@ def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
             f"{config.file}: holds a secret and is open to others: put the secret into"
             " a file of its own (secret_file), or chmod 600"
         )
+    yield from shared_sockets(config, config.server.listen)
     for name in _published(config):
         yield f"{name}: {PUBLISHED} is published with GMS: set one of your own"
     named = ((c, path) for c in config.credentials for path in filter(None, c.files))

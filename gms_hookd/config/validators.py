@@ -164,14 +164,15 @@ def body_size(value: object) -> int:
 
 
 def networks(value: object) -> tuple[str, ...]:
-    """Take a list of addresses and CIDR blocks."""
+    """Take a list of addresses, CIDR blocks, and unix sockets for their peers."""
     given = texts(value)
     for entry in given:
         try:
-            whitelist.network(entry)
+            whitelist.Whitelist([entry])
         except ValueError:
             raise ValueError(
-                f"{entry!r} is no address or network, as in 192.168.1.0/24"
+                f"{entry!r} is no address or network, as in 192.168.1.0/24,"
+                " nor unix or unix:/PATH"
             ) from None
     return given
 

@@ -55,13 +55,17 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def unready(path: Path) -> list[str]:
-    """Return why the daemon at this control socket is not ready; raises ClientError."""
+def readiness(path: Path) -> tuple[list[str], list[str]]:
+    """Return why the daemon at this control socket is not ready, and its warnings.
+
+    Raises ClientError.
+    """
     connection = UnixConnection(str(path), PATIENCE)
     with closing(connection), one_line_errors(str(path), PATIENCE):
         connection.request("GET", "/readyz")
-        told = json.loads(connection.getresponse().read(ANSWER_LIMIT))
-        return [str(reason) for reason in told.get("reasons", ())]
+        said = json.loads(connection.getresponse().read(ANSWER_LIMIT))
+        reasons, warnings = said.get("reasons", ()), said.get("warnings", ())
+        return list(map(str, reasons)), list(map(str, warnings))
 
 
 def post_signed(url: str, body: bytes, signature: str, patience: float) -> Posted:

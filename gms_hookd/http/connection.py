@@ -321,7 +321,7 @@ class Connection(BaseHTTPRequestHandler):
             head.query,
             head.headers,
             body,
-            self.peer,
+            self.peer or self.listener.name,
             self.listener.control,
             self._loop.new_id(),
             fault,

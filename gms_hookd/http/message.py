@@ -17,8 +17,9 @@ class Request(NamedTuple):
 
     `path` is the raw path without the query; header names are lower case, the values
     of a repeated header are joined with ", ". `peer` is the address of the other end,
-    empty for a unix socket. `control` marks the control socket, where file permissions
-    stand in for a token. A `fault` means that the body was not read.
+    or the name of the unix socket that it came through, `unix:/PATH`. `control` marks
+    the control socket, where file permissions stand in for a token. A `fault` means
+    that the body was not read.
     """
 
     method: str

@@ -11,10 +11,10 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
-from gms_hookd.config.load import guard_published, made_secret
+from gms_hookd.config.load import guard_published, made_secret, shared_sockets
 from gms_hookd.config.records import Config
 from gms_hookd.errors import ConfigError
 from gms_hookd.http import tls
@@ -167,7 +167,7 @@ class Daemon:
     def _adopt(self, config: Config) -> None:
         guard_published(config, [each.name for each in self._listeners])
         context = tls_context(config)
-        _warn(config)
+        _warn(config, self._listeners)
         for key in _fixed(self._service.config, config):
             log.warning("changed, but in use only after a restart key=%s", key)
         self._service.adopt(config)
@@ -211,8 +211,10 @@ class _Turn:
         release()
 
 
-def _warn(config: Config) -> None:
-    for warning in config.warnings:
+def _warn(config: Config, listeners: Iterable[Listener]) -> None:
+    open_to_others = {each.name for each in listeners if not each.control}
+    passed = open_to_others - {*config.server.listen}
+    for warning in (*config.warnings, *shared_sockets(config, passed)):
         log.warning("configuration warning=%s", quoted(warning, 500))
 
 
@@ -261,7 +263,7 @@ def serve(
         service = Service.open(config, state, environ)
         opened.callback(service.close)
         redact(service.mask.line)
-        _warn(config)
+        _warn(config, listeners)
         allowed = limits(config)
         lift_descriptor_limit(allowed)
         server = Server(

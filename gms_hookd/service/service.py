@@ -31,7 +31,7 @@ from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import SILENT, Pool, Supervised, Threads
 from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
 from gms_hookd.web.gms_hook import GmsHook
-from gms_hookd.web.guard import Guard, Hook
+from gms_hookd.web.guard import Forwarders, Guard, Hook
 from gms_hookd.web.routes import App, Policy
 from gms_hookd.workers.callbacks import Caller
 from gms_hookd.workers.reconciler import AT_ONCE, PATIENCE, Reconciler
@@ -161,6 +161,7 @@ class Service:
 
     def _policy(self, config: Config) -> Policy:
         self._proxies = Whitelist(config.server.trusted_proxies)
+        self._forwarders = Forwarders()
         own = GmsHook(self._guard(config, config.webhook), self.context)
         forges = {
             hook.name: self._forge(config, hook)
@@ -201,6 +202,7 @@ class Service:
             whitelist=Whitelist(hook.ip_whitelist),
             proxies=self._proxies,
             buckets=buckets,
+            forwarders=self._forwarders,
         )
 
     def trusts(self, peer: str) -> bool:

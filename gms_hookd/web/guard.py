@@ -1,15 +1,31 @@
-"""web.guard."""
+"""Who may ask at a hook: address, rate and signature, for whoever is behind a proxy."""
 
-from dataclasses import dataclass
+import logging
+import threading
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gms_hookd.auth import signature, whitelist
 from gms_hookd.auth.ratelimit import Buckets
-from gms_hookd.auth.whitelist import Whitelist
+from gms_hookd.auth.whitelist import UNIX, Whitelist, is_near
 from gms_hookd.futures import Future
 from gms_hookd.http.message import HttpError, Request, Response
+from gms_hookd.safetext import quoted
+
+log = logging.getLogger(__name__)
 
 PREFIX = "/api/webhooks/"
+NEAR = 32  # peers of this machine or a private network that are named
+FAR = 8
+UNTRUSTED = (
+    "sends X-Forwarded-For and is not in server.trusted_proxies: all its clients share"
+    " one rate limit, and ip_whitelist sees their proxy: if it is yours, add it there"
+)
+UNREADABLE = (
+    "forwards without X-Forwarded-For: all its clients share one rate limit, and"
+    " ip_whitelist sees their proxy: have it send that header (nginx:"
+    " proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for)"
+)
 
 
 class Hook(Protocol):
@@ -22,9 +38,36 @@ class Hook(Protocol):
         """Tell of a refused delivery."""
 
 
+class Forwarders:
+    """Peers that forward requests of others without our knowing whose: each is named.
+
+    A proxy is nearly always near; far peers may write any header, so few are named.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._named: dict[str, str] = {}
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return what is to be done about each, one line each."""
+        return list(self._named.values())
+
+    def note(self, peer: str, why: str) -> None:
+        """Take note of a peer, and say in the log what is to be done, once."""
+        if peer in self._named:
+            return
+        with self._lock:
+            most = NEAR if is_near(peer) else FAR
+            if peer in self._named or len(self._named) >= most:
+                return
+            self._named[peer] = f"{peer} {why}"
+        log.warning("forwarded requests peer=%s reason=%s", peer, quoted(why, 500))
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Who may knock at one hook, and how often."""
+    """Who may ask at one hook, and how often."""
 
     hook: str
     provider: str
@@ -32,17 +75,26 @@ class Guard:
     whitelist: Whitelist
     proxies: Whitelist
     buckets: Buckets
+    forwarders: Forwarders = field(default_factory=Forwarders)
 
     def client(self, request: Request) -> str:
-        """Tell the client's address; a unix socket's peer has none."""
-        if not request.peer:
-            return "unix"
-        forwarded = request.headers.get("x-forwarded-for")
-        return whitelist.client(request.peer, forwarded, self.proxies)
+        """Return the client's address, `unix` for the peer of a unix socket."""
+        peer, headers = request.peer or UNIX, request.headers
+        forwarded = headers.get("x-forwarded-for")
+        if forwarded and not self.proxies.covers(peer):
+            self.forwarders.note(peer, UNTRUSTED)
+        elif not forwarded and ("x-real-ip" in headers or "forwarded" in headers):
+            self.forwarders.note(peer, UNREADABLE)
+        client = whitelist.client(peer, forwarded, self.proxies)
+        return UNIX if client.startswith(UNIX) else client
 
     def check_address(self, request: Request, client: str) -> None:
-        """Refuse with 403 who is not on the list; file permissions guard a socket."""
-        if request.peer and not self.whitelist.admits(client):
+        """Refuse with 403 who is not on the list; file permissions guard our socket.
+
+        The peer of another unix socket is on it only by that name: it may be a proxy.
+        """
+        address = request.peer or UNIX if client == UNIX else client
+        if not request.control and not self.whitelist.admits(address):
             raise HttpError(403, "this address is not allowed")
 
     def check_rate(self, client: str, now: float) -> None:

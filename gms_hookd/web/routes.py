@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from gms_hookd.auth import signature
+from gms_hookd.auth.whitelist import UNIX
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.log import event
@@ -162,7 +163,9 @@ class App:
             return done(Response(200, b'{"status": "ok"}'))
         if request.path == "/readyz":
             _allow(request, "GET", "HEAD")
-            return apply(self._policy.ready(), _readiness)
+            known = self._policy.strangers.forwarders.warnings
+            warnings = known if request.control else []
+            return apply(self._policy.ready(), partial(_readiness, warnings))
         raise HttpError(404, "no such path")
 
     def _close(
@@ -194,7 +197,7 @@ class App:
         took = (self._context.monotonic() - since) * 1000
         event(
             log,
-            f"request id={request.id} peer={request.peer or 'unix'}"
+            f"request id={request.id} peer={quoted(request.peer or UNIX)}"
             f" method={quoted(request.method, 16)}"
             f" path={self._policy.shown(request.path, self._context.mask)}"
             f" status={response.status} ms={took:.1f}",
@@ -249,11 +252,12 @@ def _plain(path: str) -> str:
     return re.sub("/+", "/", path)
 
 
-def _readiness(reasons: list[str]) -> Response:
-    if reasons:
-        answer = {"status": "not ready", "reasons": reasons}
-        return Response(503, dump_json(answer), (RETRY_AFTER,))
-    return Response(200, b'{"status": "ready"}')
+def _readiness(warnings: list[str], reasons: list[str]) -> Response:
+    answer: dict[str, object] = {"status": "not ready" if reasons else "ready"}
+    answer |= {"reasons": reasons} if reasons else {}
+    answer |= {"warnings": warnings} if warnings else {}
+    headers = (RETRY_AFTER,) if reasons else ()
+    return Response(503 if reasons else 200, dump_json(answer), headers)
 
 
 def _allow(request: Request, *methods: str) -> None:

@@ -25,6 +25,14 @@ from gms_hookd.auth.whitelist import Whitelist, client, network
         (["::1"], "127.0.0.1", False),
         (["0.0.0.0/0"], "2001:db8::1", False),
         (["0.0.0.0/0"], "not an address", False),
+        (["unix"], "unix", True),
+        (["unix"], "unix:/run/front.sock", True),
+        (["unix:/run/front.sock"], "unix:/run/front.sock", True),
+        (["unix:/run/front.sock"], "unix:/run/other.sock", False),
+        (["unix:/run/front.sock"], "unix", False),
+        (["unix"], "192.0.2.1", False),
+        (["192.0.2.1"], "unix:/run/front.sock", False),
+        (["0.0.0.0/0", "::/0"], "unix", False),
     ],
 )
 def test_who_is_admitted(entries, address, admitted):
@@ -32,7 +40,7 @@ def test_who_is_admitted(entries, address, admitted):
 
 
 @pytest.mark.parametrize(
-    "entry", ["", "localhost", "192.168.1.0/33", "1.2.3", "::/129"]
+    "entry", ["", "localhost", "unix", "unix:/a", "192.168.1.0/33", "1.2.3", "::/129"]
 )
 def test_what_is_no_network_is_refused(entry):
     with pytest.raises(ValueError, match=r".+"):
@@ -65,6 +73,24 @@ PROXIES = Whitelist(["10.0.0.0/8", "::1"])
 )
 def test_whose_request_it_is(peer, forwarded, wanted):
     assert client(peer, forwarded, PROXIES) == wanted
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "wanted"),
+    [
+        (["unix"], "198.51.100.7", "198.51.100.7"),
+        (["unix:/run/front.sock"], "198.51.100.7", "198.51.100.7"),
+        (["unix", "10.0.0.0/8"], "198.51.100.7, 10.0.0.1", "198.51.100.7"),
+        (["unix"], None, "unix:/run/front.sock"),
+        (["unix"], "unix", "unix:/run/front.sock"),
+        (["unix"], "junk", "unix:/run/front.sock"),
+        (["unix:/run/other.sock"], "198.51.100.7", "unix:/run/front.sock"),
+        (["10.0.0.0/8"], "198.51.100.7", "unix:/run/front.sock"),
+        ([], "198.51.100.7", "unix:/run/front.sock"),
+    ],
+)
+def test_who_is_behind_a_proxy_on_a_unix_socket(trusted, forwarded, wanted):
+    assert client("unix:/run/front.sock", forwarded, Whitelist(trusted)) == wanted
 
 
 def test_without_trusted_proxies_nobody_is_believed():

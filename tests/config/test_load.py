@@ -258,6 +258,25 @@ def frozen(value):
         assert not isinstance(value, list | dict | set)
 
 
+@pytest.mark.parametrize(
+    ("more", "shared"),
+    [
+        ("", True),
+        ("trusted_proxies = ['10.0.0.1']", True),
+        ("trusted_proxies = ['unix:/run/g']", True),
+        ("trusted_proxies = ['unix']", False),
+        ("trusted_proxies = ['unix:/run/f']", False),
+        ("[webhook]\nrate_limit = 0", False),
+        ("[webhook]\nrate_limit = 0\nip_whitelist = ['::1']", True),
+    ],
+)
+def test_what_the_clients_of_a_unix_socket_share_is_a_warning(conf, more, shared):
+    text = f"[server]\nlisten = ['unix:/run/f']\n{more}"
+    named = [w for w in conf(text).warnings if "all clients of unix:/run/f" in w]
+    assert len(named) == shared
+    assert all('add "unix" to server.trusted_proxies' in warning for warning in named)
+
+
 def test_everything_is_frozen(everything):
     frozen(everything)
 
@@ -399,6 +418,8 @@ WRONG = [
     # values
     ("[webhook]\nip_whitelist = ['10.0.0.0/33']", "webhook.ip_whitelist: '10.0"),
     ("[server]\ntrusted_proxies = ['proxy']", "server.trusted_proxies: 'proxy' is no"),
+    ("[server]\ntrusted_proxies = ['unix:a']", "server.trusted_proxies: 'unix:a' is"),
+    ("[webhook]\nip_whitelist = ['unixes']", "webhook.ip_whitelist: 'unixes' is no"),
     ("[server]\nlisten = []", "server.listen: must be a list, nothing twice"),
     ("[server]\nlisten = [':1', ':1']", "server.listen: must be a list, nothing twice"),
     ("[server]\nlisten = ['::1:80']", "server.listen: '::1:80' is none of HOST:PORT"),

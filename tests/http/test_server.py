@@ -284,7 +284,7 @@ def test_a_unix_socket_has_the_mode_of_its_use(tmp_path):
                 sock.connect(str(path))
                 sock.sendall(GET)
                 seen = json.loads(read_answer(sock)[1])
-                assert (seen["peer"], seen["control"]) == ("", is_control)
+                assert (seen["peer"], seen["control"]) == (f"unix:{path}", is_control)
     assert not open_one.exists()
 
 

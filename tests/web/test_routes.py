@@ -12,6 +12,7 @@ from gms_hookd.futures import done
 from gms_hookd.http.message import Fault, Request
 from gms_hookd.model import RunStatus
 from gms_hookd.store import runs
+from gms_hookd.web.guard import Forwarders
 from tests.conftest import SECRET
 from tests.support.wiring import answered
 
@@ -193,6 +194,80 @@ def test_a_trusted_proxy_names_the_client(make_app, task):
     assert trigger(app, peer="10.0.0.1", x_forwarded_for="198.51.100.1")[0] == 403
     assert trigger(app, peer="198.51.100.1", x_forwarded_for="192.0.2.7")[0] == 403
     assert delivery(app, 1)["client"] == "192.0.2.7"
+
+
+FRONT = "unix:/run/front.sock"
+
+
+def test_a_list_of_addresses_holds_behind_a_unix_socket(make_app, task):
+    listed = Whitelist(["192.0.2.0/24"])
+    app = make_app(whitelist=listed)
+    assert trigger(app, peer=FRONT, x_forwarded_for="192.0.2.7")[0] == 403
+    assert trigger(app, peer=FRONT)[0] == 403
+    assert trigger(app, peer="")[0] == 403
+    app = make_app(whitelist=listed, proxies=Whitelist(["unix"]))
+    assert trigger(app, peer=FRONT, x_forwarded_for="192.0.2.7")[0] == 200
+    assert trigger(app, peer=FRONT, x_forwarded_for="198.51.100.1")[0] == 403
+    assert trigger(app, peer=FRONT, x_forwarded_for="192.0.2.7, 10.0.0.1")[0] == 403
+    assert trigger(app, peer=FRONT)[0] == 403
+    listed = call(app, "GET", "deliveries?limit=4")[1]["data"]
+    clients = [each["client"] for each in listed]
+    assert clients == ["unix", "10.0.0.1", "198.51.100.1", "192.0.2.7"]
+
+
+@pytest.mark.parametrize("entry", ["unix", FRONT])
+def test_the_peer_of_a_unix_socket_is_listed_by_name(make_app, task, entry):
+    app = make_app(whitelist=Whitelist([entry]))
+    assert trigger(app, peer=FRONT)[0] == 200
+    assert trigger(app, peer="192.0.2.7")[0] == 403
+
+
+def test_a_rate_holds_for_each_client_behind_a_unix_socket(make_app, task):
+    app = make_app(buckets=Buckets(2), proxies=Whitelist([FRONT]))
+    for client in ("192.0.2.1", "192.0.2.2", "2001:db8::1"):
+        found = [trigger(app, peer=FRONT, x_forwarded_for=client)[0] for _ in range(3)]
+        assert found == [200, 200, 429]
+
+
+def test_a_peer_that_forwards_untrusted_is_named_once(make_app, task, caplog):
+    forwarders = Forwarders()
+    app = make_app(forwarders=forwarders, proxies=Whitelist(["10.0.0.1"]))
+    for peer in ("127.0.0.1", FRONT, "10.0.0.1", "127.0.0.1", FRONT):
+        assert trigger(app, peer=peer, x_forwarded_for="192.0.2.7")[0] == 200
+    named = [line.split(" ")[0] for line in forwarders.warnings]
+    assert named == ["127.0.0.1", FRONT]
+    assert all("server.trusted_proxies" in line for line in forwarders.warnings)
+    assert caplog.text.count("forwarded requests peer=127.0.0.1") == 1
+    assert caplog.text.count("server.trusted_proxies") == 2
+
+
+@pytest.mark.parametrize("header", ["x_real_ip", "forwarded"])
+def test_a_proxy_that_names_its_clients_otherwise_is_named(make_app, task, header):
+    forwarders = Forwarders()
+    app = make_app(forwarders=forwarders, proxies=Whitelist(["10.0.0.1"]))
+    trigger(app, peer="10.0.0.1", **{header: "for=192.0.2.7"})
+    (warning,) = forwarders.warnings
+    assert warning.startswith("10.0.0.1 forwards without X-Forwarded-For")
+
+
+def test_far_peers_cannot_fill_the_list_of_those_who_forward(make_app, task):
+    forwarders = Forwarders()
+    app = make_app(forwarders=forwarders)
+    for number in range(50):
+        peer = f"8.8.{number}.8"
+        trigger(app, peer=peer, x_forwarded_for="192.0.2.7", x_hub_signature_256="no")
+    trigger(app, peer="172.16.0.9", x_forwarded_for="192.0.2.7")
+    assert len(forwarders.warnings) < 12
+    assert forwarders.warnings[-1].startswith("172.16.0.9 ")
+
+
+def test_who_forwards_is_told_on_the_control_socket_only(make_app, task):
+    forwarders = Forwarders()
+    app = make_app(forwarders=forwarders, ready=lambda: done([]))
+    trigger(app, peer="127.0.0.1", x_forwarded_for="192.0.2.7")
+    shown = ask(app, "GET", "/readyz", control=True)[1]
+    assert shown == {"status": "ready", "warnings": forwarders.warnings}
+    assert ask(app, "GET", "/readyz", peer="192.0.2.1")[1] == {"status": "ready"}
 
 
 def test_over_the_rate_is_429_before_the_signature_is_looked_at(make_app, task, clock):
