@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv6Address, ip_address
@@ -49,6 +50,7 @@ MADE = "webhook-secret"
 _HOOK_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
 _OPTIONS = ("header", "algorithm", "prefix", "encoding", "username")
 _LOGIN = ("username", "password_file", "token_file")
+_TOKENS = ("api", "token"), ("api", "token_file")
 _TLS = ("tls_cert_file", "tls_key_file", "ca_file")
 _KEYS_OF: Mapping[str, tuple[str, ...]] = {
     "https": (*_LOGIN, *_TLS),
@@ -316,7 +318,7 @@ def _secret_in_file(source: Source, name: Name) -> str:
 
 
 def _token(found: Settings) -> str | None:
-    text, file = ("api", "token"), ("api", "token_file")
+    text, file = _TOKENS
     found.get(text, validators.text, None)
     found.get(file, validators.line, None)
     chosen = found.one_of(text, file)
@@ -492,11 +494,13 @@ def _doubts(found: Settings, config: Config) -> Iterator[str]:
     """Name the secrets that hold what is probably not meant to be part of them."""
     hooks = (("hooks", hook.name) for hook in config.hooks)
     named = [_named_secrets(found, table) for table in (("webhook",), *hooks)]
+    if config.api.token and (chosen := found.one_of(*_TOKENS)):
+        named.append((chosen[0].called(chosen[1]), (config.api.token,)))
     for credential in config.credentials:
         name = sources.dotted(("credentials", credential.url))
         path = credential.password_file or credential.token_file
-        if path and os.access(path, os.R_OK):
-            named.append((f"{name}: {path}", (read_secret(path),)))
+        with suppress(SecretFileError):  # this user may not read it
+            named += [(f"{name}: {path}", (read_secret(path),))] if path else []
     for called, secrets in named:
         for doubt in filter(None, map(secret_doubt, secrets)):
             yield f"{called}: {doubt}"

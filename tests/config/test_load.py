@@ -825,7 +825,7 @@ def test_a_secret_with_what_no_sender_has_is_refused_by_its_name(
     assert "s3c" not in line
 
 
-@pytest.mark.parametrize("way", [w for w in SECRETS if w != "GMS_HOOKD_API_TOKEN"])
+@pytest.mark.parametrize("way", SECRETS)
 @pytest.mark.parametrize(
     ("secret", "what"),
     [
@@ -838,6 +838,8 @@ def test_a_secret_with_what_no_sender_has_is_refused_by_its_name(
 def test_a_secret_with_what_is_hardly_meant_is_a_warning(
     given, conf, way, secret, what
 ):
+    if way == "GMS_HOOKD_API_TOKEN" and not secret.isascii():
+        pytest.skip("a token is visible ASCII, and refused otherwise")
     text, environ = given(way, secret)
     [warning] = conf(text, environ=environ).warnings
     name = SECRETS[way].replace(".password_file", "").replace(".token_file", "")
