@@ -312,7 +312,11 @@ def _quoted(text: str) -> str:
 
 
 class AccessFactory:
-    """Opens doors; remembers which hosts wanted the second key."""
+    """Opens doors; remembers which repositories wanted more than is usual.
+
+    second are those that wanted the second key, buffered those that wanted to be told
+    the length of all that they are sent.
+    """
 
     def __init__(
         self, keys: CredentialStore, masters: SshConnections, trust: SafeDirectories
@@ -321,6 +325,7 @@ class AccessFactory:
         self.masters = masters
         self.trust = trust
         self.second: set[str] = set()
+        self.buffered: set[str] = set()
 
     def access(
         self, url: GitUrl, limits: Limits, stack: ExitStack
@@ -375,6 +380,17 @@ class RepositoryAccess:
         self._access_factory.second.add(self.url.canonical)
         self._access = other
         return True
+
+    @property
+    def buffered(self) -> bool:
+        """Whether it wants each request's length, and thus all of it in one piece."""
+        return self.url.canonical in self._access_factory.buffered
+
+    def buffer(self) -> bool:
+        """Remember that it does; return whether that is news."""
+        news = not self.buffered
+        self._access_factory.buffered.add(self.url.canonical)
+        return news
 
     def _find(self) -> Access:
         if self.url.local:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gms_hookd.git.errors import ErrorKind
-from gms_hookd.git.process import SHOWN, Done, Limits, execute
+from gms_hookd.git.process import SHOWN, Done, Limits, execute, traced
 from gms_hookd.git.recovery import Journal
 from gms_hookd.safetext import one_line
 
@@ -117,13 +117,15 @@ class Git:
         quiet: bool = False,
         writing: str | None = None,
         afar: bool = False,
+        http: bool = False,
     ) -> Done:
         """Run one command, whatever its exit status.
 
         settings and extra are configuration and environment of this command alone;
         a quiet one is not in the log. writing names the local repository that it
         changes, if not this one. With afar it may know of proxies, and ends when the
-        host that it talks to is silent for too long.
+        host that it talks to is silent for too long; with http the header fields of
+        what it says are there, too.
         """
         environ = {**self.environ, **(extra or {}), **self.journal.environ}
         hidden = () if afar else PROXIES
@@ -132,15 +134,18 @@ class Git:
         argv = (self.binary, f"--git-dir={self.gitdir}", *args)
         if not quiet:
             self.limits.log.line("$ " + one_line(shlex.join(("git", *args)), SHOWN))
-        done = execute(
-            argv,
-            environ,
-            self.limits,
-            stdin=stdin,
-            quiet=quiet,
-            started=lambda pid: self.journal.started(pid, writing),
-            stall=self.limits.stall if afar else None,
-        )
+        with traced(http=http) as trace:
+            done = execute(
+                argv,
+                {**environ, **trace.environ},
+                self.limits,
+                stdin=stdin,
+                quiet=quiet,
+                started=lambda pid: self.journal.started(pid, writing),
+                stall=self.limits.stall if afar else None,
+                keep=trace.kept,
+            )
+            done = replace(done, headers=trace.text())
         if writing and done.orderly:
             self.journal.written()
         if done.failed and self._outgrown():

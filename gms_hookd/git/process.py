@@ -95,6 +95,7 @@ OUT_CAP = 24 * 1024 * 1024  # bytes of stdout: 300,000 refs
 ERR_CAP = 64 * 1024  # characters of stderr kept to tell why
 ERR_LOGGED = 1024 * 1024  # characters of stderr of one command that go to the log
 LINE_COSTS = 100  # characters that a short line is taken for
+TRACED = 64 * 1024  # bytes of http headers that are looked into
 SHOWN = 1500  # characters of a command in the log
 SAID = 700  # characters of an error, without its remedy
 Sink = Callable[[bytes], None]
@@ -122,6 +123,7 @@ class Done:
     out: bytes
     err: str
     ended: ErrorKind | None = None  # TIMEOUT, STALL, STOPPED or SIZE where we ended it
+    headers: str = field(default="", repr=False)  # of http requests and answers
 
     @property
     def failed(self) -> bool:
@@ -332,16 +334,18 @@ def execute(
     quiet: bool = False,
     started: Callable[[int], None] | None = None,
     stall: float | None = None,
+    keep: Sequence[int] = (),
 ) -> Done:
     """Run a command to its end, or end it.
 
     started is told the number of its process, which is that of its group too. stall
-    is for how many seconds it may get nothing from the host that it talks to.
+    is for how many seconds it may get nothing from the host that it talks to. keep
+    names the descriptors that it inherits.
 
     Raises GitError only where it cannot be started.
     """
     with _standard_input(stdin) as given:
-        child = _Child(_spawn(argv, environ, given), limits, stall)
+        child = _Child(_spawn(argv, environ, given, keep), limits, stall)
         child.cap()
     output = _Output(limits.log, quiet)
     try:
@@ -361,6 +365,7 @@ def _spawn(
     argv: Sequence[str],
     environ: Mapping[str, str],
     given: IO[bytes] | int,
+    keep: Sequence[int],
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -371,6 +376,7 @@ def _spawn(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=keep,
         )
     except OSError as error:
         full = error.errno == errno.ENOSPC
@@ -387,3 +393,42 @@ def _standard_input(data: bytes | None) -> Iterator[IO[bytes] | int]:
         file.write(data)
         file.seek(0)
         yield file
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What git tells of the http headers that it sends and gets, in memory only.
+
+    git masks the secrets in it, older ones not all: it is read here and never shown.
+    """
+
+    file: int | None
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Return the descriptor that git has to inherit."""
+        return () if self.file is None else (self.file,)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Return what makes git write it: GIT_TRACE_CURL, see git(1)."""
+        place = {"GIT_TRACE_CURL": f"/dev/fd/{self.file}"}
+        return {} if self.file is None else {**place, "GIT_TRACE_CURL_NO_DATA": "1"}
+
+    def text(self) -> str:
+        """Return the last of it."""
+        if self.file is None:
+            return ""
+        start = max(os.fstat(self.file).st_size - TRACED, 0)
+        return os.pread(self.file, TRACED, start).decode("utf-8", "replace")
+
+
+@contextlib.contextmanager
+def traced(*, http: bool) -> Iterator[Trace]:
+    """Give what makes one command of git trace its http headers, if it has any."""
+    trace = Trace(os.memfd_create("http-headers") if http else None)
+    try:
+        yield trace
+    finally:
+        for file in trace.kept:
+            os.close(file)

@@ -24,6 +24,11 @@ class Pushed:
     summary: str
 
     @property
+    def known(self) -> bool:
+        """Whether it says what became of the ref, and not that nobody knows."""
+        return not self.summary.startswith("[remote failure]")
+
+    @property
     def reason(self) -> str:
         """What stands in brackets after the summary, "" where nothing does."""
         _, _, tail = self.summary.partition(" (")

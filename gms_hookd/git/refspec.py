@@ -201,11 +201,17 @@ class Selection:
         return own + tuple(f"^{n}" for n in self.negatives if globs)
 
     def forward(self) -> tuple[str, ...]:
-        """Write the refspecs that push, from a cache, what globs select; no force."""
-        globs = [s for s in self.specs if s.glob]
-        own = tuple(f"{CACHED}{s.src.removeprefix('refs/')}:{s.dst}" for s in globs)
-        spared = tuple(f"^{CACHED}{n.removeprefix('refs/')}" for n in self.negatives)
-        return own + spared if own else ()
+        """Return the refspecs that push, from a cache, what globs match; no force.
+
+        They carry what negative ones take out, too, which a push does not obey.
+        """
+        globs = (s for s in self.specs if s.glob)
+        return tuple(f"{CACHED}{s.src.removeprefix('refs/')}:{s.dst}" for s in globs)
+
+    def carried(self, source: Mapping[str, str]) -> set[str]:
+        """Return the refs of the target that `forward` writes, of these of a source."""
+        globs = (s for s in self.specs if s.glob)
+        return {ref for s in globs for ref in s.mapped(source, (), force=False)}
 
     def _spared(self, ref: str) -> bool:
         return any(_match(n, ref) is not None for n in self.negatives)

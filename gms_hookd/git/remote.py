@@ -1,8 +1,10 @@
 """What is asked of another repository: its refs, its objects, and to take ours."""
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 from gms_hookd.git.access import RepositoryAccess
@@ -23,10 +25,20 @@ from gms_hookd.git.refs import (
 STDIN_FROM = 50  # refspecs; more go through a pipe
 UNTIDIED = ("--receive-pack=git -c receive.autoGC=false receive-pack",)
 LISTED = (("protocol.version", "0"),)
-_BUSY = re.compile(r"returned error: (429|503)")
-_CHALLENGE = re.compile(r"(?i)www-authenticate: *([a-z]+)")
-_RETRY_AFTER = re.compile(r"(?i)retry-after: *(\d{1,6})")
-AT_ONCE = 500  # leases in one push: git compares each with every ref of the target
+BUFFER = (("http.postBuffer", str(512 * 2**20)),)  # bytes
+_CHALLENGE = re.compile(r"(?im)^.*<= recv header: *www-authenticate: *([a-z]+)")
+_LENGTH = "returned error: 411"
+_RETRY_AFTER = re.compile(r"(?im)^.*<= recv header: *retry-after: *(.+?)\r?$")
+_REF = re.compile(r"(?<![\w/.-])refs/[^\s'\"`()<>:;,!?]+")
+_STATUS = re.compile(r"returned error: (\d{3})")
+_DIED = re.compile(r"(?m)^fatal: ")
+_REMEDIES = {
+    "403": "the account may not do that there, or a proxy in between forbids it",
+    "411": "what is sent is larger than http.postBuffer may be: push by ssh",
+    "413": "the host, or a proxy before it, takes no request of that size: raise its"
+    " limit (nginx: client_max_body_size), or push by ssh",
+}
+AT_ONCE = 1000  # leases in one push: git compares each with every ref of the target
 
 
 class RefUpdate(Protocol):
@@ -49,12 +61,23 @@ class RefUpdate(Protocol):
 class Report:
     """What a push said of each ref, and the error that ended it, if one did.
 
-    refusals tell why the host refused some, in its own words.
+    refusals tell why the host refused some, in its own words; named are the refs that
+    it speaks of.
     """
 
     lines: Mapping[str, Pushed]
     error: GitError | None = None
     refusals: Mapping[str, Reading] = field(default_factory=dict)
+    named: frozenset[str] = frozenset()
+
+    def followed_by(self, other: "Report") -> "Report":
+        """Return the report of two pushes."""
+        return Report(
+            {**self.lines, **other.lines},
+            self.error or other.error,
+            {**self.refusals, **other.refusals},
+            self.named | other.named,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,26 +161,28 @@ class Remote:
 
     def push(self, moves: Sequence[RefUpdate]) -> Report:
         """Carry out moves, each under a lease on the object id it replaces."""
-        lines: dict[str, Pushed] = {}
-        refusals: dict[str, Reading] = {}
+        whole = Report({})
         for part in _parts(moves):
+            refs = [m.ref for m in part]
             leases = [f"--force-with-lease={m.ref}:{m.old or ''}" for m in part]
-            report = self._push([f"{m.new or ''}:{m.ref}" for m in part], leases)
-            lines.update(report.lines)
-            refusals.update(report.refusals)
+            specs = [f"{m.new or ''}:{m.ref}" for m in part]
+            report = self._push(specs, refs, leases)
+            whole = whole.followed_by(report)
             if report.error:
-                return Report(lines, report.error, refusals)
-        return Report(lines, refusals=refusals)
+                break
+        return whole
 
-    def push_forward(self, specs: Sequence[str]) -> Report:
-        """Push what is new or a fast-forward, by glob, and nothing else.
+    def push_forward(self, specs: Sequence[str], refs: Iterable[str]) -> Report:
+        """Push by glob what is new or a fast-forward, these refs, and nothing else.
 
         Without force git itself refuses all that would lose something, on the refs as
         it reads them then; a lease for each of many refs would cost their square.
         """
-        return self._push(specs)
+        return self._push(specs, refs)
 
-    def _push(self, specs: Sequence[str], leases: Sequence[str] = ()) -> Report:
+    def _push(
+        self, specs: Sequence[str], refs: Iterable[str], leases: Sequence[str] = ()
+    ) -> Report:
         done = self._run(
             "push",
             "--progress",
@@ -174,11 +199,11 @@ class Remote:
             writing=self.access.url.path if self.access.url.local else None,
         )
         lines = {line.ref: line for line in parse_pushed(done.out)}
-        broken = done.ended or (done.failed and b"\nDone\n" not in b"\n" + done.out)
+        broken = _broken(done, lines.values(), refs)
         error = self._error(done, "push") if broken else None
         refused = {r: line.reason for r, line in lines.items() if line.by_host}
         refusals = {ref: refusal(why, done.err) for ref, why in refused.items()}
-        return Report(lines, error, refusals)
+        return Report(lines, error, refusals, _named(done.err))
 
     def _untidied(self) -> tuple[str, ...]:
         """Spare a target on this machine the look for what is to be tidied up."""
@@ -208,15 +233,16 @@ class Remote:
         access = self.access.access()
         done = self.git.run(
             *args,
-            settings=(*access.settings, *settings),
+            settings=(*access.settings, *settings, *self._buffer()),
             extra=access.extra,
             stdin=stdin,
             writing=writing,
             afar=not self.access.url.local,
+            http=self.access.url.scheme in ("http", "https"),
         )
         if done.failed and done.kind is ErrorKind.NETWORK:
             done = replace(done, err=self._last_words() + done.err)
-        if done.failed and done.kind is ErrorKind.AUTH and self.access.other():
+        if done.failed and self._may_try_again(done):
             return self._run(*args, stdin=stdin, writing=writing, settings=settings)
         return done
 
@@ -227,36 +253,63 @@ class Remote:
             self.git.limits.log.line(f"  ssh: {line.rstrip()}")
         return words
 
+    def _buffer(self) -> tuple[tuple[str, str], ...]:
+        return BUFFER if self.access.buffered else ()
+
+    def _may_try_again(self, done: Done) -> bool:
+        """Give a host that took nothing what it asked for: a length, another key."""
+        if _LENGTH in done.err:
+            return self.access.buffer()
+        return done.kind is ErrorKind.AUTH and self.access.other()
+
     def _error(self, done: Done, what: str) -> GitError:
-        error = done.failure(what)
-        if _BUSY.search(done.err):
-            error.retry_after = self._asked_to_wait()
-        told = with_remedy(error, self.access.access().remedies)
-        return with_remedy(told, {error.kind: advice(error, self._way(error.kind))})
+        failure, remedies = done.failure(what), self.access.access().remedies
+        status = _STATUS.search(done.err)
+        if status and status[1] in _REMEDIES:
+            remedies = {failure.kind: _REMEDIES[status[1]]}
+        told = with_remedy(failure, remedies)
+        more = advice(told, self._way(told.kind, done.headers))
+        error = with_remedy(told, {told.kind: more})
+        error.retry_after = asked_to_wait(done.headers, time.time())
+        return error
 
-    def _way(self, kind: ErrorKind) -> Way:
-        url = self.access.url
-        by_http = url.scheme in ("http", "https") and kind is ErrorKind.AUTH
-        return Way(url, self.access.tls, self._challenges() if by_http else ())
+    def _way(self, kind: ErrorKind, headers: str) -> Way:
+        """Return how the host is reached, and what login it offers."""
+        offered = _CHALLENGE.findall(headers) if kind is ErrorKind.AUTH else ()
+        return Way(self.access.url, self.access.tls, {name.lower() for name in offered})
 
-    def _challenges(self) -> set[str]:
-        """Return the schemes of authentication that the host offers."""
-        return {found.lower() for found in _CHALLENGE.findall(self._headers())}
 
-    def _asked_to_wait(self) -> float | None:
-        """Return the seconds of Retry-After."""
-        found = _RETRY_AFTER.search(self._headers())
-        return float(found[1]) if found else None
+def asked_to_wait(headers: str, now: float) -> float | None:
+    """Return the seconds of the last Retry-After, RFC 9110 section 10.2.3.
 
-    def _headers(self) -> str:
-        """Ask again, for the header fields of the answer, which git keeps to itself."""
-        access = self.access.access()
-        extra = {**access.extra, "GIT_TRACE_CURL": "2", "GIT_TRACE_CURL_NO_DATA": "1"}
-        ask = ("ls-remote", "--end-of-options", self.url, "HEAD")
-        done = self.git.run(
-            *ask, settings=access.settings, extra=extra, quiet=True, afar=True
-        )
-        return done.err
+    None where there is none; it is a number of seconds or a date.
+    """
+    found = _RETRY_AFTER.findall(headers)
+    if not found:
+        return None
+    if found[-1].isdecimal():
+        return float(found[-1][:9])
+    try:
+        return max(parsedate_to_datetime(found[-1]).timestamp() - now, 0.0)
+    except ValueError:
+        return None
+
+
+def _broken(done: Done, lines: Iterable[Pushed], refs: Iterable[str]) -> bool:
+    """Whether a push ended before the target had said what became of each ref.
+
+    git ends a push with "Done" even if its request failed; without it a git here died,
+    or the target did not take the objects, which alone is said of each ref.
+    """
+    told = {line.ref for line in lines if line.known}
+    died = b"\nDone\n" not in b"\n" + done.out and _DIED.search(done.err)
+    return done.failed and bool(done.ended or died or not told.issuperset(refs))
+
+
+def _named(stderr: str) -> frozenset[str]:
+    """Name the refs that a host speaks of in its own words."""
+    said = "\n".join(t for t in stderr.split("\n") if t.startswith("remote: "))
+    return frozenset(name.rstrip(".") for name in _REF.findall(said))
 
 
 def _lines(specs: Iterable[str]) -> bytes:

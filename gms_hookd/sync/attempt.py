@@ -16,7 +16,14 @@ from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.sync import lfs
 from gms_hookd.sync.default_branch import DefaultBranch
 from gms_hookd.sync.fetch import HEX, Fetch, RecentFetches, Served
-from gms_hookd.sync.job import UNCERTAIN, SyncJob, SyncResult, summarised
+from gms_hookd.sync.job import (
+    REFUSED,
+    UNCERTAIN,
+    SyncJob,
+    SyncResult,
+    summarised,
+    without_mark,
+)
 from gms_hookd.sync.noop import moved
 from gms_hookd.sync.plan import (
     Move,
@@ -70,7 +77,8 @@ class Attempt:
         self._target = target
         self._default = DefaultBranch(selection, source, target)
         self._log = cached.git.limits.log
-        self._known = {r: o.removeprefix(UNCERTAIN) for r, o in job.known.items()}
+        known = ((ref, without_mark(oid)) for ref, oid in job.known.items())
+        self._known = {ref: oid for ref, oid in known if oid}
         self._wanted: dict[str, Wanted] = {}
         self._latest: Views | None = None
         self._empty = False
@@ -101,6 +109,7 @@ class Attempt:
             label=self._label(),
             again=self._again,
             first=self._first(views),
+            late=[r for r, o in self._job.known.items() if o.startswith(REFUSED)],
         )
         with_lfs = lfs.at_hand(self._cache.git)
         if with_lfs:
@@ -109,7 +118,8 @@ class Attempt:
         if not with_lfs:
             lfs.warn(self._cache.git, settled)
         settled = [*with_aliases(settled, self._latest or views)]
-        return self._outcome(settled, pins=push.pins)
+        outcome = self._outcome(settled, pins=push.pins)
+        return outcome._replace(retry_after=push.retry_after)
 
     def probe(self) -> SyncResult:
         """Read the source's refs, and map them to the target's."""
@@ -194,7 +204,8 @@ class Attempt:
         known = {ref: job.known.get(ref, "") for ref in self._wanted}
         if any(oid.startswith(UNCERTAIN) for oid in known.values()):
             return False
-        return not moved(self._target.access.url, known)
+        tips = {ref: without_mark(oid) for ref, oid in known.items()}
+        return not moved(self._target.access.url, tips)
 
     def _read(self) -> Listing:
         listing = self._target.listing()

@@ -14,6 +14,7 @@ from gms_hookd.runlog import RunLog
 from gms_hookd.sync.plan import Move, deletions
 
 UNCERTAIN = "?"  # before a known id: the target was seen to differ, so read it first
+REFUSED = "!"  # before a known id: the target would not have another one
 
 
 class SyncJob(NamedTuple):
@@ -34,6 +35,11 @@ class SyncJob(NamedTuple):
     verify: bool = False
     asked: int | None = None
     newest: int = 0
+
+
+def without_mark(known: str) -> str:
+    """Return the object id that is remembered, "" for none."""
+    return known.lstrip(UNCERTAIN + REFUSED)
 
 
 class SyncResult(NamedTuple):
@@ -140,7 +146,8 @@ def commit_range(moves: Sequence[Move]) -> str:
 def remembered(known: Mapping[str, str], moves: Sequence[Move]) -> dict[str, str]:
     """Bring what we last pushed up to date.
 
-    A symbolic ref stays in doubt, for a push to it by memory would move another ref.
+    What may have arrived after all stays in doubt, and so does a symbolic ref: a push
+    to it by memory would move another ref.
     """
     after = dict(known)
     for move in moves:
@@ -148,10 +155,10 @@ def remembered(known: Mapping[str, str], moves: Sequence[Move]) -> dict[str, str
             after.pop(move.ref, None)
             if move.new:
                 after[move.ref] = UNCERTAIN + (move.old or "")
-        elif move.conflict:
-            after[move.ref] = UNCERTAIN + after.get(move.ref, "").removeprefix(
-                UNCERTAIN
-            )
+        elif move.conflict or move.unknown:
+            after[move.ref] = UNCERTAIN + without_mark(after.get(move.ref, ""))
+        elif move.declined:
+            after[move.ref] = REFUSED + (move.old or "")
         elif move.result is RefResult.REJECTED:
             continue
         elif move.new:

@@ -24,6 +24,12 @@ _RACE = re.compile(
     r"lock ref|failed to lock|failed to update ref|old value|already exists"
     r"|fetch first|failed to report|aliased update"
 )
+# What git itself says of one ref, and of no other in the same push (receive-pack.c).
+_OF_ONE = re.compile(
+    r"hook declined|deny updating a hidden ref|funny refname|bad ref|missing necessary"
+    r"|branch is currently checked out|deletion |denying |non-fast-forward|refusing "
+    r"|broken symref|inconsistent aliased|invalid |failed to |shallow update"
+)
 _WORDS = {
     Ancestry.AHEAD: "git wants force for this kind of ref",
     Ancestry.BEHIND: "the source is behind the target",
@@ -44,6 +50,8 @@ class Move:
     conflict: bool = False
     transient: bool = False
     alias: bool = False
+    unknown: bool = False  # whether it may have arrived all the same
+    declined: bool = False  # whether the target would not have it
 
     @property
     def acts(self) -> bool:
@@ -186,7 +194,8 @@ def judged(
         return replace(move, result=RefResult.UNCHANGED, old=move.new), True
     if _KEPT.search(line.reason):
         reason = "kept: it is the target's default branch"
-        return Move(move.ref, RefResult.UNCHANGED, move.old, move.old, reason), True
+        kept = Move(move.ref, RefResult.UNCHANGED, move.old, move.old, reason)
+        return replace(kept, declined=True), True
     return _declined(move, line, why)
 
 
@@ -194,13 +203,37 @@ def _declined(move: Move, line: Pushed, why: Reading | None) -> tuple[Move, bool
     passing = why is not None and why.kind in TRANSIENT
     would_not = "[remote rejected]" in line.summary and not _RACE.search(line.reason)
     if passing or would_not:
-        return refused(move, str(why or line.reason), transient=passing), True
+        verdict = refused(move, str(why or line.reason), transient=passing)
+        return replace(verdict, declined=not passing), True
     return replace(move, reason=line.reason), False
 
 
-def refused(move: Move, reason: str, *, transient: bool = False) -> Move:
+def judged_together(
+    verdicts: Iterable[Move], lines: Mapping[str, Pushed]
+) -> list[Move]:
+    """Return the moves that a target may have declined for the sake of one of them.
+
+    Empty unless there are several, and nothing of the same push was taken.
+    """
+    moves = list(verdicts)
+    if any(m.acts for m in moves):
+        return []
+    declined = (m for m in moves if m.result is RefResult.REJECTED and m.declined)
+    together = [m for m in declined if not _OF_ONE.match(lines[m.ref].reason)]
+    return together if len(together) > 1 else []
+
+
+def refused(
+    move: Move, reason: str, *, transient: bool = False, unknown: bool = False
+) -> Move:
     """Make it a move that was not carried out."""
-    return replace(move, result=RefResult.REJECTED, reason=reason, transient=transient)
+    return replace(
+        move,
+        result=RefResult.REJECTED,
+        reason=reason,
+        transient=transient,
+        unknown=unknown,
+    )
 
 
 def _immutable(ref: str, want: Wanted) -> bool:

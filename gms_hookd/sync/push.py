@@ -1,29 +1,21 @@
 """Pushes moves to a target until each is settled: done, refused, or no longer due."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from gms_hookd.git.cache import BACKUPS, Cache
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.refspec import Selection, stored
 from gms_hookd.git.remote import Remote, Report
 from gms_hookd.model import RefResult
-from gms_hookd.sync.plan import UNSAID, Move, judged, refused
+from gms_hookd.sync.apart import FEW, Search, Seen
+from gms_hookd.sync.plan import UNSAID, Move, judged, judged_together, refused
 
 ROUNDS = 4  # times that a target is read again because it moved under a push
 AFTERMATH = 15.0  # seconds to find out what became of a push that was cut off
-UNSURE = (
-    ErrorKind.TIMEOUT,
-    ErrorKind.STALL,
-    ErrorKind.NETWORK,
-    ErrorKind.HOST,
-    ErrorKind.SIGNAL,
-    ErrorKind.MACHINE,
-    ErrorKind.OTHER,
-    ErrorKind.DISK,
-    ErrorKind.SIZE,
-)
+UNSENT = (ErrorKind.AUTH, ErrorKind.CONFIG)  # a host that refuses so has taken nothing
+RAISED = (ErrorKind.STOPPED, ErrorKind.GIT, ErrorKind.CORRUPT, ErrorKind.TRUST)
 MASS = 500  # new and forward refs beyond which they are pushed by glob
 PLAIN = (RefResult.CREATED, RefResult.UPDATED)
 LOST = (RefResult.FORCED, RefResult.DELETED)
@@ -40,6 +32,20 @@ class Pin:
     kept: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What became of a push: settled moves, and those to be looked at again.
+
+    together are those of the settled ones that may be declined for another's sake;
+    named are the refs that the host has spoken of.
+    """
+
+    done: list[Move]
+    unsure: list[Move] = field(default_factory=list)
+    together: list[Move] = field(default_factory=list)
+    named: frozenset[str] = frozenset()
+
+
 class Push:
     """One run's way to its target; again reads the target and decides anew."""
 
@@ -52,6 +58,7 @@ class Push:
         label: str,
         again: Again,
         first: str | None,
+        late: Collection[str] = (),
     ) -> None:
         self._cache = cached
         self._target = target
@@ -59,8 +66,10 @@ class Push:
         self._label = label
         self._again = again
         self._first = first
+        self._late = frozenset(late)
         self._log = cached.git.limits.log
         self.pins: dict[str, Pin] = {}
+        self.retry_after: float | None = None
 
     def settle(self, moves: Sequence[Move]) -> list[Move]:
         """Carry out what is to be done; tell what became of every ref."""
@@ -82,25 +91,57 @@ class Push:
         """Give the moves that are settled, and those to be looked at again."""
         done = [m for m in moves if not m.acts and m.reason != MOVED]
         unsure = [m for m in moves if m.reason == MOVED]
-        for part in self._phases(m for m in moves if m.acts):
-            report = self._pushed(part)
-            if report.error:
-                done += self._aftermath(part, report)
-                continue
-            for move in part:
-                line = report.lines.get(move.ref)
-                why = report.refusals.get(move.ref)
-                verdict, settled = judged(move, line, why)
-                (done if settled else unsure).append(verdict)
+        for part in self._phases([m for m in moves if m.acts]):
+            sent = self._judged(part, self._pushed(part))
+            if sent.together:
+                sent = self._apart(part, sent)
+            done += sent.done
+            unsure += sent.unsure
         return done, unsure
 
-    def _phases(self, moves: Iterable[Move]) -> list[list[Move]]:
-        """Put deletions first, for feat/one needs feat's place, then the default."""
+    def _judged(self, part: Sequence[Move], report: Report) -> "_Sent":
+        """Read what became of one push."""
+        if report.error:
+            return _Sent(self._aftermath(part, report.error))
+        lines, why = report.lines, report.refusals
+        verdicts = [judged(m, lines.get(m.ref), why.get(m.ref)) for m in part]
+        done = [verdict for verdict, settled in verdicts if settled]
+        unsure = [verdict for verdict, settled in verdicts if not settled]
+        together = judged_together(done, lines)
+        return _Sent(done, unsure, together, report.named)
+
+    def _apart(self, part: Sequence[Move], sent: "_Sent") -> "_Sent":
+        """Push again what was declined together, to find what really is declined."""
+        together = [m.ref for m in sent.together]
+        self._log.line(f"{len(together)} refs were declined as one: trying them apart")
+        moves, verdicts = {m.ref: m for m in part}, {m.ref: m for m in sent.done}
+        unsure, search = list(sent.unsure), Search(together, sent.named)
+        while search.todo:
+            todo = [moves[ref] for ref in search.todo]
+            found = self._judged(todo, self._target.push(todo))
+            unsure += found.unsure
+            verdicts.update((m.ref, m) for m in found.done)
+            search.saw(Seen([m.ref for m in found.done if m.declined], found.named))
+        if not search.fruitless:
+            untried = (verdicts[ref] for ref in search.open)
+            verdicts.update((m.ref, _to_be_tried(m)) for m in untried)
+        open_ = {m.ref for m in unsure}
+        return _Sent([m for r, m in verdicts.items() if r not in open_], unsure)
+
+    def _phases(self, moves: Sequence[Move]) -> list[Sequence[Move]]:
+        """Put deletions first, for feat/one needs feat's place, then the default.
+
+        What the target declined the last time comes last, each on its own if few.
+        """
         parts: list[list[Move]] = [[], [], [], []]
+        late = sorted((m for m in moves if m.ref in self._late), key=self._phase)
         for move in moves:
-            parts[self._phase(move)].append(move)
+            if move.ref not in self._late:
+                parts[self._phase(move)].append(move)
         if not self._is_mass(parts[3]):
             parts[2:] = [parts[2] + parts[3]]
+        size = 1 if len(late) <= FEW else len(late)
+        parts += [late[n : n + size] for n in range(0, len(late), size)]
         return [part for part in parts if part]
 
     def _phase(self, move: Move) -> int:
@@ -115,16 +156,17 @@ class Push:
         return len(moves) > MASS and all(m.result in PLAIN for m in moves)
 
     def _pushed(self, part: Sequence[Move]) -> Report:
-        if not self._is_mass(part):
+        # The refs that the cache has by now may be those of another run's fetch, and
+        # none must go along that is not due: git's push obeys no negative refspecs.
+        named = {self._selection.origin(m.ref) or "": m.new or "" for m in part}
+        refs = [m.ref for m in part]
+        if not self._is_mass(part) or self._selection.carried(named) != set(refs):
             return self._target.push(part)
         if self._target.access.url.scheme in ("http", "https"):
             self._log.line(f"note: git is slow at {len(part)} refs in one http push")
-        # The refs that the cache has by now may be those of another run's fetch.
-        named = {self._selection.origin(m.ref) or "": m.new or "" for m in part}
-        refs = {stored(source): oid for source, oid in named.items() if source and oid}
-        with self._cache.view(refs) as seen:
+        with self._cache.view({stored(r): o for r, o in named.items()}) as seen:
             apart = replace(self._target, git=seen.git)
-            return apart.push_forward(self._selection.forward())
+            return apart.push_forward(self._selection.forward(), refs)
 
     def _seen_again(
         self, unsure: Sequence[Move], settled: dict[str, Move]
@@ -147,21 +189,28 @@ class Push:
                 settled[ref] = now
         return open_
 
-    def _aftermath(self, part: Sequence[Move], report: Report) -> list[Move]:
-        """Ask the target what arrived of a push that broke off."""
-        error = report.error
-        if error is None or error.kind not in UNSURE:
-            raise error or GitError(ErrorKind.OTHER, "push failed")
-        try:
-            now = self._target.within(time.monotonic() + AFTERMATH).refs()
-        except GitError:
-            return [refused(m, str(error), transient=error.transient) for m in part]
+    def _aftermath(self, part: Sequence[Move], error: GitError) -> list[Move]:
+        """Look at what arrived of a push that broke off, before more is sent."""
+        if error.kind in RAISED:
+            raise error
+        self.retry_after = error.retry_after or self.retry_after
+        sent, why = error.kind not in UNSENT, str(error)
+        arrived = self._arrived(part) if sent else set()
         return [
             m
-            if now.get(m.ref) == m.new
-            else refused(m, str(error), transient=error.transient)
+            if m.ref in arrived
+            else refused(m, why, transient=error.transient, unknown=sent)
             for m in part
         ]
+
+    def _arrived(self, moves: Sequence[Move]) -> set[str]:
+        """Name the refs that the target has as they should be, none if it is mute."""
+        try:
+            now = self._target.within(time.monotonic() + AFTERMATH).refs()
+        except GitError as error:
+            self._log.line(f"what arrived cannot be told: {error}")
+            return set()
+        return {m.ref for m in moves if now.get(m.ref) == m.new}
 
     def _pinned(self, moves: Sequence[Move]) -> list[Move]:
         """Keep in the cache what the target is about to lose."""
@@ -194,6 +243,11 @@ class Push:
 
     def _kept(self, ref: str) -> str:
         return f"{BACKUPS}{self._label}/{ref.removeprefix('refs/')}"
+
+
+def _to_be_tried(move: Move) -> Move:
+    """Let the next attempt go on with what there were too many of."""
+    return replace(move, transient=True, declined=False)
 
 
 def _unkept(move: Move, error: GitError) -> Move:

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import io
 import os
 import pwd
 import select
@@ -46,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
         return b"".join(chunks)
 
     def _serve(self, body):
-        host = self.server
+        host, self.body = self.server, body
         host.requests.append((self.command, self.path, dict(self.headers)))
         for fault in host.faults:
             if fault(self):
@@ -55,6 +56,20 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(401, {"WWW-Authenticate": 'Basic realm="test"'})
             return
         self._backend(body)
+
+    def carry_out(self):
+        """Do what is asked, and leave it to the caller to answer."""
+        wire, self.wfile = self.wfile, io.BytesIO()
+        self._backend(self.body)
+        said, self.wfile = self.wfile.getvalue(), wire
+        return said
+
+    def cut(self, said=b""):
+        """Say so much, and hang up."""
+        self.close_connection = True
+        self.wfile.write(said)
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def answer(self, status, headers=None, body=b""):
         self.send_response(status)

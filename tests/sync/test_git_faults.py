@@ -15,6 +15,7 @@ import pytest
 from gms_hookd.git.url import cache_key
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.runlog import HEAD, TAIL
+from gms_hookd.sync.job import UNCERTAIN
 from tests.support.repositories import Bench, Repo, task
 
 
@@ -218,7 +219,8 @@ def test_a_push_cut_off_before_it_arrived_is_transient(fake, source, target):
     bench = fake(ONLY_PUSH + "sleep 1000.0625\n")
     outcome = bench.sync(task(source, target, "main:main", timeout=1.0))
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
-    assert bench.known == target.refs() == {}
+    assert target.refs() == {}
+    assert bench.known == {"refs/heads/main": UNCERTAIN}
 
 
 def test_a_broken_transport_is_seen_by_what_arrived_not_by_the_exit(

@@ -15,7 +15,7 @@ import pytest
 from gms_hookd.git.refspec import FORGES_OWN
 from gms_hookd.git.url import cache_key
 from gms_hookd.model import RefResult, RunStatus
-from gms_hookd.sync.job import SyncJob
+from gms_hookd.sync.job import REFUSED, SyncJob
 from tests.support.repositories import Bench, Repo, task
 
 
@@ -48,7 +48,8 @@ def test_one_hidden_ref_does_not_stop_the_others(source, target, bench):
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
     assert "deny updating a hidden ref" in outcome.error_message
     assert target.refs() == {"refs/heads/main": source.tip()}
-    assert bench.known == target.refs(), "what moved is remembered all the same"
+    tips = {ref: oid for ref, oid in bench.known.items() if oid != REFUSED}
+    assert tips == target.refs(), "what moved is remembered all the same"
     assert bench.sync(it).status is RunStatus.FAILED
 
 
@@ -74,9 +75,7 @@ def test_a_policy_of_the_target_is_not_tried_again(source, target, bench):
 ])  # fmt: skip
 def test_a_limit_of_the_target_is_told_and_not_tried_again(source, target, bench, why):
     source.commit(*(f"b{n}" for n in range(7)))
-    target.hook(
-        "pre-receive", f'test "$(wc -l)" -le 5 || {{ echo "{why}" >&2; exit 1; }}'
-    )
+    target.hook("pre-receive", f'cat >/dev/null; echo "{why}" >&2; exit 1')
     outcome = bench.sync(task(source, target, "refs/heads/b*:refs/heads/b*"))
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
     assert why in outcome.error_message

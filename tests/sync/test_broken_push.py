@@ -1,0 +1,178 @@
+"""A host, or the proxy before it, fails the request of a push: what of it arrived?"""
+
+import base64
+import email.utils
+import os
+import time
+
+import pytest
+
+from gms_hookd.git.remote import asked_to_wait
+from gms_hookd.model import RefResult, RunStatus
+from tests.support.repositories import task
+
+MAIN = "refs/heads/main"
+
+
+@pytest.fixture
+def bench(opened):
+    return opened()
+
+
+@pytest.fixture
+def failing(http_host):
+    """Let a function answer each request that carries a push."""
+
+    def make(answer):
+        def fault(request):
+            push = request.command == "POST" and "receive-pack" in request.path
+            return push and answer(request) is not False
+
+        http_host.faults.append(fault)
+
+    return make
+
+
+def noise(size):
+    return base64.b64encode(os.urandom(size)).decode()
+
+
+def posts(host):
+    return [
+        h
+        for method, path, h in host.requests
+        if (method, path[-4:]) == ("POST", "pack") and "receive" in path
+    ]
+
+
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n0030"
+TRANSIENT = {
+    502: lambda r: r.answer(502, body=b"<html>bad gateway</html>"),
+    408: lambda r: r.answer(408),
+    "cut": lambda r: r.cut(),
+    "cut within": lambda r: r.cut(HALF),
+    "nothing": lambda r: r.answer(200),
+    "a page": lambda r: r.answer(200, body=b"<html>try later</html>"),
+}
+
+
+@pytest.mark.parametrize("how", TRANSIENT)
+def test_a_push_that_fails_in_passing_is_tried_again_after_a_look(
+    http_host, source, target, bench, failing, how
+):
+    it = task(source, http_host.url(target))
+    bench.sync(it)
+    old, new = source.tip(), source.commit()
+    failing(TRANSIENT[how])
+    outcome = bench.sync(it)
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True), outcome
+    assert "did not say" not in outcome.error_message
+    assert target.tip() == old
+    http_host.faults.clear()
+    outcome = bench.sync(it)
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+    assert bench.commands() == ["fetch", "ls-remote", "push"]
+    assert target.tip() == new
+
+
+@pytest.mark.parametrize("answer", [
+    lambda r: r.carry_out() and r.answer(504),
+    lambda r: r.carry_out() and r.cut(),
+    lambda r: r.cut(r.carry_out()[:-9]),
+])  # fmt: skip
+def test_what_arrived_although_the_answer_did_not_is_done(
+    http_host, source, target, bench, failing, answer
+):
+    source.put({"refs/heads/old": source.tip()})
+    it = task(source, http_host.url(target), prune=True)
+    bench.sync(it)
+    source.put({"refs/heads/old": None, "refs/heads/new": source.commit()})
+    failing(answer)
+    outcome = bench.sync(it)
+    assert outcome.status is RunStatus.SUCCESS, outcome
+    assert {r.ref: r.result for r in outcome.refs} == {
+        MAIN: RefResult.UPDATED, "refs/heads/new": RefResult.CREATED,
+        "refs/heads/old": RefResult.DELETED,
+    }  # fmt: skip
+    assert bench.known == target.refs() == source.refs()
+
+
+def test_what_arrived_of_a_push_before_one_that_failed_is_kept(
+    http_host, source, target, bench, failing
+):
+    source.put({"refs/heads/old": source.tip(), "refs/heads/b": source.tip()})
+    it = task(source, http_host.url(target), prune=True)
+    bench.sync(it)
+    source.put({"refs/heads/old": None})
+    new, count = source.commit(), []
+    failing(lambda r: count.append(r) or (len(count) > 1 and r.answer(403)))
+    outcome = bench.sync(it)
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    results = {r.ref: r.result for r in outcome.refs}
+    assert results["refs/heads/old"] is RefResult.DELETED
+    assert results[MAIN] is RefResult.REJECTED
+    assert "refs/heads/old" not in bench.known
+    http_host.faults.clear()
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    assert target.tip() == new
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_time_that_a_push_is_asked_to_wait_is_kept(
+    http_host, source, target, bench, failing, status
+):
+    failing(lambda r: r.answer(status, {"Retry-After": "77"}))
+    outcome = bench.sync(task(source, http_host.url(target)))
+    assert (outcome.transient, outcome.retry_after) == (True, 77.0)
+    assert len(posts(http_host)) == 1, "the host was busy, it is not asked again"
+
+
+def test_retry_after_is_a_number_or_a_date():
+    def said(text):
+        line = f"10:00:00.1 http.c:715  <= Recv header: Retry-After: {text}\r\n"
+        return asked_to_wait(line, 1000.0)
+
+    assert said("7") == 7.0
+    assert said(email.utils.formatdate(1090, usegmt=True)) == 90.0
+    assert said(email.utils.formatdate(10, usegmt=True)) == 0.0
+    assert said("soon") is said("-5") is said("") is None
+    assert asked_to_wait("=> Send header: Retry-After: 7", time.time()) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (403, "the account may not do that there, or a proxy"),
+        (413, "client_max_body_size"),
+        (411, "http.postBuffer"),
+    ],
+)
+def test_a_push_that_is_refused_for_good_says_what_to_do(
+    http_host, source, target, bench, failing, status, remedy
+):
+    failing(lambda r: r.answer(status, {"Retry-After": "5"}))
+    outcome = bench.sync(task(source, http_host.url(target)))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert f"returned error: {status}" in outcome.error_message
+    assert remedy in outcome.error_message
+    assert "\n" not in outcome.error_message
+
+
+def test_a_host_that_wants_the_length_is_told_it(
+    http_host, source, target, bench, failing
+):
+    refused = []
+
+    def answer(request):
+        if "Content-Length" in request.headers:
+            return False
+        refused.append(request)
+        return request.answer(411)
+
+    failing(answer)
+    for _ in range(2):
+        source.commit(files={"large": noise(1_060_000)})
+        outcome = bench.sync(task(source, http_host.url(target)))
+        assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+        assert target.refs() == source.refs()
+    assert len(refused) == 1, "what a host wants is remembered"
