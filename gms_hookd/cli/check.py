@@ -20,7 +20,7 @@ from gms_hookd.cli.api_client import ApiError, get
 from gms_hookd.cli.render import paint
 from gms_hookd.cli.session import Args, Session, api_of
 from gms_hookd.cli.terminal import Style, as_json
-from gms_hookd.config.load import guard_published
+from gms_hookd.config.load import refuse_weak
 from gms_hookd.config.records import Config
 from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.git import url as giturl
@@ -244,7 +244,7 @@ def _configuration(place: Environment) -> Iterator[Finding]:
 
 def _judged(config: Config) -> Finding:
     try:
-        guard_published(config, config.server.listen)
+        refuse_weak(config, config.server.listen)
     except ConfigError as error:
         return Finding(ERROR, "configuration", str(error))
     return Finding(OK, "configuration", str(config.file or "no file"))

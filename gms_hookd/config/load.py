@@ -17,6 +17,7 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from types import MappingProxyType
 
+from gms_hookd.auth.strength import weakness
 from gms_hookd.auth.whitelist import Whitelist, is_socket
 from gms_hookd.config import file as configfile
 from gms_hookd.config import sources, validators
@@ -45,7 +46,6 @@ from gms_hookd.git import alias
 from gms_hookd.git.alias import Aliases
 from gms_hookd.git.credentials import Credential
 
-PUBLISHED = "my-secret-key"
 MADE = "webhook-secret"
 _HOOK_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
 _OPTIONS = ("header", "algorithm", "prefix", "encoding", "username")
@@ -114,23 +114,23 @@ def made_secret(state: Path) -> Path:
     return state / MADE
 
 
-def guard_published(config: Config, listen: Iterable[str]) -> None:
-    """Raise ConfigError if GMS's published secret would guard a public listener.
+def refuse_weak(config: Config, listen: Iterable[str]) -> None:
+    """Raise ConfigError if a secret that can be guessed would guard a public listener.
 
     `listen` are the places really listened at, also those that were passed in.
     """
     public = [spec for spec in listen if not _is_local(spec)]
-    for name in _published(config) if public else ():
+    for name, why in _weak(config) if public else ():
         raise ConfigError(
-            f"{name}: {PUBLISHED} is published with GMS, and {public[0]} is open to"
-            " others: set another (openssl rand -hex 32), or listen at 127.0.0.1 only"
+            f"{name}: {why}, and {public[0]} is open to others: set another (openssl"
+            " rand -hex 32), or listen at 127.0.0.1 only"
         )
 
 
 def shared_sockets(config: Config, listen: Iterable[str]) -> Iterator[str]:
     """Name what the clients of each unix socket share, where no proxy is trusted.
 
-    `listen` as for `guard_published`.
+    `listen` as for `refuse_weak`.
     """
     hooks = (config.webhook, *config.hooks)
     proxies = Whitelist(config.server.trusted_proxies)
@@ -481,8 +481,8 @@ def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
             " a file of its own (secret_file), or chmod 600"
         )
     yield from shared_sockets(config, config.server.listen)
-    for name in _published(config):
-        yield f"{name}: {PUBLISHED} is published with GMS: set one of your own"
+    for name, why in _weak(config):
+        yield f"{name}: {why}: set one of your own (openssl rand -hex 32)"
     named = ((c, path) for c in config.credentials for path in filter(None, c.files))
     for credential, path in named:
         if not os.path.exists(path):
@@ -506,14 +506,16 @@ def _doubts(found: Settings, config: Config) -> Iterator[str]:
             yield f"{called}: {doubt}"
 
 
-def _published(config: Config) -> Iterator[str]:
+def _weak(config: Config) -> Iterator[tuple[str, str]]:
+    """Name the secrets that can be guessed, and why they can."""
     for hook in (config.webhook, *config.hooks):
-        if PUBLISHED in hook.secrets:
-            yield (
-                "webhook.secret"
-                if hook.name == GMS_HOOK
-                else f"hooks.{hook.name}.secret"
-            )
+        own = hook.name == GMS_HOOK
+        name = "webhook.secret" if own else f"hooks.{hook.name}.secret"
+        if not own and hook.secrets == config.webhook.secrets:
+            continue  # inherited, and named there
+        yield from ((name, why) for s in hook.secrets if (why := weakness(s)))
+    if config.api.token and (why := weakness(config.api.token)):
+        yield "api.token", why
 
 
 def _is_local(listen: str) -> bool:

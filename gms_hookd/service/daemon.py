@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
-from gms_hookd.config.load import guard_published, made_secret, shared_sockets
+from gms_hookd.config.load import made_secret, refuse_weak, shared_sockets
 from gms_hookd.config.records import Config
 from gms_hookd.errors import ConfigError
 from gms_hookd.http import tls
@@ -165,7 +165,7 @@ class Daemon:
         self._tell("READY=1", self._status())
 
     def _adopt(self, config: Config) -> None:
-        guard_published(config, [each.name for each in self._listeners])
+        refuse_weak(config, [each.name for each in self._listeners])
         context = tls_context(config)
         _warn(config, self._listeners)
         for key in _fixed(self._service.config, config):
@@ -259,7 +259,7 @@ def serve(
     with ExitStack() as opened:
         for listener in listeners:
             opened.callback(listener.close)
-        guard_published(config, [each.name for each in listeners])
+        refuse_weak(config, [each.name for each in listeners])
         service = Service.open(config, state, environ)
         opened.callback(service.close)
         redact(service.mask.line)

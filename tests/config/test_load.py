@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd.config.load import guard_published, load_config, made_secret
+from gms_hookd.config.load import load_config, made_secret, refuse_weak
 from gms_hookd.config.records import Config
 from gms_hookd.config.sources import KEYS
 from gms_hookd.config.validators import FSCK
@@ -21,6 +21,7 @@ from gms_hookd.git.credentials import Credential
 from gms_hookd.service.state_dir import state_dir
 
 DAY = 86400
+STRONG = "9f2c61d0b7a84e35"
 
 
 @pytest.fixture
@@ -318,9 +319,9 @@ rpc:
     ],
 )
 def test_the_file_of_gms_works_unchanged(conf, tmp_path, written, meant):
-    config = conf(GMS % ("sesame", written), "config.yaml")
+    config = conf(GMS % (STRONG, written), "config.yaml")
     assert config.server.listen == (":12345",)
-    assert config.webhook.secrets == ("sesame",)
+    assert config.webhook.secrets == (STRONG,)
     assert config.webhook.rate_limit == 100
     assert config.webhook.ip_whitelist == meant
     [warning] = config.warnings
@@ -841,7 +842,7 @@ def test_a_secret_with_what_is_hardly_meant_is_a_warning(
     if way == "GMS_HOOKD_API_TOKEN" and not secret.isascii():
         pytest.skip("a token is visible ASCII, and refused otherwise")
     text, environ = given(way, secret)
-    [warning] = conf(text, environ=environ).warnings
+    [warning] = [w for w in conf(text, environ=environ).warnings if "the secret" in w]
     name = SECRETS[way].replace(".password_file", "").replace(".token_file", "")
     assert warning.startswith(name)
     assert f"the secret {what}" in warning
@@ -872,7 +873,7 @@ def test_files_of_credentials_and_tls_may_not_be_open(refused, conf, tmp_path):
 
 def test_a_readable_file_with_a_secret_is_a_warning(conf, tmp_path):
     path = tmp_path / "c.toml"
-    path.write_text("[webhook]\nsecret = 'x'")
+    path.write_text(f"[webhook]\nsecret = '{STRONG}'")
     path.chmod(0o644)
     [warning] = load_config({}, file=str(path), state=tmp_path).warnings
     assert warning.startswith(f"{path}: holds a secret and is open to others: ")
@@ -889,45 +890,67 @@ def test_the_made_secret_is_made_once_and_closed(tmp_path, conf):
     assert conf().webhook.secrets == (first.strip(),)
 
 
-# --- GMS's published secret
+# --- secrets that can be guessed
+
+
+LOCAL = ("127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1",
+         "unix:/x")  # fmt: skip
+PUBLIC = (":1", "*:1", "0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.org:1",
+          "127.0.0.1.x:1")  # fmt: skip
+WEAK = {"my-secret-key": "is published with GMS", "a": "is shorter than 12 characters",
+        "password": "is shorter", "changeme": "is shorter", "\u6d4b" * 6: "is shorter",
+        "your-webhook-secret": "is made of words and numbers",
+        "0" * 64: "repeats a few"}  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", WEAK)
+def test_a_secret_that_can_be_guessed_is_a_warning_on_loopback(conf, secret):
+    config = conf(environ={"WEBHOOK_SECRET": secret})
+    refuse_weak(config, LOCAL)
+    [warning] = config.warnings
+    assert warning.startswith("webhook.secret: ")
+    assert WEAK[secret] in warning
+    assert "openssl rand -hex 32" in warning
+
+
+@pytest.mark.parametrize("listen", PUBLIC)
+@pytest.mark.parametrize("secret", WEAK)
+def test_a_secret_that_can_be_guessed_is_refused_where_others_ask(conf, secret, listen):
+    config = conf(environ={"WEBHOOK_SECRET": secret})
+    with pytest.raises(
+        ConfigError, match=rf"^webhook\.secret: .*{WEAK[secret]}.* open"
+    ):
+        refuse_weak(config, ["127.0.0.1:1", listen])
+
+
+def test_a_random_secret_is_no_warning_and_never_refused(conf, tmp_path):
+    made_secret(tmp_path)
+    for environ in ({}, {"WEBHOOK_SECRET": STRONG}):
+        config = conf(environ=environ)
+        refuse_weak(config, PUBLIC)
+        assert config.warnings == ()
 
 
 @pytest.mark.parametrize(
-    "listen",
-    ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1",
-     "unix:/x"],
-)  # fmt: skip
-def test_the_published_secret_is_a_warning_on_loopback(conf, listen):
-    config = conf(environ={"WEBHOOK_SECRET": "my-secret-key"})
-    guard_published(config, [listen])
-    assert config.warnings == (
-        "webhook.secret: my-secret-key is published with GMS: set one of your own",
-    )
-
-
-@pytest.mark.parametrize(
-    "listen",
+    ("text", "name"),
     [
-        ":1",
-        "*:1",
-        "0.0.0.0:1",
-        "[::]:1",
-        "10.0.0.1:1",
-        "example.org:1",
-        "127.0.0.1.x:1",
+        ("[hooks.gitea]\nsecrets = ['%s', 'my-secret-key']", r"hooks\.gitea\.secret"),
+        ("[hooks.gitlab]\nsecret = 'changeme'", r"hooks\.gitlab\.secret"),
+        ("[api]\ntoken = 'changeme-please'", r"api\.token"),
+        ("[api]\ntoken = 'abcdefghijkl'", r"api\.token"),
     ],
 )
-def test_the_published_secret_is_refused_where_others_knock(conf, listen):
-    config = conf(environ={"WEBHOOK_SECRET": "my-secret-key"})
-    with pytest.raises(ConfigError, match=r"^webhook\.secret: my-secret-key is pub"):
-        guard_published(config, ["127.0.0.1:1", listen])
-    guard_published(conf(environ={"WEBHOOK_SECRET": "other"}), [listen])
+def test_each_secret_that_can_be_guessed_is_named(conf, text, name):
+    config = conf(f"[webhook]\nsecret = '{STRONG}'\n" + text.replace("%s", STRONG))
+    assert re.match(f"{name}: ", config.warnings[-1])
+    assert "changeme" not in str(config.warnings)
+    with pytest.raises(ConfigError, match=f"^{name}: "):
+        refuse_weak(config, [":1"])
 
 
-def test_the_published_secret_is_refused_in_every_hook(conf):
-    text = "[webhook]\nsecret = 'x'\n[hooks.gitea]\nsecrets = ['y', 'my-secret-key']"
-    with pytest.raises(ConfigError, match=r"^hooks\.gitea\.secret: "):
-        guard_published(conf(text), [":1"])
+def test_an_inherited_secret_is_named_once(conf):
+    text = "[webhook]\nsecret = 'x'\n[hooks.gitea]\n[hooks.github]"
+    assert [w.split(":")[0] for w in conf(text).warnings] == ["webhook.secret"]
 
 
 # --- the state directory
