@@ -20,6 +20,12 @@ BEYOND = "it is not what was to be deleted when that was confirmed"
 UNSAID = "the target did not say"
 UNCHANGED_LISTED = 200  # refs
 _KEPT = re.compile(r"deletion of the current branch|delete the current branch")
+# What hooks of GitLab, Gitea and others say for the same, of a whole push.
+_DEFAULT = re.compile(
+    r"default branch.{0,60}delet|delet.{0,60}default branch"
+    r"|默认分支.{0,20}删除|删除.{0,20}默认分支",
+    re.IGNORECASE,
+)
 _RACE = re.compile(
     r"lock ref|failed to lock|failed to update ref|old value|already exists"
     r"|fetch first|failed to report|aliased update"
@@ -180,11 +186,16 @@ def within(
 
 
 def judged(
-    move: Move, line: Pushed | None, why: Reading | None = None
+    move: Move,
+    line: Pushed | None,
+    why: Reading | None = None,
+    *,
+    alone: bool = False,
 ) -> tuple[Move, bool]:
     """Read what became of a move; False where the target must be looked at again.
 
-    why is what the host refused it for, if it did.
+    why is what the host refused it for, if it did; alone, that nothing else was pushed
+    that its words may be about.
     """
     if line is None:
         return replace(move, reason=UNSAID), False
@@ -192,7 +203,8 @@ def judged(
         return move, True
     if line.flag == "=":
         return replace(move, result=RefResult.UNCHANGED, old=move.new), True
-    if _KEPT.search(line.reason):
+    default = alone and move.new is None and _DEFAULT.search(str(why or ""))
+    if default or _KEPT.search(line.reason):
         reason = "kept: it is the target's default branch"
         kept = Move(move.ref, RefResult.UNCHANGED, move.old, move.old, reason)
         return replace(kept, declined=True), True

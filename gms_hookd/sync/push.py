@@ -104,7 +104,10 @@ class Push:
         if report.error:
             return _Sent(self._aftermath(part, report.error))
         lines, why = report.lines, report.refusals
-        verdicts = [judged(m, lines.get(m.ref), why.get(m.ref)) for m in part]
+        one = len(part) == 1
+        verdicts = [
+            judged(m, lines.get(m.ref), why.get(m.ref), alone=one) for m in part
+        ]
         done = [verdict for verdict, settled in verdicts if settled]
         unsure = [verdict for verdict, settled in verdicts if not settled]
         together = judged_together(done, lines)

@@ -49,8 +49,10 @@ def test_a_protected_branch_does_not_stop_the_others(http_host, source, target, 
     }  # fmt: skip
     rejected = {"refs/heads/dev": before["refs/heads/dev"]}
     assert target.refs() == source.refs() | rejected
-    assert outcome.error_message.startswith("refs/heads/dev: pre-receive hook declined")
-    assert "more" not in outcome.error_message
+    assert outcome.error_message == (
+        "refs/heads/dev: pre-receive hook declined;"
+        " the host says: you are not allowed to push to that branch"
+    )
 
 
 def test_one_bad_ref_of_many_is_found_by_a_few_pushes(source, target, bench):
@@ -135,6 +137,26 @@ def test_a_branch_that_may_not_be_deleted_does_not_keep_the_others(
     outcome = bench.sync(it)
     assert results(outcome)["b"] is RefResult.REJECTED
     assert set(target.refs()) == source.refs().keys() | {"refs/heads/b"}
+
+
+@pytest.mark.parametrize("words", [
+    "GitLab: The default branch of a project cannot be deleted.",
+    "error: branch main is the default branch and cannot be deleted",
+    "不允许删除默认分支",
+])  # fmt: skip
+def test_a_default_branch_that_a_hook_protects_is_kept(source, target, bench, words):
+    source.commit("a", "b", "c", "trunk")
+    it = task(source, target, prune=True)
+    bench.sync(it)
+    source.put({f"refs/heads/{name}": None for name in ("main", "a", "b")})
+    target.git("config", "receive.denyDeleteCurrent", "ignore")
+    declining(target, "[ $ref = refs/heads/main ]", words)
+    for _ in range(2):
+        outcome = bench.sync(it)
+        assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+        [kept] = [r for r in outcome.refs if r.ref == "refs/heads/main"]
+        assert kept.reason == "kept: it is the target's default branch"
+        assert target.refs().keys() == source.refs().keys() | {kept.ref}
 
 
 def test_a_forced_update_that_is_declined_does_not_keep_the_others(
