@@ -3,8 +3,10 @@
 Times are Unix milliseconds (UTC); object ids are lower-case hex of 40 or 64 digits.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class RunStatus(StrEnum):
@@ -100,3 +102,23 @@ class Delivery:
     reason: str
     task_ids: tuple[int, ...] = ()
     run_ids: tuple[int, ...] = ()
+
+
+class Moment(NamedTuple):
+    """Unix time, and the time since the machine began; both in milliseconds.
+
+    By two clocks, one that is set does not make old things new.
+    """
+
+    wall: int
+    up: int
+
+    def since(self, earlier: "Moment | None") -> float:
+        """Return the seconds since then, by the clock that says more.
+
+        Infinite where no clock can tell: for never, for a time before the machine
+        began, and for one that is still to come by a clock that was set.
+        """
+        if earlier is None or self.up < earlier.up or self.wall < earlier.wall:
+            return math.inf
+        return max(self.up - earlier.up, self.wall - earlier.wall) / 1000

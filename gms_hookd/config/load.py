@@ -345,6 +345,7 @@ def _sync(found: Settings) -> SyncConfig:
         ),
         ssh_key_file=found.path(("sync", "ssh_key_file"), validators.line),
         ssh_known_hosts=found.path(("sync", "ssh_known_hosts"), validators.line),
+        trust=found.get(("sync", "trust"), validators.duration_or_off, 900.0),
         reconcile=found.get(("sync", "reconcile"), validators.interval, 900.0),
         stall=found.get(("sync", "stall"), validators.duration, 60.0),
     )

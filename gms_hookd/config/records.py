@@ -53,8 +53,9 @@ class ApiConfig:
 class SyncConfig:
     """How runs are carried out; `timeout` is of one attempt, in seconds.
 
-    `stall` is for how many seconds a host may send nothing at all. `reconcile` is how
-    often each source is looked at (seconds), 0 is never.
+    `stall` is for how many seconds a host may send nothing at all. `trust` is how long
+    a remembered target is believed, `reconcile` how often source and target of each
+    task are looked at (seconds); 0 is never.
     """
 
     workers: int
@@ -63,6 +64,7 @@ class SyncConfig:
     allow_protocols: tuple[str, ...]
     ssh_key_file: Path | None
     ssh_known_hosts: Path | None
+    trust: float = 900.0
     reconcile: float = 900.0
     stall: float = 60.0
 

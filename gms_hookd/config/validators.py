@@ -122,12 +122,17 @@ def duration(value: object) -> float:
     return seconds
 
 
-def interval(value: object) -> float:
-    """Take a duration of a minute or more, or "off"; seconds, 0 for "off"."""
+def duration_or_off(value: object) -> float:
+    """Take a duration, or "off"; seconds, 0 for "off"."""
     if value == "off" or value is False:  # which is what YAML reads in a bare off
         return 0.0
-    seconds = duration(value)
-    if seconds < 60:
+    return duration(value)
+
+
+def interval(value: object) -> float:
+    """Take a duration of a minute or more, or "off"; seconds, 0 for "off"."""
+    seconds = duration_or_off(value)
+    if 0 < seconds < 60:
         raise ValueError('must be "1m" or more, or "off"')
     return seconds
 

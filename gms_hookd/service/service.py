@@ -143,7 +143,7 @@ class Service:
         )
         self._engines.append(engine)
         retry = RetryPolicy(attempts=config.sync.attempts)
-        return Rules(engine, retry, config.sync.timeout)
+        return Rules(engine, retry, config.sync.timeout, config.sync.trust)
 
     def _fetched(self, task_id: int) -> None:
         """Let the next run of the source begin; nobody waits for that to be written."""

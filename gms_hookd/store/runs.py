@@ -24,7 +24,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from gms_hookd.errors import Conflict, NotFound
-from gms_hookd.model import FINAL, Ref, RefResult, Run, RunStatus, Task
+from gms_hookd.model import FINAL, Moment, Ref, RefResult, Run, RunStatus, Task
 from gms_hookd.store import deliveries, tasks
 from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.deliveries import NEWEST, NewDelivery, RecordedDelivery
@@ -77,10 +77,14 @@ class ClaimedRun(NamedTuple):
     hint: str | None
     failures: int
     newest: int = 0  # delivery when it was claimed
+    seen: Moment | None = None  # when the target was last found to be as tips say
 
 
 class Result(NamedTuple):
-    """How an attempt ended; `tips` is what the target's refs are now, by our push."""
+    """How an attempt ended; `tips` is what the target's refs are now, by our push.
+
+    `seen` is when they were surely so: read then, or proved by each push since.
+    """
 
     status: RunStatus
     commit_range: str = ""
@@ -88,6 +92,7 @@ class Result(NamedTuple):
     refs: tuple[Ref, ...] = ()
     details: str = ""
     tips: Mapping[str, str] | None = None
+    seen: Moment | None = None
 
 
 def accept(db: Connection, triggers: Sequence[Trigger]) -> list[RecordedDelivery]:
@@ -233,7 +238,14 @@ def _claim(
     task = tasks.get(db, run.task_id)
     known = tips(db, run.task_id)
     newest = deliveries.newest(db)
-    return ClaimedRun(run, task, known, confirmed, hint, failures, newest)
+    seen = _seen(db, run.task_id)
+    return ClaimedRun(run, task, known, confirmed, hint, failures, newest, seen)
+
+
+def _seen(db: Connection, task_id: int) -> Moment | None:
+    query = "SELECT wall_ms,up_ms FROM seen WHERE task_id=?"
+    row = db.execute(query, (task_id,)).fetchone()
+    return Moment(*row) if row else None
 
 
 def tips(db: Connection, task_id: int) -> dict[str, str]:
@@ -306,7 +318,21 @@ def finish(
     )
     if claimed and same and result.tips is not None:
         _remember(db, claimed.id, result.tips)
+    if result.status is not RunStatus.SUCCESS:
+        _doubt(db, run_id)
+    elif claimed and same and result.seen is not None:
+        query = "INSERT OR REPLACE INTO seen(task_id,wall_ms,up_ms) VALUES(?,?,?)"
+        db.execute(query, (claimed.id, *result.seen))
     return (run_id, *_joined(db, run_id))
+
+
+def _doubt(db: Connection, run_id: int) -> None:
+    """Have the target of a run's task read before what is remembered is believed.
+
+    Nobody knows what an attempt that did not end well has changed there.
+    """
+    query = "DELETE FROM seen WHERE task_id=(SELECT task_id FROM runs WHERE id=?)"
+    db.execute(query, (run_id,))
 
 
 def _goes_on(db: Connection, claimed: Task, result: Result) -> bool:
@@ -345,6 +371,7 @@ class Return(NamedTuple):
 def requeue(db: Connection, run_id: int, back: Return) -> None:
     """Give a running run back; a younger run of its task that waits joins it."""
     _absorb(db, run_id)
+    _doubt(db, run_id)
     db.execute(
         "UPDATE runs SET status='queued',cache=NULL,error_message=?,details=?,"
         "last_delivery=NULL,"

@@ -107,7 +107,19 @@ _PLACES_OF_FORGES = ("UPDATE tasks SET host=host_of(source), path=path_of(source
 # What a person confirmed for the next attempt of a run: these deletions. `confirmed`,
 # which said so of any, is no longer read.
 _CONFIRMED = ("ALTER TABLE runs ADD COLUMN deletions BLOB",)
-STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _PLACES_OF_FORGES, _CONFIRMED)
+# When the target of a task was last found to be as its tips say, by both clocks.
+_SEEN = (
+    """CREATE TABLE seen(
+        task_id INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
+        wall_ms INTEGER NOT NULL, up_ms INTEGER NOT NULL)""",
+)
+STEPS: tuple[tuple[str, ...], ...] = (
+    _FIRST,
+    _SECOND,
+    _PLACES_OF_FORGES,
+    _CONFIRMED,
+    _SEEN,
+)
 
 
 def inspect(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""When each task's source is to be looked at, and what was last found there."""
+"""When both sides of each task are to be looked at, and what was last found there."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -9,11 +9,10 @@ from gms_hookd.store.dbthread import Connection
 
 
 class Check(NamedTuple):
-    """A task whose source is to be looked at, and what is known of it.
+    """A task whose source and target are to be looked at, and what is known of it.
 
-    `tips` is what our last push left at the target, `digest` stands for what the
-    source had when a check last queued a run; `status` and `ended_at` (ms) are the last
-    run's.
+    `tips` is what our last push left at the target, `digest` stands for what both had
+    when a check last queued a run; `status` and `ended_at` (ms) are the last run's.
     """
 
     task: Task
@@ -78,6 +77,11 @@ def postpone(db: Connection, task: Task, due: int) -> None:
         " ON CONFLICT(task_id) DO UPDATE SET due_ms=excluded.due_ms",
         {"id": task.id, "due": due},
     )
+
+
+def in_step(db: Connection, task: Task) -> None:
+    """Forget what a check found once: should it come again, that is news."""
+    db.execute("UPDATE checks SET digest=NULL WHERE task_id=?", (task.id,))
 
 
 def catch_up(db: Connection, task: Task, digest: bytes, now: int) -> int | None:

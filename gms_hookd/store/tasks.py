@@ -162,6 +162,7 @@ def _forget_findings(db: Connection, task_id: int) -> None:
     for status in ("queued", "running"):  # each has an index
         db.execute(query.format(status), (task_id,))
     db.execute("UPDATE checks SET digest=NULL WHERE task_id=?", (task_id,))
+    db.execute("DELETE FROM seen WHERE task_id=?", (task_id,))
 
 
 def remove(db: Connection, task_id: int, now: int) -> tuple[Task, bool]:

@@ -85,6 +85,7 @@ class Attempt:
         self._ahead: frozenset[tuple[str, str]] = frozenset()
         self._gone: set[str] = set()
         self._right: dict[str, str] = {}
+        self._seen = False
         self._allowed: Mapping[str, str] | None = None
 
     def plan(self) -> SyncResult:
@@ -122,7 +123,7 @@ class Attempt:
         return outcome._replace(retry_after=push.retry_after)
 
     def probe(self) -> SyncResult:
-        """Read the source's refs, and map them to the target's."""
+        """Read the source's refs, map them to the target's, and read those."""
         if self._cache.missing():
             with self._hold.fetching():
                 self._cache.prepare()
@@ -130,9 +131,24 @@ class Attempt:
         head = self._source.head() if self._selection.takes_head else None
         if head in served:
             served["HEAD"] = served[head]
-        wanted = self._selection.wanted(served)
-        known = {ref: want.oid for ref, want in wanted.items()}
-        return SyncResult(RunStatus.SUCCESS, known=known)
+        self._wanted = self._selection.wanted(served)
+        known = {ref: want.oid for ref, want in self._wanted.items()}
+        return SyncResult(RunStatus.SUCCESS, known=known, there=self._there())
+
+    def _there(self) -> Mapping[str, str] | None:
+        """Read what matters of the target; None where a run has to tell what is wrong.
+
+        Raises GitError for what may be over at the next look.
+        """
+        try:
+            views = self._views(self._read())
+        except GitError as error:
+            if error.transient or error.kind is ErrorKind.STOPPED:
+                raise
+            return None
+        if self._job.task.prune:
+            return views.selected
+        return {ref: oid for ref, oid in views.target.items() if ref in self._wanted}
 
     def mend(self, error: GitError) -> bool:
         """Clear up after a failure; True if that was its cause."""
@@ -181,23 +197,28 @@ class Attempt:
 
         A remembered tip is as good as a read one for a push, whose lease proves it,
         but not for a refusal. Where nothing is pushed nothing is proved, so a target
-        on this machine, which costs next to nothing, is glanced at.
+        on this machine, which costs next to nothing, is glanced at, and another one is
+        read if what is remembered is too old.
         """
-        if self._trusts_memory():
+        if self._has_memory():
             views = self._views(Listing(self._known, {}))
             moves = self._decide(views)
-            if self._sure(moves):
+            if self._trusts_memory(moves):
                 return views, moves
         views = self._views(self._read())
         return views, self._decide(views)
 
-    def _sure(self, moves: Sequence[Move]) -> bool:
+    def _trusts_memory(self, moves: Sequence[Move]) -> bool:
         """Whether memory is enough for what is to be done."""
         if any(m.result is RefResult.REJECTED for m in moves):
             return False
-        return self._target.access.url.local or not _parted(moves, self._known)
+        if self._target.access.url.local:
+            return True
+        self._seen = sum(m.acts for m in moves) == len(self._wanted) > 0
+        enough = self._seen or self._job.trusted
+        return enough and not _parted(moves, self._known)
 
-    def _trusts_memory(self) -> bool:
+    def _has_memory(self) -> bool:
         job = self._job
         if not job.known or job.task.prune or job.verify:
             return False
@@ -213,9 +234,15 @@ class Attempt:
         length = HEX[self._cache.object_format()]
         if any(len(oid) != length for oid in found.values()):
             raise GitError(ErrorKind.CONFIG, f"target: {OTHER_HASH}")
+        self._seen = True
         self._gone = self._known.keys() - found.keys()
         wanted = self._wanted.items()
         self._right = {r: w.oid for r, w in wanted if found.get(r) == w.oid}
+        self._right |= {
+            ref: UNCERTAIN + oid
+            for ref, oid in self._known.items()
+            if ref not in self._wanted and found.get(ref, oid) != oid
+        }
         dangling = self._target.dangling(self._wanted.keys() - found.keys())
         return Listing(found, {**listing.symrefs, **dangling})
 
@@ -292,6 +319,8 @@ class Attempt:
             right=self._right,
             gone=self._gone,
         )
+        if outcome.status is RunStatus.SUCCESS:
+            outcome = outcome._replace(seen=self._seen)
         told = [m for m in moves if m.result is not RefResult.UNCHANGED]
         for move in (told or moves)[:TOLD]:
             self._log.line(_ref_line(move))

@@ -107,7 +107,7 @@ class Engine:
         return self._masked(job, log, stop, Attempt.plan)
 
     def probe(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
-        """Ask the source only; `known` is what it would have the target be."""
+        """Ask both sides: `known` is what the target should be, `there` what it is."""
         return self._masked(job, log, stop, Attempt.probe)
 
     def _masked(

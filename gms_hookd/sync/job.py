@@ -23,9 +23,10 @@ class SyncJob(NamedTuple):
     confirmed names the deletions that a person has seen and wants, as ref -> object id,
     whatever a guard thinks of them; None where nobody was asked.
     hint is the object id that the trigger named. With verify the target is read even
-    where nothing seems to have changed. asked is the number of the last delivery that
-    wants the run, None where others want it, too; newest that of the last one there was
-    when it began.
+    where nothing seems to have changed. trusted: known was found to be so lately enough
+    to be believed of a target that is not on this machine. asked is the number of the
+    last delivery that wants the run, None where others want it, too; newest that of the
+    last one there was when it began.
     """
 
     task: Task
@@ -33,6 +34,7 @@ class SyncJob(NamedTuple):
     confirmed: Mapping[str, str] | None = None
     hint: str | None = None
     verify: bool = False
+    trusted: bool = True
     asked: int | None = None
     newest: int = 0
 
@@ -47,6 +49,9 @@ class SyncResult(NamedTuple):
 
     pinned lists the tips that were overwritten or deleted at the target: the ref, its
     old object id, the ref of the cache that keeps it, the command that restores it.
+    there is, of a probe, what the target has of what it should have, and of what it
+    should not have; None where it refused to say.
+    seen: known was found to be so, of all refs that the target should have.
     held names the deletions that a guard held back, None where none did.
     unable: it failed for want of git here, which says nothing about the task.
     """
@@ -61,6 +66,8 @@ class SyncResult(NamedTuple):
     retry_after: float | None = None
     pinned: tuple[tuple[str, str, str, str], ...] = ()
     held: Mapping[str, str] | None = None
+    seen: bool = False
+    there: Mapping[str, str] | None = None
 
 
 class Engine(Protocol):
@@ -73,7 +80,7 @@ class Engine(Protocol):
         """Say what sync would do to each ref, and change nothing at the target."""
 
     def probe(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
-        """Ask the source only; `known` is what it would have the target be."""
+        """Ask both sides: `known` is what the target should be, `there` what it is."""
 
     def tidy(self, sources: Collection[str]) -> None:
         """Tidy the caches of these sources, remove all others; runs go first."""
@@ -96,8 +103,8 @@ def summarised(
 ) -> SyncResult:
     """Draw the sum of a run from what became of each ref.
 
-    right is what the target had as it should be; gone names what was pushed once and
-    is no longer there.
+    right is what was read of the target: as it should be, or not as we knew it; gone
+    names what was pushed once and is no longer there.
     """
     before = {**job.known, **right}
     for ref in gone:

@@ -1,8 +1,8 @@
 """Tells, without any git, that a run has nothing to do.
 
 Only where that is beyond doubt: what a webhook named was synced before, or the source
-is on this machine and its files say so. The target is as remembered, or is on this
-machine and was looked at. Runs by hand read both sides all the same.
+is on this machine and its files say so. The target is on this machine and was looked
+at, or it is as remembered, and that is not long ago. Runs by hand read both sides.
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,8 @@ def nothing_to_do(
 ) -> SyncResult | None:
     """Give the outcome of such a run; None where git has to look."""
     if job.verify or not job.known:
+        return None
+    if not (target.local or job.trusted):
         return None
     named = _named(job, selection)
     if named and not moved(target, named):

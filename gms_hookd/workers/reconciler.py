@@ -1,8 +1,8 @@
-"""Looks at each source now and then: what no webhook told is found all the same.
+"""Looks at both sides of each task now and then, and finds what nobody told.
 
-Most forges never send a lost delivery again. A source that has something else than our
-last push left at the target gets a run; each state of a source gets only one that way,
-unless that one failed.
+Most forges never send a lost delivery again, and none tells what was done to a target.
+Where the target is not as the source wants it, a run is due; each state of the two gets
+only one that way, unless that one failed, or had mended it.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from gms_hookd.futures import Future
 from gms_hookd.git.process import Stop
@@ -20,7 +21,7 @@ from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import REASON_LIMIT, quoted
 from gms_hookd.store import StoreError, source_checks
 from gms_hookd.store.source_checks import Check
-from gms_hookd.sync.job import Engine, SyncJob
+from gms_hookd.sync.job import UNCERTAIN, Engine, SyncJob
 from gms_hookd.threads import Pool, Supervised
 from gms_hookd.workers.running import Context
 
@@ -30,7 +31,16 @@ PATIENCE = 60.0  # seconds that one source gets to answer
 FIRST = 60.0  # seconds over which the first round after a start is spread
 TICK = 1.0
 FAILED_AGAIN = 3600.0
-Wanted = Mapping[str, str]
+
+
+class Look(NamedTuple):
+    """What a target should have, and what it has of that, or beside it.
+
+    It is None where the target does not say.
+    """
+
+    wanted: Mapping[str, str]
+    there: Mapping[str, str] | None
 
 
 class Reconciler:
@@ -98,16 +108,17 @@ class Reconciler:
             return []
 
     def check(self, check: Check) -> None:
-        """Look at one source, and queue a run if it has what the target lacks."""
+        """Look at one task, and queue a run if its target is not as it should be."""
         task = check.task
         try:
             self._put_off(task)
-            wanted = self._look(task)
-            if wanted is None:
+            look = self._look(task)
+            if look is None:
                 return
-            digest = fingerprint(wanted)
-            if behind(check, wanted, digest, self._context.now()):
-                self._catch_up(task, digest)
+            if look.there == look.wanted:
+                self._note_step(check)
+            elif due(check, look, self._context.now()):
+                self._catch_up(task, fingerprint(look))
         except StoreError as error:
             log.warning("check failed task=%d error=%s", task.id, quoted(error))
         except Exception:
@@ -119,8 +130,12 @@ class Reconciler:
         due = self._context.now() + int(wait * 1000)
         self._context.store.write(source_checks.postpone, task, due).result()
 
-    def _look(self, task: Task) -> Wanted | None:
-        """Read what the source would have the target be, None if it cannot be read."""
+    def _note_step(self, check: Check) -> None:
+        if check.digest is not None:
+            self._context.store.write(source_checks.in_step, check.task).result()
+
+    def _look(self, task: Task) -> Look | None:
+        """Read both sides; None where one cannot be reached now."""
         stop = self._stops[task.id] = Stop()
         record = RunLog()
         try:
@@ -133,7 +148,7 @@ class Reconciler:
             why = quoted(outcome.error_message, REASON_LIMIT)
             log.warning("check failed task=%d error=%s", task.id, why)
             return None
-        return outcome.known
+        return Look(outcome.known, outcome.there)
 
     def _catch_up(self, task: Task, digest: bytes) -> None:
         now = self._context.now()
@@ -144,18 +159,26 @@ class Reconciler:
             self._context.running.wake()
 
 
-def fingerprint(wanted: Wanted) -> bytes:
-    """Return what stands for the state of a source."""
-    lines = "\n".join(f"{oid} {ref}" for ref, oid in sorted(wanted.items()))
+def fingerprint(look: Look) -> bytes:
+    """Return what stands for the state of a source and its target."""
+    there = sorted(look.there.items()) if look.there is not None else [("", "?")]
+    pairs = [*sorted(look.wanted.items()), ("", ""), *there]
+    lines = "\n".join(f"{oid} {ref}" for ref, oid in pairs)
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).digest()
 
 
-def behind(check: Check, wanted: Wanted, digest: bytes, now: int) -> bool:
-    """Tell whether a run is due for a source that wants the target to be so."""
-    gone = check.tips.keys() - wanted.keys() if check.task.prune else set()
-    if not gone and all(check.tips.get(ref) == oid for ref, oid in wanted.items()):
-        return False
-    if digest != check.digest:
+def due(check: Check, look: Look, now: int) -> bool:
+    """Tell whether a target that is not as it should be gets a run."""
+    if fingerprint(look) != check.digest:
         return True
-    failed = check.status is RunStatus.FAILED
-    return failed and now - check.ended_at >= FAILED_AGAIN * 1000
+    if check.status is RunStatus.FAILED:
+        return not 0 <= now - check.ended_at < FAILED_AGAIN * 1000
+    # What a run left as it is will not get better by another; what has become so
+    # since then will.
+    return check.status is RunStatus.SUCCESS and look.there != _left(check, look)
+
+
+def _left(check: Check, look: Look) -> Mapping[str, str]:
+    refs = look.wanted.keys() | (look.there or {}).keys()
+    tips = check.tips.items()
+    return {ref: oid.removeprefix(UNCERTAIN) for ref, oid in tips if ref in refs}

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from gms_hookd.futures import Future
 from gms_hookd.git.process import Stop
 from gms_hookd.mask import Mask
+from gms_hookd.model import Moment
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import Store
 from gms_hookd.store.refusals import Refusals
@@ -233,3 +234,7 @@ class Context:
     def now(self) -> int:
         """Tell the time as Unix milliseconds."""
         return int(self.clock() * 1000)
+
+    def moment(self) -> Moment:
+        """Tell the time by both clocks."""
+        return Moment(self.now(), int(self.monotonic() * 1000))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from gms_hookd.git.process import Stop
-from gms_hookd.model import Run, RunStatus
+from gms_hookd.model import Moment, Run, RunStatus
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import REASON_LIMIT, quoted
 from gms_hookd.store import StoreError, runs
@@ -58,6 +58,7 @@ class Rules(NamedTuple):
     engine: Engine
     retry: RetryPolicy
     timeout: float = 600.0  # seconds of a run whose task has none of its own
+    trust: float = 900.0  # seconds that a remembered target is believed
 
 
 class Worker:
@@ -147,7 +148,9 @@ class Worker:
         if self._stopping.is_set():
             stop.set("shutdown")
         verify = not run.trigger.startswith("webhook:")  # who asks by hand doubts
-        job = _job(claim, verify=verify)
+        began = self._context.moment()
+        trusted = began.since(claim.seen) < rules.trust
+        job = _job(claim, verify=verify, trusted=trusted)
         outcome = _sync(rules.engine, job, record, stop)
         record.close()
         if stop.reason == "shutdown" and outcome.status is RunStatus.CANCELLED:
@@ -160,7 +163,7 @@ class Worker:
         held_up = outcome.unable and not verify
         delay = UNABLE if held_up else self._delay(rules.retry, claim, outcome)
         if delay is None:
-            self._finish(claim, outcome, record)
+            self._finish(claim, outcome, record, began)
         else:
             due = self._context.now() + int(delay * 1000)
             error = outcome.error_message
@@ -178,7 +181,11 @@ class Worker:
         return max(delay, outcome.retry_after)
 
     def _finish(
-        self, claim: runs.ClaimedRun, outcome: SyncResult, record: RunLog
+        self,
+        claim: runs.ClaimedRun,
+        outcome: SyncResult,
+        record: RunLog,
+        began: Moment,
     ) -> None:
         result = runs.Result(
             status=outcome.status,
@@ -187,6 +194,7 @@ class Worker:
             refs=outcome.refs,
             details=record.text(),
             tips=None if outcome.known == claim.tips else outcome.known,
+            seen=began if outcome.seen else None,
         )
         try:
             ids = self._record(claim, result)
@@ -254,7 +262,7 @@ def _tell_return(run: Run, error: str) -> None:
     )
 
 
-def _job(claim: runs.ClaimedRun, *, verify: bool) -> SyncJob:
+def _job(claim: runs.ClaimedRun, *, verify: bool, trusted: bool) -> SyncJob:
     """Tell what is wanted; a later attempt may have been wanted by others, too."""
     run = claim.run
     asked = max(run.deliveries, default=None) if run.attempt == 1 else None
@@ -264,6 +272,7 @@ def _job(claim: runs.ClaimedRun, *, verify: bool) -> SyncJob:
         claim.confirmed,
         claim.hint,
         verify,
+        trusted,
         asked,
         claim.newest,
     )

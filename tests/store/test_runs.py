@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gms_hookd.model import Ref, RefResult, RunStatus
+from gms_hookd.model import Moment, Ref, RefResult, RunStatus
 from gms_hookd.store import (
     Conflict,
     NotFound,
@@ -29,6 +29,7 @@ from gms_hookd.store.deliveries import NewDelivery
 from gms_hookd.store.runs import NewRun, Result, Return
 
 NOW = 1_700_000_000_000
+SEEN = Moment(NOW, 1)
 HOOK = NewRun("webhook:task-sync")
 
 
@@ -210,6 +211,53 @@ def test_tips_are_replaced_whole_and_forgotten_with_the_target(store):
     store.write(tasks.change, 1, moved, NOW).result()
     trigger(store)
     assert claim(store).tips == {}
+
+
+def fails(store, claimed):
+    finish(store, claimed.run.id, RunStatus.FAILED, seen=SEEN)
+
+
+def is_cancelled(store, claimed):
+    finish(store, claimed.run.id, RunStatus.CANCELLED)
+
+
+def conflicts(store, claimed):
+    finish(store, claimed.run.id, RunStatus.CONFLICT)
+
+
+def comes_back(store, claimed):
+    store.write(runs.requeue, claimed.run.id, Return(NOW, "no route")).result()
+
+
+def takes_the_process_down(store, claimed):
+    store.write(runs.recover, NOW).result()
+
+
+def is_of_other_refs_now(store, claimed):
+    other = draft()._replace(refspecs=("refs/heads/a:refs/heads/b",))
+    store.write(tasks.change, 1, other, NOW).result()
+    done = Result(RunStatus.SUCCESS, seen=SEEN)
+    store.write(runs.finish, claimed.run.id, done, NOW, claimed.task).result()
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        fails, is_cancelled, conflicts, comes_back, takes_the_process_down,
+        is_of_other_refs_now,
+    ],
+)  # fmt: skip
+def test_a_target_is_as_remembered_only_after_what_ended_well(store, ends):
+    add(store)
+    for seen in (SEEN, None):
+        trigger(store)
+        finish(store, claim(store).run.id, seen=seen)
+    trigger(store)
+    claimed = claim(store)
+    assert claimed.seen == SEEN
+    ends(store, claimed)
+    trigger(store)
+    assert claim(store).seen is None
 
 
 def test_names_that_are_not_utf_8_are_kept_as_they_are(store):

@@ -7,10 +7,9 @@ import pytest
 from gms_hookd.git.url import cache_key
 from gms_hookd.model import RunStatus
 from gms_hookd.store import runs, source_checks, tasks
-from gms_hookd.store.source_checks import Check
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import Pool, Threads
-from gms_hookd.workers.reconciler import Reconciler, behind, fingerprint
+from gms_hookd.workers.reconciler import Reconciler
 from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
 from tests.support.repositories import ENVIRON, Repo
 
@@ -20,13 +19,14 @@ INTERVAL = 900.0
 class Yard:
     """A source, a target, their task, and those who work on it."""
 
-    def __init__(self, context, tmp_path, **more):
+    def __init__(self, context, tmp_path, url=str, **more):
         self.context, self.stopping = context, threading.Event()
         self.source, self.target = (Repo(tmp_path / n) for n in ("source", "target"))
         self.source.commit()
         (tmp_path / "caches").mkdir(exist_ok=True)
         (tmp_path / "home").mkdir(exist_ok=True)
-        settings = EngineSettings(home=tmp_path / "home", timeout=30.0)
+        protocols = ("file", "http")
+        settings = EngineSettings(tmp_path / "home", 30.0, allow_protocols=protocols)
         engine = Engine(tmp_path / "caches", settings, ENVIRON)
         rules = Rules(engine, RetryPolicy(attempts=1))
         self.worker = Worker(context, lambda: rules, self.stopping)
@@ -41,12 +41,13 @@ class Yard:
             self.stopping,
             chance=lambda: 0.5,
         )
+        self.at = url(self.target)
         self.task = self.add("app", **more)
 
     def add(self, name, source=None, **more):
         url = str(source or self.source)
-        draft = tasks.Draft(name, url, str(self.target), cache_key(url), **more)
-        return self.do(tasks.add, draft, self.context.now())
+        self.draft = tasks.Draft(name, url, self.at, cache_key(url), **more)
+        return self.do(tasks.add, self.draft, self.context.now())
 
     def do(self, operation, *args):
         return self.context.store.write(operation, *args).result()
@@ -187,12 +188,118 @@ def test_only_selected_refs_count(context, clock, tmp_path):
 
 
 @pytest.mark.parametrize("prune", [False, True])
-def test_a_deletion_counts_only_where_the_task_prunes(yard, prune):
-    task = tasks.Draft("x", "/s", "/t", "c", prune=prune)
-    added = yard.do(tasks.add, task, 0)
-    check = Check(added, {"refs/heads/a": "1", "refs/heads/b": "2"}, None, None, 0)
-    wanted = {"refs/heads/a": "1"}
-    assert behind(check, wanted, fingerprint(wanted), 0) is prune
+def test_a_deletion_counts_only_where_the_task_prunes(context, clock, tmp_path, prune):
+    yard = Yard(context, tmp_path, prune=prune)
+    yard.source.commit("gone")
+    yard.sync()
+    yard.source.set(gone=None)
+    clock.forward(INTERVAL)
+    assert len(yard.round()) == prune
+
+
+def loses_a_branch(target):
+    target.set(dev=None)
+
+
+def loses_all(target):
+    target.put(dict.fromkeys(target.refs()))
+
+
+def is_rewound(target):
+    target.set(dev=target.tip())
+
+
+@pytest.mark.parametrize("happens", [loses_a_branch, loses_all, is_rewound])
+@pytest.mark.parametrize("times", [2])
+def test_what_a_target_lost_is_brought_back_each_time(yard, clock, happens, times):
+    yard.source.commit("dev", on=yard.source.tip())
+    yard.sync()
+    for _ in range(times):
+        happens(yard.target)
+        clock.forward(2 * INTERVAL)
+        assert yard.round() == [("app", "reconcile")]
+        yard.worker.run_one()
+        assert yard.last().status is RunStatus.SUCCESS
+        assert yard.target.refs() == yard.source.refs()
+        clock.forward(2 * INTERVAL)
+        assert yard.round() == []
+
+
+def test_what_was_done_again_before_the_next_check_is_mended_again(yard, clock):
+    yard.source.commit("dev")
+    yard.sync()
+    for _ in range(2):
+        loses_a_branch(yard.target)
+        clock.forward(2 * INTERVAL)
+        assert len(yard.round()) == 1
+        yard.worker.run_one()
+    assert yard.target.refs() == yard.source.refs()
+
+
+def test_a_target_that_somebody_moved_ahead_is_a_conflict_once(yard, clock):
+    yard.sync()
+    theirs = yard.target.commit()
+    for count in (1, 0, 0):
+        clock.forward(2 * INTERVAL)
+        assert len(yard.round()) == count
+        yard.worker.run_one()
+    assert yard.last().status is RunStatus.CONFLICT
+    assert yard.target.tip() == theirs
+
+
+def test_what_a_target_has_beside_matters_only_where_the_task_prunes(
+    context, clock, tmp_path
+):
+    yard = Yard(context, tmp_path)
+    yard.sync()
+    yard.target.commit("theirs")
+    clock.forward(INTERVAL)
+    assert yard.round() == []
+    yard.do(tasks.change, 1, yard.draft._replace(prune=True), 0)
+    clock.forward(2 * INTERVAL)
+    assert len(yard.round()) == 1
+    yard.worker.run_one()
+    assert yard.target.refs() == yard.source.refs()
+
+
+def test_a_default_branch_that_is_kept_is_not_tried_at_each_check(
+    context, clock, tmp_path
+):
+    specs = ("refs/heads/dev*:refs/heads/*",)
+    yard = Yard(context, tmp_path, refspecs=specs, prune=True)
+    yard.source.commit("devone")
+    yard.sync()
+    yard.target.commit("main")
+    for count in (1, 0, 0):
+        clock.forward(2 * INTERVAL)
+        assert len(yard.round()) == count
+        yard.worker.run_one()
+    assert yard.last().status is RunStatus.SUCCESS
+
+
+def test_a_target_that_went_away_is_told_by_a_run_that_fails(yard, clock):
+    yard.sync()
+    yard.target.path.rename(yard.target.path.with_name("away"))
+    for count in (1, 0):
+        clock.forward(1.2 * INTERVAL)
+        assert len(yard.round()) == count
+        yard.worker.run_one()
+    assert yard.last().status is RunStatus.FAILED
+
+
+def test_a_target_that_cannot_be_reached_now_is_no_reason_for_a_run(
+    context, clock, tmp_path, http_host, caplog
+):
+    yard = Yard(context, tmp_path, url=http_host.url)
+    yard.sync()
+    http_host.faults.append(lambda request: request.answer(503) or True)
+    clock.forward(INTERVAL)
+    assert yard.round() == []
+    assert "check failed task=1" in caplog.text
+    http_host.faults.clear()
+    loses_all(yard.target)
+    clock.forward(2 * INTERVAL)
+    assert len(yard.round()) == 1
 
 
 def test_an_interval_of_zero_checks_nothing(yard, clock):
