@@ -134,12 +134,15 @@ def without_secrets(result: SyncResult, log: RunLog) -> SyncResult:
         for ref in result.refs
     )
     result = result._replace(refs=refs, error_message=log.clean(result.error_message))
-    names = (*result.known, *(ref.ref for ref in refs))
+    names = (*result.known, *(result.held or ()), *(ref.ref for ref in refs))
     if not log.holds("\n".join(names)):
         return result
-    known = {ref: oid for ref, oid in result.known.items() if not log.holds(ref)}
-    refs = tuple(replace(ref, ref=log.clean(ref.ref)) for ref in refs)
-    return result._replace(known=known, refs=refs)
+    held = result.held
+    return result._replace(
+        refs=tuple(replace(ref, ref=log.clean(ref.ref)) for ref in refs),
+        known={r: oid for r, oid in result.known.items() if not log.holds(r)},
+        held=held and {r: oid for r, oid in held.items() if not log.holds(r)},
+    )
 
 
 def commit_range(moves: Sequence[Move]) -> str:
