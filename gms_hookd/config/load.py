@@ -348,6 +348,7 @@ def _sync(found: Settings) -> SyncConfig:
         trust=found.get(("sync", "trust"), validators.duration_or_off, 900.0),
         reconcile=found.get(("sync", "reconcile"), validators.interval, 900.0),
         stall=found.get(("sync", "stall"), validators.duration, 60.0),
+        lfs=found.get(("sync", "lfs"), validators.lfs, "warn"),
     )
 
 

@@ -56,6 +56,8 @@ class SyncConfig:
     `stall` is for how many seconds a host may send nothing at all. `trust` is how long
     a remembered target is believed, `reconcile` how often source and target of each
     task are looked at (seconds); 0 is never.
+    `lfs` is what becomes of refs whose large files cannot be carried: "warn": they are
+    pushed, "strict": they are not, "off": nobody looks.
     """
 
     workers: int
@@ -67,6 +69,7 @@ class SyncConfig:
     trust: float = 900.0
     reconcile: float = 900.0
     stall: float = 60.0
+    lfs: str = "warn"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "api": ("token", "token_file"),
     "sync": (
         "workers", "timeout", "stall", "attempts", "allow_protocols", "ssh_key_file",
-        "ssh_known_hosts", "trust", "reconcile",
+        "ssh_known_hosts", "trust", "reconcile", "lfs",
     ),
     "credentials": (
         "username", "password_file", "token_file", "ssh_key_file", "ssh_known_hosts",

@@ -15,6 +15,7 @@ PROTOCOLS = ("https", "ssh", "file", "http")
 LONGEST_SOCKET_PATH = 107
 LARGEST_BODY = 1 << 30
 LARGEST_ID = (1 << 63) - 1
+LFS = ("warn", "strict", "off")
 # What git 2.32 knows of and lets be demoted, thus every git that is good enough here.
 FSCK = (
     "badDate", "badDateOverflow", "badEmail", "badFilemode", "badName",
@@ -135,6 +136,14 @@ def interval(value: object) -> float:
     if 0 < seconds < 60:
         raise ValueError('must be "1m" or more, or "off"')
     return seconds
+
+
+def lfs(value: object) -> str:
+    """Take what becomes of refs whose large files cannot be carried."""
+    given = "off" if value is False else text(value)  # YAML reads a bare off as false
+    if given not in LFS:
+        raise ValueError(f"{given!r} is none of {', '.join(LFS)}")
+    return given
 
 
 def flag(value: object) -> bool:

@@ -125,6 +125,10 @@ class Cache:
         with self.at_once() as alone:
             return self._sweep(alone=alone, fetching=fetching)
 
+    def loading(self) -> contextlib.AbstractContextManager[None]:
+        """Be the one that brings large files here."""
+        return self.hold.loading() if self.hold else contextlib.nullcontext()
+
     def at_once(self) -> contextlib.AbstractContextManager[bool]:
         """Be alone here, if nobody else is."""
         return self.hold.at_once() if self.hold else contextlib.nullcontext(True)
@@ -133,6 +137,7 @@ class Cache:
         stale: list[Path] = []
         if alone:
             stale = [*recovery.of_a_git(self.path), *self.path.glob(f"{VIEWS}*")]
+            stale += [*self.path.glob("lfs/tmp/*"), *self.path.glob("lfs-refused-*")]
         elif fetching:
             stale = list(recovery.of_a_fetch(self.path, stored("")))
         for path in stale:

@@ -133,6 +133,7 @@ class Access:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     remedies: Mapping[ErrorKind, str] = field(default_factory=dict)
     other: "Access | None" = field(default=None, repr=False)
+    login: tuple[str, str] | None = field(default=None, repr=False)
 
     def with_settings(
         self, more: Sequence[tuple[str, str]], extra: Mapping[str, str] = NOTHING
@@ -242,7 +243,7 @@ def _by_http(url: GitUrl, keys: CredentialStore) -> Access:
     if best.username or not best.token_file:
         return basic
     bearer = (_header_of(url), f"Authorization: Bearer {secret}")
-    return Access((bearer,), secrets=(secret,), other=basic)
+    return Access((bearer,), secrets=(secret,), other=basic, login=basic.login)
 
 
 def _by_tls(url: GitUrl, tls: Tls, found: Access) -> Access:
@@ -279,7 +280,7 @@ def _problem_of(path: Path, *, private: bool) -> str:
 def _header(url: GitUrl, secret: str, user: str) -> Access:
     both = base64.b64encode(f"{user}:{secret}".encode()).decode()
     setting = (_header_of(url), f"Authorization: Basic {both}")
-    return Access((setting,), secrets=(secret, both))
+    return Access((setting,), secrets=(secret, both), login=(user, secret))
 
 
 def _header_of(url: GitUrl) -> str:

@@ -34,6 +34,7 @@ class _Use:
     working: int = 0
     alone: bool = False
     fetching: bool = False
+    loading: bool = False
 
 
 class Holds:
@@ -142,6 +143,17 @@ class Hold:
             yield
         finally:
             self._give_back("fetching")
+
+    @contextlib.contextmanager
+    def loading(self) -> Iterator[None]:
+        """Be the one that brings large files; what is there already stays meanwhile."""
+        with self._changed:
+            self._await(lambda: not self._use.loading)
+            self._use.loading = True
+        try:
+            yield
+        finally:
+            self._give_back("loading")
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

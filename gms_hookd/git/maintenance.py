@@ -124,6 +124,7 @@ def tidy(cached: Cache, backups: float) -> None:
     mark = cached.path / MARK
     if packs > PACKS_WHOLE or recovery.age(mark) > WEEK:
         cached.git.ask("gc", "--quiet", "--prune=now")
+        _drop_large_files(cached)
         mark.touch()
     elif packs > PACKS_JOINED:
         join_packs(cached)
@@ -149,6 +150,13 @@ def _drop_old_pins(cached: Cache, before: float) -> None:
     if names:
         lines = b"".join(b"delete " + os.fsencode(n) + b"\n" for n in names)
         cached.git.ask("update-ref", "--stdin", stdin=lines)
+
+
+def _drop_large_files(cached: Cache) -> None:
+    """Remove LFS objects that no run has brought for a week; their source has them."""
+    for path in (cached.path / "lfs" / "objects").glob("*/*/*"):
+        if recovery.age(path) > WEEK:
+            path.unlink(missing_ok=True)
 
 
 def _packs(path: Path) -> int:

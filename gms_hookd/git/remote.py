@@ -210,13 +210,6 @@ class Remote:
         url = self.access.url
         return UNTIDIED if url.local and is_tidy(url.path) else ()
 
-    def lfs(self, verb: str, tips: Sequence[str]) -> None:
-        """Let git-lfs fetch or push all that these commits need; raises GitError."""
-        url = f"file://{self.url}" if self.url.startswith("/") else self.url
-        done = self._run("lfs", verb, "--all", url, *tips)
-        if done.failed:
-            raise self._error(done, f"lfs {verb}")
-
     def _ask(self, *args: str) -> bytes:
         done = self._run("ls-remote", *args)
         if done.failed:

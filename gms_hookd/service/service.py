@@ -57,6 +57,7 @@ def build(
         home=state.home,
         timeout=config.sync.timeout,
         stall=config.sync.stall,
+        lfs=config.sync.lfs,
         allow_protocols=config.sync.allow_protocols,
         credentials=config.credentials,
         ssh_key_file=config.sync.ssh_key_file,

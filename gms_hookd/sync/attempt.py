@@ -66,11 +66,13 @@ class Attempt:
         fetches: RecentFetches,
         hold: Hold,
         fetched: Callable[[], None],
+        lfs_mode: str = "warn",
     ) -> None:
         self._job = job
         self._fetches = fetches
         self._hold = hold
         self._fetched = fetched
+        self._lfs = lfs_mode
         self._selection = selection
         self._cache = cached
         self._source = source
@@ -112,12 +114,16 @@ class Attempt:
             first=self._first(views),
             late=[r for r, o in self._job.known.items() if o.startswith(REFUSED)],
         )
-        with_lfs = lfs.at_hand(self._cache.git)
-        if with_lfs:
-            lfs.bring(self._cache.git, self._source, self._target, moves)
+        missed = lfs.carry(
+            self._cache,
+            (self._source, self._target),
+            moves,
+            views.target.values(),
+            self._lfs,
+        )
         settled = self._follow_head(push.settle(moves), push, views)
-        if not with_lfs:
-            lfs.warn(self._cache.git, settled)
+        if missed and any(m.acts for m in settled):
+            self._log.line(missed.warning)
         settled = [*with_aliases(settled, self._latest or views)]
         outcome = self._outcome(settled, pins=push.pins)
         return outcome._replace(retry_after=push.retry_after)

@@ -42,6 +42,7 @@ class EngineSettings:
     home: Path
     timeout: float = 600.0
     stall: float = 60.0
+    lfs: str = "warn"  # or "strict" or "off", see sync.lfs
     allow_protocols: tuple[str, ...] = ("https", "ssh", "file")
     credentials: Sequence[Credential] = ()
     ssh_key_file: Path | None = None
@@ -175,6 +176,7 @@ class Engine:
                 fetches=self._fetches,
                 hold=hold,
                 fetched=lambda: self._fetched(job.task.id),
+                lfs_mode=self._settings.lfs,
             )
             return run_attempt(run, act)
 

@@ -1,53 +1,64 @@
-"""Large files: where a repository keeps only pointers to them, they go along.
+"""Large files: where commits hold only pointers to them, they go along.
 
-With git-lfs at hand the objects are brought before the refs are pushed; without it a
-run's log says how many pointers lead nowhere. That a repository uses LFS is told by the
-.gitattributes at the root of what is pushed.
+With git-lfs at hand the objects are brought before the refs are pushed. Where it is
+missing, or the target has no LFS, the refs are pushed all the same and the run's log
+has one warning; strict: nothing is pushed then.
 """
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from gms_hookd.git.command import Git
+from gms_hookd.git import lfs
+from gms_hookd.git.cache import Cache
+from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.remote import Remote
 from gms_hookd.sync.plan import Move
 
-LOOKED_AT = 1000  # tips whose attributes are read in one run
-COUNTED = 20  # tips whose pointers are counted
-POINTER = "^version https://git-lfs.github.com/spec/v1"
+
+class Missed(NamedTuple):
+    """How many objects stay behind, and why."""
+
+    objects: int
+    reason: str
+
+    @property
+    def warning(self) -> str:
+        """Say it in the log of a run."""
+        return (
+            f"warning: {self.objects} LFS pointers were pushed without their objects:"
+            f" {self.reason}"
+        )
 
 
-def at_hand(git: Git) -> bool:
-    """Whether git-lfs is on the PATH that git has."""
-    return shutil.which("git-lfs", path=git.environ["PATH"]) is not None
+def carry(
+    cached: Cache,
+    ends: tuple[Remote, Remote],
+    moves: Sequence[Move],
+    known: Iterable[str],
+    mode: str,
+) -> Missed | None:
+    """Carry what the moves need from a source to a target that has the known commits.
+
+    Returns what could not be carried, where that is no failure. Raises GitError.
+    """
+    tips = list(dict.fromkeys(m.new for m in moves if m.acts and m.new))
+    found = lfs.pointers(cached.git, tips, known) if tips and mode != "off" else ()
+    if not found:
+        return None
+    cached.git.limits.log.line(f"the commits point to {len(found)} LFS objects")
+    reason = _carried(cached, *ends, tips)
+    if reason and mode == "strict":
+        said = f"{len(found)} LFS objects cannot be carried (sync.lfs is strict)"
+        raise GitError(ErrorKind.POLICY, f"{said}: {reason}")
+    return Missed(len(found), reason) if reason else None
 
 
-def bring(git: Git, source: Remote, target: Remote, moves: Sequence[Move]) -> None:
-    """Carry the objects that the moves need, where there is something to carry."""
-    tips = _with_lfs(git, moves)
-    if tips:
-        source.lfs("fetch", tips)
-        target.lfs("push", tips)
-
-
-def warn(git: Git, moves: Sequence[Move]) -> None:
-    """Say in the log how many pointers arrived without what they point to."""
-    tips = _with_lfs(git, moves)
-    if not tips:
-        return
-    done = git.run("grep", "-lIz", "-e", POINTER, *tips[:COUNTED], quiet=True)
-    paths = {name.partition(b":")[2] for name in done.out.split(b"\0") if name}
-    git.limits.log.line(
-        f"warning: {len(paths)} LFS pointers were pushed without their objects:"
-        " install git-lfs"
-    )
-
-
-def _with_lfs(git: Git, moves: Sequence[Move]) -> list[str]:
-    new = dict.fromkeys(m.new for m in moves if m.acts and m.new)
-    tips = [oid for oid in new if oid][:LOOKED_AT]
-    if not tips:
-        return []
-    asked = "".join(f"{oid}:.gitattributes\n" for oid in tips).encode()
-    found = git.ask("cat-file", "--batch", stdin=asked)
-    return tips if b"filter=lfs" in found else []
+def _carried(
+    cached: Cache, source: Remote, target: Remote, tips: Sequence[str]
+) -> str | None:
+    if not lfs.at_hand(cached.git):
+        return "install git-lfs"
+    with cached.loading():
+        lfs.fetch(source, tips)
+    words = lfs.push(target, tips)
+    return f"the target has no LFS: {words}" if words else None

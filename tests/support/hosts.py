@@ -36,6 +36,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         self._serve(self._body())
 
+    def do_PUT(self):
+        self._serve(self._body())
+
     def _body(self):
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))

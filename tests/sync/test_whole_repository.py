@@ -57,6 +57,10 @@ class Account:
     username: str
     password_file: Path
     token_file: None = None
+    tls_cert_file: None = None
+    tls_key_file: None = None
+    ca_file: None = None
+    allow_fsck: tuple = ()
 
 
 @pytest.fixture
