@@ -136,6 +136,12 @@ _VALUE = re.compile(
 _HOOK_KEY = re.compile(
     r"(?i)(/webhooks/+(?!runs/)[^/?&#%\s\"']++(?:/|%2f)++)(?!\.\.\.)[^\s\"'?]+"
 )
+# A signed URL lets in whoever has it: S3, Google Cloud, Azure, CDNs, storage of LFS.
+_SIGNED = re.compile(
+    r"(?i)(\bhttps?://[^\s'\"<>?]+\?)(?=[^\s'\"<>]*"
+    r"(?:signature|credential|token|jwt|policy|key-pair-id|expir\w*|\bsig|\bse)=)"
+    r"[^\s'\"<>]+"
+)
 _FIELD = re.compile(
     rb"(?i)(\"[^\"\\]*(?:passw(?:or)?d|passphrase|token|secret|authorization|api_?key"
     rb"|private_?key|\"sign)\"\s*:\s*\[?\s*)\"(?:[^\"\\]|\\.)*\""
@@ -148,10 +154,12 @@ def hidden(text: str) -> str:
 
 
 def without_logins(text: str) -> str:
-    """Return a text without passwords in URLs and values of credential headers.
+    """Return a text without passwords and signatures in URLs, and values of headers.
 
-    Nearly every text is spared the slow searches.
+    Those headers that hold credentials. Nearly every text is spared the slow searches.
     """
+    if "?" in text and "://" in text:
+        text = _SIGNED.sub(rf"\1{_MASK}", text)
     if "@" in text:
         for sign, instead in _IN_URL:
             text = sign.sub(instead, text)
