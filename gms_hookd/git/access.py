@@ -366,6 +366,11 @@ class RepositoryAccess:
         return self._access
 
     @property
+    def by_http(self) -> bool:
+        """Return whether it is reached by http or https."""
+        return self.url.scheme in ("http", "https")
+
+    @property
     def tls(self) -> Tls:
         """Return the certificates that are used."""
         return self._access_factory.keys.tls(self.url)

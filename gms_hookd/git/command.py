@@ -118,6 +118,7 @@ class Git:
         writing: str | None = None,
         afar: bool = False,
         http: bool = False,
+        bodies: bool = False,
     ) -> Done:
         """Run one command, whatever its exit status.
 
@@ -125,7 +126,7 @@ class Git:
         a quiet one is not in the log. writing names the local repository that it
         changes, if not this one. With afar it may know of proxies, and ends when the
         host that it talks to is silent for too long; with http the header fields of
-        what it says are there, too.
+        what it says are there, too, and what comes after them with bodies.
         """
         environ = {**self.environ, **(extra or {}), **self.journal.environ}
         hidden = () if afar else PROXIES
@@ -134,7 +135,7 @@ class Git:
         argv = (self.binary, f"--git-dir={self.gitdir}", *args)
         if not quiet:
             self.limits.log.line("$ " + one_line(shlex.join(("git", *args)), SHOWN))
-        with traced(http=http) as trace:
+        with traced(http=http, bodies=bodies) as trace:
             done = execute(
                 argv,
                 {**environ, **trace.environ},

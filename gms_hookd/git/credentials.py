@@ -236,14 +236,18 @@ def _pinned(name: str, known_hosts: Path) -> bool:
 def _by_http(url: GitUrl, keys: CredentialStore) -> Access:
     fitting = [c for c in keys.fitting(url) if c.password_file or c.token_file]
     if not fitting:
-        return Access()
+        table = f'[credentials."{url.origin}/"]'
+        return Access(remedies={ErrorKind.AUTH: f"no login is set for it: see {table}"})
     best = fitting[-1]
     secret = _secret(best)
+    name = "token" if best.token_file else "password"
+    used = f"the {name} was {best.token_file or best.password_file}"
     basic = _header(url, secret, best.username or "x-access-token")
+    basic = replace(basic, remedies={ErrorKind.AUTH: used})
     if best.username or not best.token_file:
         return basic
     bearer = (_header_of(url), f"Authorization: Bearer {secret}")
-    return Access((bearer,), secrets=(secret,), other=basic, login=basic.login)
+    return replace(basic, settings=(bearer,), secrets=(secret,), other=basic)
 
 
 def _by_tls(url: GitUrl, tls: Tls, found: Access) -> Access:

@@ -96,6 +96,8 @@ ERR_CAP = 64 * 1024  # characters of stderr kept to tell why
 ERR_LOGGED = 1024 * 1024  # characters of stderr of one command that go to the log
 LINE_COSTS = 100  # characters that a short line is taken for
 TRACED = 64 * 1024  # bytes of http headers that are looked into
+TRACED_BODIES = 32 * 1024 * 1024  # bytes among which a host's answer is looked for
+HEARD = re.compile(rb"<= Recv (?:header|data): .*|=> Send header: [A-Z]+ \S+ HTTP/.*")
 SHOWN = 1500  # characters of a command in the log
 SAID = 700  # characters of an error, without its remedy
 Sink = Callable[[bytes], None]
@@ -147,8 +149,6 @@ class Done:
             said += _guess(reading.failed)
         if kind is ErrorKind.MISSING:
             said += " (missing, or no access)"
-        if re.search(r"returned error: 30[1-8]", self.err):
-            said += " (a redirect, which is not followed: give the final URL)"
         return GitError(kind, one_line(said, SAID), self.err)
 
     @property
@@ -400,9 +400,11 @@ class Trace:
     """What git tells of the http headers that it sends and gets, in memory only.
 
     git masks the secrets in it, older ones not all: it is read here and never shown.
+    With bodies it tells of these, too, and the first of it is read, not the last.
     """
 
     file: int | None
+    bodies: bool = False
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -413,20 +415,24 @@ class Trace:
     def environ(self) -> dict[str, str]:
         """Return what makes git write it: GIT_TRACE_CURL, see git(1)."""
         place = {"GIT_TRACE_CURL": f"/dev/fd/{self.file}"}
-        return {} if self.file is None else {**place, "GIT_TRACE_CURL_NO_DATA": "1"}
+        less = {} if self.bodies else {"GIT_TRACE_CURL_NO_DATA": "1"}
+        return {} if self.file is None else {**place, **less}
 
     def text(self) -> str:
-        """Return the last of it."""
+        """Return the last of it, or the first of what a host says with bodies."""
         if self.file is None:
             return ""
+        if self.bodies:
+            whole = os.pread(self.file, TRACED_BODIES, 0)
+            return b"\n".join(HEARD.findall(whole))[:TRACED].decode("utf-8", "replace")
         start = max(os.fstat(self.file).st_size - TRACED, 0)
         return os.pread(self.file, TRACED, start).decode("utf-8", "replace")
 
 
 @contextlib.contextmanager
-def traced(*, http: bool) -> Iterator[Trace]:
+def traced(*, http: bool, bodies: bool = False) -> Iterator[Trace]:
     """Give what makes one command of git trace its http headers, if it has any."""
-    trace = Trace(os.memfd_create("http-headers") if http else None)
+    trace = Trace(os.memfd_create("http-headers") if http else None, bodies)
     try:
         yield trace
     finally:

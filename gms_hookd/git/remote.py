@@ -9,9 +9,10 @@ from typing import Protocol
 
 from gms_hookd.git.access import RepositoryAccess
 from gms_hookd.git.advice import Way, advice
+from gms_hookd.git.answer import Answer, parse
 from gms_hookd.git.command import Git
 from gms_hookd.git.credentials import with_remedy
-from gms_hookd.git.errors import ErrorKind, GitError, Reading, refusal
+from gms_hookd.git.errors import ErrorKind, GitError, Reading, read, refusal
 from gms_hookd.git.process import Done
 from gms_hookd.git.refs import (
     Pushed,
@@ -26,6 +27,18 @@ STDIN_FROM = 50  # refspecs; more go through a pipe
 UNTIDIED = ("--receive-pack=git -c receive.autoGC=false receive-pack",)
 LISTED = (("protocol.version", "0"),)
 BUFFER = (("http.postBuffer", str(512 * 2**20)),)  # bytes
+PUSH_NOTHING = ("push", "--dry-run", "--porcelain", "--no-verify")
+LOOKED = 20.0  # seconds to find out what a host had answered
+# What git says of an answer that is none, and of one whose body it does not tell.
+NO_GIT = re.compile(
+    r"returned error: 3\d\d|/info/refs not valid|return code 22$|git-http-push failed",
+    re.MULTILINE,
+)
+ANSWERED = re.compile(
+    r"^(fatal|error): .*(returned error: (4\d\d|503)|could not read (User|Pass)"
+    r"|Authentication failed)",
+    re.MULTILINE,
+)
 _CHALLENGE = re.compile(r"(?im)^.*<= recv header: *www-authenticate: *([a-z]+)")
 _LENGTH = "returned error: 411"
 _RETRY_AFTER = re.compile(r"(?im)^.*<= recv header: *retry-after: *(.+?)\r?$")
@@ -231,13 +244,64 @@ class Remote:
             stdin=stdin,
             writing=writing,
             afar=not self.access.url.local,
-            http=self.access.url.scheme in ("http", "https"),
+            http=self.access.by_http,
         )
         if done.failed and done.kind is ErrorKind.NETWORK:
             done = replace(done, err=self._last_words() + done.err)
+        done = self._unmasked(args[0], done)
         if done.failed and self._may_try_again(done):
             return self._run(*args, stdin=stdin, writing=writing, settings=settings)
         return done
+
+    def _unmasked(self, verb: str, done: Done) -> Done:
+        """Return it as a failure where the host answered with something else than git.
+
+        A page may look to git like a repository without refs.
+        """
+        nothing = verb == "ls-remote" and not (done.failed or done.out)
+        if not self.access.by_http or not (nothing or NO_GIT.search(done.err)):
+            return done
+        answer = parse(done.headers)
+        if answer is None or answer.is_git:
+            return done
+        said = (self._answer(verb) or answer).instead_of_git(self.url)
+        self.git.limits.log.line("  " + said.rstrip())
+        return replace(done, status=done.status or 128, err=said + done.err)
+
+    def _answer(self, verb: str) -> Answer | None:
+        """Ask again, for the whole answer, much of which git keeps to itself.
+
+        A host that is asked to take something may answer otherwise than one that is
+        asked to give it.
+        """
+        access = self.access.access()
+        ask = PUSH_NOTHING if verb == "push" else ("ls-remote",)
+        what = ":refs/heads/none" if verb == "push" else "HEAD"
+        deadline = min(self.git.limits.deadline, time.monotonic() + LOOKED)
+        plain = (f"http.{self.url}.extraHeader", "Accept-Encoding: identity")
+        done = self.within(deadline).git.run(
+            *ask,
+            "--end-of-options",
+            self.url,
+            what,
+            settings=(*access.settings, plain),
+            extra=access.extra,
+            quiet=True,
+            afar=True,
+            http=True,
+            bodies=True,
+        )
+        return parse(done.headers)
+
+    def _with_words(self, what: str, done: Done) -> Done:
+        """Add what the host said of a failure, as far as git did not tell it."""
+        if not self.access.by_http or not ANSWERED.search(done.err):
+            return done
+        if read(done.err).words:
+            return done
+        answer = self._answer(what)
+        words = answer.words if answer else ""
+        return replace(done, err=f"{done.err}remote: {words}\n") if words else done
 
     def _last_words(self) -> str:
         """Return why the kept connection has ended, if it has; log that, too."""
@@ -256,10 +320,11 @@ class Remote:
         return done.kind is ErrorKind.AUTH and self.access.other()
 
     def _error(self, done: Done, what: str) -> GitError:
+        done = self._with_words(what, done)
         failure, remedies = done.failure(what), self.access.access().remedies
         status = _STATUS.search(done.err)
-        if status and status[1] in _REMEDIES:
-            remedies = {failure.kind: _REMEDIES[status[1]]}
+        if status and status[1] in _REMEDIES and not failure.transient:
+            failure = with_remedy(failure, {failure.kind: _REMEDIES[status[1]]})
         told = with_remedy(failure, remedies)
         more = advice(told, self._way(told.kind, done.headers))
         error = with_remedy(told, {told.kind: more})

@@ -187,6 +187,7 @@ TABLE = (
         invalid key length
     """),
     _row(ErrorKind.AUTH, HERE, "git, ssh and curl; a proxy that wants a login", r"""
+        ^fatal: the host answers with a page, not with git
         authentication failed
         could not read (username|password)
         permission denied [(]
@@ -227,6 +228,7 @@ TABLE = (
         returned error: 4(09|23)
     """),
     _row(ErrorKind.CONFIG, HERE, "git and curl, of settings here or there", r"""
+        ^fatal: the repository has moved to
         returned error: (3\d\d|4\d\d|5\d\d)
         transport .* not allowed
         hash algorithm

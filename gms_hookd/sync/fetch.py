@@ -61,6 +61,8 @@ class Fetch:
             return self._by_difference()
         before = self._careful()
         self._fetch()
+        if not self._cached() and self._seen is None and self._source.refs():
+            self._fetch()  # what looked like an empty repository was none
         if not self._selection.single:
             self._cache.pack_refs()
         if self._seen is None:

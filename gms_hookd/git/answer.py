@@ -1,0 +1,139 @@
+"""What an HTTP host really answered, read from the trace that git can make of it.
+
+git itself tells the status of a failure, and the body only where that is plain text.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from html import unescape
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from gms_hookd.safetext import one_line
+
+SERVICE = "/info/refs"
+WORDS = 300  # characters
+
+_REQUEST = re.compile(r"=> Send header: [A-Z]+ (\S+) HTTP/")
+_FIELD = re.compile(r"<= Recv header: (.*)")
+_DATA = re.compile(r"<= Recv data: (.*)")
+_STATUS = re.compile(r"HTTP/[0-9.]+ ([0-9]{3})")
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_HEADING = re.compile(r"<h1[^>]*>(.*?)</h1>", re.IGNORECASE | re.DOTALL)
+_UNSEEN = re.compile(r"<(script|style|head)\b.*?(</\1>|$)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
+_BARE_STATUS = re.compile(r"[0-9]{3} [A-Z][\w -]+|error [0-9]{3}", re.IGNORECASE)
+_STOPS = re.compile(r"[.]{2,}")  # in the place of line ends and of what is not ASCII
+_WORD = re.compile(r"[A-Za-z]{2}")
+_MESSAGES = ("message", "error_description", "error", "detail", "msg", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: header fields by names in lower case; of a body its ASCII only."""
+
+    status: int
+    fields: dict[str, str]
+    parts: list[str]
+
+    @property
+    def kind(self) -> str:
+        """Return the media type of the body, "" if there is none."""
+        return self.fields.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def is_git(self) -> bool:
+        """Return whether it is what a git host answers (gitprotocol-http)."""
+        return 200 <= self.status < 300 and self.kind.startswith("application/x-git-")
+
+    @property
+    def words(self) -> str:
+        """Return what its body says to people, in one line."""
+        said = one_line(_STOPS.sub(". ", self._said()), WORDS)
+        return "" if _BARE_STATUS.fullmatch(said) or not _WORD.search(said) else said
+
+    def _said(self) -> str:
+        body = self._decoded()
+        if "json" in self.kind:
+            return _message(body)
+        if "html" in self.kind or body.lstrip().lower().startswith(("<!doc", "<html")):
+            found = _TITLE.search(body) or _HEADING.search(body)
+            text = found[1] if found else _UNSEEN.sub(" ", body)
+            return unescape(_TAG.sub(" ", text))
+        return body if self.kind.startswith("text/") else ""
+
+    def _decoded(self) -> str:
+        """Return the body without the sizes of its chunks (RFC 9112, section 7.1).
+
+        The trace has a full stop for each byte that it does not show.
+        """
+        left, body = "".join(self.parts), ""
+        if "chunked" not in self.fields.get("transfer-encoding", ""):
+            return left
+        while found := re.match(r"([0-9a-fA-F]+)[^.]*\.\.", left):
+            size = int(found[1], 16)
+            body += left[found.end() : found.end() + size]
+            left = left[found.end() + size + 2 :]
+        return body
+
+    def moved_to(self, url: str) -> str:
+        """Return the URL that a repository has moved to, "" if it has not."""
+        where = urlsplit(self._location(url))
+        if not where.path.endswith(SERVICE):
+            return ""
+        path = where.path.removesuffix(SERVICE)
+        return urlunsplit((where.scheme, where.netloc, path, "", ""))
+
+    def instead_of_git(self, url: str) -> str:
+        """Return what to say of it, as lines of errors such as git's own."""
+        if there := self.moved_to(url):
+            return f"fatal: the repository has moved to {there}: give that URL\n"
+        page = f"fatal: the host answers with a page, not with git: {self.page(url)}\n"
+        return page + (f"remote: {self.words}\n" if self.words else "")
+
+    def page(self, url: str) -> str:
+        """Return what there is instead of git: a status, and where that leads to."""
+        where = urlsplit(self._location(url))
+        if where.path or where.netloc:
+            place = urlunsplit((where.scheme, where.netloc, where.path, "", ""))
+            return f"{self.status} to {place}"
+        return f"{self.status} {self.kind}".rstrip()
+
+    def _location(self, url: str) -> str:
+        there = self.fields.get("location", "")
+        return urljoin(url, there) if there and 300 <= self.status < 400 else ""
+
+
+def parse(trace: str, path: str = SERVICE) -> Answer | None:
+    """Return the last answer to a request for a path, in a trace of curl's.
+
+    None where there is none. What git asks for after that is for other protocols.
+    """
+    asked, last = "", None
+    for line in trace.split("\n"):
+        if found := _REQUEST.search(line):
+            asked = found[1]
+        elif path in asked and (found := _FIELD.search(line)):
+            if start := _STATUS.match(found[1]):
+                last = Answer(int(start[1]), {}, [])
+            name, colon, value = found[1].partition(":")
+            if colon and last:
+                last.fields[name.strip().lower()] = value.strip()
+        elif path in asked and last and (found := _DATA.search(line)):
+            last.parts.append(found[1])
+    return last
+
+
+def _message(body: str) -> str:
+    """Return the message in a JSON body, as forges name it."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return body
+    for name in _MESSAGES:
+        said = found.get(name) if isinstance(found, dict) else None
+        if isinstance(said, dict):
+            said = said.get("message")
+        if isinstance(said, str) and said:
+            return said
+    return body
