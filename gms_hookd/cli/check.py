@@ -27,6 +27,7 @@ from gms_hookd.git import url as giturl
 from gms_hookd.git.command import PROXIES
 from gms_hookd.git.credentials import CredentialStore, access, pinning
 from gms_hookd.git.errors import GitError
+from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.git.url import GitUrl
 from gms_hookd.http import client as http_client
@@ -313,8 +314,11 @@ def _url(
     except (ValueError, GitError) as error:
         yield Finding(ERROR, subject, str(error))
         return
+    trusted = place.config.sync.trust_owners if place.config else ()
     if url.scheme == "ssh":
         yield from _ssh(place, subject, url, keys)
+    elif url.local and (why := untrusted(url.path, trusted)):
+        yield Finding(ERROR, subject, why)
     elif url.local and subject.endswith("source") and not Path(url.path).exists():
         remedy = "mend the path: gms-hookd task set TASK source=..."
         yield Finding(ERROR, subject, f"{url.path} does not exist", remedy)

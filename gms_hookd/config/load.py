@@ -349,6 +349,7 @@ def _sync(found: Settings) -> SyncConfig:
         reconcile=found.get(("sync", "reconcile"), validators.interval, 900.0),
         stall=found.get(("sync", "stall"), validators.duration, 60.0),
         lfs=found.get(("sync", "lfs"), validators.lfs, "warn"),
+        trust_owners=found.get(("sync", "trust_owners"), validators.owners, ()),
     )
 
 

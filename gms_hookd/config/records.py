@@ -58,6 +58,8 @@ class SyncConfig:
     task are looked at (seconds); 0 is never.
     `lfs` is what becomes of refs whose large files cannot be carried: "warn": they are
     pushed, "strict": they are not, "off": nobody looks.
+    `trust_owners` are the ids of users whose local repositories are used, beside root's
+    and ours.
     """
 
     workers: int
@@ -70,6 +72,7 @@ class SyncConfig:
     reconcile: float = 900.0
     stall: float = 60.0
     lfs: str = "warn"
+    trust_owners: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "api": ("token", "token_file"),
     "sync": (
         "workers", "timeout", "stall", "attempts", "allow_protocols", "ssh_key_file",
-        "ssh_known_hosts", "trust", "reconcile", "lfs",
+        "ssh_known_hosts", "trust", "reconcile", "lfs", "trust_owners",
     ),
     "credentials": (
         "username", "password_file", "token_file", "ssh_key_file", "ssh_known_hosts",
@@ -43,7 +43,10 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 NAMED = ("hooks", "credentials")
 FREE = ("aliases",)  # sections whose keys the operator chooses
-_LISTS = {"listen", "trusted_proxies", "secrets", "ip_whitelist", "allow_protocols"}
+_LISTS = {
+    "listen", "trusted_proxies", "secrets", "ip_whitelist", "allow_protocols",
+    "trust_owners",
+}  # fmt: skip
 _NUMBERS = {"port", "rate_limit", "workers", "attempts"}
 # What GMS configures and we do not.
 _FOREIGN = frozenset({

@@ -3,6 +3,7 @@
 A reader takes a value of any type and raises ValueError with problem and remedy.
 """
 
+import pwd
 import re
 from collections.abc import Callable
 from ipaddress import IPv6Address
@@ -14,6 +15,7 @@ from gms_hookd.files import checked_secret
 PROTOCOLS = ("https", "ssh", "file", "http")
 LONGEST_SOCKET_PATH = 107
 LARGEST_BODY = 1 << 30
+LARGEST_USER = (1 << 32) - 2  # chown(2): one more means nobody
 LARGEST_ID = (1 << 63) - 1
 LFS = ("warn", "strict", "off")
 # What git 2.32 knows of and lets be demoted, thus every git that is good enough here.
@@ -189,6 +191,25 @@ def networks(value: object) -> tuple[str, ...]:
                 " nor unix or unix:/PATH"
             ) from None
     return given
+
+
+def owners(value: object) -> tuple[int, ...]:
+    """Take a list of users, each by name or number; their ids."""
+    if not isinstance(value, list | tuple):
+        raise ValueError('must be a list, as in ["git", 1001]')
+    return tuple(dict.fromkeys(map(_user, value)))
+
+
+def _user(value: object) -> int:
+    if isinstance(value, int):
+        return whole(0, LARGEST_USER)(value)
+    name = line(value)
+    if name.isascii() and name.isdigit() and len(name) <= 10:
+        return _user(int(name))
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise ValueError(f"{name!r} is no user of this machine") from None
 
 
 def protocols(value: object) -> tuple[str, ...]:

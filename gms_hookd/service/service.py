@@ -63,6 +63,7 @@ def build(
         ssh_key_file=config.sync.ssh_key_file,
         ssh_known_hosts=config.sync.ssh_known_hosts,
         backups=config.retention.backups,
+        trust_owners=config.sync.trust_owners,
         mask=mask,
     )
     return Engine(state.caches, settings, environ, holds=holds, fetched=fetched)
@@ -156,6 +157,7 @@ class Service:
             self.context,
             engine=self._rules.engine,
             protocols=config.sync.allow_protocols,
+            trust_owners=config.sync.trust_owners,
             mask=self.mask,
         )
         return self.context

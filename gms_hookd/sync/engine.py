@@ -17,6 +17,7 @@ from gms_hookd.git.credentials import Credential, CredentialStore
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.hold import Holds
 from gms_hookd.git.maintenance import Tidier
+from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.git.recovery import Journal
 from gms_hookd.git.refspec import Selection
@@ -52,6 +53,7 @@ class EngineSettings:
     memory: int | None = 4 * 2**30  # of one git
     binary: str = "git"
     grace: float = 5.0
+    trust_owners: Collection[int] = ()
     mask: Mask = field(default_factory=Mask)
 
 
@@ -198,9 +200,13 @@ class Engine:
 
     def _url(self, side: str, text: str) -> GitUrl:
         try:
-            return giturl.parse(text, self._settings.allow_protocols)
+            url = giturl.parse(text, self._settings.allow_protocols)
         except ValueError as error:
             raise ValueError(f"{side}: {error}") from None
+        why = untrusted(url.path, self._settings.trust_owners) if url.local else ""
+        if why:
+            raise ValueError(f"{side}: {why}")
+        return url
 
     def close(self) -> None:
         """End the connections that were kept open."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from gms_hookd.git import refspec
 from gms_hookd.git import url as giturl
+from gms_hookd.git.ownership import untrusted
 from gms_hookd.http.message import HttpError
 from gms_hookd.model import RunStatus, Task
 from gms_hookd.store import tasks
@@ -86,9 +87,13 @@ def _refuse_secrets(context: Context, draft: tasks.Draft) -> None:
 def _url(context: Context, params: Params, key: str, before: str) -> str:
     text = read_text(params, key, before)
     try:
-        giturl.parse(text, context.protocols)
+        url = giturl.parse(text, context.protocols)
     except ValueError as error:
         raise HttpError(400, f"{key}: {error}") from None
+    # What a task has already may have changed its owner: its next run says so.
+    given = key in params and url.local
+    if given and (why := untrusted(url.path, context.trust_owners)):
+        raise HttpError(400, f"{key}: {why}")
     return text
 
 

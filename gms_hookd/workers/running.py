@@ -227,6 +227,7 @@ class Context:
     pool: Executor
     engine: Engine
     protocols: tuple[str, ...] = ("https", "ssh", "file")
+    trust_owners: tuple[int, ...] = ()
     mask: Mask = field(default_factory=Mask)
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic

@@ -92,6 +92,16 @@ def test_a_state_directory_is_not_made_by_looking(place, tmp_path):
     assert not missing.state.exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for chown")
+def test_a_repository_of_another_user_is_an_error(place, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", 54321, 54321)
+    local = {**TASK, "target": str(tmp_path / "theirs")}
+    (finding,) = about(replace(place, tasks=[local]), "task 1 target")
+    assert finding.level == ERROR
+    assert "sync.trust_owners = [54321]" in finding.finding
+
+
 def test_what_keeps_a_running_daemon_from_its_work_is_an_error(place):
     broken = replace(place, daemon=True, unready=["store: was removed", "disk: full"])
     assert levels(broken, "daemon") == [ERROR, ERROR, OK]

@@ -278,6 +278,23 @@ def test_what_the_clients_of_a_unix_socket_share_is_a_warning(conf, more, shared
     assert all('add "unix" to server.trusted_proxies' in warning for warning in named)
 
 
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("", ()),
+        ("trust_owners = []", ()),
+        ("trust_owners = ['root', 'daemon', 1001, '1002', 1001]", (0, 1, 1001, 1002)),
+    ],
+)
+def test_owners_are_users_by_name_or_number(conf, text, ids):
+    assert conf(f"[sync]\n{text}").sync.trust_owners == ids
+
+
+def test_owners_of_the_environment_are_a_list(conf):
+    environ = {"GMS_HOOKD_SYNC_TRUST_OWNERS": "daemon, 1001"}
+    assert conf(environ=environ).sync.trust_owners == (1, 1001)
+
+
 def test_everything_is_frozen(everything):
     frozen(everything)
 
@@ -420,6 +437,10 @@ WRONG = [
     ("[webhook]\nip_whitelist = ['10.0.0.0/33']", "webhook.ip_whitelist: '10.0"),
     ("[server]\ntrusted_proxies = ['proxy']", "server.trusted_proxies: 'proxy' is no"),
     ("[server]\ntrusted_proxies = ['unix:a']", "server.trusted_proxies: 'unix:a' is"),
+    ("[sync]\ntrust_owners = 'git'", "sync.trust_owners: must be a list, as in"),
+    ("[sync]\ntrust_owners = ['no-such-user']", "sync.trust_owners: 'no-such-user' is"),
+    ("[sync]\ntrust_owners = [-1]", "sync.trust_owners: must be from 0 to"),
+    ("[sync]\ntrust_owners = [true]", "sync.trust_owners: must be a whole number"),
     ("[webhook]\nip_whitelist = ['unixes']", "webhook.ip_whitelist: 'unixes' is no"),
     ("[server]\nlisten = []", "server.listen: must be a list, nothing twice"),
     ("[server]\nlisten = [':1', ':1']", "server.listen: must be a list, nothing twice"),

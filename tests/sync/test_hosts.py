@@ -540,10 +540,11 @@ def test_a_proxy_that_is_down_is_transient(source, target, opened):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
-def test_a_local_repository_of_another_user_is_used(source, target, bench):
+def test_a_local_repository_of_a_trusted_user_is_used(source, target, opened):
     for repo in (source, target):
         for path in (repo.path, *repo.path.rglob("*")):
             os.chown(path, 65534, 65534)
+    bench = opened(trust_owners=(65534,))
     outcome = bench.sync(task(source, target))
     assert outcome.status is RunStatus.SUCCESS, bench.log.text()
 

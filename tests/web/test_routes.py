@@ -1,6 +1,7 @@
 """Requests in, responses out: the statuses of the contract, in its order."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -542,6 +543,26 @@ def test_push_options_for_the_target_stay_with_the_task(app):
     assert call(app, "GET", "task?id=1")[1]["data"]["push_options"]
     changed = call(app, "POST", "task/update", {"id": 1, "push_options": []})[1]["data"]
     assert "push_options" not in changed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for chown")
+def test_a_repository_of_another_user_is_refused_where_it_is_named(app, tmp_path):
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    for path in (theirs, ours):
+        path.mkdir()
+    os.chown(theirs, 54321, 54321)
+    for source, target, side in ((theirs, ours, "source"), (ours, theirs, "target")):
+        wanted = {"name": "one", "source": str(source), "target": f"file://{target}"}
+        status, shown = call(app, "POST", "task/create", wanted)
+        assert status == 400
+        assert shown["error"].startswith(f"{side}: {theirs} belongs to user id 54321")
+        assert "sync.trust_owners = [54321]" in shown["error"]
+    wanted = {"name": "one", "source": str(ours), "target": "/srv/none"}
+    call(app, "POST", "task/create", wanted)
+    changed = {"id": 1, "target": str(theirs)}
+    assert call(app, "POST", "task/update", changed)[0] == 400
+    os.chown(ours, 54321, 54321)
+    assert call(app, "POST", "task/update", {"id": 1, "enabled": False})[0] == 200
 
 
 def test_runs_are_listed_shown_cancelled_retried_and_deleted(app, task, context):
