@@ -4,7 +4,8 @@ Times are Unix milliseconds (UTC); object ids are lower-case hex of 40 or 64 dig
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -65,6 +66,11 @@ class Ref:
     new: str | None
     reason: str | None = None
 
+    @property
+    def acted(self) -> bool:
+        """Whether the target's ref was changed."""
+        return self.result not in (RefResult.UNCHANGED, RefResult.REJECTED)
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -122,3 +128,50 @@ class Moment(NamedTuple):
         if earlier is None or self.up < earlier.up or self.wall < earlier.wall:
             return math.inf
         return max(self.up - earlier.up, self.wall - earlier.wall) / 1000
+
+
+RANGES = 20  # changed refs that a commit range names
+
+
+def commit_range(refs: Iterable[Ref]) -> str:
+    """Return what changed: OLD..NEW, NEW for a new ref, OLD.. for a deleted one."""
+    ranges = [_range(row) for row in refs if row.acted]
+    more = len(ranges) - RANGES
+    tail = [f"... {more} more"] if more > 0 else []
+    return " ".join(ranges[:RANGES] + tail)
+
+
+def over_attempts(first: Ref | None, then: Ref) -> Ref:
+    """Return what became of a ref over two attempts; what was done is never dropped."""
+    if first is None or not first.acted:
+        return then
+    if then.result is RefResult.UNCHANGED:
+        return first
+    if then.result is RefResult.REJECTED:
+        why = f"a later attempt: rejected: {then.reason}"
+        return replace(first, reason=_both(first.reason, why))
+    old = first.old if then.new else then.old
+    result = _sum_of(first, then, old)
+    return Ref(then.ref, result, old, then.new, _both(first.reason, then.reason))
+
+
+def _sum_of(first: Ref, then: Ref, old: str | None) -> RefResult:
+    if then.new is None:
+        return RefResult.DELETED
+    if old is None:
+        return RefResult.CREATED
+    losses = (RefResult.FORCED, RefResult.DELETED)
+    lost = first.result in losses or then.result in losses
+    return RefResult.FORCED if lost else RefResult.UPDATED
+
+
+def _both(one: str | None, other: str | None) -> str | None:
+    if one and other and other not in one:
+        return f"{one}; {other}"
+    return one or other
+
+
+def _range(row: Ref) -> str:
+    if row.old and row.new:
+        return f"{row.old}..{row.new}"
+    return row.new or f"{row.old}.."

@@ -97,6 +97,8 @@ class Tidier:
                 shutil.rmtree(path, ignore_errors=True)
                 for slot in list(slot_files(path)):
                     slot.unlink(missing_ok=True)
+                for pushed in path.parent.glob(f"{path.name}.push-*"):
+                    pushed.unlink()
 
     def _tidy(self, path: Path, backups: float) -> None:
         stop = Stop()

@@ -141,8 +141,17 @@ def of_a_push(entry: CrashRecord, limits: Limits) -> None:
     for path in stale:
         old = age(path) >= DEAD_AFTER and _changed(path) >= entry.since - DEAD_AFTER
         if old and not _in_use(path):
-            remove(path)
-            limits.log.line(f"removed what our killed push left: {path}")
+            _try_to_remove(path, limits)
+
+
+def _try_to_remove(path: Path, limits: Limits) -> None:
+    """Remove it if we may: a run that did its work does not fail for it."""
+    try:
+        remove(path)
+    except OSError as error:
+        limits.log.line(f"left by our killed push, remove it by hand: {error}")
+    else:
+        limits.log.line(f"removed what our killed push left: {path}")
 
 
 def of_a_git(gitdir: Path, *, empty: bool = True) -> Iterator[Path]:

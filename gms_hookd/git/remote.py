@@ -13,7 +13,7 @@ from gms_hookd.git.answer import Answer, parse
 from gms_hookd.git.command import Git
 from gms_hookd.git.credentials import with_remedy
 from gms_hookd.git.errors import ErrorKind, GitError, Reading, read, refusal
-from gms_hookd.git.process import Done
+from gms_hookd.git.process import Done, Stop
 from gms_hookd.git.refs import (
     Pushed,
     is_tidy,
@@ -144,8 +144,8 @@ class Remote:
             raise GitError(ErrorKind.CONFIG, message)
 
     def within(self, deadline: float) -> "Remote":
-        """Give it another end of time (time.monotonic)."""
-        limits = replace(self.git.limits, deadline=deadline)
+        """Give it another end of time (time.monotonic), and nobody to stop it."""
+        limits = replace(self.git.limits, deadline=deadline, stop=Stop())
         return replace(self, git=replace(self.git, limits=limits))
 
     def refs(self, *options: str) -> dict[str, str]:

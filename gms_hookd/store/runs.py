@@ -24,7 +24,16 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from gms_hookd.errors import Conflict, NotFound
-from gms_hookd.model import FINAL, Moment, Ref, RefResult, Run, RunStatus, Task
+from gms_hookd.model import (
+    FINAL,
+    Moment,
+    Ref,
+    RefResult,
+    Run,
+    RunStatus,
+    Task,
+    commit_range,
+)
 from gms_hookd.store import deliveries, tasks
 from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.deliveries import NEWEST, NewDelivery, RecordedDelivery
@@ -81,15 +90,16 @@ class ClaimedRun(NamedTuple):
 
 
 class Result(NamedTuple):
-    """How an attempt ended; `tips` is what the target's refs are now, by our push.
+    """How a run ended; `tips` is what the target's refs are now, by our push.
 
-    `seen` is when they were surely so: read then, or proved by each push since.
+    `seen` is when they were surely so: read then, or proved by each push since. Where
+    `refs` and `commit_range` are not given, those of earlier attempts stay.
     """
 
     status: RunStatus
     commit_range: str = ""
     error_message: str = ""
-    refs: tuple[Ref, ...] = ()
+    refs: tuple[Ref, ...] | None = None
     details: str = ""
     tips: Mapping[str, str] | None = None
     seen: Moment | None = None
@@ -301,11 +311,13 @@ def finish(
     """
     same = claimed is not None and tasks.still(db, claimed)
     if claimed and not same and _goes_on(db, claimed, result):
-        requeue(db, run_id, Return(now, CHANGED, result.details, failed=False))
+        back = Return(now, CHANGED, result.details, failed=False, refs=result.refs)
+        requeue(db, run_id, back)
         return ()
     db.execute(
-        "UPDATE runs SET status=?,commit_range=?,error_message=?,refs=?,details=?,"
-        "cache=NULL,ended_ms=? WHERE id=? AND status='running'",
+        "UPDATE runs SET status=?,commit_range=coalesce(nullif(?,''),commit_range),"
+        "error_message=?,refs=coalesce(?,refs),details=?,cache=NULL,ended_ms=?"
+        " WHERE id=? AND status='running'",
         (
             result.status,
             result.commit_range,
@@ -360,12 +372,16 @@ def _bytes(ref: str) -> bytes:
 
 
 class Return(NamedTuple):
-    """Why a running run goes back: when due (ms), counted as a failure or not."""
+    """Why a running run goes back: when due (ms), counted as a failure or not.
+
+    `refs` is what it did so far, over all its attempts; None leaves what is there.
+    """
 
     due: int
     error: str
     details: str = ""
     failed: bool = True
+    refs: tuple[Ref, ...] | None = None
 
 
 def requeue(db: Connection, run_id: int, back: Return) -> None:
@@ -374,13 +390,16 @@ def requeue(db: Connection, run_id: int, back: Return) -> None:
     _doubt(db, run_id)
     db.execute(
         "UPDATE runs SET status='queued',cache=NULL,error_message=?,details=?,"
-        "last_delivery=NULL,"
-        "failures=failures+?,due_ms=? WHERE id=? AND status='running'",
+        "last_delivery=NULL,failures=failures+?,due_ms=?,refs=coalesce(?,refs),"
+        "commit_range=coalesce(nullif(?,''),commit_range)"
+        " WHERE id=? AND status='running'",
         (
             _storable(back.error),
             _log_so_far(db, run_id, back.details),
             back.failed,
             back.due,
+            _packed_refs(back.refs),
+            commit_range(back.refs or ()),
             run_id,
         ),
     )
@@ -548,7 +567,9 @@ def _unpacked_deletions(blob: bytes | None) -> Mapping[str, str] | None:
     return None if blob is None else json.loads(_unpacked(blob))
 
 
-def _packed_refs(refs: tuple[Ref, ...]) -> bytes | None:
+def _packed_refs(refs: tuple[Ref, ...] | None) -> bytes | None:
+    if refs is None:
+        return None
     return _packed(json.dumps([list(asdict(ref).values()) for ref in refs]))
 
 

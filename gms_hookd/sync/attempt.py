@@ -1,9 +1,7 @@
 """sync.attempt."""
 
-import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from gms_hookd.git.advice import OTHER_HASH
 from gms_hookd.git.cache import Cache
@@ -12,7 +10,7 @@ from gms_hookd.git.hold import Hold
 from gms_hookd.git.maintenance import crowded, join_packs
 from gms_hookd.git.refspec import Selection, Wanted
 from gms_hookd.git.remote import Listing, Remote
-from gms_hookd.model import RefResult, RunStatus
+from gms_hookd.model import Ref, RefResult, RunStatus, commit_range
 from gms_hookd.sync import lfs
 from gms_hookd.sync.default_branch import DefaultBranch
 from gms_hookd.sync.fetch import HEX, Fetch, RecentFetches, Served
@@ -21,6 +19,9 @@ from gms_hookd.sync.job import (
     UNCERTAIN,
     SyncJob,
     SyncResult,
+    failure,
+    listed,
+    remembered,
     summarised,
     without_mark,
 )
@@ -35,11 +36,11 @@ from gms_hookd.sync.plan import (
     with_aliases,
     within,
 )
-from gms_hookd.sync.push import Pin, Push
+from gms_hookd.sync.push import Push
+from gms_hookd.sync.pushlog import PushLog
 
 TOLD = 200  # refs that a run's log names
 SUSPECT = (ErrorKind.CORRUPT, ErrorKind.SIGNAL, ErrorKind.OTHER)
-EMPTY: Mapping[str, Pin] = {}
 
 
 def run_attempt(run: "Attempt", act: Callable[["Attempt"], SyncResult]) -> SyncResult:
@@ -66,6 +67,7 @@ class Attempt:
         fetches: RecentFetches,
         hold: Hold,
         fetched: Callable[[], None],
+        pushes: PushLog,
         lfs_mode: str = "warn",
     ) -> None:
         self._job = job
@@ -73,6 +75,8 @@ class Attempt:
         self._hold = hold
         self._fetched = fetched
         self._lfs = lfs_mode
+        self._pushes = pushes
+        self._push: Push | None = None
         self._selection = selection
         self._cache = cached
         self._source = source
@@ -95,7 +99,7 @@ class Attempt:
         self._take_in()
         views = self._views(self._read())
         moves = self._decide(views)
-        return self._outcome(moves, held(moves, views))
+        return self._outcome(moves, held(moves, views), planned=True)
 
     def sync(self) -> SyncResult:
         """Bring the target up to date, as far as the task allows."""
@@ -105,13 +109,14 @@ class Attempt:
         if reason and not self._is_confirmed(moves):
             return self._outcome(moves, reason)
         self._allowed = self._job.confirmed if reason else None
-        push = Push(
+        push = self._push = Push(
             self._cache,
             self._target,
             self._selection,
             label=self._label(),
             again=self._again,
             first=self._first(views),
+            pushes=self._pushes,
             late=[r for r, o in self._job.known.items() if o.startswith(REFUSED)],
         )
         missed = lfs.carry(
@@ -125,8 +130,21 @@ class Attempt:
         if missed and any(m.acts for m in settled):
             self._log.line(missed.warning)
         settled = [*with_aliases(settled, self._latest or views)]
-        outcome = self._outcome(settled, pins=push.pins)
+        outcome = self._outcome(settled)
         return outcome._replace(retry_after=push.retry_after)
+
+    def failed(self, error: GitError) -> SyncResult:
+        """Sum up what was done before an error ended the run."""
+        moves = list(self._push.settled.values()) if self._push else []
+        outcome = failure(self._job, self._log, error)
+        refs = listed(moves, self._pushes.record, whole=False)
+        self._tell(refs)
+        return outcome._replace(
+            refs=refs,
+            commit_range=commit_range(refs),
+            known=remembered(outcome.known, moves),
+            pinned=tuple(self._lost(moves)),
+        )
 
     def probe(self) -> SyncResult:
         """Read the source's refs, map them to the target's, and read those."""
@@ -228,6 +246,8 @@ class Attempt:
         job = self._job
         if not job.known or job.task.prune or job.verify:
             return False
+        if self._pushes.open:
+            return False
         known = {ref: job.known.get(ref, "") for ref in self._wanted}
         if any(oid.startswith(UNCERTAIN) for oid in known.values()):
             return False
@@ -241,6 +261,7 @@ class Attempt:
         if any(len(oid) != length for oid in found.values()):
             raise GitError(ErrorKind.CONFIG, f"target: {OTHER_HASH}")
         self._seen = True
+        self._pushes.compare(found)
         self._gone = self._known.keys() - found.keys()
         wanted = self._wanted.items()
         self._right = {r: w.oid for r, w in wanted if found.get(r) == w.oid}
@@ -306,40 +327,37 @@ class Attempt:
         return f"{self._job.task.id}/{stamp}.{int(now * 1000) % 1000:03d}Z"
 
     def _outcome(
-        self, moves: Sequence[Move], guard: str = "", pins: Mapping[str, Pin] = EMPTY
+        self, moves: Sequence[Move], guard: str = "", *, planned: bool = False
     ) -> SyncResult:
-        kept = [m for m in moves if m.ref in pins and m.acts]
-        restore = [self._restore(m, pins[m.ref]) for m in kept]
-        commands = {pin[0]: pin[3] for pin in restore}
-        moves = [
-            replace(m, reason=f"to restore: {commands[m.ref]}")
-            if m.ref in commands
-            else m
-            for m in moves
-        ]
         outcome = summarised(
             self._job,
             moves,
             guard,
-            pinned=restore,
+            planned=planned,
+            record=self._pushes.record,
+            pinned=self._lost(moves),
             right=self._right,
             gone=self._gone,
         )
         if outcome.status is RunStatus.SUCCESS:
             outcome = outcome._replace(seen=self._seen)
-        told = [m for m in moves if m.result is not RefResult.UNCHANGED]
-        for move in (told or moves)[:TOLD]:
-            self._log.line(_ref_line(move))
+        self._tell(outcome.refs)
         if outcome.error_message:
             self._log.line(f"{outcome.status}: {outcome.error_message}")
         return outcome
 
-    def _restore(self, move: Move, pin: Pin) -> tuple[str, str, str, str]:
-        lease = f"--force-with-lease={move.ref}:{move.new or ''}"
-        place = f"--git-dir={self._cache.path}"
-        spec = f"{pin.kept}:{pin.ref}"
-        command = shlex.join(("git", place, "push", lease, self._target.url, spec))
-        return pin.ref, pin.oid, pin.kept, command
+    def _tell(self, refs: Sequence[Ref]) -> None:
+        told = [row for row in refs if row.result is not RefResult.UNCHANGED]
+        for row in (told or refs)[:TOLD]:
+            self._log.line(_ref_line(row))
+
+    def _lost(self, moves: Iterable[Move]) -> list[tuple[str, str, str, str]]:
+        """Return what the target lost: ref, object id, where it is kept, how back."""
+        push = self._push
+        if push is None:
+            return []
+        pairs = [(m, push.pins[m.ref]) for m in moves if m.acts and m.ref in push.pins]
+        return [(p.ref, p.oid, p.kept, push.restore(p, m)) for m, p in pairs]
 
 
 def _parted(moves: Iterable[Move], known: Mapping[str, str]) -> bool:
@@ -354,7 +372,7 @@ def _parted(moves: Iterable[Move], known: Mapping[str, str]) -> bool:
     return any(len(tips) > 1 for tips in ends.values())
 
 
-def _ref_line(move: Move) -> str:
-    old, new = (oid[:10] if oid else "none" for oid in (move.old, move.new))
-    why = f" ({move.reason})" if move.reason else ""
-    return f"{move.result} {move.ref} {old} -> {new}{why}"
+def _ref_line(row: Ref) -> str:
+    old, new = (oid[:10] if oid else "none" for oid in (row.old, row.new))
+    why = f" ({row.reason})" if row.reason else ""
+    return f"{row.result} {row.ref} {old} -> {new}{why}"

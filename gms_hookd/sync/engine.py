@@ -24,15 +24,13 @@ from gms_hookd.git.refspec import Selection
 from gms_hookd.git.remote import Remote
 from gms_hookd.git.url import GitUrl
 from gms_hookd.mask import Mask
-from gms_hookd.model import RunStatus
 from gms_hookd.runlog import RunLog
-from gms_hookd.safetext import one_line
 from gms_hookd.sync.attempt import Attempt, run_attempt
 from gms_hookd.sync.fetch import RecentFetches
-from gms_hookd.sync.job import SyncJob, SyncResult, without_secrets
+from gms_hookd.sync.job import SyncJob, SyncResult, failure, without_secrets
 from gms_hookd.sync.noop import nothing_to_do
+from gms_hookd.sync.pushlog import PushLog
 
-MESSAGE = 1500  # characters of an error and its remedy
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -142,12 +140,9 @@ class Engine:
             limits = self._limits(job, log, stop)
             return self._locked(job, selection, ends, limits, act)
         except ValueError as error:
-            return _failure(job, log, GitError(ErrorKind.CONFIG, str(error)))
-        except GitError as error:
-            return _failure(job, log, error)
-        except OSError as error:
-            kind = ErrorKind.DISK if error.errno in FULL else ErrorKind.OTHER
-            return _failure(job, log, GitError(kind, str(error)))
+            return failure(job, log, GitError(ErrorKind.CONFIG, str(error)))
+        except (GitError, OSError) as error:
+            return failure(job, log, _git_error(error))
 
     def _locked(
         self,
@@ -170,6 +165,7 @@ class Engine:
             remotes = [
                 Remote(git, *pair) for pair in zip(access_factory, options, strict=True)
             ]
+            pushes = PushLog(path.with_name(f"{path.name}.push-{job.task.id}"), job)
             run = Attempt(
                 job,
                 selection,
@@ -178,9 +174,13 @@ class Engine:
                 fetches=self._fetches,
                 hold=hold,
                 fetched=lambda: self._fetched(job.task.id),
+                pushes=pushes,
                 lfs_mode=self._settings.lfs,
             )
-            return run_attempt(run, act)
+            try:
+                return run_attempt(run, act)
+            except (GitError, OSError) as error:
+                return run.failed(_git_error(error))
 
     def _limits(self, job: SyncJob, log: RunLog, stop: Stop) -> Limits:
         settings = self._settings
@@ -215,16 +215,8 @@ class Engine:
         self._access_factory.trust.close()
 
 
-def _failure(job: SyncJob, log: RunLog, error: GitError) -> SyncResult:
-    message = one_line(log.clean(str(error)), MESSAGE)
-    log.line(f"failed: {message}")
-    stopped = error.kind is ErrorKind.STOPPED
-    status = RunStatus.CANCELLED if stopped else RunStatus.FAILED
-    return SyncResult(
-        status,
-        error_message=message,
-        transient=error.transient,
-        unable=error.kind is ErrorKind.GIT,
-        known=job.known,
-        retry_after=error.retry_after,
-    )
+def _git_error(error: GitError | OSError) -> GitError:
+    if isinstance(error, GitError):
+        return error
+    kind = ErrorKind.DISK if error.errno in FULL else ErrorKind.OTHER
+    return GitError(kind, str(error))

@@ -8,11 +8,21 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.process import Stop
-from gms_hookd.model import Ref, RefResult, RunStatus, Task
+from gms_hookd.model import (
+    Ref,
+    RefResult,
+    RunStatus,
+    Task,
+    commit_range,
+    over_attempts,
+)
 from gms_hookd.runlog import RunLog
-from gms_hookd.sync.plan import Move, deletions
+from gms_hookd.safetext import one_line
+from gms_hookd.sync.plan import Move, deletions, refused
 
+MESSAGE = 1500  # characters of an error and its remedy
 UNCERTAIN = "?"  # before a known id: the target was seen to differ, so read it first
 REFUSED = "!"  # before a known id: the target would not have another one
 
@@ -26,7 +36,8 @@ class SyncJob(NamedTuple):
     where nothing seems to have changed. trusted: known was found to be so lately enough
     to be believed of a target that is not on this machine. asked is the number of the
     last delivery that wants the run, None where others want it, too; newest that of the
-    last one there was when it began.
+    last one there was when it began. run is its number, 0 where none is
+    kept; before is what its earlier attempts did.
     """
 
     task: Task
@@ -37,6 +48,9 @@ class SyncJob(NamedTuple):
     trusted: bool = True
     asked: int | None = None
     newest: int = 0
+    run: int = 0
+    attempt: int = 1
+    before: tuple[Ref, ...] = ()
 
 
 def without_mark(known: str) -> str:
@@ -89,7 +103,20 @@ class Engine(Protocol):
         """End the connections that were kept open."""
 
 
-RANGES = 20  # changed refs that a commit range names
+def failure(job: SyncJob, log: RunLog, error: GitError) -> SyncResult:
+    """Return what becomes of a run that an error ended, and say so in its log."""
+    message = one_line(log.clean(str(error)), MESSAGE)
+    log.line(f"failed: {message}")
+    stopped = error.kind is ErrorKind.STOPPED
+    status = RunStatus.CANCELLED if stopped else RunStatus.FAILED
+    return SyncResult(
+        status,
+        error_message=message,
+        transient=error.transient,
+        unable=error.kind is ErrorKind.GIT,
+        known=job.known,
+        retry_after=error.retry_after,
+    )
 
 
 def summarised(
@@ -97,29 +124,40 @@ def summarised(
     moves: Sequence[Move],
     guard: str,
     *,
+    planned: bool = False,
+    record: Mapping[str, Ref] = MappingProxyType({}),
     pinned: Sequence[tuple[str, str, str, str]] = (),
     right: Mapping[str, str] = MappingProxyType({}),
     gone: Collection[str] = (),
 ) -> SyncResult:
-    """Draw the sum of a run from what became of each ref.
+    """Draw the sum of a run from what became of each ref, or is planned to.
 
-    right is what was read of the target: as it should be, or not as we knew it; gone
-    names what was pushed once and is no longer there.
+    record is what the run did over all its attempts, this one included; right is what
+    was read of the target: as it should be, or not as we knew it; gone names what was
+    pushed once and is no longer there.
     """
     before = {**job.known, **right}
     for ref in gone:
         before.pop(ref, None)
     status = _status(moves, guard)
+    carried_out = [_held_back(m) for m in moves] if guard and not planned else moves
+    refs = listed(carried_out, record)
     return SyncResult(
         status,
-        refs=_listed(moves),
-        commit_range="" if guard else commit_range(moves),
+        refs=refs,
+        commit_range=commit_range(record.values() if guard else refs),
         error_message="" if status is RunStatus.SUCCESS else _message(moves, guard),
         transient=status is RunStatus.FAILED and any(m.transient for m in moves),
         known=job.known if guard else remembered(before, moves),
         pinned=tuple(pinned),
         held=deletions(moves) if guard else None,
     )
+
+
+def _held_back(move: Move) -> Move:
+    if not move.acts:
+        return move
+    return refused(move, f"held back: it would have been {move.result}")
 
 
 def without_secrets(result: SyncResult, log: RunLog) -> SyncResult:
@@ -143,14 +181,6 @@ def without_secrets(result: SyncResult, log: RunLog) -> SyncResult:
         known={r: oid for r, oid in result.known.items() if not log.holds(r)},
         held=held and {r: oid for r, oid in held.items() if not log.holds(r)},
     )
-
-
-def commit_range(moves: Sequence[Move]) -> str:
-    """Name what changed: OLD..NEW, NEW for a new ref, OLD.. for a deleted one."""
-    ranges = [_range(m) for m in moves if m.acts]
-    more = len(ranges) - RANGES
-    tail = [f"... {more} more"] if more > 0 else []
-    return " ".join(ranges[:RANGES] + tail)
 
 
 def remembered(known: Mapping[str, str], moves: Sequence[Move]) -> dict[str, str]:
@@ -193,11 +223,19 @@ def _message(moves: Sequence[Move], guard: str) -> str:
     return f"{bad[0].ref}: {bad[0].reason}{more}"
 
 
-def _listed(moves: Sequence[Move]) -> tuple[Ref, ...]:
-    return tuple(Ref(m.ref, m.result, m.old, m.new, m.reason) for m in moves)
+def listed(
+    moves: Sequence[Move], record: Mapping[str, Ref], *, whole: bool = True
+) -> tuple[Ref, ...]:
+    """Return what became of each ref over all attempts.
+
+    record has what this attempt did, too. Where the moves are not the whole of it, what
+    was found of other refs earlier still holds.
+    """
+    rows = {m.ref: _row(m, record.get(m.ref)) for m in moves}
+    others = (row for row in record.values() if row.ref not in rows)
+    return (*rows.values(), *(row for row in others if row.acted or not whole))
 
 
-def _range(move: Move) -> str:
-    if move.old and move.new:
-        return f"{move.old}..{move.new}"
-    return move.new or f"{move.old}.."
+def _row(move: Move, done: Ref | None) -> Ref:
+    row = Ref(move.ref, move.result, move.old, move.new, move.reason)
+    return done if done and move.acts else over_attempts(done, row)

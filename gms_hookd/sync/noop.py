@@ -20,7 +20,7 @@ def nothing_to_do(
     job: SyncJob, selection: Selection, source: GitUrl, target: GitUrl
 ) -> SyncResult | None:
     """Give the outcome of such a run; None where git has to look."""
-    if job.verify or not job.known:
+    if job.verify or not job.known or job.attempt > 1:
         return None
     if not (target.local or job.trusted):
         return None

@@ -1,5 +1,6 @@
 """Pushes moves to a target until each is settled: done, refused, or no longer due."""
 
+import shlex
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,12 +9,14 @@ from gms_hookd.git.cache import BACKUPS, Cache
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.refspec import Selection, stored
 from gms_hookd.git.remote import Remote, Report
-from gms_hookd.model import RefResult
+from gms_hookd.model import Ref, RefResult
 from gms_hookd.sync.apart import FEW, Search, Seen
 from gms_hookd.sync.plan import UNSAID, Move, judged, judged_together, refused
+from gms_hookd.sync.pushlog import PushLog
 
 ROUNDS = 4  # times that a target is read again because it moved under a push
 AFTERMATH = 15.0  # seconds to find out what became of a push that was cut off
+STOPPED_FOR = 5.0  # seconds for that where the run was stopped
 UNSENT = (ErrorKind.AUTH, ErrorKind.CONFIG)  # a host that refuses so has taken nothing
 RAISED = (ErrorKind.STOPPED, ErrorKind.GIT, ErrorKind.CORRUPT, ErrorKind.TRUST)
 MASS = 500  # new and forward refs beyond which they are pushed by glob
@@ -58,6 +61,7 @@ class Push:
         label: str,
         again: Again,
         first: str | None,
+        pushes: PushLog,
         late: Collection[str] = (),
     ) -> None:
         self._cache = cached
@@ -66,38 +70,71 @@ class Push:
         self._label = label
         self._again = again
         self._first = first
+        self._pushes = pushes
         self._late = frozenset(late)
         self._log = cached.git.limits.log
+        self.settled: dict[str, Move] = {}
         self.pins: dict[str, Pin] = {}
         self.retry_after: float | None = None
 
     def settle(self, moves: Sequence[Move]) -> list[Move]:
-        """Carry out what is to be done; tell what became of every ref."""
-        settled = {m.ref: m for m in moves}
+        """Carry out what is to be done; tell what became of every ref.
+
+        Where it raises, `settled` has what became of some before that.
+        """
+        self._settle(m for m in moves if not m.acts)
         open_ = [m for m in moves if m.acts]
         for _ in range(ROUNDS):
             if not open_:
                 break
-            done, unsure = self._push(self._pinned(open_))
-            settled.update((m.ref, m) for m in done)
-            open_ = self._seen_again(unsure, settled)
-        restless = (
+            open_ = self._seen_again(self._push(self._pinned(open_)))
+        self._settle(
             refused(m, "the target moved each time", transient=True) for m in open_
         )
-        settled.update((m.ref, m) for m in restless)
-        return list(settled.values())
+        return [self.settled[ref] for ref in dict.fromkeys(m.ref for m in moves)]
 
-    def _push(self, moves: Sequence[Move]) -> tuple[list[Move], list[Move]]:
-        """Give the moves that are settled, and those to be looked at again."""
-        done = [m for m in moves if not m.acts and m.reason != MOVED]
+    def _settle(self, moves: Iterable[Move]) -> None:
+        self.settled.update((m.ref, m) for m in moves)
+
+    def _push(self, moves: Sequence[Move]) -> list[Move]:
+        """Settle moves; return those that are to be looked at again."""
         unsure = [m for m in moves if m.reason == MOVED]
+        self._settle(m for m in moves if not m.acts and m.reason != MOVED)
         for part in self._phases([m for m in moves if m.acts]):
-            sent = self._judged(part, self._pushed(part))
+            sent = self._recorded(part, self._pushed)
             if sent.together:
                 sent = self._apart(part, sent)
-            done += sent.done
+            self._settle(sent.done)
             unsure += sent.unsure
-        return done, unsure
+        return unsure
+
+    def _recorded(
+        self, part: Sequence[Move], push: Callable[[Sequence[Move]], Report]
+    ) -> "_Sent":
+        """Push, and record what is to be done before that, and what was after it."""
+        self._pushes.begin(map(self._row, part))
+        sent = self._judged(part, push(part))
+        known = [m for m in sent.done if not m.unknown]
+        declined = [refused(m, "") for m in sent.unsure if m.reason != UNSAID]
+        self._pushes.end(map(self._row, (*known, *declined)))
+        self._settle(sent.done)
+        return sent
+
+    def _row(self, move: Move) -> Ref:
+        """Return what to record of a move: what was lost, with how to restore it."""
+        kept = move.acts and move.ref in self.pins
+        reason = self._to_restore(move) if kept else move.reason
+        return Ref(move.ref, move.result, move.old, move.new, reason)
+
+    def _to_restore(self, move: Move) -> str:
+        return f"to restore: {self.restore(self.pins[move.ref], move)}"
+
+    def restore(self, pin: Pin, move: Move) -> str:
+        """Return the command that brings back what a move has lost."""
+        lease = f"--force-with-lease={move.ref}:{move.new or ''}"
+        place = f"--git-dir={self._cache.path}"
+        spec = f"{pin.kept}:{pin.ref}"
+        return shlex.join(("git", place, "push", lease, self._target.url, spec))
 
     def _judged(self, part: Sequence[Move], report: Report) -> "_Sent":
         """Read what became of one push."""
@@ -121,7 +158,7 @@ class Push:
         unsure, search = list(sent.unsure), Search(together, sent.named)
         while search.todo:
             todo = [moves[ref] for ref in search.todo]
-            found = self._judged(todo, self._target.push(todo))
+            found = self._recorded(todo, self._target.push)
             unsure += found.unsure
             verdicts.update((m.ref, m) for m in found.done)
             search.saw(Seen([m.ref for m in found.done if m.declined], found.named))
@@ -171,9 +208,7 @@ class Push:
             apart = replace(self._target, git=seen.git)
             return apart.push_forward(self._selection.forward(), refs)
 
-    def _seen_again(
-        self, unsure: Sequence[Move], settled: dict[str, Move]
-    ) -> list[Move]:
+    def _seen_again(self, unsure: Sequence[Move]) -> list[Move]:
         if not unsure:
             return []
         self._log.line("the target is not as expected: reading it again")
@@ -183,36 +218,59 @@ class Push:
         for ref, move in tried.items():
             now = anew.get(ref)
             if now is None or now.result is RefResult.UNCHANGED:
-                settled[ref] = _found_done(move)
+                self.settled[ref] = _found_done(move)
             elif now == replace(move, reason=None):
-                settled[ref] = _same_again(move)
+                self.settled[ref] = _same_again(move)
             elif now.acts:
                 open_.append(now)
             else:
-                settled[ref] = now
+                self.settled[ref] = now
         return open_
 
     def _aftermath(self, part: Sequence[Move], error: GitError) -> list[Move]:
         """Look at what arrived of a push that broke off, before more is sent."""
+        if error.kind is ErrorKind.STOPPED:
+            self._record_arrived(part, error)
         if error.kind in RAISED:
             raise error
         self.retry_after = error.retry_after or self.retry_after
-        sent, why = error.kind not in UNSENT, str(error)
-        arrived = self._arrived(part) if sent else set()
+        sent = error.kind not in UNSENT
+        arrived = self._arrived(part, AFTERMATH) if sent else set()
         return [
-            m
-            if m.ref in arrived
-            else refused(m, why, transient=error.transient, unknown=sent)
+            m if m.ref in (arrived or ()) else self._cut_off(m, error, arrived)
             for m in part
         ]
 
-    def _arrived(self, moves: Sequence[Move]) -> set[str]:
-        """Name the refs that the target has as they should be, none if it is mute."""
+    def _record_arrived(self, part: Sequence[Move], error: GitError) -> None:
+        arrived = self._arrived(part, STOPPED_FOR)
+        if arrived is None:
+            self._settle(self._cut_off(m, error, arrived) for m in part)
+            return
+        done = [m for m in part if m.ref in arrived]
+        self._pushes.end(map(self._row, done))
+        self._settle(done)
+
+    def _cut_off(
+        self, move: Move, error: GitError, arrived: Collection[str] | None
+    ) -> Move:
+        """Refuse a move that has not arrived, or of which nobody knows."""
+        reason, sent = str(error), error.kind not in UNSENT
+        if arrived is None:
+            reason += "; it is not known whether it arrived"
+        if arrived is None and move.ref in self.pins:
+            reason += f"; if it did, {self._to_restore(move)}"
+        return refused(move, reason, transient=error.transient, unknown=sent)
+
+    def _arrived(self, moves: Sequence[Move], seconds: float) -> set[str] | None:
+        """Name the refs that the target has as they should be; None if it is mute.
+
+        It is asked although the time of the run is over, or the run was stopped.
+        """
         try:
-            now = self._target.within(time.monotonic() + AFTERMATH).refs()
+            now = self._target.within(time.monotonic() + seconds).refs()
         except GitError as error:
             self._log.line(f"what arrived cannot be told: {error}")
-            return set()
+            return None
         return {m.ref for m in moves if now.get(m.ref) == m.new}
 
     def _pinned(self, moves: Sequence[Move]) -> list[Move]:

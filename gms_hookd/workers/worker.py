@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from gms_hookd.git.process import Stop
-from gms_hookd.model import Moment, Run, RunStatus
+from gms_hookd.model import Moment, Run, RunStatus, commit_range
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import REASON_LIMIT, quoted
 from gms_hookd.store import StoreError, runs
@@ -157,7 +157,8 @@ class Worker:
             back = runs.Return(
                 self._context.now(), "the daemon was stopped", failed=False
             )
-            self._give_back(claim, back._replace(details=record.text()))
+            back = back._replace(details=record.text(), refs=outcome.refs)
+            self._give_back(claim, back)
             return
         # A webhook's run outlasts a machine without git; a person is told.
         held_up = outcome.unable and not verify
@@ -168,7 +169,7 @@ class Worker:
             due = self._context.now() + int(delay * 1000)
             error = outcome.error_message
             back = runs.Return(due, error, record.text(), failed=not held_up)
-            self._give_back(claim, back)
+            self._give_back(claim, back._replace(refs=outcome.refs))
 
     def _delay(
         self, policy: RetryPolicy, claim: runs.ClaimedRun, outcome: SyncResult
@@ -275,6 +276,9 @@ def _job(claim: runs.ClaimedRun, *, verify: bool, trusted: bool) -> SyncJob:
         trusted,
         asked,
         claim.newest,
+        run.id,
+        run.attempt,
+        run.refs,
     )
 
 
@@ -287,8 +291,8 @@ def _sync(engine: Engine, job: SyncJob, record: RunLog, stop: Stop) -> SyncResul
         record.line(f"internal error: {type(error).__name__}")
         return SyncResult(
             status=RunStatus.FAILED,
-            refs=(),
-            commit_range="",
+            refs=job.before,
+            commit_range=commit_range(job.before),
             error_message="internal error: see the log of the daemon",
             transient=False,
             known=job.known,

@@ -1,0 +1,90 @@
+"""What a run pushes, in a file beside its cache, for its own later attempts.
+
+Who is killed while a push goes on cannot say what became of it. So each ref is written
+down before the push, and again when its fate is known; what is open after a crash is
+looked up at the target. The file is to outlive a process, not a machine, and is not
+flushed.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import astuple
+from pathlib import Path
+
+from gms_hookd.model import Ref, RefResult, over_attempts
+from gms_hookd.sync.job import SyncJob
+
+
+class PushLog:
+    """The refs that one run pushed, over all its attempts, and those under way.
+
+    `record` is what is known to be done, `open` what may have been.
+    """
+
+    def __init__(self, path: Path, job: SyncJob) -> None:
+        self._path = path
+        self._head = json.dumps([job.run, job.task.target])
+        self._kept = bool(job.run)
+        self._begun = False
+        self.open: dict[str, Ref] = {}
+        self.record = {row.ref: row for row in job.before}
+        if self._kept and job.attempt > 1:
+            self._recall()
+
+    def begin(self, rows: Iterable[Ref]) -> None:
+        """Note what is about to be pushed; raises OSError where it cannot be noted."""
+        given = list(rows)
+        self.open.update((row.ref, row) for row in given)
+        self._write(given, known=False)
+
+    def end(self, rows: Iterable[Ref]) -> None:
+        """Note what became of refs; what was not done may be tried again."""
+        given = list(rows)
+        _settle(given, self.open, self.record)
+        self._write(given, known=True)
+
+    def compare(self, target: Mapping[str, str]) -> None:
+        """Take for done what is open, and is at the target as it was to be.
+
+        The rest stays open: a host that is slow may carry it out yet.
+        """
+        done = [row for row in self.open.values() if target.get(row.ref) == row.new]
+        if done:
+            self.end(done)
+
+    def _recall(self) -> None:
+        done: dict[str, Ref] = {}
+        for known, row in self._lines():
+            if known:
+                _settle([row], self.open, done)
+            else:
+                self.open[row.ref] = row
+        self.record |= done
+
+    def _lines(self) -> Iterator[tuple[bool, Ref]]:
+        """Read what earlier attempts wrote; a line may be torn."""
+        try:
+            head, *lines = self._path.read_text("utf-8", "replace").split("\n")
+        except OSError:
+            return
+        self._begun = head == self._head
+        for line in lines if self._begun else ():
+            with suppress(ValueError):
+                known, ref, result, *others = json.loads(line)
+                yield known, Ref(ref, RefResult(result), *others)
+
+    def _write(self, rows: Iterable[Ref], known: bool) -> None:
+        if not self._kept:
+            return
+        lines = "".join("\n" + json.dumps([known, *astuple(row)]) for row in rows)
+        with self._path.open("a" if self._begun else "w") as file:
+            file.write(lines if self._begun else self._head + lines)
+        self._begun = True
+
+
+def _settle(rows: Iterable[Ref], open_: dict[str, Ref], record: dict[str, Ref]) -> None:
+    for row in rows:
+        open_.pop(row.ref, None)
+        if row.acted:
+            record[row.ref] = over_attempts(record.get(row.ref), row)
