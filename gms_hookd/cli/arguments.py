@@ -128,6 +128,10 @@ def serve_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def nothing(parser: argparse.ArgumentParser) -> None:
+    """Take nothing."""
+
+
 def demo_options(parser: argparse.ArgumentParser) -> None:
     """Take whether to stop after the show."""
     parser.add_argument(

@@ -26,6 +26,7 @@ from gms_hookd.cli.arguments import (
     demo_options,
     hook,
     hook_test,
+    nothing,
     number,
     one,
     one_task,
@@ -81,6 +82,9 @@ GROUPS = {
 }
 COMMANDS: dict[tuple[str, ...], Command] = {
     ("serve",): Command("serve.serve", serve_options, "the daemon"),
+    ("reload",): Command(
+        "serve.reload", nothing, "have the daemon read its configuration again"
+    ),
     ("demo",): Command(
         "demo.show_demo", demo_options, "the main job, shown"
     ),

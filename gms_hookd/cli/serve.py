@@ -1,12 +1,16 @@
-"""The command that is the daemon."""
+"""The commands that are the daemon, and that ask it to read its configuration."""
 
 import sys
 from dataclasses import replace
 
 from gms_hookd import log
+from gms_hookd.cli import api_client
+from gms_hookd.cli.api_client import OverSocket, post
 from gms_hookd.cli.session import Args, Session, held
+from gms_hookd.errors import Failure
 from gms_hookd.safetext import without_logins
 from gms_hookd.service import daemon, reaper
+from gms_hookd.service.state_dir import control_socket
 
 
 def serve(session: Session, args: Args) -> int:
@@ -16,3 +20,13 @@ def serve(session: Session, args: Args) -> int:
     log.setup(sys.stderr, session.environ, redact=without_logins)
     with held(session.state) as state:
         return daemon.serve(lambda: session.config(**overrides), state, session.environ)
+
+
+def reload(session: Session, args: Args) -> int:
+    """Have the running daemon read its configuration again; 1 and why if refused."""
+    socket = control_socket(session.state)
+    if not api_client.listens(socket):
+        raise Failure(f"no daemon listens at {socket}: systemctl start gms-hookd")
+    post(OverSocket(socket), "reload", {})
+    session.say("configuration reloaded")
+    return 0

@@ -11,12 +11,14 @@ import os
 import select
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 from gms_hookd.config.load import made_secret, refuse_weak, shared_sockets
 from gms_hookd.config.records import Config
-from gms_hookd.errors import ConfigError
+from gms_hookd.errors import ConfigError, Conflict, Unavailable
+from gms_hookd.futures import Future
 from gms_hookd.http import tls
 from gms_hookd.http.limits import ConnectionLimits, lift_descriptor_limit
 from gms_hookd.http.listener import Listener, adopt, listen
@@ -65,6 +67,37 @@ class _Signals:
         """Tell whether another signal to end came."""
         return bool(self._poll.poll(0))
 
+    def hang_up(self) -> None:
+        """Let the main thread see a SIGHUP, whichever thread asks for it."""
+        os.write(self._in, bytes([signal.SIGHUP]))
+
+
+class ReloadRequests:
+    """Who waits to hear what became of a reload; asked in any thread."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._waiting: deque[Future[None]] = deque()
+
+    def ask(self) -> Future[None]:
+        """Have the configuration read again.
+
+        The future raises Conflict with the reason where it is refused.
+        """
+        asked: Future[None] = Future()
+        self._waiting.append(asked)
+        self._wake()
+        return asked
+
+    def take(self) -> list[Future[None]]:
+        """Return who waits now; who asks later waits for the next reload."""
+        return [self._waiting.popleft() for _ in range(len(self._waiting))]
+
+    def refuse(self) -> None:
+        """Tell who waits that there will be no reload."""
+        for asked in self.take():
+            asked.set_exception(Unavailable("shutting down"))
+
 
 class Daemon:
     """A service with listeners."""
@@ -76,13 +109,17 @@ class Daemon:
         listeners: Sequence[Listener],
         load: Callable[[], Config],
         environ: Mapping[str, str],
+        *,
+        signals: _Signals,
+        reloads: ReloadRequests,
     ) -> None:
         self._service = service
         self._server = server
         self._listeners = listeners
         self._load = load
         self._environ = environ
-        self._signals = _Signals()
+        self._signals = signals
+        self._reloads = reloads
         self._front: Supervised | None = None
         self._refused = ""
         self._stuck: list[str] = []
@@ -153,16 +190,27 @@ class Daemon:
         systemd.notify(self._environ, *lines)
 
     def _reload(self) -> None:
+        asked = self._reloads.take()
         self._tell(*systemd.reloading())
-        try:
-            self._adopt(_with_secret(self._load, self._service.state))
-            self._refused = ""
-            log.info("configuration reloaded")
-        except (ConfigError, OSError) as error:
-            self._refused = f"; reload refused, the old configuration stays: {error}"
-            log.error("reload refused error=%s", quoted(error))
+        refused = self._read_again()
+        self._refused = f"; {refused}" if refused else ""
         # Also after a refusal: the unit would hang in `reloading` (systemd#37515).
         self._tell("READY=1", self._status())
+        for each in asked:
+            if refused:
+                each.set_exception(Conflict(refused))
+            else:
+                each.set_result(None)
+
+    def _read_again(self) -> str:
+        """Use the configuration as it is written now; return why not, "" if so."""
+        try:
+            self._adopt(_with_secret(self._load, self._service.state))
+        except (ConfigError, OSError) as error:
+            log.error("reload refused error=%s", quoted(error))
+            return f"reload refused, the old configuration stays: {error}"
+        log.info("configuration reloaded")
+        return ""
 
     def _adopt(self, config: Config) -> None:
         refuse_weak(config, [each.name for each in self._listeners])
@@ -179,6 +227,7 @@ class Daemon:
     def _end(self) -> None:
         self._tell("STOPPING=1", systemd.extend(GRACE + DRAIN + KILL))
         log.info("stopping runs=%d", self._service.running.under_way)
+        self._reloads.refuse()
         # What is in flight is still queued, and waits for our successor.
         self._service.running.close()
         self._server.drain(DRAIN)
@@ -234,7 +283,7 @@ def limits(config: Config) -> ConnectionLimits:
 def tls_context(config: Config) -> tls.Context | None:
     """Read the certificate and key that the configuration names, if it does.
 
-    OSError with one line where they cannot be used.
+    ConfigError with one line where they cannot be used.
     """
     certificate, key = config.server.tls_cert, config.server.tls_key
     if certificate is None or key is None:
@@ -242,7 +291,7 @@ def tls_context(config: Config) -> tls.Context | None:
     try:
         return tls.context(certificate, key)
     except OSError as error:
-        raise OSError(f"server.tls_cert: {certificate}: {error}") from None
+        raise ConfigError(f"server.tls_cert: {certificate}: {error}") from None
 
 
 def serve(
@@ -260,7 +309,9 @@ def serve(
         for listener in listeners:
             opened.callback(listener.close)
         refuse_weak(config, [each.name for each in listeners])
-        service = Service.open(config, state, environ)
+        signals = _Signals()
+        reloads = ReloadRequests(signals.hang_up)
+        service = Service.open(config, state, environ, reloads.ask)
         opened.callback(service.close)
         redact(service.mask.line)
         _warn(config, listeners)
@@ -273,7 +324,8 @@ def serve(
             exempt=service.trusts,
             batch=_Turn(service.context.store, service.context.refusals),
         )
-        return Daemon(service, server, listeners, load, environ).run()
+        parts = (service, server, listeners, load, environ)
+        return Daemon(*parts, signals=signals, reloads=reloads).run()
 
 
 def _with_secret(load: Callable[[], Config], state: StateDirectory) -> Config:
@@ -291,7 +343,7 @@ def bind(
 ) -> list[Listener]:
     """Take the sockets that systemd passed, or bind our own; and the control socket.
 
-    OSError of one line, and nothing bound, where one is not possible.
+    ConfigError or OSError of one line, and nothing bound, where one is not possible.
     """
     context = tls_context(config)
     found = [_listen(f"unix:{state.control}", control=True)]

@@ -19,6 +19,7 @@ from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.config.records import Config, HookConfig
 from gms_hookd.config.secrets import secrets_of
 from gms_hookd.forges.registry import FORGES, scheme_of
+from gms_hookd.futures import Future
 from gms_hookd.git.hold import Holds
 from gms_hookd.mask import Mask
 from gms_hookd.safetext import quoted
@@ -35,7 +36,7 @@ from gms_hookd.web.guard import Forwarders, Guard, Hook
 from gms_hookd.web.routes import App, Policy
 from gms_hookd.workers.callbacks import Caller
 from gms_hookd.workers.reconciler import AT_ONCE, PATIENCE, Reconciler
-from gms_hookd.workers.running import Context, RunningRuns
+from gms_hookd.workers.running import Context, RunningRuns, no_daemon
 from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
 
 
@@ -85,6 +86,8 @@ class Service:
         store: Store,
         environ: Mapping[str, str],
         threads: Threads,
+        *,
+        reload: Callable[[], Future[None]],
     ) -> None:
         self.state = state
         self.config = config
@@ -101,7 +104,7 @@ class Service:
         self._rules = self._make_rules(config)
         refusals = Refusals(store)
         self.context = Context(
-            store, refusals, self.running, self._pool, self._rules.engine
+            store, refusals, self.running, self._pool, self._rules.engine, reload=reload
         )
         self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
         self.health = Health(self.context, threads, state.path, self._stopping)
@@ -109,15 +112,20 @@ class Service:
 
     @classmethod
     def open(
-        cls, config: Config, state: StateDirectory, environ: Mapping[str, str]
+        cls,
+        config: Config,
+        state: StateDirectory,
+        environ: Mapping[str, str],
+        reload: Callable[[], Future[None]] = no_daemon,
     ) -> "Service":
         """Open the store and give back what a dead process was running.
 
-        StoreError if the store cannot be opened.
+        `reload` is how a daemon is asked to read its configuration again. StoreError
+        if the store cannot be opened.
         """
         threads = Threads()
         store = Store.open(state.database, threads)
-        service = cls(state, config, store, environ, threads)
+        service = cls(state, config, store, environ, threads, reload=reload)
         again, failed = store.write(runs.recover, service.context.now()).result()
         for run_id in again:
             log.warning("run recovered run=%d", run_id)

@@ -317,6 +317,12 @@ def backup(context: Context, params: Params) -> Data:
     return apply(copied, lambda _: {"path": path})
 
 
+def reload(context: Context, params: Params) -> Data:
+    """Have the configuration read again; a refusal says why."""
+    only(params, ())
+    return apply(context.reload(), lambda _: {"reloaded": True})
+
+
 def _wake(context: Context) -> Callable[[views.Json], views.Json]:
     def wake(shown: views.Json) -> views.Json:
         context.running.wake()

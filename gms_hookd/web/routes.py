@@ -57,9 +57,10 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("GET", "delivery"): api.show_delivery,
     ("GET", "delivery/parcel"): api.show_content,
     ("POST", "backup"): api.backup,
+    ("POST", "reload"): api.reload,
 }
 _PATHS = {path for _, path in CALLS}
-_ON_SOCKET_ONLY = frozenset({"backup"})
+_ON_SOCKET_ONLY = frozenset({"backup", "reload"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
 
-from gms_hookd.futures import Future
+from gms_hookd.errors import Conflict
+from gms_hookd.futures import Future, failed
 from gms_hookd.git.process import Stop
 from gms_hookd.mask import Mask
 from gms_hookd.model import Moment
@@ -214,11 +215,17 @@ class RunningRuns:
         self._thread.join()
 
 
+def no_daemon() -> Future[None]:
+    """Refuse what only a daemon can do."""
+    return failed(Conflict("no daemon runs: systemctl start gms-hookd"))
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The store, the live runs, a pool for what takes long, clocks (seconds).
 
-    The engine is there to plan, not to sync: that is the workers' business.
+    The engine is there to plan, not to sync: that is the workers' business. `reload`
+    asks the daemon for its configuration to be read again, a Conflict if it is refused.
     """
 
     store: Store
@@ -231,6 +238,7 @@ class Context:
     mask: Mask = field(default_factory=Mask)
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    reload: Callable[[], Future[None]] = no_daemon
 
     def now(self) -> int:
         """Tell the time as Unix milliseconds."""
