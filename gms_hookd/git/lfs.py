@@ -64,6 +64,12 @@ _NO_COMMAND = re.compile(
     r"|git-lfs-authenticate.{0,40}(not (allowed|supported|valid)|unknown)",
     re.IGNORECASE,
 )
+# Of one object, by a server (git-lfs: docs/api/batch.md), or in a folder.
+_LACKING = re.compile(
+    r"\[([0-9a-f]{64})\] .*\[(?:404|410)\]|remote missing object ([0-9a-f]{64})"
+)
+_SUMMARY = re.compile(r"^error: failed to fetch some objects from ")
+_SOME = (("lfs.allowincompletepush", "true"),)
 _NO_LFS = (403, 404, 405, 410, 501)
 _KINDS = {401: ErrorKind.AUTH, 404: ErrorKind.MISSING}
 
@@ -84,19 +90,25 @@ def pointers(git: Git, tips: Sequence[str], known: Iterable[str]) -> set[str]:
     return {oid for some in _by(TOGETHER, blobs) for oid in _pointed(git, some)}
 
 
-def fetch(source: Remote, tips: Sequence[str]) -> None:
-    """Bring the objects of these commits from a source; raises GitError."""
+def fetch(source: Remote, tips: Sequence[str]) -> set[str]:
+    """Bring the objects of these commits from a source; return those that it lacks.
+
+    Raises GitError for all other failures.
+    """
     done = _run(source, "fetch", tips)
-    if done.failed:
+    lacking = _lacking(done) if done.failed and not done.ended else set()
+    if done.failed and not lacking:
         raise _told(done, "fetch").error
+    return lacking
 
 
-def push(target: Remote, tips: Sequence[str]) -> str | None:
+def push(target: Remote, tips: Sequence[str], *, some: bool = False) -> str | None:
     """Bring the objects of these commits to a target; say why if it takes none.
 
-    Raises GitError for all that is not the want of LFS.
+    `some`: not all of them are here. Raises GitError for all that is not the want of
+    LFS.
     """
-    done = _run(target, "push", tips)
+    done = _run(target, "push", tips, _SOME if some else ())
     if not done.failed:
         return None
     told = _told(done, "push")
@@ -156,7 +168,12 @@ def _by(number: int, items: Sequence[str]) -> Iterator[Sequence[str]]:
 # --- git-lfs itself
 
 
-def _run(remote: Remote, verb: str, tips: Sequence[str]) -> Done:
+def _run(
+    remote: Remote,
+    verb: str,
+    tips: Sequence[str],
+    more: tuple[tuple[str, str], ...] = (),
+) -> Done:
     url, git = remote.access.url, remote.git
     place = f"file://{url.path}" if url.local else url.text
     refused = git.gitdir / f"lfs-refused-{os.urandom(8).hex()}"
@@ -165,7 +182,7 @@ def _run(remote: Remote, verb: str, tips: Sequence[str]) -> Done:
     log.line(f"$ git lfs {verb} --all {place} ({len(tips)} commits)")
     done = git.run(
         "lfs", verb, "--all", place, *tips[:TIPS],
-        settings=settings, extra=extra, quiet=True, afar=not url.local,
+        settings=(*settings, *more), extra=extra, quiet=True, afar=not url.local,
     )  # fmt: skip
     for line in _words(done.err):
         log.line(f"  {line}")
@@ -200,6 +217,13 @@ def _given(
 def _words(stderr: str) -> list[str]:
     plain = _TRACED.sub("", stderr).split("\n")
     return [line.strip() for line in plain if line.strip() and not _NOISE.match(line)]
+
+
+def _lacking(done: Done) -> set[str]:
+    """Return the objects that are not there, if git-lfs says so and nothing else."""
+    words = [word for word in _words(done.err) if not _SUMMARY.match(word)]
+    found = [_LACKING.search(word) for word in words]
+    return {each[1] or each[2] for each in found if each} if all(found) else set()
 
 
 def _clear_logs(git: Git) -> None:

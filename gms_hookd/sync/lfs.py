@@ -1,11 +1,11 @@
 """Large files: where commits hold only pointers to them, they go along.
 
 With git-lfs at hand the objects are brought before the refs are pushed. Where it is
-missing, or the target has no LFS, the refs are pushed all the same and the run's log
-has one warning; strict: nothing is pushed then.
+missing, or the source lacks an object, or the target has no LFS, the refs are pushed
+all the same and the run's log has one warning; strict: nothing is pushed then.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from gms_hookd.git import lfs
@@ -13,6 +13,8 @@ from gms_hookd.git.cache import Cache
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.remote import Remote
 from gms_hookd.sync.plan import Move
+
+NAMED = 3  # objects that a warning names
 
 
 class Missed(NamedTuple):
@@ -46,19 +48,34 @@ def carry(
     if not found:
         return None
     cached.git.limits.log.line(f"the commits point to {len(found)} LFS objects")
-    reason = _carried(cached, *ends, tips)
-    if reason and mode == "strict":
-        said = f"{len(found)} LFS objects cannot be carried (sync.lfs is strict)"
-        raise GitError(ErrorKind.POLICY, f"{said}: {reason}")
-    return Missed(len(found), reason) if reason else None
+    missed = _carried(cached, *ends, tips, found, strict=mode == "strict")
+    if missed and mode == "strict":
+        said = f"{missed.objects} LFS objects cannot be carried (sync.lfs is strict)"
+        raise GitError(ErrorKind.POLICY, f"{said}: {missed.reason}")
+    return missed
 
 
 def _carried(
-    cached: Cache, source: Remote, target: Remote, tips: Sequence[str]
-) -> str | None:
+    cached: Cache,
+    source: Remote,
+    target: Remote,
+    tips: Sequence[str],
+    found: Collection[str],
+    *,
+    strict: bool,
+) -> Missed | None:
     if not lfs.at_hand(cached.git):
-        return "install git-lfs"
+        return Missed(len(found), "install git-lfs")
     with cached.loading():
-        lfs.fetch(source, tips)
-    words = lfs.push(target, tips)
-    return f"the target has no LFS: {words}" if words else None
+        lacking = lfs.fetch(source, tips)
+    missed = Missed(len(lacking), f"the source lacks {_named(lacking)}")
+    if lacking and strict:
+        return missed
+    if words := lfs.push(target, tips, some=bool(lacking)):
+        return Missed(len(found), f"the target has no LFS: {words}")
+    return missed if lacking else None
+
+
+def _named(objects: Collection[str]) -> str:
+    some = ", ".join(sorted(objects)[:NAMED])
+    return some if len(objects) <= NAMED else f"{some}, ..."

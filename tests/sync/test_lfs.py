@@ -57,13 +57,6 @@ def test_large_files_go_before_the_refs(large, target, bench):
     assert target.refs() == large.refs()
 
 
-@pytest.mark.skipif(not shutil.which("git-lfs"), reason="needs git-lfs")
-def test_a_large_file_that_the_source_lacks_fails_before_the_refs(large, target, bench):
-    lfs_object(large).unlink()
-    assert bench.sync(task(large, target)).status is RunStatus.FAILED
-    assert target.refs() == {}
-
-
 def test_pointers_are_counted_where_git_lfs_is_missing(
     large, target, tmp_path, without_lfs
 ):
@@ -206,6 +199,7 @@ class Ends:
     servers: list
     task: object
     bench: object
+    source: object
     target: object
     credentials: list
 
@@ -236,7 +230,7 @@ def ends(tmp_path, opened):
         ]
         bench = opened(credentials=credentials, **(settings or {}))
         it = task(*(h.url(r) for h, r in zip(hosts, repos, strict=True)))
-        return Ends(hosts, servers, it, bench, repos[1], credentials)
+        return Ends(hosts, servers, it, bench, *repos, credentials)
 
     yield make
     for host in made:
@@ -323,6 +317,69 @@ def test_other_failures_of_lfs_are_failures_before_the_refs(
     pair.servers[what != "download"].refusals.clear()
     assert pair.sync().status is RunStatus.SUCCESS, pair.bench.log.text()
     assert pair.servers[1].objects == {OID: CONTENT}
+
+
+HERE = b"here " * 500
+
+
+def with_another(repo):
+    """Add a commit whose large file is not lost."""
+    return repo.commit(
+        files={"in/.gitattributes": ATTRIBUTES, "in/b.bin": pointer(HERE)}
+    )
+
+
+@needs_lfs
+def test_an_object_that_a_local_source_lacks_is_a_warning(large, target, bench):
+    lfs_object(large).unlink()
+    here = hashlib.sha256(HERE).hexdigest()
+    place = large.path / "lfs" / "objects" / here[:2] / here[2:4] / here
+    place.parent.mkdir(parents=True)
+    place.write_bytes(HERE)
+    with_another(large)
+    assert bench.sync(task(large, target)).status is RunStatus.SUCCESS, bench.log.text()
+    assert target.refs() == large.refs()
+    [warning] = [x for x in bench.log.text().split("\n") if "warning" in x]
+    assert (
+        "1 LFS pointers were pushed without their objects: the source lacks" in warning
+    )
+    assert OID in warning
+    assert list((target.path / "lfs").rglob(here))
+
+
+@needs_lfs
+def test_an_object_that_a_server_lacks_is_a_warning(ends):
+    pair = ends()
+    pair.servers[0].objects.clear()
+    here = pair.servers[0].put(HERE)
+    with_another(pair.source)
+    assert pair.sync().status is RunStatus.SUCCESS, pair.bench.log.text()
+    assert pair.target.refs() == pair.source.refs()
+    [warning] = [x for x in pair.bench.log.text().split("\n") if "warning" in x]
+    assert f"the source lacks {OID}" in warning
+    assert pair.servers[1].objects == {here: HERE}
+
+
+@needs_lfs
+def test_an_object_that_is_lacking_is_a_failure_where_strict(ends):
+    pair = ends({"lfs": "strict"})
+    pair.servers[0].objects.clear()
+    outcome = pair.sync()
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert f"(sync.lfs is strict): the source lacks {OID}" in outcome.error_message
+    assert pair.target.refs() == {}
+
+
+@needs_lfs
+def test_an_object_that_is_lacking_hides_no_other_failure(ends):
+    pair = ends()
+    pair.servers[0].objects.clear()
+    pair.servers[0].put(HERE)
+    with_another(pair.source)
+    pair.servers[0].refuse("storage", 503, "sorry")
+    outcome = pair.sync()
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert pair.target.refs() == {}
 
 
 @needs_lfs
