@@ -7,7 +7,6 @@ blocks.
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor
 from functools import partial
 from threading import Event
 from typing import Generic, TypeVar
@@ -101,13 +100,6 @@ def failed(error: BaseException) -> Future[A]:
     return future
 
 
-def started(pool: Executor, function: Callable[[], A]) -> Future[A]:
-    """Have `function` done by a thread of the pool."""
-    future: Future[A] = Future()
-    pool.submit(_settled, future, function)
-    return future
-
-
 def then(first: Future[A], step: Callable[[A], Future[B]]) -> Future[B]:
     """Do `step` with the result of `first`, in the thread that completes it."""
     future: Future[B] = Future()
@@ -120,15 +112,6 @@ def apply(first: Future[A], function: Callable[[A], B]) -> Future[B]:
     future: Future[B] = Future()
     first.add_done_callback(partial(_apply, function, future))
     return future
-
-
-def _settled(future: Future[A], function: Callable[[], A]) -> None:
-    try:
-        value = function()
-    except BaseException as error:  # noqa: BLE001 - the future carries it on
-        future.set_exception(error)
-    else:
-        future.set_result(value)
 
 
 def _step(

@@ -2,7 +2,8 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from gms_hookd.mask import Mask
 
@@ -50,7 +51,8 @@ class RunLog:
 
     def __init__(self, mask: Mask | None = None) -> None:
         self._mask = mask or Mask()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._calls: list[Callable[[], None]] = []
         self._head = ""
         self._tail = Window(TAIL)
         self._running = Window(TAIL)
@@ -76,51 +78,67 @@ class RunLog:
         """Add a line that is kept."""
         safe = self.clean(text.rstrip("\n").replace("\r", " "))
         full = "".join(_cut(one) + "\n" for one in safe.split("\n"))
-        with self._changed:
+        with self._lock:
             self._keep(full)
-            self._show(full)
+            self._running.add(full)
+        self._call_all()
 
     def progress(self, text: str) -> None:
         """Show a line to those who watch; the next one takes its place."""
         safe = _cut(self.clean(text))
-        with self._changed:
-            self._show(safe + "\r")
+        with self._lock:
+            self._running.add(safe + "\r")
+        self._call_all()
 
     def text(self) -> str:
         """Give all that is kept."""
-        with self._changed:
+        with self._lock:
             gap = f"\n[{self._tail.start} characters left out]\n"
             tail = self._tail.since(0)
             return self._head + (gap if self._tail.start else "") + tail
 
-    def follow(self, offset: int, timeout: float) -> tuple[str, int, bool]:
-        """Wait up to timeout seconds for more than offset characters.
+    def follow(self, offset: int) -> tuple[str, int, bool]:
+        """Return what came after so many characters, as far as it is here.
 
-        Returns the text after the offset (later, if it left the window), the next
-        offset and whether the log is closed.
+        With it come the next offset and whether the log is closed.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self._has_more(offset), timeout)
+        with self._lock:
             return self._running.since(offset), self._running.end, self._closed
+
+    def call(self, offset: int, call: Callable[[], None]) -> None:
+        """Call, once, when there is more than `offset`, or nothing will follow.
+
+        It is called in the thread that writes, or at once in this one.
+        """
+        with self._lock:
+            there_is = self._running.end > offset or self._closed
+            if not there_is:
+                self._calls.append(call)
+        if there_is:
+            call()
+
+    def forget(self, call: Callable[[], None]) -> None:
+        """Call no longer."""
+        with self._lock, suppress(ValueError):
+            self._calls.remove(call)
 
     def close(self) -> None:
         """Say that nothing will follow."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+        self._call_all()
 
-    def _has_more(self, offset: int) -> bool:
-        return self._running.end > offset or self._closed
+    def _call_all(self) -> None:
+        with self._lock:
+            calls, self._calls = self._calls, []
+        for call in calls:
+            call()
 
     def _keep(self, full: str) -> None:
         room = max(HEAD - len(self._head), 0) if not self._tail.end else 0
         self._head += full[:room]
         if full[room:]:
             self._tail.add(full[room:])
-
-    def _show(self, full: str) -> None:
-        self._running.add(full)
-        self._changed.notify_all()
 
 
 def _cut(line: str) -> str:

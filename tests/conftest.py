@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from gms_hookd.mask import Mask
 from gms_hookd.store import Store
 from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.engine import Engine, EngineSettings
+from gms_hookd.threads import Pool, Threads
 from gms_hookd.web.gms_hook import GmsHook
 from gms_hookd.web.guard import Guard
 from gms_hookd.web.routes import App, Policy
@@ -111,12 +111,13 @@ def engine(tmp_path):
 
 @pytest.fixture
 def context(store, clock, engine):
-    running = RunningRuns()
-    with ThreadPoolExecutor(2) as pool:
-        refusals = Refusals(store, clock)
-        given = {"mask": Mask([SECRET]), "clock": clock, "monotonic": clock}
-        yield Context(store, refusals, running, pool, engine, **given)
-        running.close()
+    running, threads = RunningRuns(), Threads()
+    pools = [Pool(threads, name, 2) for name in ("plan", "copy")]
+    given = {"mask": Mask([SECRET]), "clock": clock, "monotonic": clock}
+    yield Context(store, Refusals(store, clock), running, *pools, engine, **given)
+    running.close()
+    for pool in pools:
+        pool.close()
 
 
 @pytest.fixture

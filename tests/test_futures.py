@@ -1,11 +1,11 @@
 """Futures: set once, by any thread; whatever waits is done once."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gms_hookd.futures import Future, apply, done, failed, started, then
+from gms_hookd.futures import Future, apply, done, failed, then
+from gms_hookd.threads import Pool, Threads
 
 
 def test_steps_are_done_in_order_when_it_is_set_and_at_once_afterwards():
@@ -47,8 +47,9 @@ def test_every_step_is_done_once_however_threads_meet():
 
 
 def test_who_waits_gets_the_value_of_another_thread_or_a_timeout():
-    with ThreadPoolExecutor(1) as pool:
-        assert started(pool, lambda: 5).result(10) == 5
+    pool = Pool(Threads(), "pool", 1)
+    assert pool.do(lambda: 5).result(10) == 5
+    pool.close(10)
     with pytest.raises(TimeoutError):
         Future().result(0.01)
     with pytest.raises(TimeoutError):

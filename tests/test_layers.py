@@ -31,6 +31,9 @@ OWNERS = {
     "tomllib": {"config.file"},
     "argparse": {"cli.arguments"},
     "fcntl": {"files"},
+    "concurrent.futures": set(),
+    "_thread": set(),
+    "multiprocessing": set(),
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -84,6 +87,19 @@ def test_each_outside_thing_has_one_owner(path):
         for thing, owners in OWNERS.items():
             if target == thing or target.startswith(thing + "."):
                 assert name(path) in owners, f"{name(path)} imports {thing}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_no_thread_is_started_that_nobody_watches(path):
+    """`threads` names each one and begins failed work again; see there."""
+    starts = {"Thread", "Timer", "start_new_thread", "to_thread", "ThreadingMixIn"}
+    used = {
+        node.attr if isinstance(node, ast.Attribute) else node.id
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute | ast.Name)
+    }
+    taken = {target.rpartition(".")[2] for target in imports(path)}
+    assert name(path) == "threads" or not starts & (used | taken)
 
 
 def test_nothing_but_the_standard_library_is_imported():

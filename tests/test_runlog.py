@@ -1,5 +1,5 @@
 import base64
-import threading
+from functools import partial
 
 import pytest
 
@@ -58,33 +58,42 @@ def test_progress_is_shown_and_not_kept():
     log.progress("50%")
     log.line("done")
     assert log.text() == "done\n"
-    assert log.follow(0, 0) == ("50%\rdone\n", 9, False)
+    assert log.follow(0) == ("50%\rdone\n", 9, False)
 
 
-def test_a_follower_is_woken_by_a_line_and_by_the_end():
-    log = RunLog()
-    seen = []
+def test_a_follower_is_called_by_a_line_by_progress_and_by_the_end():
+    log, seen = RunLog(), []
+    for write in (partial(log.line, "one"), partial(log.progress, "50%"), log.close):
+        log.call(log.follow(0)[1], lambda: seen.append(log.follow(0)[1:]))
+        write()
+        write()
+    assert seen == [(4, False), (12, False), (16, True)]
 
-    def follow():
-        offset, closed = 0, False
-        while not closed:
-            text, offset, closed = log.follow(offset, 10)
-            seen.append(text)
 
-    thread = threading.Thread(target=follow)
-    thread.start()
+def test_a_follower_is_called_at_once_when_there_is_more_already():
+    log, seen = RunLog(), []
     log.line("one")
-    log.line("two")
+    log.call(0, lambda: seen.append("more"))
     log.close()
-    thread.join(10)
-    assert "".join(seen) == "one\ntwo\n"
+    log.call(4, lambda: seen.append("closed"))
+    assert seen == ["more", "closed"]
+
+
+def test_a_follower_who_gave_up_is_not_called():
+    log, seen = RunLog(), []
+    call = partial(seen.append, 1)
+    log.call(0, call)
+    log.forget(call)
+    log.forget(call)
+    log.line("one")
+    assert seen == []
 
 
 def test_a_follower_who_is_late_goes_on_where_the_window_begins():
     log = RunLog()
     for number in range(10_000):
         log.line(f"{number:060}")
-    text, offset, _ = log.follow(0, 0)
+    text, offset, _ = log.follow(0)
     assert offset == 10_000 * 61
     assert text.endswith(f"{9999:060}\n")
     assert len(text) <= TAIL

@@ -16,7 +16,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from functools import partial
 from http.server import ThreadingHTTPServer
@@ -24,7 +23,6 @@ from math import inf
 from socketserver import BaseServer
 from typing import Protocol
 
-from gms_hookd.futures import started
 from gms_hookd.http.connection import (
     LARGE,
     READ,
@@ -41,13 +39,14 @@ from gms_hookd.http.message import Request, Response
 from gms_hookd.http.tls import Context
 from gms_hookd.http.wakeup import WakeupQueue
 from gms_hookd.safetext import quoted
-from gms_hookd.threads import SILENT, Supervised
+from gms_hookd.threads import SILENT, Pool, Supervised, Threads
 
 Reply = Callable[[Response], None]
 Answer = Callable[[Request, Reply], None]
 Call = Callable[[], None]
 ACCEPT_BATCH = 64
 POOL = 2
+LONGEST_END = 5.0  # seconds that a thread of a pool gets to end
 SWEEP = 0.25
 LOOKS = 100  # which take about a tenth of a millisecond
 LATE_CONNECTIONS = 64
@@ -98,6 +97,7 @@ class Server(ThreadingHTTPServer):
         *,
         exempt: Callable[[str], bool] | None = None,
         batch: Batch | None = None,
+        threads: Threads | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # Not TCPServer's: the sockets are there, and no name is looked up for them.
@@ -116,8 +116,10 @@ class Server(ThreadingHTTPServer):
         self._asked: list[tuple[Connection, Request]] = []
         self._limiter = ConnectionLimiter(self.limits, exempt)
         self._ids = itertools.count(int.from_bytes(os.urandom(8)))
-        self._large = ThreadPoolExecutor(POOL, "large-body")
-        self._handshakes = ThreadPoolExecutor(POOL, "handshake")
+        threads = threads or Threads()
+        self._large = Pool(threads, "large-body", POOL)
+        secured = any(each.tls for each in listeners)
+        self._handshakes = Pool(threads, "handshake", POOL if secured else 0)
         self._epoll = select.epoll()
         self._wakeups: WakeupQueue[tuple[Connection, Call]] = WakeupQueue()
         self._ended = threading.Event()
@@ -165,7 +167,7 @@ class Server(ThreadingHTTPServer):
         for listener in self._listeners.values():
             listener.close()
         for pool in (self._large, self._handshakes):
-            pool.shutdown(cancel_futures=True)
+            pool.close(LONGEST_END)
         self._epoll.close()
         self._wakeups.close()
 
@@ -194,11 +196,13 @@ class Server(ThreadingHTTPServer):
 
     def _answer_beside(self, request: Request, reply: Reply) -> None:
         """Have a pool do it: it takes long enough for everybody else to notice."""
-        self._large.submit(self._try, self._answer, request, reply)
+        taken = self._large.do(partial(self._try, self._answer, request, reply))
+        if taken.done() and taken.exception():
+            reply(failure(503, "too many large requests", (("Retry-After", "10"),)))
 
     def shake(self, connection: Connection, step: Call) -> None:
         """Have a step of the TLS handshake computed."""
-        started(self._handshakes, step).add_done_callback(
+        self._handshakes.do(step).add_done_callback(
             lambda shaken: self._wakeups.post(
                 (connection, partial(connection.shaken, shaken))
             )

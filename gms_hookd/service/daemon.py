@@ -323,6 +323,7 @@ def serve(
             allowed,
             exempt=service.trusts,
             batch=_Turn(service.context.store, service.context.refusals),
+            threads=service.threads,
         )
         parts = (service, server, listeners, load, environ)
         return Daemon(*parts, signals=signals, reloads=reloads).run()

@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from gms_hookd.auth.ratelimit import Buckets
@@ -21,15 +20,16 @@ from gms_hookd.config.secrets import secrets_of
 from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.futures import Future
 from gms_hookd.git.hold import Holds
+from gms_hookd.git.process import Stop
 from gms_hookd.mask import Mask
 from gms_hookd.safetext import quoted
 from gms_hookd.service import systemd
 from gms_hookd.service.health import Health
 from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import Store, StoreError, maintenance, runs, tasks
-from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import SILENT, Pool, Supervised, Threads
+from gms_hookd.web.api import LONGEST_PLAN
 from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
 from gms_hookd.web.gms_hook import GmsHook
 from gms_hookd.web.guard import Forwarders, Guard, Hook
@@ -72,6 +72,10 @@ def build(
 
 log = logging.getLogger(__name__)
 LONGEST_END = 30.0  # seconds that a thread gets to end once its run has
+PLANS, PLANS_WAITING = 4, 12
+PLAN = LONGEST_PLAN + SILENT  # seconds
+COPIES_WAITING = 4
+COPY = 3600.0  # seconds
 UPKEEP = 600.0  # seconds between rounds of upkeep
 LONGEST_UPKEEP = 86400.0  # seconds; it tidies every cache
 
@@ -94,7 +98,6 @@ class Service:
         self.threads = threads
         self.running = RunningRuns(threads=threads)
         self._environ = environ
-        self._pool = ThreadPoolExecutor(8, "slow")
         self._stopping = threading.Event()
         self._working: list[Supervised] = []
         self._buckets: dict[str, Buckets] = {}
@@ -102,11 +105,21 @@ class Service:
         self._holds = Holds()
         self.mask = Mask()
         self._rules = self._make_rules(config)
-        refusals = Refusals(store)
+        self._ending = Stop()
+        self._plans = Pool(threads, "plan", PLANS, waiting=PLANS_WAITING, within=PLAN)
+        self._copies = Pool(threads, "copy", 1, waiting=COPIES_WAITING, within=COPY)
         self.context = Context(
-            store, refusals, self.running, self._pool, self._rules.engine, reload=reload
+            store,
+            refusals,
+            self.running,
+            self._plans,
+            self._copies,
+            self._rules.engine,
+            ending=self._ending,
+            reload=reload,
         )
         self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
+        self.pools = self._checks, self._plans, self._copies
         self.health = Health(self.context, threads, state.path, self._stopping)
         self.app = App(self._context(config), self._policy(config))
 
@@ -164,6 +177,7 @@ class Service:
         self.context = replace(
             self.context,
             engine=self._rules.engine,
+            timeout=config.sync.timeout,
             protocols=config.sync.allow_protocols,
             trust_owners=config.sync.trust_owners,
             mask=self.mask,
@@ -289,6 +303,7 @@ class Service:
         """End the workers: running syncs get `grace` seconds, then go back."""
         self._stopping.set()
         self.threads.close()
+        self._ending.set("shutdown")
         self.running.wake_all()
         self.health.end()
         until = time.monotonic() + grace
@@ -308,8 +323,9 @@ class Service:
         self._stopping.set()
         self.threads.close()
         self.running.close()
-        self._checks.close(LONGEST_END)
-        self._pool.shutdown()
+        self._ending.set("shutdown")
+        for pool in self.pools:
+            pool.close(LONGEST_END)
         for engine in self._engines:
             engine.close()
         self.context.store.close()

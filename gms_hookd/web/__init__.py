@@ -5,5 +5,5 @@
 /api/v1/sync; `routes` leads a request to one of them. Names: App, Policy, Guard.
 
 May import: auth, forges, futures, git, http, log, mask, model, payload, runlog,
-safetext, store, sync, units, workers.
+safetext, store, sync, threads, units, workers.
 """

@@ -6,17 +6,17 @@ gives a future of what stands under `data`. A refusal is an HttpError or a Store
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gms_hookd.futures import Future, apply, done, started, then
-from gms_hookd.git.process import Stop
+from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.http.message import HttpError
 from gms_hookd.model import FINAL, Run, RunStatus
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import Connection, deliveries, maintenance, runs, tasks
-from gms_hookd.sync.job import Engine, SyncJob, SyncResult
+from gms_hookd.sync.job import SyncJob, SyncResult
 from gms_hookd.web import views
 from gms_hookd.web.params import (
     TASK_KEYS,
@@ -36,6 +36,7 @@ from gms_hookd.workers.running import Context
 
 Data = Future[Any]
 _OID = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
+LONGEST_PLAN = 300.0  # seconds from the question on; an answer may take 330
 _ATTEMPT = 1 << 32  # an offset holds the attempt above, the position below
 
 
@@ -171,10 +172,9 @@ def plan_task(context: Context, params: Params) -> Data:
 def _outcome(
     context: Context, by: Mapping[str, object]
 ) -> Future[tuple[SyncResult, str]]:
+    until = context.monotonic() + LONGEST_PLAN
     found = context.store.read(_planned, by)
-    return then(
-        found, lambda o: started(context.pool, partial(_plan, context.engine, o))
-    )
+    return then(found, lambda j: context.plans.do(partial(_plan, context, j, until)))
 
 
 def _planned(db: Connection, by: Mapping[str, object]) -> SyncJob:
@@ -182,9 +182,12 @@ def _planned(db: Connection, by: Mapping[str, object]) -> SyncJob:
     return SyncJob(task, runs.tips(db, task.id))
 
 
-def _plan(engine: Engine, order: SyncJob) -> tuple[SyncResult, str]:
+def _plan(context: Context, job: SyncJob, until: float) -> tuple[SyncResult, str]:
     log = RunLog()
-    outcome = engine.plan(order, log, Stop())
+    own = job.task.timeout or context.timeout
+    left = max(min(own, until - context.monotonic()), 1.0)
+    limited = job._replace(task=replace(job.task, timeout=left))
+    outcome = context.engine.plan(limited, log, context.ending)
     log.close()
     return outcome, log.text()
 
@@ -219,21 +222,35 @@ def run_output(context: Context, params: Params) -> Data:
     logged = context.running.log(run_id)
     if logged is None:
         return _silence(context, run_id, "", offset)
-    said = started(context.pool, partial(_said, logged, offset, min(wait, 2)))
-    return then(said, lambda found: _output(context, run_id, *found))
-
-
-def _said(logged: tuple[int, RunLog], offset: int, wait: int) -> tuple[str, int, bool]:
-    """Follow the latest attempt: from its beginning if the offset is an older one's."""
     attempt, log = logged
     seen, position = divmod(offset, _ATTEMPT)
-    text, position, closed = log.follow(position if seen == attempt else 0, wait)
-    return text, attempt * _ATTEMPT + position, closed
+    # From the beginning of the latest attempt if the offset is an older one's.
+    position = position if seen == attempt else 0
+
+    def output(_: bool) -> Data:
+        return _output(context, run_id, attempt, log.follow(position))
+
+    return then(_more(context, run_id, log, position, min(wait, 2)), output)
+
+
+def _more(
+    context: Context, run_id: int, log: RunLog, position: int, wait: float
+) -> Future[bool]:
+    """Wait for something to be said, at most `wait` seconds; it costs no thread."""
+    if not wait:
+        return done(False)
+    watch = context.running.watch(run_id, wait)
+    call = partial(context.running.unwatch, watch)
+    watch.future.add_done_callback(lambda _: log.forget(call))
+    log.call(position, call)
+    return watch.future
 
 
 def _output(
-    context: Context, run_id: int, text: str, offset: int, closed: bool
+    context: Context, run_id: int, attempt: int, said: tuple[str, int, bool]
 ) -> Data:
+    text, position, closed = said
+    offset = attempt * _ATTEMPT + position
     if not closed:
         return done({"text": text, "offset": offset, "done": False})
     return _silence(context, run_id, text, offset)
@@ -313,7 +330,7 @@ def backup(context: Context, params: Params) -> Data:
     """Write a consistent copy of the store to a path of this machine."""
     only(params, ("path",))
     path = read_text(params, "path")
-    copied = started(context.pool, partial(context.store.backup, Path(path)))
+    copied = context.copies.do(partial(context.store.backup, Path(path)))
     return apply(copied, lambda _: {"path": path})
 
 

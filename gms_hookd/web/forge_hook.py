@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from gms_hookd.auth.schemes import Incoming, Scheme
 from gms_hookd.forges.base import Event, Forge
-from gms_hookd.futures import Future, apply, started, then
+from gms_hookd.futures import Future, apply
 from gms_hookd.git.alias import Aliases
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.mask import Mask
@@ -28,7 +28,7 @@ from gms_hookd.web.matching import NO_ALIASES, Directory, judge
 from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
-LARGE = 128 * 1024  # bytes; the digest of more would hold up the one who accepts
+
 LARGEST_KEPT = 1 << 20  # bytes of a body that is kept where bodies are
 LONGEST_REASON = 1000
 MOST_HEADERS = 50
@@ -115,10 +115,7 @@ class ForgeHook:
             self.guard.check_rate(client, now)
         else:
             self.guard.check_failures(request, now)
-        if len(request.body) <= LARGE:
-            return self._read(request, client)
-        later = started(self._context.pool, partial(self._read, request, client))
-        return then(later, lambda answered: answered)
+        return self._read(request, client)
 
     def refuse(self, request: Request, status: int, reason: str) -> None:
         """Tell of a refused delivery; nobody waits for it, a flood is counted."""

@@ -22,6 +22,7 @@ from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted
 from gms_hookd.store import StoreError, deliveries
 from gms_hookd.store.refusals import Refusal
+from gms_hookd.threads import BusyError
 from gms_hookd.web import api, gms_hook, guard, params
 from gms_hookd.web.guard import Guard, Hook
 from gms_hookd.workers.running import Context
@@ -235,6 +236,8 @@ def _problem(
 ) -> tuple[int, str, tuple[tuple[str, str], ...]]:
     if isinstance(error, HttpError):
         return error.status, error.message, error.headers
+    if isinstance(error, BusyError):
+        return 503, str(error), (RETRY_AFTER,)
     if isinstance(error, StoreError):
         headers = (RETRY_AFTER,) if error.status == 503 else ()
         return error.status, str(error), headers

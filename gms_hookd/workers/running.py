@@ -12,7 +12,6 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
@@ -26,7 +25,7 @@ from gms_hookd.runlog import RunLog
 from gms_hookd.store import Store
 from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.job import Engine
-from gms_hookd.threads import FOR_EVER, SILENT, Supervised, Threads
+from gms_hookd.threads import FOR_EVER, SILENT, Pool, Supervised, Threads
 
 KEPT = 64  # logs of ended runs, for those who still watch
 FLOOD = 10, 0.05  # so many triggers in so many seconds are one
@@ -222,17 +221,22 @@ def no_daemon() -> Future[None]:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The store, the live runs, a pool for what takes long, clocks (seconds).
+    """The store, the running runs, a pool for each kind of long work, clocks (seconds).
 
     The engine is there to plan, not to sync: that is the workers' business. `reload`
     asks the daemon for its configuration to be read again, a Conflict if it is refused.
+    `timeout` is that of a task without one of its own; `ending` stops plans when the
+    daemon ends.
     """
 
     store: Store
     refusals: Refusals
     running: RunningRuns
-    pool: Executor
+    plans: Pool
+    copies: Pool
     engine: Engine
+    timeout: float = 600.0
+    ending: Stop = field(default_factory=Stop)
     protocols: tuple[str, ...] = ("https", "ssh", "file")
     trust_owners: tuple[int, ...] = ()
     mask: Mask = field(default_factory=Mask)

@@ -7,72 +7,21 @@ import threading
 
 import pytest
 
-from gms_hookd.config.load import load_config
-from gms_hookd.http.listener import listen
-from gms_hookd.http.server import Server
 from gms_hookd.service.health import Health
-from gms_hookd.service.service import Service
-from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import maintenance, runs, tasks
 from gms_hookd.threads import SILENT, Threads
+from tests.support.in_process import Place, until
 from tests.support.process import PATIENCE, ask
-from tests.support.repositories import ENVIRON
 
 KILLED = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnhandledThreadExceptionWarning"
 )
-WAITING = threading.Event()
 
 
 def kill(thread):
     """Raise SystemExit in a thread, as soon as it is in Python again."""
     ident = ctypes.c_ulong(thread.ident)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
-
-
-def until(found):
-    for _ in range(PATIENCE * 50):
-        if result := found():
-            return result
-        WAITING.wait(0.02)
-    raise AssertionError("not in time")
-
-
-class Place:
-    """A service with its front, in this process."""
-
-    def __init__(self, folder):
-        before = set(threading.enumerate())
-        self.state = StateDirectory.open(folder / "state")
-        read = load_config({}, state=self.state.path)
-        self.service = Service.open(read, self.state, ENVIRON)
-        self.threads = self.service.threads
-        self.socket = folder / "front.sock"
-        self.server = Server([listen(f"unix:{self.socket}")], self.service.app.handle)
-        self.threads.start("front", self.server.run_forever)
-        self.service.start(2)
-        self.running = {t.name: t for t in threading.enumerate() if t not in before}
-
-    def wake(self):
-        """Have every thread do something."""
-        service = self.service
-        service.running.wake_all()
-        service.running.watch(1, 0.0)
-        service.context.store.write(maintenance.ping)
-        service.context.store.read(maintenance.ping)
-        for _ in range(8):
-            service._checks.do(int)
-
-    def reasons(self):
-        self.wake()
-        return self.service.health.ask().result(PATIENCE)
-
-    def close(self):
-        self.server.drain(0.0)
-        self.server.server_close()
-        self.service.stop(0.0)
-        self.service.close()
-        self.state.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ class Stopped:
 
 
 class Said:
-    def follow(self, offset, timeout):
+    def follow(self, offset):
         return "", offset, True
 
 

@@ -1,0 +1,77 @@
+"""A service with its front in the test's own process."""
+
+import json
+import threading
+
+from gms_hookd.config.load import load_config
+from gms_hookd.http.listener import listen
+from gms_hookd.http.server import Server
+from gms_hookd.service.service import Service
+from gms_hookd.service.state_dir import StateDirectory
+from gms_hookd.store import maintenance
+from tests.support.process import PATIENCE, SECRET, ask
+from tests.support.repositories import ENVIRON
+
+WAITING = threading.Event()
+
+
+def until(found):
+    for _ in range(PATIENCE * 50):
+        if result := found():
+            return result
+        WAITING.wait(0.02)
+    raise AssertionError("not in time")
+
+
+class Place:
+    """A service with its front, in this process."""
+
+    def __init__(self, folder, text=""):
+        before = set(threading.enumerate())
+        self.state = StateDirectory.open(folder / "state")
+        (folder / "config.toml").write_text(f'[webhook]\nsecret = "{SECRET}"\n{text}')
+        (folder / "config.toml").chmod(0o600)
+        read = load_config({}, file=str(folder / "config.toml"), state=self.state.path)
+        self.service = Service.open(read, self.state, ENVIRON)
+        self.threads = self.service.threads
+        self.socket = folder / "front.sock"
+        self.control = folder / "control.sock"
+        control = listen(f"unix:{self.control}", control=True)
+        self.server = Server(
+            [listen(f"unix:{self.socket}"), control],
+            self.service.app.handle,
+            threads=self.threads,
+        )
+        self.threads.start("front", self.server.run_forever)
+        self.service.start(2)
+        self.running = {t.name: t for t in threading.enumerate() if t not in before}
+
+    def wake(self):
+        """Have every thread do something."""
+        service = self.service
+        service.running.wake_all()
+        service.running.watch(1, 0.0)
+        service.context.store.write(maintenance.ping)
+        service.context.store.read(maintenance.ping)
+        for pool in (*service.pools, self.server._large):
+            for _ in range(8):
+                pool.do(int)
+
+    def reasons(self):
+        self.wake()
+        return self.service.health.ask().result(PATIENCE)
+
+    def api(self, method, call, **fields):
+        """Call the API; returns status and JSON."""
+        body = json.dumps(fields).encode() if fields else b""
+        headers = {"Content-Type": "application/json"}
+        path = "/api/v1/sync/" + call
+        status, _, answer = ask(self.control, method, path, body, headers)
+        return status, answer
+
+    def close(self):
+        self.server.drain(0.0)
+        self.server.server_close()
+        self.service.stop(0.0)
+        self.service.close()
+        self.state.close()
