@@ -5,5 +5,5 @@ listeners and waits for signals, `systemd` speaks sd_notify.
 Names: Service, serve, StateDirectory, state_dir.
 
 May import: auth, config, errors, files, forges, futures, git, http, log, mask,
-safetext, store, sync, threads, web, workers.
+runlog, safetext, store, sync, threads, web, workers.
 """

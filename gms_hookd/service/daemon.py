@@ -12,8 +12,8 @@ import select
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 
 from gms_hookd.config.load import made_secret, refuse_weak, shared_sockets
 from gms_hookd.config.records import Config
@@ -37,6 +37,14 @@ GRACE = 10.0  # seconds that running syncs get to end by themselves
 DRAIN = 5.0  # seconds that answers in flight get
 KILL = 15.0  # seconds at most for git to end when it is told to
 TICK = 1.0
+PIPE = 65536  # bytes that a pipe holds at most, by default (pipe(7))
+ENDINGS = frozenset({signal.SIGTERM, signal.SIGINT})
+# What a reload does not change: what of it is in use, and its key.
+FIXED: Mapping[str, Callable[[Config], object]] = {
+    "server.listen": lambda config: config.server.listen,
+    "server.tls_cert": lambda config: config.server.tls_cert is None,
+    "sync.workers": lambda config: config.sync.workers,
+}
 LONGEST_END = 5.0  # seconds that the front gets to end after its last answer
 
 
@@ -52,24 +60,38 @@ class _Signals:
         os.set_blocking(self._in, False)
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
+        self._endings = self._obeyed = 0
 
     def catch(self) -> None:
         """Catch what ends or reloads the daemon."""
         signal.set_wakeup_fd(self._in, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda _number, _frame: None)
+        for number in ENDINGS:
+            signal.signal(number, self._note_ending)
+        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+
+    def _note_ending(self, _number: int, _frame: object) -> None:
+        # After a storm of others there may be no room for it in the pipe.
+        self._endings += 1
 
     def next(self, timeout: float) -> int | None:
-        """Wait for a signal, None after `timeout` seconds."""
-        return os.read(self._out, 1)[0] if self._poll.poll(timeout * 1000) else None
+        """Wait for signals; return SIGTERM, SIGHUP, or None after `timeout` seconds.
+
+        The one that ends goes first; all reloads that were asked for are one.
+        """
+        came = os.read(self._out, PIPE) if self._poll.poll(timeout * 1000) else b""
+        if self._endings or not ENDINGS.isdisjoint(came):
+            self._obeyed = max(self._endings, 1)
+            return signal.SIGTERM
+        return signal.SIGHUP if came else None
 
     def pending(self) -> bool:
         """Tell whether another signal to end came."""
-        return bool(self._poll.poll(0))
+        return self._endings > self._obeyed
 
     def hang_up(self) -> None:
         """Let the main thread see a SIGHUP, whichever thread asks for it."""
-        os.write(self._in, bytes([signal.SIGHUP]))
+        with suppress(BlockingIOError):  # full: one is to be read already
+            os.write(self._in, bytes([signal.SIGHUP]))
 
 
 class ReloadRequests:
@@ -122,6 +144,8 @@ class Daemon:
         self._reloads = reloads
         self._front: Supervised | None = None
         self._refused = ""
+        self._started = service.config
+        self._waiting: list[str] = []
         self._stuck: list[str] = []
 
     def run(self) -> int:
@@ -184,7 +208,10 @@ class Daemon:
     def _status(self, stuck: str = "") -> str:
         under_way = self._service.running.under_way
         problem = f"; {stuck}" if stuck else ""
-        return f"STATUS=serving, {under_way} syncs under way{problem}{self._refused}"
+        waiting = ", ".join(self._waiting)
+        restart = f"; a restart is needed for {waiting}" if waiting else ""
+        said = f"{problem}{restart}{self._refused}"
+        return f"STATUS=serving, {under_way} syncs under way{said}"
 
     def _tell(self, *lines: str) -> None:
         systemd.notify(self._environ, *lines)
@@ -209,6 +236,10 @@ class Daemon:
         except (ConfigError, OSError) as error:
             log.error("reload refused error=%s", quoted(error))
             return f"reload refused, the old configuration stays: {error}"
+        except Exception:
+            # A defect of ours: who asked hears of it, and the daemon goes on.
+            log.exception("reload failed")
+            return "reload failed: see the log"
         log.info("configuration reloaded")
         return ""
 
@@ -216,7 +247,10 @@ class Daemon:
         refuse_weak(config, [each.name for each in self._listeners])
         context = tls_context(config)
         _warn(config, self._listeners)
-        for key in _fixed(self._service.config, config):
+        self._waiting = [
+            key for key, used in FIXED.items() if used(config) != used(self._started)
+        ]
+        for key in self._waiting:
             log.warning("changed, but in use only after a restart key=%s", key)
         self._service.adopt(config)
         redact(self._service.mask.line)
@@ -265,14 +299,6 @@ def _warn(config: Config, listeners: Iterable[Listener]) -> None:
     passed = open_to_others - {*config.server.listen}
     for warning in (*config.warnings, *shared_sockets(config, passed)):
         log.warning("configuration warning=%s", quoted(warning, 500))
-
-
-def _fixed(old: Config, new: Config) -> Iterator[str]:
-    """Name what has changed and cannot change while we serve."""
-    if old.server.listen != new.server.listen:
-        yield "server.listen"
-    if old.sync.workers != new.sync.workers:
-        yield "sync.workers"
 
 
 def limits(config: Config) -> ConnectionLimits:

@@ -24,6 +24,7 @@ from gms_hookd.git.process import Stop
 from gms_hookd.mask import Mask
 from gms_hookd.safetext import quoted
 from gms_hookd.service import systemd
+from gms_hookd.service.counted_engine import CountedEngine
 from gms_hookd.service.health import Health
 from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import Store, StoreError, maintenance, runs, tasks
@@ -48,7 +49,7 @@ def build(
     mask: Mask,
     holds: Holds,
     fetched: Callable[[int], None],
-) -> Engine:
+) -> CountedEngine:
     """Build the engine of a configuration.
 
     All engines of a state directory share `holds`; `fetched` is told the task whose run
@@ -67,7 +68,8 @@ def build(
         trust_owners=config.sync.trust_owners,
         mask=mask,
     )
-    return Engine(state.caches, settings, environ, holds=holds, fetched=fetched)
+    engine = Engine(state.caches, settings, environ, holds=holds, fetched=fetched)
+    return CountedEngine(engine)
 
 
 log = logging.getLogger(__name__)
@@ -101,7 +103,7 @@ class Service:
         self._stopping = threading.Event()
         self._working: list[Supervised] = []
         self._buckets: dict[str, Buckets] = {}
-        self._engines: list[Engine] = []
+        self._engines: list[CountedEngine] = []
         self._holds = Holds()
         self.mask = Mask()
         self._rules = self._make_rules(config)
@@ -110,7 +112,7 @@ class Service:
         self._copies = Pool(threads, "copy", 1, waiting=COPIES_WAITING, within=COPY)
         self.context = Context(
             store,
-            refusals,
+            Refusals(store),
             self.running,
             self._plans,
             self._copies,
@@ -156,6 +158,9 @@ class Service:
         environ = systemd.scrubbed(self._environ)
         # The old ones too: what is under way may know them yet.
         self.mask = self.mask.plus(secrets_of(config, environ))
+
+        for engine in self._engines:
+            engine.retire()
         engine = build(
             config,
             self.state,
@@ -164,7 +169,7 @@ class Service:
             holds=self._holds,
             fetched=self._fetched,
         )
-        self._engines.append(engine)
+        self._engines = [e for e in self._engines if not e.closed] + [engine]
         retry = RetryPolicy(attempts=config.sync.attempts)
         return Rules(engine, retry, config.sync.timeout, config.sync.trust)
 

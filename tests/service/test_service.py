@@ -1,13 +1,21 @@
-"""The upkeep of a service: what is too old or too much goes, the rest stays."""
+"""What a service does beside its runs: the upkeep, and what a reload leaves behind."""
+
+import socket
+import threading
+from dataclasses import replace
 
 import pytest
 
 from gms_hookd.config.load import load_config
+from gms_hookd.git.process import Stop
+from gms_hookd.runlog import RunLog
 from gms_hookd.service.service import Service
 from gms_hookd.service.state_dir import StateDirectory
-from gms_hookd.store import deliveries, maintenance
+from gms_hookd.store import deliveries, maintenance, tasks
 from gms_hookd.store.deliveries import NewDelivery
-from tests.support.repositories import ENVIRON
+from gms_hookd.sync.job import SyncJob
+from tests.support.in_process import until
+from tests.support.repositories import ENVIRON, Repo
 
 
 @pytest.fixture
@@ -32,3 +40,54 @@ def test_the_upkeep_deletes_all_that_is_too_old_or_too_much(service, monkeypatch
     service.keep_up()
     left = service.context.store.read(deliveries.latest, None, 99).result()
     assert [each.id for each in left] == [23, 22, 21, 20, 14, 13, 12]
+
+
+@pytest.fixture
+def task(service, tmp_path):
+    draft = tasks.Draft("one", str(tmp_path / "source.git"), str(tmp_path / "t"), "key")
+    return service.context.store.write(tasks.add, draft, service.context.now()).result()
+
+
+def settings_files(service):
+    """Name the files of git settings: each engine that is open has one."""
+    return {path.name for path in service.state.home.glob("gitconfig-*")}
+
+
+def test_an_engine_ends_with_the_reload_that_replaces_it(service, task, tmp_path):
+    Repo(tmp_path / "source.git").commit()
+    for _ in range(20):
+        service.adopt(service.config)
+        service.context.engine.plan(SyncJob(task), RunLog(), Stop())
+        assert len(settings_files(service)) == 1
+        assert len(service._engines) == 1
+
+
+def test_an_engine_that_is_used_ends_after_its_last_run(service, task):
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        address = f"http://127.0.0.1:{hanging.getsockname()[1]}/x.git"
+        sync = replace(service.config.sync, allow_protocols=("http", "file"))
+        service.adopt(replace(service.config, sync=sync))
+        stop, engine = Stop(), service.context.engine
+        order = SyncJob(replace(task, source=address, timeout=600.0))
+        both = [
+            threading.Thread(target=each, args=(order, RunLog(), stop))
+            for each in (engine.sync, engine.probe)
+        ]
+        for thread in both:
+            thread.start()
+        until(lambda: settings_files(service))
+        (own,) = settings_files(service)
+        for _ in range(3):
+            service.adopt(service.config)
+            assert own in settings_files(service)
+        stop.set("cancelled")
+        for thread in both:
+            thread.join(30)
+        assert own not in settings_files(service)
+
+
+def test_who_uses_a_retired_engine_all_the_same_leaves_nothing(service, task):
+    late = service.context.engine
+    service.adopt(service.config)
+    late.plan(SyncJob(task), RunLog(), Stop())
+    assert settings_files(service) == set()

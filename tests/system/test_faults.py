@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from tests.support.process import PAUSE, SECRET, ask, run_number
+from tests.support.process import PAUSE, ROOT, SECRET, ask, run_number
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "5"))
 GIT = shutil.which("git")
@@ -314,10 +314,73 @@ def test_a_reload_names_what_it_cannot_change_and_what_is_unwise(daemon):
     daemon.config.write_text(text + "[sync]\nworkers = 3\n")
     daemon.config.chmod(0o644)
     daemon.signal(signal.SIGHUP)
-    daemon.told("READY=1")
+    status = daemon.told("READY=1")[1]
+    assert "; a restart is needed for server.listen, sync.workers" in status
     assert "key=server.listen" in daemon.log()
     assert "key=sync.workers" in daemon.log()
     assert "is open to others" in daemon.log()
+
+
+def certificate(folder):
+    """Make a self-signed certificate; returns the lines that configure it."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    make = f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=t -keyout {key}"
+    subprocess.run([*make.split(), "-out", cert], check=True, capture_output=True)
+    key.chmod(0o600)
+    return f'tls_cert = "{cert}"\ntls_key = "{key}"\n'
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
+def test_a_reload_says_of_each_key_whether_a_restart_is_needed(daemon):
+    tls = certificate(daemon.home)
+
+    def reload(text):
+        daemon.configure(text)
+        daemon.signal(signal.SIGHUP)
+        return "".join(daemon.told("READY=1"))
+
+    daemon.start()
+    assert "restart" not in reload("max_body = '1MiB'\n[sync]\ntimeout = '5m'\n")
+    for _ in range(2):  # as long as it is so, not at the first reload alone
+        assert "a restart is needed for server.tls_cert" in reload(tls)
+    assert "restart" not in reload("")
+    daemon.configure(tls)
+    daemon.kill()
+    daemon.start()
+    assert "restart" not in reload(tls + "[sync]\nworkers = 8\n")
+    assert "a restart is needed for server.tls_cert" in reload("")
+    assert daemon.log().count("only after a restart key=server.tls_cert") == 3
+
+
+def test_a_storm_of_reloads_is_few_and_holds_up_no_end(daemon):
+    daemon.start()
+    daemon.manager.close()  # unread messages would hold up the daemon
+    for _ in range(5000):
+        daemon.signal(signal.SIGHUP)
+    daemon.signal(signal.SIGTERM)
+    for _ in range(5000):
+        with suppress(ProcessLookupError):
+            daemon.signal(signal.SIGHUP)
+    assert daemon.wait() == 0
+    assert daemon.log().count("configuration reloaded") < 1000
+
+
+def test_signals_that_the_pipe_has_no_room_for_are_not_missed():
+    code = (
+        "import os, signal\n"
+        "from gms_hookd.service import daemon\n"
+        "signals = daemon._Signals()\n"
+        "signals.catch()\n"
+        "os.write(signals._in, bytes([signal.SIGHUP]) * 2 * daemon.PIPE)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "assert signals.next(60) == signal.SIGTERM\n"
+        "assert not signals.pending()\n"
+        "os.kill(os.getpid(), signal.SIGHUP)\n"
+        "assert not signals.pending()\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "assert signals.pending()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_a_hundred_reloads_leave_no_descriptor_behind(daemon):
