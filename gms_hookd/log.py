@@ -3,16 +3,21 @@
 Under the journal a line begins with its priority and has no time, which the journal
 adds; elsewhere it begins with local time and level. Line breaks, escape sequences and
 tracebacks are written escaped on the event's own line, so that nobody whose text is
-logged can begin a record of his own or choose its priority.
+logged can begin a record of his own or choose its priority. Nobody waits for who reads
+it: lines that are not read in time are dropped and counted.
 """
 
 import logging
 import os
+import select
+import socket
+import stat
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import TextIO
@@ -24,6 +29,7 @@ FRAMES = 12
 CAUSES = ("exception", "cause", "root")
 # The journal splits a line at 48 KiB, and its second half would choose its priority.
 LINE_LIMIT = 8000
+MOST_KEPT = 2000  # lines that wait for a reader; older ones are dropped, and counted
 PRIORITIES = (
     (logging.CRITICAL, 2),
     (logging.ERROR, 3),
@@ -32,6 +38,9 @@ PRIORITIES = (
     (logging.NOTSET, 7),
 )
 TIME = "%Y-%m-%d %H:%M:%S"
+# Takes bytes without waiting; returns how many it took. OSError: nobody reads.
+_Sender = Callable[[bytes], int]
+_OWN = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _Event = tuple[int, float, str]  # level, Unix time, text
 
 
@@ -46,6 +55,7 @@ def setup(
     root = logging.getLogger()
     for earlier in _handlers():
         root.removeHandler(earlier)
+        earlier.close()
     root.addHandler(handler)
     root.setLevel(level)
     logging.captureWarnings(True)
@@ -68,11 +78,23 @@ def hold() -> None:
 
 
 def release() -> None:
-    """Write what was kept back; nobody can be told that it cannot be written."""
+    """Write what was kept back."""
     for handler in _handlers():
         handler.held = False
-        with suppress(OSError, ValueError):
-            handler.let_out()
+        handler.let_out()
+
+
+def dropped() -> int:
+    """Count the lines that were dropped, and of which the log does not tell yet."""
+    return sum(handler.dropped for handler in _handlers())
+
+
+def finish(seconds: float = 1.0) -> None:
+    """Give who reads slowly so many seconds at most for the last lines."""
+    until = time.monotonic() + seconds
+    for handler in _handlers():
+        while not handler.let_out() and time.monotonic() < until:
+            time.sleep(0.01)
 
 
 def event(logger: logging.Logger, text: str) -> None:
@@ -99,12 +121,14 @@ def under_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _Handler(logging.Handler):
     def __init__(self, stream: TextIO, lines: "_Lines") -> None:
-        super().__init__(stream)
+        super().__init__()
         self.setFormatter(lines)
         self.held = False
+        self.dropped = 0
         self.lines = lines
+        self._out = _Stream(stream)
         # Appended to and taken from by several threads, each in one atomic step.
         self._kept: deque[_Event] = deque()
 
@@ -116,16 +140,43 @@ class _Handler(logging.StreamHandler[TextIO]):
         """Write an event; while lines are held back only a warning gets through."""
         self._kept.append(event)
         if not self.held or event[0] >= logging.WARNING:
-            with suppress(OSError, ValueError):
-                self.let_out()
+            self.let_out()
 
-    def let_out(self) -> None:
-        """Write what was kept back."""
+    def let_out(self) -> bool:
+        """Write what was kept back; where nobody reads the oldest lines are dropped.
+
+        Tell whether all is written.
+        """
         with self.lock or nullcontext():
-            kept = [self._kept.popleft() for _ in range(len(self._kept))]
-            if kept:
-                self.stream.write("".join(self.lines.of(kept)))
-                self.stream.flush()
+            try:
+                gone = self._out.flush() and self._write()
+            except (OSError, ValueError):
+                gone = True
+                self.dropped += self._out.drop()
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popleft()
+                self.dropped += 1
+            return gone
+
+    def _write(self) -> bool:
+        kept = [self._kept.popleft() for _ in range(len(self._kept))]
+        if not kept:
+            return True
+        lost = self.dropped
+        told = [_dropped(lost), *kept] if lost else kept
+        try:
+            self._out.write("".join(self.lines.of(told)))
+        except (OSError, ValueError):
+            self._out.drop()
+            self.dropped += len(kept)
+            return True
+        self.dropped -= lost
+        return self._out.flush()
+
+    def close(self) -> None:
+        """Close what was opened for the stream, not the stream itself."""
+        self._out.close()
+        super().close()
 
     def _event(self, record: logging.LogRecord) -> _Event:
         try:
@@ -133,6 +184,10 @@ class _Handler(logging.StreamHandler[TextIO]):
         except Exception:  # noqa: BLE001 - one line says so, which a traceback would not
             lost = f"log event lost by={record.name} event={quoted(record.msg)}"
             return logging.ERROR, record.created, lost
+
+
+def _dropped(count: int) -> _Event:
+    return logging.WARNING, time.time(), f"log lines dropped count={count}"
 
 
 class _Lines(logging.Formatter):
@@ -200,3 +255,94 @@ def _middle_out(text: str) -> str:
     if len(text) <= LINE_LIMIT:
         return text
     return f"{text[: LINE_LIMIT // 2]} ... {text[-LINE_LIMIT // 2 :]}"
+
+
+class _Stream:
+    """Text on its way to a stream, which never waits for who reads it.
+
+    What does not go at once is kept, and goes first the next time. A pipe or a terminal
+    is opened anew for that: O_NONBLOCK belongs to an open file, which we share with
+    whoever gave it to us (open(2)). A socket, as the journal's, is sent to without
+    waiting (MSG_DONTWAIT); a file on a disk makes nobody wait.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._send, self._close = _way(stream)
+        self._encoding = stream.encoding or "utf-8"
+        self._rest = b""
+        self._torn = False
+
+    def write(self, text: str) -> None:
+        """Send lines, or keep what does not go. OSError, ValueError: nobody reads."""
+        data = text.encode(self._encoding, "backslashreplace")
+        # Behind the half of a line that was dropped a new line begins.
+        self._rest += b"\n" + data if self._torn and not self._rest else data
+        self.flush()
+
+    def flush(self) -> bool:
+        """Send what was kept; tell whether all of it has gone. Raises as `write`."""
+        while self._rest:
+            sent = self._send(self._rest)
+            if not sent:
+                return False
+            self._torn = not self._rest[:sent].endswith(b"\n")
+            self._rest = self._rest[sent:]
+        self._torn = False
+        return True
+
+    def drop(self) -> int:
+        """Forget what was kept; return how many lines that were."""
+        dropped = self._rest.count(b"\n")
+        self._rest = b""
+        return dropped
+
+    def close(self) -> None:
+        """Give back what was opened for it; the stream itself stays open."""
+        self._close()
+
+
+def _way(stream: TextIO) -> tuple[_Sender, Callable[[], None]]:
+    """Choose how to send to a stream; return with it how to close what that opened."""
+    try:
+        descriptor = stream.fileno()
+        mode = os.fstat(descriptor).st_mode
+    except (OSError, ValueError):
+        return partial(_to_text, stream), _nothing
+    if stat.S_ISREG(mode):
+        return partial(os.write, descriptor), _nothing
+    if stat.S_ISSOCK(mode):
+        end = socket.socket(fileno=os.dup(descriptor))
+        return partial(_to_socket, end), end.close
+    with suppress(OSError):
+        own = os.open(f"/proc/self/fd/{descriptor}", _OWN)
+        return partial(_to_own, own), partial(os.close, own)
+    return partial(_to_shared, descriptor), _nothing
+
+
+def _nothing() -> None:
+    pass
+
+
+def _to_text(stream: TextIO, data: bytes) -> int:
+    stream.write(data.decode(stream.encoding or "utf-8"))
+    stream.flush()
+    return len(data)
+
+
+def _to_socket(end: socket.socket, data: bytes) -> int:
+    with suppress(BlockingIOError):
+        return end.send(data, socket.MSG_DONTWAIT)
+    return 0
+
+
+def _to_own(descriptor: int, data: bytes) -> int:
+    with suppress(BlockingIOError):
+        return os.write(descriptor, data)
+    return 0
+
+
+def _to_shared(descriptor: int, data: bytes) -> int:
+    """Send no more than surely goes when poll(2) says that a pipe takes something."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return os.write(descriptor, data[: select.PIPE_BUF]) if poll.poll(0) else 0

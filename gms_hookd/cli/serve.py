@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 from gms_hookd import log
 from gms_hookd.cli import api_client
@@ -18,8 +19,12 @@ def serve(session: Session, args: Args) -> int:
     session = replace(session, environ=reaper.stand_in(session.environ))
     overrides = {"server.listen": tuple(args.listen)} if args.listen else {}
     log.setup(sys.stderr, session.environ, redact=without_logins)
-    with held(session.state) as state:
-        return daemon.serve(lambda: session.config(**overrides), state, session.environ)
+    try:
+        with held(session.state) as state:
+            load = partial(session.config, **overrides)
+            return daemon.serve(load, state, session.environ)
+    finally:
+        log.finish()
 
 
 def reload(session: Session, args: Args) -> int:

@@ -23,7 +23,7 @@ from gms_hookd.http import tls
 from gms_hookd.http.limits import ConnectionLimits, lift_descriptor_limit
 from gms_hookd.http.listener import Listener, adopt, listen
 from gms_hookd.http.server import Server
-from gms_hookd.log import hold, redact, release
+from gms_hookd.log import dropped, hold, redact, release
 from gms_hookd.safetext import quoted
 from gms_hookd.service import systemd
 from gms_hookd.service.service import Service
@@ -83,6 +83,11 @@ class _Signals:
             self._obeyed = max(self._endings, 1)
             return signal.SIGTERM
         return signal.SIGHUP if came else None
+
+    def ignore(self) -> None:
+        """Let none that comes too late decide how the process ends."""
+        for number in (*ENDINGS, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
 
     def pending(self) -> bool:
         """Tell whether another signal to end came."""
@@ -210,7 +215,8 @@ class Daemon:
         problem = f"; {stuck}" if stuck else ""
         waiting = ", ".join(self._waiting)
         restart = f"; a restart is needed for {waiting}" if waiting else ""
-        said = f"{problem}{restart}{self._refused}"
+        unread = f"; {lost} log lines dropped" if (lost := dropped()) else ""
+        said = f"{problem}{restart}{unread}{self._refused}"
         return f"STATUS=serving, {under_way} syncs under way{said}"
 
     def _tell(self, *lines: str) -> None:
@@ -269,6 +275,7 @@ class Daemon:
             self._front.join(LONGEST_END)
         self._server.server_close()
         self._service.stop(GRACE, self._signals.pending)
+        self._signals.ignore()
         log.info("stopped")
 
 

@@ -28,6 +28,7 @@ from gms_hookd.service.counted_engine import CountedEngine
 from gms_hookd.service.health import Health
 from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import Store, StoreError, maintenance, runs, tasks
+from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import SILENT, Pool, Supervised, Threads
 from gms_hookd.web.api import LONGEST_PLAN
@@ -158,7 +159,6 @@ class Service:
         environ = systemd.scrubbed(self._environ)
         # The old ones too: what is under way may know them yet.
         self.mask = self.mask.plus(secrets_of(config, environ))
-
         for engine in self._engines:
             engine.retire()
         engine = build(

@@ -88,8 +88,7 @@ class Daemon:
                     self.state,
                 ],
                 env=self.environ | environ,
-                stderr=stderr,
-                **self.spawn_options,
+                **{"stderr": stderr} | self.spawn_options,
             )
 
     def start(self, **environ):
