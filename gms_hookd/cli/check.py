@@ -32,6 +32,13 @@ from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.git.url import GitUrl
 from gms_hookd.http import client as http_client
 from gms_hookd.http.client import ClientError
+from gms_hookd.http.descriptors import (
+    FEW_DESCRIPTORS,
+    MORE_DESCRIPTORS,
+    admitted,
+    attainable_descriptors,
+    descriptors,
+)
 from gms_hookd.http.listener import listen
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import safe
@@ -74,6 +81,8 @@ class Environment:
     daemon: bool | None = None
     unready: Sequence[str] = ()
     warnings: Sequence[str] = ()
+
+    descriptors: int | None = None
     config: Config | None = None
     tasks: Sequence[Mapping[str, Any]] = ()
     problem: str | None = None
@@ -267,6 +276,17 @@ def _daemon(place: Environment) -> Iterator[Finding]:
     yield Finding(OK, "daemon", said, remedy)
 
 
+def _descriptors(place: Environment) -> Iterator[Finding]:
+    if place.descriptors is None:
+        return
+    found = f"{place.descriptors} files may be open at a time"
+    if place.descriptors >= FEW_DESCRIPTORS:
+        yield Finding(OK, "descriptors", found)
+        return
+    few = f"only {found}, {admitted(place.descriptors)} of them connections"
+    yield Finding(WARNING, "descriptors", few, MORE_DESCRIPTORS)
+
+
 def _listeners(place: Environment) -> Iterator[Finding]:
     known = place.config is not None and place.daemon is not None
     for spec in place.config.server.listen if known and place.config else ():
@@ -352,6 +372,7 @@ LOOKS: tuple[Callable[[Environment], Iterator[Finding]], ...] = (
     _state,
     _disk,
     _daemon,
+    _descriptors,
     _listeners,
     _tasks,
 )
@@ -376,6 +397,7 @@ def _place(session: Session) -> Environment:
         place = replace(place, config=session.config())
         control = control_socket(session.state)
         place = replace(place, daemon=api_client.listens(control))
+        place = replace(place, descriptors=_open_files(session, place.daemon))
         if place.daemon:
             unready, warnings = http_client.readiness(control)
             place = replace(place, unready=unready, warnings=warnings)
@@ -384,6 +406,20 @@ def _place(session: Session) -> Environment:
     except (ConfigError, ClientError, ApiError, StateError, StoreError) as error:
         return replace(place, problem=str(error))
     return place
+
+
+def _open_files(session: Session, running: bool | None) -> int | None:
+    """Return how many files the daemon may have open, None if that is not to be seen.
+
+    Where none runs, one that is started from here.
+    """
+    if not running:
+        return attainable_descriptors()
+    process = http_client.serving_process(control_socket(session.state))
+    try:
+        return descriptors(process) if process else None
+    except OSError:
+        return None
 
 
 def _all_tasks(session: Session) -> list[dict[str, Any]]:

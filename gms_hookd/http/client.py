@@ -9,6 +9,7 @@ import http.client
 import json
 import socket
 import ssl
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,17 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+def serving_process(path: Path) -> int | None:
+    """Return the number of the process that listens on this control socket, if any."""
+    connection = UnixConnection(str(path), PATIENCE)
+    with closing(connection), one_line_errors(str(path), PATIENCE):
+        connection.connect()
+        size = struct.calcsize("3i")  # struct ucred: pid, uid, gid (unix(7))
+        peer = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        process: int = struct.unpack("3i", peer)[0]
+        return process or None
 
 
 def readiness(path: Path) -> tuple[list[str], list[str]]:

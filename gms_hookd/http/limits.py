@@ -6,11 +6,11 @@ Who is let in: how many connections, in all and per address, and how much memory
 """
 
 import logging
-import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from gms_hookd.auth.ratelimit import block
+from gms_hookd.http.descriptors import CONNECTIONS, descriptors, places
 from gms_hookd.http.http1 import HEAD, IDLE, Phase
 
 
@@ -67,7 +67,7 @@ class ConnectionLimits:
 
     body: int = 25 * 1024 * 1024
     held: int = 200 * 1024 * 1024
-    connections: int = 16_384
+    connections: int = CONNECTIONS
     per_address: int = 1_024
     always: frozenset[str] = frozenset({"/healthz"})
     head_time: float = 10.0
@@ -94,8 +94,6 @@ class ConnectionLimits:
         return self.late_time if late else self.head_time
 
 
-CONTROL_CONNECTIONS = 128
-OTHER_DESCRIPTORS = 512  # git's pipes, the store, control and late connections
 NOTE_TIME = 10.0
 log = logging.getLogger(__name__)
 
@@ -113,10 +111,10 @@ class ConnectionLimiter:
         def many(peer: str) -> bool:
             return not peer or (exempt is not None and exempt(peer))
 
-        total = max(1, min(limits.connections, _descriptors() - OTHER_DESCRIPTORS))
+        total, self.late, control = places(descriptors(), limits.connections)
         share = max(1, min(limits.per_address, total // 2))
         self._places = Quota(total, share, many, block)
-        self._control = Quota(CONTROL_CONNECTIONS, CONTROL_CONNECTIONS)
+        self._control = Quota(control, control)
         self._memory = Quota(limits.held, limits.held // 2, many, block)
         self._turned_away = 0
         self._next_note = 0.0
@@ -155,17 +153,3 @@ class ConnectionLimiter:
             self._next_note = now + NOTE_TIME
             log.warning("connections turned away count=%d", self._turned_away)
             self._turned_away = 0
-
-
-def lift_descriptor_limit(limits: ConnectionLimits) -> None:
-    """Let this process open as many sockets as `limits` allow, as far as it may."""
-    wanted = limits.connections + OTHER_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-def _descriptors() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if soft == resource.RLIM_INFINITY else soft

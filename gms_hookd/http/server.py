@@ -49,7 +49,7 @@ POOL = 2
 LONGEST_END = 5.0  # seconds that a thread of a pool gets to end
 SWEEP = 0.25
 LOOKS = 100  # which take about a tenth of a millisecond
-LATE_CONNECTIONS = 64
+
 log = logging.getLogger(__name__)
 
 
@@ -367,7 +367,7 @@ class Server(ThreadingHTTPServer):
     def _squeeze_in(self, connection: Connection) -> None:
         """Let a connection over the limits wait a moment, the oldest one no longer."""
         self._late.append(connection)
-        if len(self._late) > LATE_CONNECTIONS:
+        if len(self._late) > self._limiter.late:
             oldest = self._late[0]
             self._guard(oldest, oldest.expire)
             oldest.finish()

@@ -20,7 +20,8 @@ from gms_hookd.config.records import Config
 from gms_hookd.errors import ConfigError, Conflict, Unavailable
 from gms_hookd.futures import Future
 from gms_hookd.http import tls
-from gms_hookd.http.limits import ConnectionLimits, lift_descriptor_limit
+from gms_hookd.http.descriptors import lift_limit
+from gms_hookd.http.limits import ConnectionLimits
 from gms_hookd.http.listener import Listener, adopt, listen
 from gms_hookd.http.server import Server
 from gms_hookd.log import dropped, hold, redact, release
@@ -349,7 +350,7 @@ def serve(
         redact(service.mask.line)
         _warn(config, listeners)
         allowed = limits(config)
-        lift_descriptor_limit(allowed)
+        lift_limit(allowed.connections)
         server = Server(
             listeners,
             service.app.handle,

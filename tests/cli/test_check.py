@@ -51,6 +51,18 @@ def test_a_sound_place_has_no_error_and_looks_at_everything(place):
 
 
 @pytest.mark.parametrize(
+    ("number", "level"), [(None, None), (64, WARNING), (1023, WARNING), (1024, OK)]
+)
+def test_few_descriptors_are_named_with_the_remedy(place, number, level):
+    found = about(replace(place, descriptors=number), "descriptors")
+    assert [each.level for each in found] == ([level] if level else [])
+    for each in found:
+        assert str(number) in each.finding
+        assert (each.remedy is None) == (level == OK)
+        assert level == OK or "LimitNOFILE=" in each.remedy
+
+
+@pytest.mark.parametrize(
     ("said", "level"),
     [
         ("git version 2.31.8", ERROR),
