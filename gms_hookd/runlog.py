@@ -57,10 +57,15 @@ class RunLog:
         self._tail = Window(TAIL)
         self._running = Window(TAIL)
         self._closed = False
+        self.answered: dict[str, bool] = {}
 
     def use(self, mask: Mask) -> None:
         """Mask all that this one does, too, from now on."""
         self._mask = mask.plus(self._mask.secrets)
+
+    def note_host(self, host: str, answered: bool) -> None:
+        """Note whether a host that the run talked to answered it last."""
+        self.answered[host] = answered
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Mask these secrets from now on."""

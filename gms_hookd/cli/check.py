@@ -81,7 +81,6 @@ class Environment:
     daemon: bool | None = None
     unready: Sequence[str] = ()
     warnings: Sequence[str] = ()
-
     descriptors: int | None = None
     config: Config | None = None
     tasks: Sequence[Mapping[str, Any]] = ()

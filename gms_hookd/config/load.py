@@ -350,6 +350,7 @@ def _sync(found: Settings) -> SyncConfig:
         stall=found.get(("sync", "stall"), validators.duration, 60.0),
         lfs=found.get(("sync", "lfs"), validators.lfs, "warn"),
         trust_owners=found.get(("sync", "trust_owners"), validators.owners, ()),
+        per_host=found.get(("sync", "per_host"), validators.whole(1, 1000), None),
     )
 
 

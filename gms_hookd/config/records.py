@@ -53,7 +53,8 @@ class ApiConfig:
 class SyncConfig:
     """How runs are carried out; `timeout` is of one attempt, in seconds.
 
-    `stall` is for how many seconds a host may send nothing at all. `trust` is how long
+    `per_host` is how many runs one host gets at a time, None is all workers. `stall` is
+    for how many seconds a host may send nothing at all. `trust` is how long
     a remembered target is believed, `reconcile` how often source and target of each
     task are looked at (seconds); 0 is never.
     `lfs` is what becomes of refs whose large files cannot be carried: "warn": they are
@@ -73,6 +74,7 @@ class SyncConfig:
     stall: float = 60.0
     lfs: str = "warn"
     trust_owners: tuple[int, ...] = ()
+    per_host: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "sync": (
         "workers", "timeout", "stall", "attempts", "allow_protocols", "ssh_key_file",
         "ssh_known_hosts", "trust", "reconcile", "lfs", "trust_owners",
+        "per_host",
     ),
     "credentials": (
         "username", "password_file", "token_file", "ssh_key_file", "ssh_known_hosts",
@@ -47,7 +48,7 @@ _LISTS = {
     "listen", "trusted_proxies", "secrets", "ip_whitelist", "allow_protocols",
     "trust_owners",
 }  # fmt: skip
-_NUMBERS = {"port", "rate_limit", "workers", "attempts"}
+_NUMBERS = {"port", "rate_limit", "workers", "attempts", "per_host"}
 # What GMS configures and we do not.
 _FOREIGN = frozenset({
     "rpc", "database", "debug", "storage", "lock", "log", "lint", "code_review",

@@ -9,7 +9,8 @@ from gms_hookd.git.wordings import TABLE, UNTOLD, VAGUE, ErrorKind, Row, Voice
 from gms_hookd.safetext import one_line
 
 __all__ = [
-    "TRANSIENT", "ErrorKind", "GitError", "Reading", "classify", "read", "refusal",
+    "REACHED", "TRANSIENT", "UNREACHED", "ErrorKind", "GitError", "Reading",
+    "classify", "read", "refusal",
 ]  # fmt: skip
 
 COULD_NOT = frozenset(
@@ -24,6 +25,18 @@ TRANSIENT = COULD_NOT | {
     ErrorKind.GIT,
     ErrorKind.STOPPED,
 }
+# What tells that a host did not answer, and what that it did.
+UNREACHED = frozenset({ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.STALL})
+REACHED = frozenset(
+    {
+        None,
+        ErrorKind.AUTH,
+        ErrorKind.TRUST,
+        ErrorKind.MISSING,
+        ErrorKind.POLICY,
+        ErrorKind.HOST,
+    }
+)
 
 LINE = 250  # characters of what failed
 WORDS = 300  # characters of what the host said

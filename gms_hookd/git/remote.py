@@ -11,8 +11,16 @@ from gms_hookd.git.access import RepositoryAccess
 from gms_hookd.git.advice import Way, advice
 from gms_hookd.git.answer import Answer, parse
 from gms_hookd.git.command import Git
-from gms_hookd.git.credentials import with_remedy
-from gms_hookd.git.errors import ErrorKind, GitError, Reading, read, refusal
+from gms_hookd.git.credentials import Access, with_remedy
+from gms_hookd.git.errors import (
+    REACHED,
+    UNREACHED,
+    ErrorKind,
+    GitError,
+    Reading,
+    read,
+    refusal,
+)
 from gms_hookd.git.process import Done, Stop
 from gms_hookd.git.refs import (
     Pushed,
@@ -236,7 +244,7 @@ class Remote:
         writing: str | None = None,
         settings: tuple[tuple[str, str], ...] = (),
     ) -> Done:
-        access = self.access.access()
+        access = self._access()
         done = self.git.run(
             *args,
             settings=(*access.settings, *settings, *self._buffer()),
@@ -249,6 +257,7 @@ class Remote:
         if done.failed and done.kind is ErrorKind.NETWORK:
             done = replace(done, err=self._last_words() + done.err)
         done = self._unmasked(args[0], done)
+        self._note_host(done.kind if done.failed else None)
         if done.failed and self._may_try_again(done):
             return self._run(*args, stdin=stdin, writing=writing, settings=settings)
         return done
@@ -318,6 +327,18 @@ class Remote:
         if _LENGTH in done.err:
             return self.access.buffer()
         return done.kind is ErrorKind.AUTH and self.access.other()
+
+    def _access(self) -> Access:
+        try:
+            return self.access.access()
+        except GitError as error:
+            self._note_host(error.kind)
+            raise
+
+    def _note_host(self, failure: ErrorKind | None) -> None:
+        answered = failure in REACHED
+        if not self.access.url.local and (answered or failure in UNREACHED):
+            self.git.limits.log.note_host(self.access.url.origin, answered)
 
     def _error(self, done: Done, what: str) -> GitError:
         done = self._with_words(what, done)

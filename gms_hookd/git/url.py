@@ -5,6 +5,7 @@ import posixpath
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from gms_hookd.git.forgeurl import canonical
@@ -89,6 +90,16 @@ def _holds_credential(url: GitUrl) -> bool:
     if http and ("?" in url.path or "#" in url.path):
         return True  # git would put its own path behind a query
     return in_address(f"{url.user or ''}/{url.path}", http=http)
+
+
+@lru_cache(4096)
+def origin(text: str) -> str:
+    """Name host and port of a source or target, "" where none is named."""
+    try:
+        url = parse(text, SPOKEN)
+    except ValueError:
+        return ""
+    return "" if url.local else url.origin
 
 
 def cache_key(source: str) -> str:

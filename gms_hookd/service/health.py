@@ -141,7 +141,9 @@ class _Queue:
         context = self._context
         idle = context.running.under_way < workers
         try:
-            waiting = context.store.read(runs.claimable, context.now()).result(PATIENCE)
+            shares = context.running.hosts.shares
+            found = context.store.read(runs.claimable, context.now(), shares)
+            waiting = found.result(PATIENCE)
         except (StoreError, TimeoutError):
             return self.problem
         if waiting is None or not idle or waiting != self._waiting:

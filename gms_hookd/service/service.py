@@ -154,6 +154,11 @@ class Service:
         self._rules = self._make_rules(config)
         self.app.adopt(self._context(config), self._policy(config))
         self.config = config
+        self._share()
+
+    def _share(self) -> None:
+        """Tell how many runs each host gets; the number of workers stays."""
+        self.running.hosts.share(self.health.workers, self.config.sync.per_host)
 
     def _make_rules(self, config: Config) -> Rules:
         environ = systemd.scrubbed(self._environ)
@@ -245,6 +250,7 @@ class Service:
         Raises ThreadError.
         """
         self.health.workers = count
+        self._share()
         for number in range(count):
             worker = Worker(self.context, lambda: self._rules, self._stopping)
             self._start(f"worker-{number}", worker.run_forever)

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 from gms_hookd.errors import StoreError, Unavailable
 from gms_hookd.futures import Future
+from gms_hookd.git.url import origin
 from gms_hookd.safetext import quoted
 from gms_hookd.store.files import Files
 from gms_hookd.threads import FOR_EVER, Supervised, Threads
@@ -83,6 +84,7 @@ def connect(path: Path, *, writes: bool) -> Connection:
     )
     db.execute("PRAGMA foreign_keys=ON")
     db.execute("PRAGMA trusted_schema=OFF")
+    db.create_function("origin", 1, origin, deterministic=True)
     if writes:
         # auto_vacuum counts only before the first table and before WAL.
         db.execute("PRAGMA auto_vacuum=INCREMENTAL")

@@ -37,7 +37,9 @@ from gms_hookd.model import (
 from gms_hookd.store import deliveries, tasks
 from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.deliveries import NEWEST, NewDelivery, RecordedDelivery
+from gms_hookd.store.shares import Shares
 
+EQUAL = Shares()  # no host has less than another
 CRASHES = 3
 AT_ONCE = 16  # tasks looked for with one query
 CHANGED = "the task was changed while this ran"
@@ -203,9 +205,14 @@ def _insert(db: Connection, task_id: int, new_run: NewRun, now: int) -> int:
     return cursor.lastrowid or 0
 
 
-def claim(db: Connection, now: int, only: int | None = None) -> ClaimedRun | None:
-    """Lease the oldest due run whose task and source are free, if there is one."""
-    row = _next(db, now, only)
+def claim(
+    db: Connection, now: int, only: int | None = None, shares: Shares = EQUAL
+) -> ClaimedRun | None:
+    """Lease the oldest due run that may begin; None if there is none.
+
+    Its task and source are free, and no host has more runs than its share.
+    """
+    row = _next(db, now, only, shares)
     if row is None:
         return None
     run_id, cache, deletions = row
@@ -219,13 +226,35 @@ def claim(db: Connection, now: int, only: int | None = None) -> ClaimedRun | Non
     return _claim(db, run_id, _unpacked_deletions(deletions))
 
 
-def claimable(db: Connection, now: int) -> int | None:
+def claimable(db: Connection, now: int, shares: Shares = EQUAL) -> int | None:
     """Return the id of the run that a claim would lease now, None if there is none."""
-    row = _next(db, now)
+    row = _next(db, now, None, shares)
     return None if row is None else int(row[0])
 
 
-def _next(db: Connection, now: int, only: int | None = None) -> Row | None:
+def _next(db: Connection, now: int, only: int | None, shares: Shares) -> Row | None:
+    if only is not None or not shares.limit:
+        return _oldest(db, now, only)
+    full = shares.full(_hosts_at_work(db))
+    first = full | shares.unreached if shares.others_first else full
+    return _oldest(db, now, besides=first) or _oldest(db, now, besides=full)
+
+
+def _hosts_at_work(db: Connection) -> list[set[str]]:
+    query = (
+        "SELECT origin(t.source),origin(t.target) FROM runs r"
+        " JOIN tasks t ON t.id=r.task_id WHERE r.status='running'"
+    )
+    return [set(row) - {""} for row in db.execute(query).fetchall()]
+
+
+def _oldest(
+    db: Connection,
+    now: int,
+    only: int | None = None,
+    besides: frozenset[str] = frozenset(),
+) -> Row | None:
+    others, named = tasks.besides(besides)
     found: Row | None = db.execute(
         "SELECT r.id, t.cache, r.deletions FROM runs r JOIN tasks t ON t.id=r.task_id"
         " WHERE r.status='queued' AND r.due_ms<=:now AND (:only IS NULL OR r.id=:only)"
@@ -233,8 +262,8 @@ def _next(db: Connection, now: int, only: int | None = None) -> Row | None:
         "  WHERE b.status='running' AND b.task_id=r.task_id)"
         " AND NOT EXISTS(SELECT 1 FROM runs b"
         "  WHERE b.status='running' AND b.cache=t.cache)"
-        " ORDER BY r.id LIMIT 1",
-        {"now": now, "only": only},
+        f"{others} ORDER BY r.id LIMIT 1",
+        {"now": now, "only": only, "besides": named},
     ).fetchone()
     return found
 

@@ -1,6 +1,6 @@
 """When both sides of each task are to be looked at, and what was last found there."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from gms_hookd.model import RunStatus, Task
@@ -33,12 +33,21 @@ def begin(db: Connection, now: int, spread: int) -> None:
 
 
 def due(
-    db: Connection, now: int, interval: int, limit: int, besides: Iterable[int] = ()
+    db: Connection,
+    now: int,
+    interval: int,
+    limit: int,
+    busy: Iterable[int] = (),
+    *,
+    hosts: Collection[str] = (),
 ) -> list[Check]:
     """List the checks that are due, of tasks that neither run nor wait to.
 
+    Left out are the tasks that are `busy`, and those of some `hosts`.
+
     A task that was never checked is due `interval` ms after it was made.
     """
+    others, named = tasks.besides(hosts)
     rows = db.execute(
         "SELECT t.id FROM tasks t LEFT JOIN checks c ON c.task_id=t.id"
         " WHERE t.enabled AND coalesce(c.due_ms,t.created_ms+:interval)<=:now"
@@ -48,10 +57,15 @@ def due(
         "  AND r.task_id=t.id)"
         " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='running'"
         "  AND r.cache=t.cache)"
-        " ORDER BY coalesce(c.due_ms,t.created_ms) LIMIT :limit",
-        {"now": now, "interval": interval, "limit": limit + len(tuple(besides))},
+        f"{others} ORDER BY coalesce(c.due_ms,t.created_ms) LIMIT :limit",
+        {
+            "now": now,
+            "interval": interval,
+            "limit": limit + len(tuple(busy)),
+            "besides": named,
+        },
     ).fetchall()
-    ids = [row[0] for row in rows if row[0] not in set(besides)]
+    ids = [row[0] for row in rows if row[0] not in set(busy)]
     return [_check(db, task_id) for task_id in ids[:limit]]
 
 

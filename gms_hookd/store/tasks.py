@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -89,6 +89,16 @@ def find(db: Connection, by: Mapping[str, object]) -> Task:
     if column not in {"id", "key", "name"}:
         raise Invalid(f"{column}: a task is found by id, key or name")
     return _one(db, column, value)
+
+
+def besides(hosts: Collection[str]) -> tuple[str, str]:
+    """Return a term that leaves out the tasks `t` of these hosts, and its `:besides`.
+
+    Hosts are named by `git.url.origin`, without blanks.
+    """
+    end = " AND instr(:besides,' '||origin(t.{})||' ')=0"
+    term = end.format("source") + end.format("target") if hosts else ""
+    return term, f" {' '.join(sorted(hosts))} "
 
 
 def of_source(db: Connection, host: str | None, path: str) -> list[Task]:

@@ -16,10 +16,12 @@ from typing import NamedTuple
 
 from gms_hookd.futures import Future
 from gms_hookd.git.process import Stop
+from gms_hookd.git.url import origin
 from gms_hookd.model import RunStatus, Task
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import REASON_LIMIT, quoted
 from gms_hookd.store import StoreError, source_checks
+from gms_hookd.store.shares import Shares
 from gms_hookd.store.source_checks import Check
 from gms_hookd.sync.job import UNCERTAIN, Engine, SyncJob
 from gms_hookd.threads import Pool, Supervised
@@ -62,7 +64,7 @@ class Reconciler:
         self._interval = interval
         self._stopping = stopping
         self._chance = chance
-        self._under_way: dict[int, Future[None]] = {}
+        self._under_way: dict[int, tuple[set[str], Future[None]]] = {}
         self._stops: dict[int, Stop] = {}
 
     def run_forever(self, thread: Supervised) -> None:
@@ -86,26 +88,30 @@ class Reconciler:
 
     def turn(self) -> None:
         """Start the checks that are due, as far as there is room."""
-        done = [task_id for task_id, f in self._under_way.items() if f.done()]
-        for task_id in done:
-            del self._under_way[task_id]
-        room = AT_ONCE - len(self._under_way)
-        if not room or not self._interval():
-            return
-        for check in self._due(room):
+        for task_id, (_, job) in list(self._under_way.items()):
+            if job.done():
+                del self._under_way[task_id]
+        while self._interval() and len(self._under_way) < AT_ONCE:
+            check = self._next()
+            if check is None:
+                return
             job = self._pool.do(partial(self.check, check))
-            self._under_way[check.task.id] = job
+            ends = {origin(check.task.source), origin(check.task.target)} - {""}
+            self._under_way[check.task.id] = ends, job
 
-    def _due(self, room: int) -> list[Check]:
-        interval = int(self._interval() * 1000)
-        now, busy = self._context.now(), tuple(self._under_way)
+    def _next(self) -> Check | None:
+        """Return a check that is due; one at a time of a host that does not answer."""
+        unreached = self._context.running.hosts.shares.unreached
+        shares = Shares(AT_ONCE, AT_ONCE, unreached)
+        full = shares.full(hosts for hosts, _ in self._under_way.values())
+        interval, busy = int(self._interval() * 1000), tuple(self._under_way)
+        read, now = self._context.store.read, self._context.now()
         try:
-            return self._context.store.read(
-                source_checks.due, now, interval, room, busy
-            ).result()
+            found = read(source_checks.due, now, interval, 1, busy, hosts=full).result()
         except StoreError as error:
             log.warning("cannot tell which checks are due error=%s", quoted(error))
-            return []
+            return None
+        return found[0] if found else None
 
     def check(self, check: Check) -> None:
         """Look at one task, and queue a run if its target is not as it should be."""
@@ -143,6 +149,7 @@ class Reconciler:
             outcome = self._engine().probe(job, record, stop)
         finally:
             record.close()
+            self._context.running.hosts.note(record.answered)
             del self._stops[task.id]
         if outcome.status is not RunStatus.SUCCESS:
             why = quoted(outcome.error_message, REASON_LIMIT)

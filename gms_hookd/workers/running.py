@@ -26,6 +26,7 @@ from gms_hookd.store import Store
 from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.job import Engine
 from gms_hookd.threads import FOR_EVER, SILENT, Pool, Supervised, Threads
+from gms_hookd.workers.hosts import Hosts
 
 KEPT = 64  # logs of ended runs, for those who still watch
 FLOOD = 10, 0.05  # so many triggers in so many seconds are one
@@ -46,6 +47,7 @@ class RunningRuns:
         clock: Callable[[], float] = time.monotonic,
         threads: Threads | None = None,
     ) -> None:
+        self.hosts = Hosts()
         self._clock = clock
         self._lock = threading.Lock()
         self._bell = threading.Condition(self._lock)

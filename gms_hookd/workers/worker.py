@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from gms_hookd.git.process import Stop
+from gms_hookd.git.url import origin
 from gms_hookd.model import Moment, Run, RunStatus, commit_range
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import REASON_LIMIT, quoted
@@ -121,10 +122,11 @@ class Worker:
 
     def run_one(self, only: int | None = None) -> int | None:
         """Carry out the oldest run that is due (or `only` that one); gives its id."""
-        now = self._context.now()
-        claim = self._context.store.write(runs.claim, now, only).result()
+        now, hosts = self._context.now(), self._context.running.hosts
+        claim = self._context.store.write(runs.claim, now, only, hosts.shares).result()
         if claim is None:
             return None
+        hosts.claimed([origin(claim.task.source), origin(claim.task.target)])
         self._context.running.wake()
         self._carry_out(claim)
         return claim.run.id
@@ -153,6 +155,7 @@ class Worker:
         job = _job(claim, verify=verify, trusted=trusted)
         outcome = _sync(rules.engine, job, record, stop)
         record.close()
+        self._context.running.hosts.note(record.answered)
         if stop.reason == "shutdown" and outcome.status is RunStatus.CANCELLED:
             back = runs.Return(
                 self._context.now(), "the daemon was stopped", failed=False

@@ -26,7 +26,7 @@ def until(found):
 class Place:
     """A service with its front, in this process."""
 
-    def __init__(self, folder, text=""):
+    def __init__(self, folder, text="", workers=2):
         before = set(threading.enumerate())
         self.state = StateDirectory.open(folder / "state")
         (folder / "config.toml").write_text(f'[webhook]\nsecret = "{SECRET}"\n{text}')
@@ -43,7 +43,7 @@ class Place:
             threads=self.threads,
         )
         self.threads.start("front", self.server.run_forever)
-        self.service.start(2)
+        self.service.start(workers)
         self.running = {t.name: t for t in threading.enumerate() if t not in before}
 
     def wake(self):
@@ -68,6 +68,21 @@ class Place:
         path = "/api/v1/sync/" + call
         status, _, answer = ask(self.control, method, path, body, headers)
         return status, answer
+
+    def order(self, name, source, target):
+        """Add a task and queue a run; returns its number."""
+        fields = {"name": name, "source": str(source), "target": str(target)}
+        task = self.api("POST", "task/create", **fields)[1]["data"]["id"]
+        return self.api("POST", "run", task_id=task)[1]["data"]["id"]
+
+    def ended(self, run):
+        """Wait until a run is over; returns it."""
+
+        def ended():
+            found = self.api("GET", f"run?id={run}")[1]["data"]
+            return found if found["end_time"] else None
+
+        return until(ended)
 
     def close(self):
         self.server.drain(0.0)
