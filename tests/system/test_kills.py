@@ -131,3 +131,23 @@ def is_git(pid):
     with suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().startswith("git")
     return False
+
+
+def test_a_killed_daemon_leaves_nothing_in_the_temporary_folder(
+    source, target, daemon, sshd, tmp_path
+):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    pins = f'ssh_key_file = "{sshd.key}"\nssh_known_hosts = "{sshd.known_hosts}"'
+    daemon.configure(f"[sync]\n{pins}")
+    daemon.start(TMPDIR=str(scratch))
+    number = daemon.add_task("m", sshd.url(source), target)
+    run = run_number(daemon.trigger(number)[1])
+    assert daemon.ended(run)["status"] == "success", daemon.run(run)["details"]
+    daemon.kill()
+    assert list(scratch.iterdir()) == []
+    daemon.start()
+    source.commit()
+    run = run_number(daemon.trigger(number)[1])
+    assert daemon.ended(run)["status"] == "success", daemon.run(run)["details"]
+    assert len(list((daemon.state / "home").glob("ssh-*"))) == 1
