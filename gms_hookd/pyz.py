@@ -48,6 +48,7 @@ from gms_hookd.cli.main import main
 
 raise SystemExit(main())
 """
+KINDS = ("*.py", "*.md", "*.service", "*.socket")
 UNCHECKED = (1).to_bytes(4, "little")  # PEP 552: hash-based, not to be checked
 PLAIN = 2  # a marshal version without back references, which vary from build to build
 BEGINNING = (1980, 1, 1, 0, 0, 0)
@@ -73,7 +74,9 @@ def _pack(archive: zipfile.ZipFile, package: Path) -> None:
             name = source.relative_to(package.parent).as_posix()
             content = source.read_bytes()
             _add(archive, name, content)
-            _add(archive, name + "c", _compiled(content, name), zipfile.ZIP_STORED)
+            if source.suffix == ".py":
+                compiled = _compiled(content, name)
+                _add(archive, name + "c", compiled, zipfile.ZIP_STORED)
 
 
 def _compiled(source: bytes, name: str) -> bytes:
@@ -84,8 +87,9 @@ def _compiled(source: bytes, name: str) -> bytes:
 
 
 def sources(package: Path) -> list[Path]:
-    """Return the package's source files in the order of their names."""
-    return sorted(package.rglob("*.py"), key=lambda path: path.as_posix())
+    """Return the package's sources and texts in the order of their names."""
+    found = (each for kind in KINDS for each in package.rglob(kind))
+    return sorted(found, key=lambda path: path.as_posix())
 
 
 def _add(

@@ -1,4 +1,4 @@
-"""The README is true: its commands exist and work, its tables leave nothing out."""
+"""README and manual are true: commands exist and work, tables leave nothing out."""
 
 import re
 import shutil
@@ -8,14 +8,22 @@ from pathlib import Path
 import pytest
 
 from gms_hookd.cli import main
+from gms_hookd.cli.manual import topic, topics
 from gms_hookd.config import sources
 from gms_hookd.forges.registry import FORGES
 from tests.support.process import Daemon
 from tests.support.repositories import Repo
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+MANUAL = {name: topic(name) for name in topics()}
 SHELL = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-CODE = set(re.findall(r"`([^`\n]+)`", README))
+
+PASTED = set(re.findall(r"gms-hookd(?:\.pyz)? ([a-z]+)", "\n".join(SHELL)))
+
+
+def code_in(text):
+    return set(re.findall(r"`([^`\n]+)`", text))
 
 
 def test_the_first_command_runs_the_main_job_and_the_second_the_tests():
@@ -26,12 +34,12 @@ def test_the_first_command_runs_the_main_job_and_the_second_the_tests():
 
 @pytest.mark.parametrize("name", sorted({words[-1] for words in main.COMMANDS}))
 def test_every_command_is_named(name):
-    assert re.search(rf"`(\w+ )?{name}\b", README)
+    assert re.search(rf"`(\w+ )?{name}\b", MANUAL["commands"])
 
 
 @pytest.mark.parametrize("name", FORGES)
 def test_every_forge_is_in_the_table(name):
-    assert f"\n| `{name}` |" in README
+    assert f"\n| `{name}` |" in MANUAL["forges"]
 
 
 @pytest.mark.parametrize(
@@ -39,8 +47,23 @@ def test_every_forge_is_in_the_table(name):
 )
 def test_every_setting_is_in_the_table(name):
     key = name.rpartition(".")[2]
-    words = {word.rpartition(".")[2] for word in CODE}
+    words = {word.rpartition(".")[2] for word in code_in(MANUAL["configuration"])}
     assert key in words, name
+
+
+def test_every_topic_is_listed_and_linked():
+    others = set(MANUAL) - {"index"}
+    assert others <= code_in(MANUAL["index"])
+    linked = re.findall(r"\]\((gms_hookd/manual/(\w+)\.md)\)", README)
+    assert {name for _, name in linked} == others
+    assert all((ROOT / path).is_file() for path, _ in linked)
+
+
+@pytest.mark.parametrize(
+    "command", sorted(set(re.findall(r"gms-hookd ([a-z]+)", "\n".join(SHELL))))
+)
+def test_what_the_readme_has_pasted_exists(command):
+    assert any(words[0] == command for words in main.COMMANDS)
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl here")

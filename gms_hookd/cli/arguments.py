@@ -132,6 +132,16 @@ def nothing(parser: argparse.ArgumentParser) -> None:
     """Take nothing."""
 
 
+def manual(parser: argparse.ArgumentParser) -> None:
+    """Take which part of the manual to show."""
+    parser.add_argument(
+        "topic", metavar="TOPIC", nargs="?", help="which part; without it, the list"
+    )
+    parser.add_argument(
+        "--lang", metavar="LANGUAGE", default="en", help="en or zh (default: en)"
+    )
+
+
 def demo_options(parser: argparse.ArgumentParser) -> None:
     """Take whether to stop after the show."""
     parser.add_argument(

@@ -26,6 +26,7 @@ from gms_hookd.cli.arguments import (
     demo_options,
     hook,
     hook_test,
+    manual,
     nothing,
     number,
     one,
@@ -85,6 +86,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("reload",): Command(
         "serve.reload", nothing, "have the daemon read its configuration again"
     ),
+    ("manual",): Command("manual.show", manual, "the manual, which is in the archive"),
     ("demo",): Command(
         "demo.show_demo", demo_options, "the main job, shown"
     ),

@@ -1,0 +1,25 @@
+"""The manual is in the archive, and shown topic by topic."""
+
+import subprocess
+import sys
+
+from gms_hookd import pyz
+from gms_hookd.cli.manual import topic, topics
+
+
+def run(archive, *words):
+    command = [sys.executable, str(archive), "manual", *words]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd="/")
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_archive_shows_each_topic(tmp_path):
+    archive = tmp_path / "gms-hookd.pyz"
+    pyz.build(archive)
+    assert run(archive) == (0, topic("index").rstrip() + "\n", "")
+    for name in topics():
+        assert run(archive, name)[1] == topic(name).rstrip() + "\n"
+    status, out, err = run(archive, "nothing")
+    assert (status, out) == (1, "")
+    assert err.startswith("gms-hookd: no topic 'nothing': there are api, commands")
+    assert run(archive, "tasks", "--lang", "xx")[0] == 1
