@@ -25,7 +25,7 @@ from gms_hookd.safetext import one_line
 SMALLEST, LARGEST = 100, 1023  # bytes of a pointer (git-lfs: docs/spec.md)
 TOGETHER = 10_000  # objects that are read with one command, 10 MiB at most
 KNOWN = 2000  # tips of the target that bound the look for new pointers
-TIPS = 1000  # whose objects are asked for in one run
+TIPS = 1000  # whose objects are asked for with one command
 # By diffs what is new to a target is found in one process; by objects, what is all new.
 _GREP = r"^version https://git-lfs\.github\.com/spec/v1"
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n")
@@ -79,12 +79,17 @@ def at_hand(git: Git) -> bool:
     return shutil.which("git-lfs", path=git.environ["PATH"]) is not None
 
 
-def pointers(git: Git, tips: Sequence[str], known: Iterable[str]) -> set[str]:
+def pointers(
+    git: Git, tips: Sequence[str], old: Sequence[str], known: Iterable[str]
+) -> set[str]:
     """Return the LFS objects that commits point to which these known ones do not have.
 
-    By their SHA-256. Raises GitError.
+    By their SHA-256. The old ones are here, of the others some may not be. Raises
+    GitError.
     """
-    bounds = list(dict.fromkeys(known))[:KNOWN]
+    others = list(dict.fromkeys(known))[:KNOWN]
+    # Where nothing that is here bounds the look, diffs would be those of all history.
+    bounds = [*old, *others] if old or _any_here(git, others) else []
     asked = "".join([*(f"{t}\n" for t in tips), *(f"^{b}\n" for b in bounds)]).encode()
     blobs = _changed(git, asked) if bounds else _small(git, asked, tips)
     return {oid for some in _by(TOGETHER, blobs) for oid in _pointed(git, some)}
@@ -95,10 +100,13 @@ def fetch(source: Remote, tips: Sequence[str]) -> set[str]:
 
     Raises GitError for all other failures.
     """
-    done = _run(source, "fetch", tips)
-    lacking = _lacking(done) if done.failed and not done.ended else set()
-    if done.failed and not lacking:
-        raise _told(done, "fetch").error
+    lacking: set[str] = set()
+    for part in _by(TIPS, tips):
+        done = _run(source, "fetch", part)
+        found = _lacking(done) if done.failed and not done.ended else set()
+        if done.failed and not found:
+            raise _told(done, "fetch").error
+        lacking |= found
     return lacking
 
 
@@ -108,13 +116,15 @@ def push(target: Remote, tips: Sequence[str], *, some: bool = False) -> str | No
     `some`: not all of them are here. Raises GitError for all that is not the want of
     LFS.
     """
-    done = _run(target, "push", tips, _SOME if some else ())
-    if not done.failed:
-        return None
-    told = _told(done, "push")
-    if told.absent:
-        return told.words
-    raise told.error
+    for part in _by(TIPS, tips):
+        done = _run(target, "push", part, _SOME if some else ())
+        if not done.failed:
+            continue
+        told = _told(done, "push")
+        if told.absent:
+            return told.words
+        raise told.error
+    return None
 
 
 # --- what there is to carry
@@ -128,6 +138,12 @@ def _changed(git: Git, asked: bytes) -> list[str]:
     )  # fmt: skip
     lines = (line.split(b" ") for line in out.split(b"\n") if line.startswith(b":"))
     return [fields[3].decode() for fields in lines if fields[3].strip(b"0")]
+
+
+def _any_here(git: Git, oids: Sequence[str]) -> bool:
+    asked = "".join(f"{oid}\n" for oid in oids).encode()
+    told = git.ask("cat-file", "--batch-check", stdin=asked) if oids else b""
+    return any(not line.endswith(b" missing") for line in told.split(b"\n") if line)
 
 
 def _small(git: Git, asked: bytes, tips: Sequence[str]) -> list[str]:
@@ -181,7 +197,7 @@ def _run(
     log = git.limits.log
     log.line(f"$ git lfs {verb} --all {place} ({len(tips)} commits)")
     done = git.run(
-        "lfs", verb, "--all", place, *tips[:TIPS],
+        "lfs", verb, "--all", place, *tips,
         settings=(*settings, *more), extra=extra, quiet=True, afar=not url.local,
     )  # fmt: skip
     for line in _words(done.err):

@@ -12,6 +12,7 @@ from gms_hookd.git import lfs
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.remote import Remote
+from gms_hookd.model import RefResult
 from gms_hookd.sync.plan import Move
 
 NAMED = 3  # objects that a warning names
@@ -44,7 +45,10 @@ def carry(
     Returns what could not be carried, where that is no failure. Raises GitError.
     """
     tips = list(dict.fromkeys(m.new for m in moves if m.acts and m.new))
-    found = lfs.pointers(cached.git, tips, known) if tips and mode != "off" else ()
+    if not tips or mode == "off":
+        return None
+    old = [m.old for m in moves if m.result is RefResult.UPDATED and m.old]
+    found = lfs.pointers(cached.git, tips, old, known)
     if not found:
         return None
     cached.git.limits.log.line(f"the commits point to {len(found)} LFS objects")

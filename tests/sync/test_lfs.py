@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from gms_hookd.git import lfs
 from gms_hookd.git.credentials import Credential
 from gms_hookd.git.url import cache_key
 from gms_hookd.model import RunStatus
@@ -380,6 +381,19 @@ def test_an_object_that_is_lacking_hides_no_other_failure(ends):
     outcome = pair.sync()
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
     assert pair.target.refs() == {}
+
+
+@needs_lfs
+def test_large_files_of_very_many_tips_are_carried_in_parts(ends, monkeypatch):
+    monkeypatch.setattr(lfs, "TIPS", 2)
+    pair = ends()
+    source = Repo(pair.hosts[0].root / "app.git")
+    data = [f"large file {n}".encode() for n in range(5)]
+    for number, each in enumerate(data):
+        pair.servers[0].put(each)
+        source.commit(f"b{number}", files={"b.bin": pointer(each)})
+    assert pair.sync().status is RunStatus.SUCCESS, pair.bench.log.text()
+    assert set(pair.servers[1].objects.values()) == {CONTENT, *data}
 
 
 @needs_lfs
