@@ -61,8 +61,11 @@ class Tidier:
         for stop in stops:
             stop.set("shutdown")
 
-    def turn(self, used: Collection[str], backups: float) -> None:
-        """See to every cache; used names those that tasks have, by their keys."""
+    def turn(self, used: Collection[str], backups: float | None) -> None:
+        """See to every cache; used names those that tasks have, by their keys.
+
+        Backups stay so many seconds; with None nothing at all is deleted.
+        """
         if not self._turn.acquire(blocking=False):
             return
         try:
@@ -71,16 +74,18 @@ class Tidier:
         finally:
             self._turn.release()
 
-    def _see_to(self, path: Path, used: Collection[str], backups: float) -> None:
+    def _see_to(self, path: Path, used: Collection[str], backups: float | None) -> None:
         name = _CACHE.fullmatch(path.name)
         if not name or self._over:
             return
-        if name[2]:
-            self._leftover(path, name[1], name[3], backups)
-        elif name[1] not in used:
-            self._remove(path)
-        else:
+        if name[1] in used and not name[2]:
             self._tidy(path, backups)
+        elif backups is None:
+            return
+        elif name[2]:
+            self._leftover(path, name[1], name[3], backups)
+        else:
+            self._remove(path)
 
     def _leftover(
         self, path: Path, key: str, broken: str | None, backups: float
@@ -100,7 +105,7 @@ class Tidier:
                 for pushed in path.parent.glob(f"{path.name}.push-*"):
                     pushed.unlink()
 
-    def _tidy(self, path: Path, backups: float) -> None:
+    def _tidy(self, path: Path, backups: float | None) -> None:
         stop = Stop()
         with self._lock:
             self._at_work[path] = stop
@@ -118,13 +123,15 @@ class Tidier:
                 del self._at_work[path]
 
 
-def tidy(cached: Cache, backups: float) -> None:
+def tidy(cached: Cache, backups: float | None) -> None:
     """Do what is due for one cache; raises GitError."""
-    _drop_old_pins(cached, time.time() - backups)
+    if backups is not None:
+        _drop_old_pins(cached, time.time() - backups)
     packs = _packs(cached.path)
     cached.pack_refs()
     mark = cached.path / MARK
-    if packs > PACKS_WHOLE or recovery.age(mark) > WEEK:
+    due = packs > PACKS_WHOLE or recovery.age(mark) > WEEK
+    if due and backups is not None:
         cached.git.ask("gc", "--quiet", "--prune=now")
         _drop_large_files(cached)
         mark.touch()

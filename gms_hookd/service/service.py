@@ -24,6 +24,7 @@ from gms_hookd.git.process import Stop
 from gms_hookd.mask import Mask
 from gms_hookd.safetext import quoted
 from gms_hookd.service import systemd
+from gms_hookd.service.clock import ClockWatch
 from gms_hookd.service.counted_engine import CountedEngine
 from gms_hookd.service.health import Health
 from gms_hookd.service.state_dir import StateDirectory
@@ -80,6 +81,7 @@ PLAN = LONGEST_PLAN + SILENT  # seconds
 COPIES_WAITING = 4
 COPY = 3600.0  # seconds
 UPKEEP = 600.0  # seconds between rounds of upkeep
+LOOK = 15.0  # seconds between looks at the wall clock
 LONGEST_UPKEEP = 86400.0  # seconds; it tidies every cache
 
 
@@ -122,6 +124,7 @@ class Service:
             reload=reload,
         )
         self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
+        self._clock = ClockWatch(self.context)
         self.pools = self._checks, self._plans, self._copies
         self.health = Health(self.context, threads, state.path, self._stopping)
         self.app = App(self._context(config), self._policy(config))
@@ -275,26 +278,42 @@ class Service:
         return self.threads.start(f"run-{run_id}", lambda _: worker.run_only(run_id))
 
     def _keep_up_forever(self, thread: Supervised) -> None:
-        thread.beat(UPKEEP + SILENT)
-        while not self._stopping.wait(UPKEEP):
-            thread.beat(LONGEST_UPKEEP)
-            self.keep_up()
-            thread.beat(UPKEEP + SILENT)
+        due = self.context.monotonic() + UPKEEP
+        self._believes_clock()
+        while not self._stopping.wait(LOOK):
+            thread.beat()
+            self._believes_clock()
+            if self.context.monotonic() >= due:
+                thread.beat(LONGEST_UPKEEP)
+                self.keep_up()
+                due = self.context.monotonic() + UPKEEP
+
+    def _believes_clock(self) -> bool:
+        try:
+            return self._clock.look()
+        except StoreError as error:
+            log.error("cannot look at the clock error=%s", quoted(error))
+            return False
 
     def keep_up(self) -> None:
-        """Delete what is older than the retention says, and give the space back."""
+        """Delete what is older than the retention says, and give the space back.
+
+        Not while the clock by which it seems old may be wrong.
+        """
+        believed = self._believes_clock()
         try:
-            self._prune()
+            self._prune(self.context.now() if believed else 0)
             self.context.store.alone(maintenance.shrink).result()
             every = self.context.store.read(tasks.every).result()
         except StoreError as error:
             log.error("upkeep failed error=%s", quoted(error))
             return
-        self._rules.engine.tidy({task.source for task in every})
+        sources = {task.source for task in every}
+        self._rules.engine.tidy(sources, delete=believed)
 
-    def _prune(self) -> None:
-        """Delete what is too old or too much, batch by batch."""
-        retention, now = self.config.retention, self.context.now()
+    def _prune(self, now: int) -> None:
+        """Delete what is too old at `now` (ms) or too much, batch by batch."""
+        retention = self.config.retention
         limits = (retention.runs, retention.deliveries, retention.bodies or 0)
         runs_before, deliveries_before, bodies_before = (
             now - int(seconds * 1000) for seconds in limits

@@ -21,16 +21,20 @@ def add(db: Connection, delivery_id: int, url: str, now: int) -> None:
     db.execute(query, (delivery_id, url, now))
 
 
-def due(db: Connection, now: int) -> list[Callback]:
-    """List what is to be told now: the runs have ended, the next try is due."""
+def due(db: Connection, now: int, longest: int) -> list[Callback]:
+    """List what is to be told now: the runs have ended, the next try is due.
+
+    None waits longer than `longest` ms, whatever becomes of the clock.
+    """
     rows = db.execute(
-        "SELECT delivery_id,url,tries FROM callbacks c WHERE due_ms<=?"
+        "SELECT delivery_id,url,tries FROM callbacks c"
+        " WHERE due_ms NOT BETWEEN :now+1 AND :now+:longest"
         " AND NOT EXISTS(SELECT 1 FROM deliveries d JOIN runs r ON r.id=d.run_id"
         "  WHERE d.id=c.delivery_id AND r.status IN ('queued','running'))"
         " AND NOT EXISTS(SELECT 1 FROM links l JOIN runs r ON r.id=l.run_id"
         "  WHERE l.delivery_id=c.delivery_id AND r.status IN ('queued','running'))"
         " ORDER BY due_ms LIMIT 20",
-        (now,),
+        {"now": now, "longest": longest},
     ).fetchall()
     return [Callback(i, url, tries, _statuses(db, i)) for i, url, tries in rows]
 

@@ -51,7 +51,7 @@ _COLUMNS = (
 # As the partial indexes have it: sqlite does not take status='failed' for one of these.
 _ENDED = "status IN ('success','conflict','failed','cancelled')"
 _PLACES = tuple(  # by the number of tasks
-    "SELECT t.id,t.enabled,r.id,r.hint,r.due_ms FROM tasks t LEFT JOIN"
+    "SELECT t.id,t.enabled,r.id,r.hint,r.due_ms,r.delay_ms FROM tasks t LEFT JOIN"
     f" runs r ON r.status='queued' AND r.task_id=t.id WHERE t.id IN ({'?,' * n}?)"
     for n in range(AT_ONCE)
 )
@@ -156,6 +156,7 @@ class _QueuePlace(NamedTuple):
     run_id: int | None
     hint: str | None
     due: int | None
+    delay: int | None
 
 
 def _find(db: Connection, task_id: int) -> _QueuePlace | None:
@@ -173,12 +174,12 @@ def _places(db: Connection, task_ids: Iterable[int]) -> dict[int, _QueuePlace]:
 
 
 def _enqueue(db: Connection, place: _QueuePlace, new_run: NewRun, now: int) -> int:
-    if place.run_id is None or place.due is None:
+    if place.run_id is None or place.due is None or place.delay is None:
         return _insert(db, place.task_id, new_run, now)
     _name_trigger(db, place.run_id, new_run.trigger)
     # Only a person's hurry overrides the back-off of a run that waits for its next
-    # attempt.
-    due = min(place.due, now) if new_run.urgent else place.due
+    # attempt; that it waits longer comes of a clock that was set back.
+    due = min(place.due, now if new_run.urgent else now + place.delay)
     if (new_run.hint, due) != (place.hint, place.due):
         query = f"UPDATE runs SET {_SHARED_HINT},due_ms=? WHERE id=?"
         db.execute(query, (new_run.hint, due, place.run_id))
@@ -212,6 +213,7 @@ def claim(
 
     Its task and source are free, and no host has more runs than its share.
     """
+    _bring_forward(db, now)
     row = _next(db, now, only, shares)
     if row is None:
         return None
@@ -224,6 +226,15 @@ def claim(
         (cache, now, run_id),
     )
     return _claim(db, run_id, _unpacked_deletions(deletions))
+
+
+def _bring_forward(db: Connection, now: int) -> None:
+    """Let no run wait longer than it was to: the clock may have been set back."""
+    db.execute(
+        "UPDATE runs SET due_ms=:now+delay_ms WHERE status='queued'"
+        " AND due_ms>:now AND due_ms>:now+delay_ms",
+        {"now": now},
+    )
 
 
 def claimable(db: Connection, now: int, shares: Shares = EQUAL) -> int | None:
@@ -401,16 +412,18 @@ def _bytes(ref: str) -> bytes:
 
 
 class Return(NamedTuple):
-    """Why a running run goes back: when due (ms), counted as a failure or not.
+    """Why a running run goes back, counted as a failure or not.
 
+    It is due `delay` ms from `now` (ms) on, whatever becomes of the clock.
     `refs` is what it did so far, over all its attempts; None leaves what is there.
     """
 
-    due: int
+    now: int
     error: str
     details: str = ""
     failed: bool = True
     refs: tuple[Ref, ...] | None = None
+    delay: int = 0
 
 
 def requeue(db: Connection, run_id: int, back: Return) -> None:
@@ -419,14 +432,15 @@ def requeue(db: Connection, run_id: int, back: Return) -> None:
     _doubt(db, run_id)
     db.execute(
         "UPDATE runs SET status='queued',cache=NULL,error_message=?,details=?,"
-        "last_delivery=NULL,failures=failures+?,due_ms=?,refs=coalesce(?,refs),"
-        "commit_range=coalesce(nullif(?,''),commit_range)"
+        "last_delivery=NULL,failures=failures+?,due_ms=?,delay_ms=?,"
+        "refs=coalesce(?,refs),commit_range=coalesce(nullif(?,''),commit_range)"
         " WHERE id=? AND status='running'",
         (
             _storable(back.error),
             _log_so_far(db, run_id, back.details),
             back.failed,
-            back.due,
+            back.now + back.delay,
+            back.delay,
             _packed_refs(back.refs),
             commit_range(back.refs or ()),
             run_id,
@@ -466,6 +480,7 @@ def recover(db: Connection, now: int) -> tuple[list[int], list[int]]:
     A run that took the process down `CRASHES` times is failed: it would do it again.
     Runs that were under way together share the blame for a death in equal parts.
     """
+    _bring_forward(db, now)
     query = "SELECT id,crashes,attempt FROM runs WHERE status='running' ORDER BY id"
     found = db.execute(query).fetchall()
     again, failed = [], []

@@ -113,12 +113,21 @@ _SEEN = (
         task_id INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
         wall_ms INTEGER NOT NULL, up_ms INTEGER NOT NULL)""",
 )
+_WALL_CLOCK = (
+    # No due time is further away than the delay that was set for its run.
+    "ALTER TABLE runs ADD COLUMN delay_ms INTEGER NOT NULL DEFAULT 0",
+    "UPDATE runs SET delay_ms=900000 WHERE status='queued' AND attempt>0",
+    # The wall clock at the last look, and how long it is not to be believed.
+    """CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK(id=1),
+        wall_ms INTEGER NOT NULL, up_ms INTEGER NOT NULL, doubt_ms INTEGER NOT NULL)""",
+)
 STEPS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _SECOND,
     _PLACES_OF_FORGES,
     _CONFIRMED,
     _SEEN,
+    _WALL_CLOCK,
 )
 
 

@@ -43,14 +43,15 @@ def due(
 ) -> list[Check]:
     """List the checks that are due, of tasks that neither run nor wait to.
 
-    Left out are the tasks that are `busy`, and those of some `hosts`.
-
-    A task that was never checked is due `interval` ms after it was made.
+    Left out are the tasks that are `busy`, and those of some `hosts`. A task that was
+    never checked is due `interval` ms after it was made. What is due later than any
+    check is put off comes of a clock that was set back.
     """
     others, named = tasks.besides(hosts)
     rows = db.execute(
         "SELECT t.id FROM tasks t LEFT JOIN checks c ON c.task_id=t.id"
-        " WHERE t.enabled AND coalesce(c.due_ms,t.created_ms+:interval)<=:now"
+        " WHERE t.enabled AND coalesce(c.due_ms,t.created_ms+:interval)"
+        "  NOT BETWEEN :now+1 AND :now+2*:interval"
         " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='queued'"
         "  AND r.task_id=t.id)"
         " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='running'"

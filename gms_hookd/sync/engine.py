@@ -192,11 +192,14 @@ class Engine:
     def _git(self, path: Path, journal: Journal, limits: Limits) -> Git:
         return Git(path, self._environ, limits, journal, self._settings.binary)
 
-    def tidy(self, sources: Collection[str]) -> None:
-        """Tidy the caches of these sources, remove all others; runs go first."""
+    def tidy(self, sources: Collection[str], *, delete: bool = True) -> None:
+        """Tidy the caches of these sources, remove all others; runs go first.
+
+        Without delete neither they nor any backup is removed.
+        """
         used = {key for source in sources if (key := _key(source))}
         self._access_factory.trust.ready()
-        self._tidier.turn(used, self._settings.backups)
+        self._tidier.turn(used, self._settings.backups if delete else None)
 
     def _url(self, side: str, text: str) -> GitUrl:
         try:

@@ -23,6 +23,7 @@ TICK = 5.0
 PATIENCE = 5.0
 TRIES = 6
 FIRST_DELAY = 30.0  # seconds; doubles with each try
+LONGEST = int(FIRST_DELAY * 2**TRIES * 1000)  # ms
 Post = Callable[[str, bytes], int]
 
 
@@ -53,7 +54,8 @@ class Caller:
     def turn(self, beat: Callable[[], None] = lambda: None) -> None:
         """Make each callback that is due, once."""
         store = self._context.store
-        for callback in store.read(callbacks.due, self._context.now()).result():
+        due = store.read(callbacks.due, self._context.now(), LONGEST).result()
+        for callback in due:
             if self._stopping.is_set():
                 return
             beat()

@@ -26,22 +26,30 @@ from gms_hookd.workers.running import Context
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """`attempts` tries in all; the wait doubles from `base` to `cap` seconds."""
+    """`attempts` tries in all; the wait doubles from `base` to `cap` seconds.
+
+    A host that asks for more time gets `longest` seconds at most.
+    """
 
     attempts: int = 5
     base: float = 10.0
     cap: float = 900.0
+    longest: float = 3600.0
 
-    def delay_after(self, failures: int, chance: float) -> float | None:
-        """Tell the seconds until the next try after `failures` ones; None: no more.
+    def delay_after(
+        self, failures: int, chance: float, asked: float | None = None
+    ) -> float | None:
+        """Return the seconds until the next try after `failures` ones; None: no more.
 
         Half of the wait is fixed, half is `chance` (0 to 1), so that what failed
-        together does not come back together.
+        together does not come back together. It is no shorter than the `asked` seconds
+        of a Retry-After.
         """
         if failures >= self.attempts:
             return None
         whole = min(self.cap, self.base * 2.0 ** min(failures - 1, 30))
-        return whole / 2 + whole / 2 * chance
+        own = whole / 2 + whole / 2 * chance
+        return max(own, min(asked or 0.0, self.longest))
 
 
 log = logging.getLogger(__name__)
@@ -169,20 +177,23 @@ class Worker:
         if delay is None:
             self._finish(claim, outcome, record, began)
         else:
-            due = self._context.now() + int(delay * 1000)
-            error = outcome.error_message
-            back = runs.Return(due, error, record.text(), failed=not held_up)
-            self._give_back(claim, back._replace(refs=outcome.refs))
+            back = runs.Return(
+                self._context.now(),
+                outcome.error_message,
+                record.text(),
+                failed=not held_up,
+                refs=outcome.refs,
+                delay=int(delay * 1000),
+            )
+            self._give_back(claim, back)
 
     def _delay(
         self, policy: RetryPolicy, claim: runs.ClaimedRun, outcome: SyncResult
     ) -> float | None:
         if outcome.status is not RunStatus.FAILED or not outcome.transient:
             return None
-        delay = policy.delay_after(claim.failures + 1, self._chance())
-        if delay is None or outcome.retry_after is None:
-            return delay
-        return max(delay, outcome.retry_after)
+        asked = outcome.retry_after
+        return policy.delay_after(claim.failures + 1, self._chance(), asked)
 
     def _finish(
         self,

@@ -285,7 +285,7 @@ def test_a_run_given_back_waits_until_it_is_due(store):
     add(store)
     trigger(store)
     claim(store)
-    back = Return(NOW + 10_000, "no network", "first\n")
+    back = Return(NOW, "no network", "first\n", delay=10_000)
     store.write(runs.requeue, 1, back).result()
     assert store.read(runs.next_due).result() == NOW + 10_000
     assert claim(store, NOW + 9_999) is None
@@ -299,7 +299,7 @@ def test_a_webhook_does_not_cut_a_back_off_short_but_a_person_does(store):
     add(store)
     trigger(store)
     claim(store)
-    store.write(runs.requeue, 1, Return(NOW + 10_000, "no network")).result()
+    store.write(runs.requeue, 1, Return(NOW, "no network", delay=10_000)).result()
     trigger(store)
     assert claim(store) is None
     store.write(runs.request, 1, NewRun("manual", urgent=True), NOW).result()
