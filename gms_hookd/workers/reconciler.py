@@ -23,7 +23,7 @@ from gms_hookd.safetext import REASON_LIMIT, quoted
 from gms_hookd.store import StoreError, source_checks
 from gms_hookd.store.shares import Shares
 from gms_hookd.store.source_checks import Check
-from gms_hookd.sync.job import UNCERTAIN, Engine, SyncJob
+from gms_hookd.sync.job import Engine, SyncJob, without_mark
 from gms_hookd.threads import Pool, Supervised
 from gms_hookd.workers.running import Context
 
@@ -188,4 +188,4 @@ def due(check: Check, look: Look, now: int) -> bool:
 def _left(check: Check, look: Look) -> Mapping[str, str]:
     refs = look.wanted.keys() | (look.there or {}).keys()
     tips = check.tips.items()
-    return {ref: oid.removeprefix(UNCERTAIN) for ref, oid in tips if ref in refs}
+    return {ref: without_mark(oid) for ref, oid in tips if ref in refs}
