@@ -353,6 +353,7 @@ def finish(
     if claimed and not same and _goes_on(db, claimed, result):
         back = Return(now, CHANGED, result.details, failed=False, refs=result.refs)
         requeue(db, run_id, back)
+        tasks.forget_done_elsewhere(db, claimed)
         return ()
     db.execute(
         "UPDATE runs SET status=?,commit_range=coalesce(nullif(?,''),commit_range),"

@@ -151,6 +151,7 @@ def change(db: Connection, task_id: int, draft: Draft, now: int) -> Task:
         db.execute("DELETE FROM tips WHERE task_id=?", (task_id,))
     if not still(db, before):
         _forget_findings(db, task_id)
+        forget_done_elsewhere(db, before)
     if not draft.enabled:
         _drop_queued(db, task_id, "the task was disabled", now)
     return get(db, task_id)
@@ -164,6 +165,18 @@ def still(db: Connection, task: Task) -> bool:
     query = "SELECT 1 FROM tasks WHERE id=? AND source=? AND target=? AND refspecs=?"
     known = (task.id, task.source, task.target, json.dumps(task.refspecs))
     return db.execute(query, known).fetchone() is not None
+
+
+def forget_done_elsewhere(db: Connection, before: Task) -> None:
+    """Forget what a queued run did at a target that its task has no more.
+
+    Its log still has it; its refs are of one target, and may be of the same names.
+    """
+    db.execute(
+        "UPDATE runs SET refs=NULL,commit_range='' WHERE status='queued' AND task_id=?"
+        " AND (SELECT target FROM tasks WHERE id=task_id)<>?",
+        (before.id, before.target),
+    )
 
 
 def _forget_findings(db: Connection, task_id: int) -> None:

@@ -115,7 +115,7 @@ class Push:
         self._pushes.begin(map(self._row, part))
         sent = self._judged(part, push(part))
         known = [m for m in sent.done if not m.unknown]
-        declined = [refused(m, "") for m in sent.unsure if m.reason != UNSAID]
+        declined = [refused(m, "") for m in sent.unsure if not self._may_be_ours(m)]
         self._pushes.end(map(self._row, (*known, *declined)))
         self._settle(sent.done)
         return sent
@@ -218,7 +218,7 @@ class Push:
         for ref, move in tried.items():
             now = anew.get(ref)
             if now is None or now.result is RefResult.UNCHANGED:
-                self.settled[ref] = _found_done(move)
+                self.settled[ref] = self._found_done(move)
             elif now == replace(move, reason=None):
                 self.settled[ref] = _same_again(move)
             elif now.acts:
@@ -226,6 +226,20 @@ class Push:
             else:
                 self.settled[ref] = now
         return open_
+
+    def _found_done(self, move: Move) -> Move:
+        if self._may_be_ours(move):
+            return replace(move, reason=None)
+        return Move(move.ref, RefResult.UNCHANGED, move.new, move.new)
+
+    def _may_be_ours(self, move: Move) -> bool:
+        """Tell whether we may have done what the target does not say, or declines.
+
+        Where a kept connection breaks before an answer libcurl sends the request again;
+        what the first one did then stands in the way of the second.
+        """
+        repeats = self._target.access.url.scheme in ("http", "https")
+        return move.reason == UNSAID or repeats
 
     def _aftermath(self, part: Sequence[Move], error: GitError) -> list[Move]:
         """Look at what arrived of a push that broke off, before more is sent."""
@@ -313,13 +327,6 @@ def _to_be_tried(move: Move) -> Move:
 
 def _unkept(move: Move, error: GitError) -> Move:
     return refused(move, str(error), transient=error.transient)
-
-
-def _found_done(move: Move) -> Move:
-    """Take it for ours if we had pushed it, and nobody had told us how that went."""
-    if move.reason == UNSAID:
-        return replace(move, reason=None)
-    return Move(move.ref, RefResult.UNCHANGED, move.new, move.new)
 
 
 def _same_again(move: Move) -> Move:

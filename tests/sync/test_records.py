@@ -129,6 +129,32 @@ def test_a_push_that_arrived_and_was_cut_off_is_recorded_with_what_it_lost(
     assert restored(outcome.refs, target) == lost
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_push_whose_answer_was_lost_is_recorded_although_it_was_sent_again(
+    source, target, lost, opened, http_host, times
+):
+    """libcurl does that by itself, and the second time the target declines it."""
+    cuts = iter(range(times))
+
+    def cut(handler):
+        if handler.command != "POST" or "upload-pack" in handler.path:
+            return False
+        if next(cuts, None) is None:
+            return False
+        handler.carry_out()
+        handler.cut()
+        return True
+
+    http_host.faults.append(cut)
+    bench = opened()
+    it = task(source, http_host.url(target), force=True, prune=True)
+    outcome = bench.sync(it)
+    assert next(cuts, None) is None
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+    assert done(outcome.refs) == BOTH
+    assert restored(outcome.refs, target) == lost
+
+
 @pytest.mark.parametrize("why", ["cancelled", "shutdown"])
 def test_a_push_that_arrived_before_the_run_was_stopped_is_recorded(
     source, target, lost, fake, tmp_path, why

@@ -5,7 +5,7 @@ What was found out for the old source, target or refspecs is not believed of the
 
 import pytest
 
-from gms_hookd.model import RunStatus
+from gms_hookd.model import Ref, RefResult, RunStatus
 from gms_hookd.store import runs, source_checks, tasks
 from gms_hookd.store.runs import Result, Return
 from tests.support.place import Place
@@ -55,6 +55,35 @@ def test_nothing_is_remembered_of_what_is_no_longer_asked_for(place, other):
     place.trigger(hint=place.tip)
     place.worker.run_one()
     assert place.repo(at).tip() == tip
+
+
+@pytest.mark.parametrize("other", [other_target, other_source])
+def test_the_refs_of_a_run_are_those_of_the_target_that_its_task_has(place, other):
+    changes, at, tip = other(place)
+    run_id = place.changed_during_a_push(**changes)
+    first = place.run(run_id)
+    assert bool(first.refs) is (at == "target")
+    did = f"created refs/heads/main none -> {place.source.tip()[:10]}"
+    assert did in first.details
+    place.worker.run_one()
+    run = place.run(run_id)
+    assert [(ref.result, ref.old, ref.new) for ref in run.refs] == [
+        ("created", None, tip)
+    ]
+    assert run.commit_range == tip
+
+
+def test_what_failed_attempts_did_at_another_target_is_not_told_of_the_new(place):
+    run_id = place.trigger()
+    place.do(runs.claim, place.context.now())
+    done = (Ref("refs/heads/main", RefResult.CREATED, None, place.tip),)
+    back = Return(place.context.now(), "no route", refs=done)
+    place.do(runs.requeue, run_id, back)
+    assert place.run(run_id).refs == done
+    place.change(timeout=5.0)
+    assert place.run(run_id).refs == done
+    place.change(target=str(place.repo("other")))
+    assert (place.run(run_id).refs, place.run(run_id).commit_range) == ((), "")
 
 
 @pytest.mark.parametrize(
