@@ -55,7 +55,7 @@ def settings_files(service):
 
 def test_an_engine_ends_with_the_reload_that_replaces_it(service, task, tmp_path):
     Repo(tmp_path / "source.git").commit()
-    for _ in range(20):
+    for _ in range(5):
         service.adopt(service.config)
         service.context.engine.plan(SyncJob(task), RunLog(), Stop())
         assert len(settings_files(service)) == 1

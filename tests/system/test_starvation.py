@@ -17,6 +17,7 @@ from gms_hookd.runlog import RunLog
 from gms_hookd.service import service
 from tests.support.in_process import Place, until
 from tests.support.process import PATIENCE, SECRET, ask
+from tests.support.repositories import Repo
 
 CONFIG = """
 rate_limit = 0
@@ -133,7 +134,7 @@ def test_who_follows_a_silent_run_costs_no_thread_and_is_answered(place):
 
 
 def follow(place, offset=0):
-    return place.api("GET", f"run/output?id=7&offset={offset}&wait=2")
+    return place.api("GET", f"run/output?id=7&offset={offset}&wait=1")
 
 
 def test_copies_that_take_long_hold_up_nothing_and_have_a_bound(place, tmp_path):
@@ -159,3 +160,29 @@ def test_large_deliveries_that_take_long_hold_up_no_health_and_no_trigger(place)
     assert deliver(place, 100) == 200
     go.set()
     assert all(job.result(PATIENCE) for job in jobs)
+
+
+def test_whatever_is_asked_needs_no_new_thread(place, monkeypatch, tmp_path):
+    def refuse(_self):
+        raise RuntimeError("can't start new thread")
+
+    source, target = Repo(tmp_path / "source.git"), Repo(tmp_path / "target.git")
+    source.commit()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    run = place.order("one", source, target)
+    assert place.ended(run)["status"] == "success"
+    assert place.api("POST", "task/plan", task_id=1)[0] == 200
+    assert place.api("POST", "backup", path=str(tmp_path / "copy"))[0] == 200
+    assert place.api("GET", f"run/output?id={run}&wait=1")[0] == 200
+    assert [deliver(place, size) for size in (100, 150_000)] == [200, 200]
+    body = json.dumps({"task_id": 1}).encode()
+    mac = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    headers = {
+        "Content-Type": "application/json",
+        "X-Hub-Signature-256": f"sha256={mac}",
+    }
+    path = "/api/webhooks/task-sync?wait=60"
+    assert ask(place.socket, "POST", path, body, headers)[0] == 200
+    place.service.adopt(place.service.config)
+    place.service.keep_up()
+    assert is_ready(place)

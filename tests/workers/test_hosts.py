@@ -262,7 +262,7 @@ def test_each_kind_of_run_tells_of_a_host_that_hangs_or_is_not_there(
         silent.bind(("127.0.0.1", 0))
         for port in (host.port, silent.getsockname()[1]):
             base = f"http://127.0.0.1:{port}"
-            found = answered(bench, act, f"{base}/x.git", target, timeout=1.0)
+            found = answered(bench, act, f"{base}/x.git", target, timeout=0.5)
             assert found == {base: False}
 
 
@@ -279,7 +279,7 @@ def test_a_target_that_does_not_answer_is_told_apart_from_its_source(
 ):
     with ExitStack() as stack:
         host = HangingHost(stack)
-        bench = opened(stall=1.5)
+        bench = opened(stall=1.0)
         found = answered(bench, "sync", http_host.url(source), host.url("x"))
         assert found == {http_host.base: True, f"http://127.0.0.1:{host.port}": False}
 
