@@ -318,10 +318,13 @@ def fetched(db: Connection, task_id: int) -> None:
     db.execute(query, (task_id,))
 
 
-def waits_for(db: Connection, run_id: int, now: int) -> str | None:
+def waits_for(
+    db: Connection, run_id: int, now: int, shares: Shares = EQUAL
+) -> str | None:
     """Return what a due run waits for in the queue, None where it does not."""
     row = db.execute(
-        "SELECT r.task_id, t.cache FROM runs r JOIN tasks t ON t.id=r.task_id"
+        "SELECT r.task_id, t.cache, origin(t.source), origin(t.target)"
+        " FROM runs r JOIN tasks t ON t.id=r.task_id"
         " WHERE r.id=? AND r.status='queued' AND r.due_ms<=?",
         (run_id, now),
     ).fetchone()
@@ -333,7 +336,8 @@ def waits_for(db: Connection, run_id: int, now: int) -> str | None:
     )
     found = db.execute(query, {"task": row[0], "cache": row[1]}).fetchone()
     if found is None:
-        return "a free worker"
+        full = shares.full(_hosts_at_work(db)).intersection(row[2:])
+        return shares.reason(min(full)) if full else "a free worker"
     other, name, same = found
     if same:
         return f"run {other}, which is under way for the same task"

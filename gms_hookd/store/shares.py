@@ -39,5 +39,11 @@ class Shares(NamedTuple):
             full |= self.unreached
         return frozenset(full)
 
+    def reason(self, host: str) -> str:
+        """Return why a host that is full gets no further run."""
+        if host in self.unreached:
+            return f"{host}, which did not answer last: its runs go one by one"
+        return f"{host}, which has its share of runs (sync.per_host)"
+
     def _most(self, host: str) -> int:
         return 1 if host in self.unreached else self.per_host

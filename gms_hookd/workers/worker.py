@@ -136,8 +136,20 @@ class Worker:
             return None
         hosts.claimed([origin(claim.task.source), origin(claim.task.target)])
         self._context.running.wake()
-        self._carry_out(claim)
+        try:
+            self._carry_out(claim)
+        except Exception:
+            # A defect of ours must not leave the run `running` for ever.
+            log.exception("run broke run=%d task=%d", claim.run.id, claim.task.id)
+            self._fail(claim)
         return claim.run.id
+
+    def _fail(self, claim: runs.ClaimedRun) -> None:
+        why = "internal error: see the log of the daemon"
+        self._context.running.paused(claim.run.id)
+        ids = self._record(claim, runs.Result(RunStatus.FAILED, error_message=why))
+        self._context.running.ended(ids)
+        self._context.running.wake()
 
     def run_only(self, run_id: int) -> None:
         """Carry out this run, if it is due."""
@@ -211,13 +223,7 @@ class Worker:
             tips=None if outcome.known == claim.tips else outcome.known,
             seen=began if outcome.seen else None,
         )
-        try:
-            ids = self._record(claim, result)
-        except Exception:
-            # A defect of ours must not leave the run `running` for ever.
-            log.exception("outcome not recorded run=%d", claim.run.id)
-            why = "internal error: the outcome could not be recorded"
-            ids = self._record(claim, runs.Result(RunStatus.FAILED, "", why))
+        ids = self._record(claim, result)
         if ids:
             _tell_end(claim.run, result)
             self._context.running.ended(ids)

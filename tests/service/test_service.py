@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from gms_hookd.config import sources
 from gms_hookd.config.load import load_config
 from gms_hookd.git.process import Stop
 from gms_hookd.runlog import RunLog
+from gms_hookd.service import daemon
 from gms_hookd.service.service import Service
 from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import deliveries, maintenance, tasks
@@ -91,3 +93,26 @@ def test_who_uses_a_retired_engine_all_the_same_leaves_nothing(service, task):
     service.adopt(service.config)
     late.plan(SyncJob(task), RunLog(), Stop())
     assert settings_files(service) == set()
+
+
+# What a reload takes over, beside what is named as in use only after a restart.
+TAKEN_OVER = {
+    "server": {"tls_key", "trusted_proxies", "max_body"},
+    "webhook": set(sources.KEYS["webhook"]),
+    "hooks": set(sources.KEYS["hooks"]),
+    "api": {"token", "token_file"},
+    "sync": {
+        "timeout", "stall", "attempts", "per_host", "allow_protocols", "ssh_key_file",
+        "ssh_known_hosts", "trust", "trust_owners", "reconcile", "lfs",
+    },
+    "credentials": set(sources.KEYS["credentials"]),
+    "aliases": set(),
+    "retention": set(sources.KEYS["retention"]),
+}  # fmt: skip
+FIXED = {**dict.fromkeys(daemon.FIXED), "server.port": None}
+
+
+def test_each_key_is_taken_over_by_a_reload_or_named_by_it():
+    every = {f"{s}.{key}" for s, keys in sources.KEYS.items() for key in keys}
+    taken = {f"{s}.{key}" for s, keys in TAKEN_OVER.items() for key in keys}
+    assert every - taken == FIXED.keys(), "add what is new here, or to daemon.FIXED"

@@ -167,6 +167,22 @@ def test_healthy_hosts_have_all_workers_and_a_share_where_one_is_set(store):
     assert store.read(runs.claimable, queue.now).result() is not None
 
 
+def test_a_run_tells_that_it_waits_for_its_host(store):
+    queue = Queue(store, 8)
+    for number in range(3):
+        queue.add(f"dead-{number}", "https://dead.example")
+    queue.hosts.note({"https://dead.example": False})
+    queue.fill()
+
+    def reason(shares):
+        return store.read(runs.waits_for, 2, queue.now, shares).result()
+
+    said = "https://dead.example, which did not answer last: its runs go one by one"
+    assert reason(queue.hosts.shares) == said
+    assert reason(Shares(8, 1)).endswith("has its share of runs (sync.per_host)")
+    assert reason(Shares()) == "a free worker"
+
+
 class HangingHost:
     """Accepts, and never answers; knows how many connections are open at a time."""
 

@@ -301,3 +301,21 @@ def test_a_lone_trigger_waits_for_nothing(context, clock, make_worker, run_id):
     running.close()
     assert get(context, run_id).status is RunStatus.SUCCESS
     assert pouring.waited == 0.0
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_defect_of_ours_fails_the_run_and_neither_hides_nor_lasts(
+    context, make_worker, run_id, place, caplog
+):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    worker = make_worker()
+    setattr(worker, {"before": "_rules", "after": "_delay"}[place], broken)
+    assert worker.run_one() == run_id
+    run = get(context, run_id)
+    assert run.status is RunStatus.FAILED
+    assert run.error_message == "internal error: see the log of the daemon"
+    assert context.running.under_way == 0
+    assert "run broke run=1 task=1" in caplog.text
+    assert worker.run_one() is None
