@@ -146,11 +146,17 @@ def git_finding(said: str) -> Finding:
 
 def _lfs(place: Environment) -> Iterator[Finding]:
     said = _output(place.environ, "git", "lfs", "version")
-    if said is None:
-        remedy = "install git-lfs if a source keeps files in LFS"
-        yield Finding(OK, "git-lfs", "not found: LFS objects are not synced", remedy)
-    else:
+    if said is not None:
         yield Finding(OK, "git-lfs", said)
+        return
+    strict = place.config is not None and place.config.sync.lfs == "strict"
+    wanted = " although sync.lfs is strict" if strict else ""
+    yield Finding(
+        WARNING if strict else OK,
+        "git-lfs",
+        f"not found: LFS objects are not synced{wanted}",
+        "install git-lfs if a source keeps files in LFS",
+    )
 
 
 def _output(environ: Mapping[str, str], *argv: str) -> str | None:

@@ -143,7 +143,9 @@ class SshConnections:
             raise done.failure(f"(ssh to {_host(url)})")
         if done.ended is ErrorKind.STOPPED:
             raise done.failure(f"(ssh to {_host(url)})")
-        return done.ended is None and "control socket" not in done.err.lower()
+        said = done.err.lower()
+        reached = "control socket" not in said and "mux_client" not in said
+        return done.ended is None and reached and _listens(connection.path)
 
     def _abandon(self, connection: _Connection) -> None:
         """Let no new session begin on a connection; those that it has may see its end.

@@ -267,3 +267,18 @@ def test_a_proxy_whose_password_ends_its_address_is_named(place, url, odd):
     assert [each.level for each in found] == [WARNING] * bool(odd)
     assert all(f"ends for git at a {odd}" in each.finding for each in found)
     assert not any("s3k" in f"{each.finding}{each.remedy}" for each in found)
+
+
+def test_git_lfs_is_missed_where_it_must_be(place, tmp_path):
+    without = replace(place, environ={"PATH": str(tmp_path)})
+    assert levels(without, "git-lfs") == [OK]
+    sync = replace(place.config.sync, lfs="strict")
+    assert levels(configured(without, sync=sync), "git-lfs") == [WARNING]
+
+
+def test_files_of_tls_that_are_not_there_are_named(place):
+    gone = Credential("https://h", None, None, None, ca_file=place.state / "ca.pem")
+    task = TASK | {"source": "https://h/a", "target": "/srv/x"}
+    known = configured(replace(place, tasks=(task,)), credentials=(gone,))
+    [found] = about(known, "task 1 source")
+    assert f"ca_file: {place.state}/ca.pem does not exist" in found.finding
