@@ -6,6 +6,7 @@ a look waits for nobody for longer than half a second.
 
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from gms_hookd.futures import Future, done
@@ -29,10 +30,13 @@ class Health:
         threads: Threads,
         folder: Path,
         stopping: threading.Event,
+        is_held: Callable[[], bool] = lambda: True,
     ) -> None:
+        """Make it; `is_held` says whether nobody else can lock the state directory."""
         self._context = context
         self._threads = threads
         self._folder = folder
+        self._is_held = is_held
         self._stopping = stopping
         self._called = threading.Condition()
         self._asked: list[Future[list[str]]] = []
@@ -83,13 +87,18 @@ class Health:
         found = (
             self._store.look(),
             self._queue.look(self.workers),
-            self._disk(),
+            self._state(),
             _git(),
         )
         return [*self._threads.problems(), *filter(None, found)]
 
-    def _disk(self) -> str:
-        free = shutil.disk_usage(self._folder).free
+    def _state(self) -> str:
+        try:
+            free = shutil.disk_usage(self._folder).free
+        except OSError as error:
+            return f"state: {self._folder}: {error.strerror}: restart gms-hookd"
+        if not self._is_held():
+            return f"state: {self._folder}/lock was removed: restart gms-hookd"
         return "" if free >= LEAST_DISK else f"disk: only {free >> 20} MiB free"
 
 

@@ -126,7 +126,9 @@ class Service:
         self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
         self._clock = ClockWatch(self.context)
         self.pools = self._checks, self._plans, self._copies
-        self.health = Health(self.context, threads, state.path, self._stopping)
+        self.health = Health(
+            self.context, threads, state.path, self._stopping, state.is_held
+        )
         self.app = App(self._context(config), self._policy(config))
 
     @classmethod

@@ -38,6 +38,7 @@ def _home(environ: Mapping[str, str], uid: int) -> Path:
 # A lock or a WAL on these is a promise that the other side may not keep.
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "fuse.sshfs"}
 _DATABASE = "gms-hookd.db"
+_CONTROL = "control.sock"
 _FILES = re.compile(
     r"lock|control\.sock|gms-hookd\.db(-wal|-shm|-journal)?"
     r"|webhook-secret(\.[0-9]+\.tmp)?"
@@ -112,6 +113,13 @@ class StateDirectory:
         """Name the folder that git's processes take for their home."""
         return self.path / "home"
 
+    def is_held(self) -> bool:
+        """Return whether the lock is still in its place: nobody else can take it."""
+        try:
+            return os.path.samestat(os.stat(self.path / "lock"), os.fstat(self.held))
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Let go of the lock."""
         os.close(self.held)
@@ -119,7 +127,7 @@ class StateDirectory:
 
 def control_socket(path: Path) -> Path:
     """Name the control socket of a state directory."""
-    return path / "control.sock"
+    return path / _CONTROL
 
 
 def unfit(path: Path) -> tuple[str, str] | None:
@@ -150,11 +158,13 @@ def is_ours(name: str) -> bool:
 
 
 def _is_strange(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is not ours, or is a link in the place of a file."""
+    """Return whether an entry is not ours, or no file in the place of one."""
     if entry.name in _FOLDERS:
         return not entry.is_dir()
-    if _FILES.fullmatch(entry.name):
+    if entry.name == _CONTROL:
         return entry.is_symlink() or entry.is_dir()
+    if _FILES.fullmatch(entry.name):
+        return not entry.is_file(follow_symlinks=False)
     return entry.name not in _BESIDE and not _COPY.fullmatch(entry.name)
 
 

@@ -79,6 +79,22 @@ def test_a_link_in_the_place_of_our_file_is_refused(tmp_path, name, there):
     assert victim.exists() is there
 
 
+@pytest.mark.parametrize("name", ["gms-hookd.db", "lock", "webhook-secret"])
+def test_a_pipe_in_the_place_of_our_file_holds_up_nobody(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    refused(tmp_path, name)
+
+
+def test_a_lock_that_was_removed_is_noticed(tmp_path):
+    state = StateDirectory.open(tmp_path)
+    assert state.is_held()
+    (tmp_path / "lock").unlink()
+    assert not state.is_held()
+    (tmp_path / "lock").touch()
+    assert not state.is_held()
+    state.close()
+
+
 @pytest.mark.parametrize("name", ["caches", "home"])
 def test_a_file_in_the_place_of_our_folder_is_refused(tmp_path, name):
     (tmp_path / name).touch()

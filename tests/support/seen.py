@@ -89,7 +89,7 @@ def search(folder: Path) -> None:
     """Look through the logs and the stores in a folder."""
     for place, folders, files in os.walk(folder):
         folders[:] = [n for n in folders if n not in LARGE and not n.endswith(".git")]
-        for path in (Path(place, name) for name in files):
+        for path in filter(Path.is_file, (Path(place, name) for name in files)):
             if path.name == "log":
                 look(str(path), path.read_bytes())
             if path.suffix == ".db":

@@ -83,6 +83,18 @@ def test_a_store_that_does_not_answer_is_noticed(context, tmp_path, clock):
     until(lambda: not health.look() and not health.stuck())
 
 
+def test_a_state_directory_that_was_taken_away_is_named(context, tmp_path):
+    held = [True]
+    stopping = threading.Event()
+    folder = tmp_path / "state"
+    health = Health(context, Threads(), folder, stopping, lambda: held[0])
+    assert health.look()[0].startswith(f"state: {folder}: No such file")
+    folder.mkdir()
+    assert health.look() == []
+    held[0] = False
+    assert health.look() == [f"state: {folder}/lock was removed: restart gms-hookd"]
+
+
 def test_a_run_that_no_worker_takes_is_noticed(context, tmp_path, clock):
     health = Health(context, Threads(), tmp_path, threading.Event())
     health.workers = 1
