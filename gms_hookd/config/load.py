@@ -55,7 +55,7 @@ _TLS = ("tls_cert_file", "tls_key_file", "ca_file")
 _KEYS_OF: Mapping[str, tuple[str, ...]] = {
     "https": (*_LOGIN, *_TLS),
     "http": _LOGIN,
-    "ssh": ("ssh_key_file", "ssh_known_hosts"),
+    "ssh": ("ssh_key_file", "ssh_known_hosts", "ssh_options", "ssh_proxy"),
     "file": (),
 }
 _FOR_ALL = ("allow_fsck",)
@@ -371,8 +371,11 @@ def _credential(found: Settings, url: str, sync: SyncConfig) -> Credential:
         tls_key_file=found.path((*table, "tls_key_file"), validators.line),
         ca_file=found.path((*table, "ca_file"), validators.line),
         allow_fsck=found.get((*table, "allow_fsck"), validators.fsck, ()),
+        ssh_options=found.get((*table, "ssh_options"), validators.ssh_options, ()),
+        ssh_proxy=found.get((*table, "ssh_proxy"), validators.ssh_proxy, None),
     )
-    said = any((*credential.files, credential.allow_fsck))
+    by_ssh = credential.ssh_options, credential.ssh_proxy
+    said = any((*credential.files, credential.allow_fsck, *by_ssh))
     if not said and scheme in ("ssh", "file"):
         raise found.error(table, f"says nothing: set {' or '.join(own)}")
     _check_login(found, table, credential, said=said)
@@ -479,7 +482,9 @@ def _aliases(found: Settings) -> Aliases:
 def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
     if written.foreign:
         yield f"not used by gms-hookd: {', '.join(written.foreign)}{written.place}"
-    if exposed and any(name[-1] in _INLINE for name in written.values):
+    proxies = (c.ssh_proxy for c in config.credentials if c.ssh_proxy)
+    inline = any(name[-1] in _INLINE for name in written.values)
+    if exposed and (inline or any(proxy.password for proxy in proxies)):
         yield (
             f"{config.file}: holds a secret and is open to others: put the secret into"
             " a file of its own (secret_file), or chmod 600"

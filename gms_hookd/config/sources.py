@@ -37,7 +37,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     ),
     "credentials": (
         "username", "password_file", "token_file", "ssh_key_file", "ssh_known_hosts",
-        "tls_cert_file", "tls_key_file", "ca_file", "allow_fsck",
+        "tls_cert_file", "tls_key_file", "ca_file", "allow_fsck", "ssh_options",
+        "ssh_proxy",
     ),
     "aliases": (),
     "retention": ("runs", "deliveries", "backups", "bodies"),

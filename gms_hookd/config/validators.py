@@ -11,8 +11,21 @@ from ipaddress import IPv6Address
 from gms_hookd import units
 from gms_hookd.auth import whitelist
 from gms_hookd.files import checked_secret
+from gms_hookd.git.ssh_proxy import Proxy
+from gms_hookd.git.ssh_proxy import parse as parse_proxy
 
 PROTOCOLS = ("https", "ssh", "file", "http")
+# ssh's options that an operator may have to set for a host, and none that runs, reads
+# or trusts something.
+SSH_OPTIONS = {
+    name.lower(): name
+    for name in (
+        "HostKeyAlgorithms", "KexAlgorithms", "Ciphers", "MACs",
+        "PubkeyAcceptedAlgorithms", "RequiredRSASize", "AddressFamily", "IPQoS",
+        "Compression",
+    )
+}  # fmt: skip
+_SSH_VALUE = r"[-+^]?[A-Za-z0-9][A-Za-z0-9@._,*-]*"
 LONGEST_SOCKET_PATH = 107
 LARGEST_BODY = 1 << 30
 LARGEST_USER = (1 << 32) - 2  # chown(2): one more means nobody
@@ -256,6 +269,28 @@ def fsck(value: object) -> tuple[str, ...]:
         if kind.lower() not in known:
             raise ValueError(f"{kind!r} is nothing that fsck can be told to allow")
     return tuple(dict.fromkeys(known[kind.lower()] for kind in given))
+
+
+def ssh_options(value: object) -> tuple[str, ...]:
+    """Take a list of options of ssh that say what is good enough (ssh_config(5))."""
+    found = {}
+    for entry in texts(value):
+        name, _, said = entry.partition("=")
+        known = SSH_OPTIONS.get(name.strip().lower())
+        if known is None:
+            allowed = ", ".join(SSH_OPTIONS.values())
+            raise ValueError(f"{entry!r} sets none of {allowed}")
+        if not re.fullmatch(_SSH_VALUE, said.strip()):
+            raise ValueError(f'{entry!r} must look like "{known}=+ssh-rsa"')
+        if known in found:
+            raise ValueError(f"{known} is there twice: join its values with commas")
+        found[known] = f"{known}={said.strip()}"
+    return tuple(found.values())
+
+
+def ssh_proxy(value: object) -> Proxy:
+    """Take the URL of a proxy for ssh."""
+    return parse_proxy(line(value))
 
 
 def url_prefix(url: str) -> str:

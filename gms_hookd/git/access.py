@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gms_hookd.files import lock_file
+from gms_hookd.git.advice import Way, advice
 from gms_hookd.git.credentials import (
     Access,
     CredentialStore,
@@ -101,7 +102,8 @@ class SshConnections:
     def _take(self, url: GitUrl, identity: Identity) -> _Connection:
         # By what the files are now: one that was exchanged is used from then on.
         files = [(p, _stamp(p)) for p in (identity.key, identity.known_hosts)]
-        names = (url.user, url.host, url.port, files)
+        way = (identity.options, identity.proxy)
+        names = (url.user, url.host, url.port, files, way)
         name = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
         with self._lock:
             self._folder = self._folder or _Folder.make(Path(self._environ["HOME"]))
@@ -134,7 +136,8 @@ class SshConnections:
         """
         if time.monotonic() - connection.used < FRESH:
             return True
-        argv = (*ssh_command(identity, connection.path), "-o", "ProxyCommand=false")
+        there = replace(identity, proxy=None)  # or it would win over the one that fails
+        argv = (*ssh_command(there, connection.path), "-o", "ProxyCommand=false")
         argv = (*argv, *_login(url), "-T", "-s", "--", _host(url), PROBE)
         deadline = min(time.monotonic() + PROBED, limits.deadline)
         short = replace(limits, deadline=deadline, grace=0.0)
@@ -175,11 +178,13 @@ class SshConnections:
         log.unlink(missing_ok=True)
         own = ("-E", str(log), "-o", f"ControlPersist={IDLE}", "-fNM")
         argv = (*ssh_command(identity, path), *own, *_login(url), "--", _host(url))
-        done = execute(argv, self._environ, limits, quiet=True, stall=limits.stall)
+        environ = {**self._environ, **identity.environ}
+        done = execute(argv, environ, limits, quiet=True, stall=limits.stall)
         done = replace(done, err=_logged(path) + done.err)
         if done.ended or (done.failed and done.kind in FINAL):
             error = done.failure(f"(ssh to {_host(url)})")
-            raise with_remedy(error, ssh_remedies(url, identity))
+            error = with_remedy(error, ssh_remedies(url, identity))
+            raise with_remedy(error, {error.kind: advice(error, Way(url, Tls()))})
         return not done.failed and _listens(path)
 
 

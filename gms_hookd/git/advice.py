@@ -20,6 +20,20 @@ _FSCK = re.compile(r"^(?:error|fatal): (?:object )?[0-9a-f]+: ([a-zA-Z]+): ", re
 _FORMATS = re.compile(
     r"hash algorithm|unexpected capabilities|mismatched algorithms|object format"
 )
+# As ssh says it; what begins with these is no algorithm (RFC 8308; OpenSSH's PROTOCOL).
+_NO_MATCH = re.compile(
+    r"no matching (host key type|key exchange method|cipher|mac) found\."
+    r" Their offer: (\S+)",
+    re.IGNORECASE,
+)
+_NO_SIGNATURE = re.compile(r"no mutual signature (algorithm|supported)")
+_MARKS = ("kex-strict-", "ext-info-")
+_OPTION_OF = {
+    "host key type": "HostKeyAlgorithms",
+    "key exchange method": "KexAlgorithms",
+    "cipher": "Ciphers",
+    "mac": "MACs",
+}
 OTHER_HASH = (
     "source and target have different hash algorithms, sha1 and sha256: make the"
     " target anew with git init --object-format"
@@ -39,6 +53,14 @@ def advice(error: GitError, way: Way) -> str:
     """Return what to do, or an empty text."""
     if error.kind is ErrorKind.UNSAFE:
         return _of_fsck(error.stderr, way.url)
+    if _FORMATS.search(error.stderr):
+        return OTHER_HASH
+    if way.url.scheme == "ssh":
+        return _of_algorithms(error.stderr, way.url)
+    return _of_login(error, way)
+
+
+def _of_login(error: GitError, way: Way) -> str:
     if way.url.scheme == "https" and _CLIENT_CERTIFICATE.search(error.stderr):
         return _of_certificate(way)
     if error.kind is ErrorKind.TRUST and way.url.scheme == "https":
@@ -47,9 +69,21 @@ def advice(error: GitError, way: Way) -> str:
         way.challenges
     ):
         return _of_challenge(way)
-    if _FORMATS.search(error.stderr):
-        return OTHER_HASH
     return ""
+
+
+def _of_algorithms(stderr: str, url: GitUrl) -> str:
+    """Return the setting that allows what an old host offers, if that is missing."""
+    found = _NO_MATCH.search(stderr)
+    if found:
+        offered = [name for name in found[2].split(",") if not name.startswith(_MARKS)]
+        option = f"{_OPTION_OF[found[1].lower()]}=+{offered[0] if offered else '...'}"
+    elif _NO_SIGNATURE.search(stderr):
+        option = "PubkeyAcceptedAlgorithms=+ssh-rsa"
+    else:
+        return ""
+    table = f'[credentials."{url.origin}"]'
+    return f'if that is good enough for you: {table} ssh_options = ["{option}"]'
 
 
 def _of_fsck(stderr: str, url: GitUrl) -> str:

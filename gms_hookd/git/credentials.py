@@ -14,8 +14,10 @@ from types import MappingProxyType
 from urllib.parse import unquote
 
 from gms_hookd.files import SecretFileError, check_secret, read_regular, read_secret
+from gms_hookd.git import ssh_proxy
 from gms_hookd.git import url as giturl
 from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.ssh_proxy import Proxy
 from gms_hookd.git.url import PORTS, SPOKEN, GitUrl
 
 
@@ -24,15 +26,17 @@ class Credential:
     """Who we are at URLs with this prefix; its files are to be read at each run."""
 
     url: str
-    username: str | None
-    password_file: Path | None
-    token_file: Path | None
+    username: str | None = None
+    password_file: Path | None = None
+    token_file: Path | None = None
     ssh_key_file: Path | None = None
     ssh_known_hosts: Path | None = None
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     ca_file: Path | None = None
     allow_fsck: tuple[str, ...] = ()
+    ssh_options: tuple[str, ...] = ()
+    ssh_proxy: Proxy | None = field(default=None, repr=False)
 
     @property
     def files(self) -> tuple[Path | None, ...]:
@@ -64,10 +68,17 @@ SSH_OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who we are at a host by ssh, and how we know it."""
+    """Who we are at a host by ssh, how we know it, and how we get there."""
 
     key: Path
     known_hosts: Path
+    options: tuple[str, ...] = ()
+    proxy: Proxy | None = field(default=None, repr=False)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Return what ssh, and the git that starts it, need in their environment."""
+        return {ssh_proxy.VARIABLE: self.proxy.url} if self.proxy else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +109,19 @@ class CredentialStore:
 
     def identity(self, url: GitUrl) -> Identity:
         """Find key and pinned host keys for a URL, each by the longest prefix."""
-        key, known_hosts = self.ssh_key_file, self.ssh_known_hosts
-        for credential in self.fitting(url):
-            key = credential.ssh_key_file or key
-            known_hosts = credential.ssh_known_hosts or known_hosts
         home = self.home / ".ssh"
-        return Identity(key or home / "id_ed25519", known_hosts or home / "known_hosts")
+        found = Identity(
+            self.ssh_key_file or home / "id_ed25519",
+            self.ssh_known_hosts or home / "known_hosts",
+        )
+        for each in self.fitting(url):
+            found = Identity(
+                each.ssh_key_file or found.key,
+                each.ssh_known_hosts or found.known_hosts,
+                each.ssh_options or found.options,
+                each.ssh_proxy or found.proxy,
+            )
+        return found
 
     def tls(self, url: GitUrl) -> Tls:
         """Find certificate and authorities for a URL, each by the longest prefix."""
@@ -162,9 +180,11 @@ def ssh_command(identity: Identity, control: Path | None = None) -> tuple[str, .
     """Write the ssh that trusts pinned hosts only and reads no configuration."""
     options = (
         *SSH_OPTIONS,
+        *identity.options,
         f"IdentityFile={_path(identity.key)}",
         f"UserKnownHostsFile={_path(identity.known_hosts)}",
         f"ControlPath={_path(control) if control else 'none'}",
+        *((f"ProxyCommand={ssh_proxy.command()}",) if identity.proxy else ()),
     )
     return ("ssh", "-F", "/dev/null", *(w for o in options for w in ("-o", o)))
 
@@ -190,8 +210,11 @@ def _by_ssh(url: GitUrl, keys: CredentialStore, control: Path | None) -> Access:
     extra = {
         "GIT_SSH_COMMAND": shlex.join(ssh_command(identity, control)),
         "GIT_SSH_VARIANT": "ssh",
+        **identity.environ,
     }
-    return Access(extra=extra, remedies=ssh_remedies(url, identity))
+    secrets = (identity.proxy.password,) if identity.proxy else ()
+    remedies = ssh_remedies(url, identity)
+    return Access(extra=extra, secrets=secrets, remedies=remedies)
 
 
 def ssh_remedies(url: GitUrl, identity: Identity) -> dict[ErrorKind, str]:

@@ -46,8 +46,9 @@ _HOST_ONLY = re.compile(
 )
 _HERE_ONLY = re.compile(
     r"(fatal|error|warning|hint|usage|BUG): |! \[|(send|fetch|index|unpack)-pack: "
-    r"|ssh: |(kex|ssh)_exchange|banner exchange|client_loop|ssh_dispatch|mux_client"
-    r"|Connection (closed|reset|to)|Host key ver|Load key|Unable to negotiate|\*\* "
+    r"|ssh(:|_proxy|_dispatch)|(kex|ssh)_exchange|banner exchange|client_loop"
+    r"|mux_client|Connection (closed|reset|to)|Host key ver|Load key|\*\* "
+    r"|Unable to negotiate"
     r"|.*Permission denied \(|Received disconnect|Disconnected from|Timeout, server"
     r"|(To|From|Pushing to|POST|Delta compression|Auto packing|Everything|Done)\b"
     r"|.* -> |Warning: |@|IT IS POSSIBLE|Someone could be|It is also possible|SHA256:"

@@ -85,6 +85,16 @@ TABLE = (
         resource temporarily unavailable
         too many open files
     """),
+    # What our own way through a proxy says; ssh knows only that it ended.
+    _row(ErrorKind.AUTH, HERE, "git/ssh_proxy", r"""
+        ^ssh_proxy \S+ .*login
+    """),
+    _row(ErrorKind.POLICY, HERE, "git/ssh_proxy", r"""
+        ^ssh_proxy \S+ (does not|has no such|is no )
+    """),
+    _row(ErrorKind.NETWORK, HERE, "git/ssh_proxy", r"""
+        ^ssh_proxy \S+
+    """),
     # A connection that was cut before anybody at the host could have spoken.
     _row(ErrorKind.NETWORK, HERE, "ssh", r"""
         ^connection (closed|reset) by \S+ port \d+

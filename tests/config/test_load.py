@@ -1083,6 +1083,55 @@ def test_certificates_that_make_no_sense_are_refused(refused, text, line):
     assert line in refused(f"[credentials.'https://h']\n{text}")
 
 
+def test_what_ssh_needs_to_reach_a_host_is_set_for_each_host(conf):
+    given = conf(
+        '[credentials."ssh://git@old.example"]\n'
+        'ssh_options = ["hostkeyalgorithms = +ssh-rsa", "Ciphers=+aes128-cbc,x@y"]\n'
+        'ssh_proxy = "socks5://user:p%40ss@proxy.example:1080"\n'
+        '[credentials."ssh://h"]\nssh_proxy = "http://[::1]:3128/"\n'
+    ).credentials
+    assert given[0].ssh_options == (
+        "HostKeyAlgorithms=+ssh-rsa", "Ciphers=+aes128-cbc,x@y",
+    )  # fmt: skip
+    assert (given[0].ssh_proxy.user, given[0].ssh_proxy.password) == ("user", "p@ss")
+    assert given[0].ssh_proxy.place == "socks5://proxy.example:1080"
+    assert given[1].ssh_proxy.place == "http://[::1]:3128"
+    assert "p%40ss" not in repr(given)
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ('ssh_options = ["ProxyCommand=x"]', "'ProxyCommand=x' sets none of HostKeyAlgor"),
+    ('ssh_options = ["StrictHostKeyChecking=no"]', "sets none of"),
+    ('ssh_options = ["Ciphers"]', "'Ciphers' must look like \"Ciphers=+ssh-rsa\""),
+    ('ssh_options = ["Ciphers=a b"]', "must look like"),
+    ('ssh_options = ["Ciphers=%h"]', "must look like"),
+    ('ssh_options = ["MACs=a", "macs=b"]', "MACs is there twice"),
+    ('ssh_options = "MACs=a"', "ssh_options: must be a list"),
+    ('ssh_proxy = "proxy.example:1080"', "ssh_proxy: must be a URL with host and port"),
+    ('ssh_proxy = "socks5://proxy.example"', "ssh_proxy: must be a URL with host and"),
+    ('ssh_proxy = "ftp://proxy.example:1"', "ssh_proxy: must be a URL"),
+    ('ssh_proxy = "http://proxy.example:99999"', "ssh_proxy: is no URL of a proxy"),
+    ('ssh_proxy = "http://proxy.example:1/x"', "ssh_proxy: must end after the port"),
+])  # fmt: skip
+def test_what_could_do_more_than_reach_a_host_is_refused(refused, text, line):
+    assert line in refused(f"[credentials.'ssh://h']\n{text}")
+
+
+def test_what_is_for_ssh_is_not_for_https(refused):
+    text = "[credentials.'https://h']\nssh_proxy = 'socks5://p:1'"
+    assert "ssh_proxy: is for ssh:// only" in refused(text)
+
+
+def test_a_password_of_a_proxy_makes_the_file_a_secret(tmp_path):
+    path = tmp_path / "c.toml"
+    path.touch(0o644)
+    for login, told in (("", False), ("user@", False), ("user:pass@", True)):
+        text = f"[credentials.'ssh://h']\nssh_proxy = 'socks5://{login}p:1'"
+        path.write_text(text)
+        warnings = load_config({}, file=str(path), state=tmp_path).warnings
+        assert told is any("holds a secret" in line for line in warnings)
+
+
 def test_the_key_of_a_certificate_may_not_be_open(refused, tmp_path):
     (tmp_path / "both.pem").touch(0o644)
     text = "[credentials.'https://h']\ntls_cert_file = 'both.pem'"

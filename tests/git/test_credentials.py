@@ -1,39 +1,28 @@
 """Which key and which pinned hosts are for which address."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from gms_hookd.git import url as giturl
-from gms_hookd.git.credentials import CredentialStore, access, pinning
+from gms_hookd.git.credentials import Credential, CredentialStore, access, pinning
 from gms_hookd.git.errors import ErrorKind, GitError
 
 EVERY = ("https", "ssh")
 
 
-@dataclass(frozen=True)
-class Entry:
-    url: str
-    ssh_key_file: Path | None = None
-    ssh_known_hosts: Path | None = None
-    username: str | None = None
-    password_file: Path | None = None
-    token_file: Path | None = None
-    tls_cert_file: Path | None = None
-    tls_key_file: Path | None = None
-    ca_file: Path | None = None
-    allow_fsck: tuple[str, ...] = ()
+def given(url, key=None, pins=None, **more):
+    return Credential(url, ssh_key_file=key, ssh_known_hosts=pins, **more)
 
 
 ENTRIES = [
-    Entry("ssh://h.example/team/app.git", Path("app")),
-    Entry("ssh://h.example", Path("any"), Path("pins")),
-    Entry("ssh://git@h.example/", Path("git")),
-    Entry("ssh://h.example/team", Path("team")),
-    Entry("ssh://h.example:2222/team", Path("port")),
-    Entry("https://h.example/team", token_file=Path("token")),
+    given("ssh://h.example/team/app.git", Path("app")),
+    given("ssh://h.example", Path("any"), Path("pins")),
+    given("ssh://git@h.example/", Path("git")),
+    given("ssh://h.example/team", Path("team")),
+    given("ssh://h.example:2222/team", Path("port")),
+    given("https://h.example/team", token_file=Path("token")),
 ]
 
 
@@ -110,7 +99,7 @@ def test_a_secret_that_was_replaced_since_the_start_is_refused_at_once(
 ):
     secret = tmp_path / "secret"
     replaced(secret)
-    entry = Entry("https://h.example/", username="bot", **{kind: secret})
+    entry = given("https://h.example/", username="bot", **{kind: secret})
     url = giturl.parse("https://h.example/team/app.git", ("https",))
     with pytest.raises(GitError) as refusal:
         access(url, CredentialStore(tmp_path, [entry]))
@@ -141,7 +130,7 @@ def test_a_tls_key_that_was_replaced_since_the_start_is_refused_at_once(
     cert.touch(0o600)
     replaced(tmp_path / "key")
     files = {"tls_cert_file": cert, kind: tmp_path / "key"}
-    entry = Entry("https://h.example", **files)
+    entry = given("https://h.example", **files)
     url = giturl.parse("https://h.example/team/app.git", ("https",))
     with pytest.raises(GitError) as refusal:
         access(url, CredentialStore(tmp_path, [entry]))
@@ -165,7 +154,7 @@ def test_what_is_no_file_of_host_keys_holds_up_nobody(tmp_path, replaced):
     "HTTPS://h.example:443/My%20%47roup/app",
 ])  # fmt: skip
 def test_a_prefix_and_a_url_meet_however_they_are_encoded(prefix, address):
-    keys = CredentialStore(Path("/home"), [Entry(prefix, token_file=Path("token"))])
+    keys = CredentialStore(Path("/home"), [given(prefix, token_file=Path("token"))])
     assert len(keys.fitting(giturl.parse(address, ("https",)))) == 1
 
 
@@ -174,13 +163,13 @@ def test_a_prefix_and_a_url_meet_however_they_are_encoded(prefix, address):
     "https://h.example/My", "https://h.example/my%20group",
 ])  # fmt: skip
 def test_a_prefix_of_another_folder_does_not_meet(prefix):
-    keys = CredentialStore(Path("/home"), [Entry(prefix, token_file=Path("token"))])
+    keys = CredentialStore(Path("/home"), [given(prefix, token_file=Path("token"))])
     url = giturl.parse("https://h.example/My%20Group/app", ("https",))
     assert keys.fitting(url) == []
 
 
 def test_the_longest_prefix_is_the_longest_when_decoded():
-    entries = [Entry("https://h/%61%62%63", username="a"), Entry("https://h/abc/d")]
+    entries = [given("https://h/%61%62%63", username="a"), given("https://h/abc/d")]
     found = CredentialStore(Path("/home"), entries).fitting(
         giturl.parse("https://h/abc/d", EVERY)
     )

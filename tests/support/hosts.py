@@ -197,8 +197,9 @@ class HttpHost(ThreadingHTTPServer):
 class SshHost:
     """An sshd of our own, with one key that gets in."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *settings: str) -> None:
         self.root = root
+        self.settings = settings
         self.port = free_port()
         self.key, self.known_hosts = root / "id", root / "known_hosts"
         self.renew()
@@ -223,6 +224,7 @@ class SshHost:
             f"AuthorizedKeysFile {self.root}/authorized\nStrictModes no\nUsePAM no\n"
             "PermitRootLogin yes\nPidFile none\nAcceptEnv GIT_PROTOCOL\n"
             "SetEnv SHLVL=1\n"  # or bash would read the account's .bashrc each time
+            + "".join(f"{setting}\n" for setting in self.settings)
         )
         Path("/run/sshd").mkdir(exist_ok=True)
         self.pin()

@@ -42,6 +42,8 @@ class Credential:
     tls_key_file: Path | None = None
     ca_file: Path | None = None
     allow_fsck: tuple[str, ...] = ()
+    ssh_options: tuple[str, ...] = ()
+    ssh_proxy: None = None
 
 
 @pytest.fixture

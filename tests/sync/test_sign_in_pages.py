@@ -60,7 +60,7 @@ def signing_in(page, http_host):
 
 
 def credential(host, token):
-    return Credential(host.base + "/", None, None, token)
+    return Credential(host.base + "/", token_file=token)
 
 
 def test_a_token_that_is_answered_by_a_page_is_tried_as_a_password(
