@@ -1,5 +1,6 @@
 """The unit file as systemd reads it; what needs systemd is skipped without it."""
 
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -28,8 +29,8 @@ def values(settings, key):
     [
         ("Type", "notify"),
         ("ExecStart", "/usr/local/bin/gms-hookd serve"),
-        ("ExecReload", "/bin/sh -c 'kill -HUP $MAINPID; sleep 0.2'"),
-        ("DynamicUser", "yes"),
+        ("ExecReload", "/usr/local/bin/gms-hookd reload"),
+        ("User", "gms-hookd"),
         ("StateDirectory", "gms-hookd"),
         ("StateDirectoryMode", "0700"),
         ("KillMode", "mixed"),
@@ -39,6 +40,15 @@ def values(settings, key):
 )
 def test_the_unit_says_it_once(settings, key, value):
     assert values(settings, key) == [value]
+
+
+def test_the_user_is_a_lasting_one(settings):
+    assert values(settings, "DynamicUser") == []
+
+
+def test_the_package_brings_the_same_bytes():
+    name = "service/gms-hookd.service"
+    assert pkgutil.get_data("gms_hookd", name) == UNIT.read_bytes()
 
 
 def test_the_watchdog_is_on(settings):
