@@ -9,6 +9,7 @@ a path leads.
 import errno
 import fcntl
 import os
+import pwd
 import re
 import shlex
 import stat
@@ -115,6 +116,8 @@ def read_secret(path: Path) -> str:
         content, details = read_regular(path, LARGEST_SECRET)
         check_secret(path, details)
         return checked_secret(re.sub(r"\r?\n\Z", "", content.decode()))
+    except PermissionError:
+        raise SecretFileError(f"{path}: {closed(path)}") from None
     except OSError as error:
         raise SecretFileError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
@@ -126,7 +129,8 @@ def read_secret(path: Path) -> str:
 def check_secret(path: Path, details: os.stat_result) -> None:
     """Raise SecretFileError if the file cannot be a secret one: a pipe, or open.
 
-    It is ours or root's, who may share one with us by its group.
+    It is ours, or root's, who may share one with us by its group: root itself cannot
+    tell what that group is, and takes it as well.
     """
     ours, user = os.geteuid(), details.st_uid
     quoted = shlex.quote(str(path))
@@ -135,9 +139,43 @@ def check_secret(path: Path, details: os.stat_result) -> None:
     if ours and user not in (0, ours):
         why = f"belongs to user {user}, who could change it: chown {ours} {quoted}"
         raise SecretFileError(f"{path}: {why}")
-    if details.st_mode & (0o077 if user == ours else 0o007):
-        remedy = "chmod 600" if user == ours else "chmod o="
-        raise SecretFileError(f"{path}: is open to others: {remedy} {quoted}")
+    if details.st_mode & (0o077 if user else 0o007):
+        remedy = f"chmod 600 {quoted}" if user else _narrowed(quoted)
+        raise SecretFileError(f"{path}: is open to others: {remedy}")
+
+
+SERVICE = "gms-hookd"  # the user of the unit, and its group
+
+
+def closed(path: Path) -> str:
+    """Return why this user cannot read a file, with the remedy that root can paste."""
+    who = _user()
+    for folder in reversed(path.absolute().parents):
+        if not os.access(folder, os.X_OK):
+            return f"user {who} may not enter {folder}: move it to /etc/gms-hookd"
+    remedy = "run this as root or as the user of the daemon"
+    if who == SERVICE:
+        remedy = _shared(shlex.quote(str(path)))
+    return f"user {who} may not read it: {remedy}"
+
+
+def _narrowed(quoted: str) -> str:
+    """Return how a file of root's is closed to others, and stays readable here."""
+    if _user() == SERVICE:
+        return _shared(quoted)
+    return f"chmod {'o=' if os.geteuid() else '600'} {quoted}"
+
+
+def _shared(quoted: str) -> str:
+    """Return how root shares a file of its own with the service."""
+    return f"chgrp {SERVICE} {quoted} && chmod 640 {quoted}"
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def make_secret(path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gms_hookd.config import yaml
 from gms_hookd.errors import ConfigError
-from gms_hookd.files import read_regular
+from gms_hookd.files import closed, read_regular
 
 LARGEST = 1 << 20
 
@@ -38,6 +38,8 @@ def read_config(path: Path) -> ConfigFile:
 def _bytes(path: Path) -> tuple[bytes, int]:
     try:
         raw, details = read_regular(path, LARGEST)
+    except PermissionError:
+        raise ConfigError(f"{path}: {closed(path)}") from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
     return raw, details.st_mode
@@ -92,6 +94,8 @@ def _exists(path: Path) -> bool:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except PermissionError:
+        raise ConfigError(f"{path}: {closed(path)}") from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     return True

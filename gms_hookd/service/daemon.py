@@ -18,6 +18,7 @@ from contextlib import ExitStack, suppress
 from gms_hookd.config.load import made_secret, refuse_weak, shared_sockets
 from gms_hookd.config.records import Config
 from gms_hookd.errors import ConfigError, Conflict, Unavailable
+from gms_hookd.files import closed
 from gms_hookd.futures import Future
 from gms_hookd.http import tls
 from gms_hookd.http.descriptors import lift_limit
@@ -322,6 +323,9 @@ def tls_context(config: Config) -> tls.Context | None:
     certificate, key = config.server.tls_cert, config.server.tls_key
     if certificate is None or key is None:
         return None
+    for name, path in (("tls_cert", certificate), ("tls_key", key)):
+        if not os.access(path, os.R_OK):
+            raise ConfigError(f"server.{name}: {path}: {closed(path)}")
     try:
         return tls.context(certificate, key)
     except OSError as error:

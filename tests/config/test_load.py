@@ -762,7 +762,7 @@ def test_one_newline_is_stripped_from_a_secret_file(conf, tmp_path, written, mea
         (b"", 0o600, "is empty"), (b"\n", 0o600, "is empty"),
         (b" \n\n", 0o600, "is empty"),
         (b"x", 0o644, "is open to others: chmod 600"),
-        (b"x", 0o640, "is open to others"),
+        (b"x", 0o604, "is open to others"),
         (b"x", 0o602, "is open to others"), (b"\xff", 0o600, "not UTF-8"),
         (b"x" * 65537, 0o600, "is larger than"),
         (b"a\n\n", 0o600, "holds a control line break (U+000A)"),

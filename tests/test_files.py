@@ -1,0 +1,78 @@
+"""What a secret file may be, as root and as the user of a service see it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gms_hookd.files import SecretFileError, read_secret
+
+NOBODY = 65534
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def secret(folder, mode, uid=0, gid=0):
+    path = folder / "secret"
+    path.write_text("a-secret-of-the-test\n")
+    os.chown(path, uid, gid)
+    path.chmod(mode)
+    return path
+
+
+def read_as(user, path):
+    """Read in a process of a user; returns what is said."""
+    out, into = os.pipe()
+    if not (child := os.fork()):
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+        try:
+            said = read_secret(path)
+        except SecretFileError as error:
+            said = str(error)
+        os.write(into, said.encode())
+        os._exit(0)
+    os.close(into)
+    os.waitpid(child, 0)
+    with open(out) as pipe:
+        return pipe.read()
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Give a folder that everybody may enter."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder != Path("/") and folder.stat().st_uid == 0:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    return tmp_path
+
+
+@needs_root
+def test_root_and_the_service_take_a_file_that_root_shares_by_a_group(place):
+    path = secret(place, 0o640, gid=NOBODY)
+    assert read_secret(path) == read_as(NOBODY, path) == "a-secret-of-the-test"
+
+
+@needs_root
+def test_root_and_the_service_take_the_service_s_own_file(place):
+    path = secret(place, 0o600, NOBODY, NOBODY)
+    assert read_secret(path) == read_as(NOBODY, path) == "a-secret-of-the-test"
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("mode", "uid", "remedy"),
+    [(0o644, 0, "chmod 600 "), (0o640, NOBODY, "chmod 600 "), (0o602, 0, "chmod 600")],
+)
+def test_a_file_that_is_open_is_refused_with_a_remedy(place, mode, uid, remedy):
+    path = secret(place, mode, uid)
+    with pytest.raises(SecretFileError, match=f"is open to others: {remedy}"):
+        read_secret(path)
+
+
+@needs_root
+def test_a_file_that_root_keeps_to_itself_is_told_apart(place):
+    path = secret(place, 0o600)
+    assert "may not read it: run this as root" in read_as(NOBODY, path)
+    place.chmod(0o700)
+    assert f"may not enter {place}: move it" in read_as(NOBODY, path)
