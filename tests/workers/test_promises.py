@@ -131,8 +131,9 @@ class World:
         self.killed, self.stopping = False, threading.Event()
         store = Store.open(self.root / "gms-hookd.db")
         clocks = {"clock": lambda: self.wall, "monotonic": self.up}
+        unused = {"plans": None, "copies": None, "engine": None}
         running, refusals = RunningRuns(), Refusals(store, clocks["clock"])
-        self.context = Context(store, refusals, running, None, None, **clocks)
+        self.context = Context(store, refusals, running, **unused, **clocks)
         allowed = ("http", "file")
         settings = EngineSettings(self.root / "home", allow_protocols=allowed)
         engine = Engine(self.root / "caches", settings, {"PATH": os.environ["PATH"]})
