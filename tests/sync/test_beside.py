@@ -1,6 +1,7 @@
 """Runs of one source beside each other: what holds up what, and what does not."""
 
 import os
+import random
 import threading
 import time
 
@@ -236,3 +237,31 @@ def test_maintenance_waits_for_no_run_and_makes_way_for_one(holds):
     with made.run(path, limits(), left.set) as hold, hold.at_once() as alone:
         assert alone
     thread.join()
+
+
+def test_runs_of_one_source_at_once_leave_every_target_as_the_source_is(
+    source, bench, tmp_path
+):
+    chance = random.Random(11)
+    targets = [Repo(tmp_path / f"t{n}.git") for n in range(4)]
+    found = []
+
+    def work(number):
+        it = task(source, targets[number], id=number, force=True, prune=True)
+        found.append(Bench(tmp_path, engine=bench.engine).sync(it).status)
+
+    for _ in range(3):
+        for _ in range(4):
+            source.commit(f"b{chance.randrange(9)}")
+        some = chance.choice(sorted(source.refs().keys() - {"refs/heads/main"}))
+        source.put({some: chance.choice([None, source.tip()])})
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+        tidy = threading.Thread(target=bench.engine.tidy, args=([str(source)],))
+        for thread in (*threads, tidy):
+            thread.start()
+        for thread in (*threads, tidy):
+            thread.join()
+        assert found == [RunStatus.SUCCESS] * len(found)
+        assert all(each.refs() == source.refs() for each in targets)
+    for each in targets:
+        each.fsck()
