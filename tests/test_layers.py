@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "gms_hookd"
 ORDER = (
     {"errors", "model", "units", "safetext", "mask", "payload", "files", "futures"},
     {"log", "runlog", "threads", "auth"},
-    {"git", "http"},
+    {"git", "http", "notify"},
     {"forges"},
     {"store", "sync", "config"},
     {"workers"},

@@ -1,0 +1,187 @@
+"""What is told, to whom, and how an answer is judged: the values of every kind."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Protocol
+
+JSON = {"Content-Type": "application/json"}
+LONGEST_WAIT = 3600.0  # seconds of Retry-After that are believed
+LONGEST = 100_000  # characters
+MOST_FACTS = 8
+BUSY = frozenset({408, 425, 429})
+
+
+class Level(Enum):
+    """How bad it is, as a mark and as a colour (24 bits)."""
+
+    GOOD = 0x1AC600
+    CHANGED = 0x2F7FD8
+    WARNING = 0xEB6420
+    BAD = 0xFF3232
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One message about one event, its texts in the target's language and masked.
+
+    `key` is the same at each attempt. `facts` are pairs of label and value. `data` is
+    what `webhook` sends; `timestamp` is RFC 3339 in UTC.
+    """
+
+    key: str
+    event: str
+    timestamp: str
+    title: str
+    reason: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    level: Level = Level.BAD
+    link: str = ""
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where notices go: the URL is a credential itself at most vendors."""
+
+    name: str
+    kind: str
+    url: str = field(repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request to a vendor."""
+
+    url: str = field(repr=False)
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=lambda: JSON, repr=False)
+    method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a vendor answered; header names are lower case."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The start of the body, for people."""
+        return self.body[:300].decode(errors="replace").strip()
+
+
+class Fate(Enum):
+    """What becomes of a notice after an attempt."""
+
+    SENT = "sent"
+    AGAIN = "again"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an answer means; `after` is how many seconds the vendor wants us to wait."""
+
+    fate: Fate
+    reason: str = ""
+    after: float | None = None
+
+
+SENT = Verdict(Fate.SENT)
+
+
+class Kind(Protocol):
+    """A module per kind. `PACE` is the least number of seconds between two notices."""
+
+    NAME: str
+    PACE: float
+
+    def render(self, notice: Notice, target: Target, now: float) -> Request:
+        """Return the request that tells it; `now` is in Unix seconds."""
+
+    def judge(self, answer: Answer) -> Verdict:
+        """Return what the answer means."""
+
+
+def judged_by_status(answer: Answer, reason: str = "") -> Verdict:
+    """Return what the status alone means: RFC 9110, with 429 of RFC 6585."""
+    why = reason or f"status {answer.status}: {answer.text}".rstrip(": ")
+    if 200 <= answer.status < 300:
+        return SENT
+    if answer.status in BUSY or answer.status >= 500:
+        return Verdict(Fate.AGAIN, why, retry_after(answer))
+    return Verdict(Fate.NEVER, why)
+
+
+def retry_after(answer: Answer, now: float | None = None) -> float | None:
+    """Return the seconds of a Retry-After, at most an hour; None without a usable one.
+
+    RFC 9110, 10.2.3: seconds or a date. A date counts from the answer's own `Date`.
+    """
+    text = answer.headers.get("retry-after", "").strip()
+    seconds = _number(text)
+    if seconds is None and text:
+        seconds = _until(text, answer.headers.get("date", ""))
+    return None if seconds is None else min(max(seconds, 0.0), LONGEST_WAIT)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _until(text: str, date: str) -> float | None:
+    try:
+        when, sent = parsedate_to_datetime(text), parsedate_to_datetime(date)
+        return (when - sent).total_seconds()
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def bounded(notice: Notice, reason: int) -> Notice:
+    """Return the notice with texts that are not longer than people read."""
+    facts = tuple((cut(label, 60), cut(value, 300)) for label, value in notice.facts)
+    return replace(
+        notice,
+        title=cut(notice.title, 300),
+        reason=cut(notice.reason, reason),
+        facts=facts[:MOST_FACTS],
+    )
+
+
+def json_body(value: object) -> bytes:
+    """Return JSON in UTF-8 without escapes: the vendors count its bytes."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="replace")
+
+
+def cut(text: str, most: int) -> str:
+    """Return the text in at most so many characters, all of which UTF-8 has."""
+    text = text.encode(errors="replace").decode()  # a lone surrogate is no character
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def cut_bytes(text: str, most: int) -> str:
+    """Return the text in at most so many bytes of UTF-8, no character torn."""
+    raw = text.encode(errors="replace")
+    if len(raw) <= most:
+        return text
+    return raw[: most - 3].decode(errors="ignore") + "…"
+
+
+def plain(notice: Notice) -> str:
+    """Return the notice as text: title, reason, facts, link."""
+    facts = " · ".join(f"{label} {value}" for label, value in notice.facts)
+    parts = (notice.title, notice.reason, facts, notice.link)
+    return cut("\n".join(filter(None, parts)), LONGEST)

@@ -1,0 +1,34 @@
+"""The vendors that answer 200 whatever happens, and put a code into the body."""
+
+from collections.abc import Collection
+
+from gms_hookd.notify.base import SENT, Answer, Fate, Verdict, judged_by_status
+from gms_hookd.payload import load_json_body
+
+THROTTLED = 60.0  # seconds: their limits count by the minute
+
+
+def judged_by_code(
+    answer: Answer, fields: Collection[str], busy: Collection[int], remedy: str = ""
+) -> Verdict:
+    """Return what the first of `fields` in the body means: 0 is success.
+
+    An answer without a code is no success: a throttled vendor may answer so.
+    """
+    try:
+        content = load_json_body(answer.body)
+    except ValueError:
+        content = None
+    found = content if isinstance(content, dict) else {}
+    code = next((found[name] for name in fields if name in found), None)
+    if code == 0 and code is not False:
+        return SENT
+    if not isinstance(code, int):
+        by_status = judged_by_status(answer)
+        unclear = f"an answer without a code: {answer.text}"
+        return Verdict(Fate.AGAIN, unclear) if by_status is SENT else by_status
+    words = found.get("errmsg") or found.get("msg") or ""
+    why = f"code {code}: {words}"[:300]
+    if code in busy:
+        return Verdict(Fate.AGAIN, why, THROTTLED)
+    return Verdict(Fate.NEVER, why + remedy)

@@ -1,0 +1,69 @@
+"""DingTalk's custom robots. Page: open.dingtalk.com/document, custom robot access.
+
+With a secret the URL is signed: base64 of the HMAC-SHA256, under the secret, of the
+milliseconds, a line feed and the secret. That holds for an hour, so it is computed for
+each attempt and never kept.
+"""
+
+import hashlib
+import hmac
+from urllib.parse import quote_plus
+
+from gms_hookd.auth.signature import base64_text
+from gms_hookd.notify.base import (
+    Answer,
+    Notice,
+    Request,
+    Target,
+    Verdict,
+    bounded,
+    cut_bytes,
+    json_body,
+)
+from gms_hookd.notify.coded import judged_by_code
+
+NAME = "dingtalk"
+PACE = 4.0  # 20 a minute; more, and the robot is muted for ten minutes
+MOST = 5000  # bytes of a reason; a message may have 20,000
+BUSY = frozenset({130101, -1, 90018})
+SECURITY = ": check secret, keyword and address list of the robot, and this clock"
+
+
+def render(notice: Notice, target: Target, now: float) -> Request:
+    """Return a Markdown message, with the keyword that the robot wants."""
+    notice = bounded(notice, MOST)
+    lines = [f"### {_flat(notice.title)}"]
+    reason = cut_bytes(notice.reason, MOST)
+    lines += [f"> {_flat(line)}" for line in reason.splitlines() if line.strip()]
+    lines += [f"- {_flat(label)}: {_flat(value)}" for label, value in notice.facts]
+    lines += [f"[{notice.link}]({notice.link})"] if notice.link else []
+    text = "  \n".join(lines)
+    keyword = target.options.get("keyword", "")
+    if keyword and keyword not in text:
+        text += f"  \n{keyword}"
+    markdown = {"title": cut_bytes(_flat(notice.title), 200), "text": text}
+    body = {"msgtype": "markdown", "markdown": markdown}
+    return Request(signed(target.url, target.secrets, now), json_body(body))
+
+
+def signed(url: str, secrets: tuple[str, ...], now: float) -> str:
+    """Return the URL with time and signature, encoded once."""
+    if not secrets:
+        return url
+    milliseconds, secret = str(round(now * 1000)), secrets[0]
+    said = f"{milliseconds}\n{secret}".encode()
+    digest = hmac.new(secret.encode(), said, hashlib.sha256).digest()
+    joint = "&" if "?" in url else "?"
+    sign = quote_plus(base64_text(digest))
+    return f"{url}{joint}timestamp={milliseconds}&sign={sign}"
+
+
+def _flat(text: str) -> str:
+    """Return one line whose start is no Markdown."""
+    line = " ".join(text.split())
+    return f"\\{line}" if line[:1] in ("#", ">", "-", "*") else line
+
+
+def judge(answer: Answer) -> Verdict:
+    """Return what the code means; 310000 is a check of the robot that failed."""
+    return judged_by_code(answer, ("errcode",), BUSY, SECURITY)

@@ -1,0 +1,80 @@
+"""Discord's webhooks. Page: discord.com/developers/docs/resources/webhook.
+
+Sent with `wait=true`: without it, a message that is not saved is no error there.
+"""
+
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+from gms_hookd.notify.base import (
+    Answer,
+    Fate,
+    Notice,
+    Request,
+    Target,
+    Verdict,
+    bounded,
+    cut,
+    json_body,
+    judged_by_status,
+)
+from gms_hookd.payload import load_json_body
+
+NAME = "discord"
+PACE = 2.5
+TITLE, DESCRIPTION, VALUE, FIELDS = 256, 3500, 200, 6
+_MARKUP = re.compile(r"([\\*_~`|>\[\]()#-])")
+
+
+def render(notice: Notice, target: Target, now: float) -> Request:
+    """Return one embed that mentions nobody, well below 6,000 characters."""
+    notice = bounded(notice, DESCRIPTION)
+    fields = [
+        {"name": cut(label, VALUE), "value": escaped(cut(value, VALUE)), "inline": True}
+        for label, value in notice.facts[:FIELDS]
+        if label and value
+    ]
+    embed: dict[str, object] = {
+        "title": cut(escaped(notice.title), TITLE),
+        "color": notice.level.value,
+        "timestamp": notice.timestamp,
+        "fields": fields,
+    }
+    if notice.reason:
+        # A zero-width space breaks a fence that would end ours.
+        fenced = cut(notice.reason, DESCRIPTION).replace("```", "`\u200b``")
+        embed["description"] = f"```\n{fenced}\n```"
+    if notice.link:
+        embed["url"] = notice.link
+    body = {
+        "username": "gms-hookd",
+        "allowed_mentions": {"parse": []},
+        "embeds": [embed],
+    }
+    return Request(_waiting(target.url), json_body(body))
+
+
+def _waiting(url: str) -> str:
+    parts = urlsplit(url)
+    query = "&".join(filter(None, (parts.query, "wait=true")))
+    return urlunsplit(parts._replace(query=query))
+
+
+def escaped(text: str) -> str:
+    """Escape Discord's Markdown."""
+    return _MARKUP.sub(r"\\\1", text)
+
+
+def judge(answer: Answer) -> Verdict:
+    """Return what the answer means; the wait of a 429 may be in the body alone."""
+    verdict = judged_by_status(answer)
+    if verdict.fate is not Fate.AGAIN or verdict.after is not None:
+        return verdict
+    try:
+        content = load_json_body(answer.body)
+    except ValueError:
+        return verdict
+    after = content.get("retry_after") if isinstance(content, dict) else None
+    if isinstance(after, int | float) and not isinstance(after, bool) and after >= 0:
+        return Verdict(Fate.AGAIN, verdict.reason, min(float(after), 3600.0))
+    return verdict

@@ -1,0 +1,36 @@
+"""Docker Hub's callback: how the runs of a delivery ended.
+
+Page: docs.docker.com/docker-hub/repos/manage/webhooks, Validate a webhook callback.
+"""
+
+from gms_hookd.notify.base import (
+    Answer,
+    Level,
+    Notice,
+    Request,
+    Target,
+    Verdict,
+    cut,
+    json_body,
+    judged_by_status,
+)
+
+NAME = "dockerhub"
+PACE = 0.2
+LONGEST = 255  # characters of a description
+
+
+def render(notice: Notice, target: Target, now: float) -> Request:
+    """Return the state that the chain of webhooks waits for."""
+    good = notice.level in (Level.GOOD, Level.CHANGED)
+    body = {
+        "state": "success" if good else "failure",
+        "description": cut(notice.reason or notice.title, LONGEST),
+        "context": "gms-hookd",
+    }
+    return Request(target.url, json_body(body))
+
+
+def judge(answer: Answer) -> Verdict:
+    """Return what the answer means."""
+    return judged_by_status(answer)

@@ -1,0 +1,37 @@
+"""Gotify. Page: gotify.net/docs/pushmsg."""
+
+from gms_hookd.notify.base import (
+    JSON,
+    Answer,
+    Level,
+    Notice,
+    Request,
+    Target,
+    Verdict,
+    cut,
+    json_body,
+    judged_by_status,
+    plain,
+)
+
+NAME = "gotify"
+PACE = 0.5
+MOST = 8000  # characters
+PRIORITIES = {Level.GOOD: 2, Level.CHANGED: 2, Level.WARNING: 6, Level.BAD: 8}
+
+
+def render(notice: Notice, target: Target, now: float) -> Request:
+    """Return a message; the application's token goes into a header, not the URL."""
+    body = {
+        "title": cut(notice.title, 200),
+        "message": cut(plain(notice), MOST),
+        "priority": PRIORITIES[notice.level],
+    }
+    key = {"X-Gotify-Key": target.secrets[0]} if target.secrets else {}
+    base = target.url.rstrip("/").removesuffix("/message")
+    return Request(f"{base}/message", json_body(body), {**JSON, **key})
+
+
+def judge(answer: Answer) -> Verdict:
+    """Return what the answer means."""
+    return judged_by_status(answer)

@@ -1,0 +1,34 @@
+"""Packagist: a package's repository has changed. Page: packagist.org/apidoc.
+
+`url` is empty or another Packagist's; options `username` and `repository`; the secret
+is the API token. The content type must be exactly `application/json` there.
+"""
+
+from gms_hookd.notify.base import (
+    JSON,
+    Answer,
+    Notice,
+    Request,
+    Target,
+    Verdict,
+    json_body,
+    judged_by_status,
+)
+
+NAME = "packagist"
+PACE = 6.0
+UPDATE = "https://packagist.org/api/update-package"
+
+
+def render(notice: Notice, target: Target, now: float) -> Request:
+    """Return the update; user and token go into a header, not the URL."""
+    user = target.options.get("username", "")
+    token = target.secrets[0] if target.secrets else ""
+    headers = {**JSON, "Authorization": f"Bearer {user}:{token}"}
+    body = {"repository": {"url": target.options.get("repository", "")}}
+    return Request(target.url or UPDATE, json_body(body), headers)
+
+
+def judge(answer: Answer) -> Verdict:
+    """Return what the answer means."""
+    return judged_by_status(answer)

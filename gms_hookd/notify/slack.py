@@ -1,0 +1,59 @@
+"""Slack's incoming webhooks.
+
+Page: docs.slack.dev/messaging/sending-messages-using-incoming-webhooks; escaping:
+docs.slack.dev/messaging/formatting-message-text.
+"""
+
+from gms_hookd.notify.base import (
+    Answer,
+    Fate,
+    Notice,
+    Request,
+    Target,
+    Verdict,
+    bounded,
+    cut,
+    json_body,
+    judged_by_status,
+)
+
+NAME = "slack"
+PACE = 1.0
+MOST = 2900  # characters: a section's text may have 3,000
+
+
+def render(notice: Notice, target: Target, now: float) -> Request:
+    """Return an attachment with a colour; the plain text is for notifications."""
+    notice = bounded(notice, MOST)
+    title = escaped(notice.title)
+    head = f"<{notice.link}|{title.replace('|', '¦')}>" if notice.link else title
+    facts = " · ".join(f"{label} {value}" for label, value in notice.facts)
+    blocks = [_section(f"*{head}*")]
+    if notice.reason:
+        fenced = cut(notice.reason, MOST).replace("```", "'''")
+        blocks.append(_section(f"```{escaped(fenced)}```"))
+    if facts:
+        element = {"type": "mrkdwn", "text": escaped(cut(facts, MOST))}
+        blocks.append({"type": "context", "elements": [element]})
+    attachment = {
+        "color": f"#{notice.level.value:06x}",
+        "fallback": title,
+        "blocks": blocks,
+    }
+    return Request(target.url, json_body({"text": title, "attachments": [attachment]}))
+
+
+def _section(text: str) -> dict[str, object]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+
+
+def escaped(text: str) -> str:
+    """Escape what Slack reads: without it `<!channel>` would call everybody."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def judge(answer: Answer) -> Verdict:
+    """Return what the answer means: 200 is success only with the body `ok`."""
+    if answer.status == 200 and answer.text != "ok":
+        return Verdict(Fate.NEVER, f"slack says {answer.text}")
+    return judged_by_status(answer)

@@ -1,0 +1,72 @@
+"""Microsoft Teams by a workflow, "When a Teams webhook request is received".
+
+Page: learn.microsoft.com/power-automate/teams/send-a-message-in-teams; the card:
+adaptivecards.io. The older connectors (webhook.office.com) are switched off.
+"""
+
+import re
+
+from gms_hookd.notify.base import (
+    Answer,
+    Level,
+    Notice,
+    Request,
+    Target,
+    Verdict,
+    bounded,
+    cut,
+    json_body,
+    judged_by_status,
+)
+
+NAME = "teams"
+PACE = 1.0
+MOST = 5000  # characters of a reason; a message may have 28 KB
+COLOURS = {
+    Level.GOOD: "Good",
+    Level.CHANGED: "Accent",
+    Level.WARNING: "Warning",
+    Level.BAD: "Attention",
+}
+_MARKUP = re.compile(r"([\\*_\[\]()#-])")
+_SCHEMA = "http://adaptivecards.io/schemas/adaptive-card.json"
+
+
+def render(notice: Notice, target: Target, now: float) -> Request:
+    """Return a message with one adaptive card; the URL's query stays as it is."""
+    notice = bounded(notice, MOST)
+    bold = {"size": "Medium", "weight": "Bolder", "color": COLOURS[notice.level]}
+    parts: list[dict[str, object]] = [_block(cut(notice.title, 500), **bold)]
+    if notice.reason:
+        parts.append(_block(cut(notice.reason, MOST), fontType="Monospace"))
+    if notice.facts:
+        facts = [{"title": label, "value": value} for label, value in notice.facts]
+        parts.append({"type": "FactSet", "facts": facts})
+    card: dict[str, object] = {
+        "$schema": _SCHEMA,
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "msteams": {"width": "full"},
+        "body": parts,
+    }
+    if notice.link:
+        action = {"type": "Action.OpenUrl", "title": "Open", "url": notice.link}
+        card["actions"] = [action]
+    attachment = {
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "contentUrl": None,
+        "content": card,
+    }
+    return Request(
+        target.url, json_body({"type": "message", "attachments": [attachment]})
+    )
+
+
+def _block(text: str, **look: object) -> dict[str, object]:
+    escaped = _MARKUP.sub(r"\\\1", text).replace("\n", "\n\n")
+    return {"type": "TextBlock", "wrap": True, "text": escaped, **look}
+
+
+def judge(answer: Answer) -> Verdict:
+    """Return what the answer means: 202 says that the workflow began, no more."""
+    return judged_by_status(answer)

@@ -1,0 +1,72 @@
+"""Telegram's bots. Page: core.telegram.org/bots/api#sendmessage.
+
+`url` is `https://api.telegram.org/bot<token>`, `chat_id` an option of the target.
+"""
+
+from html import escape
+
+from gms_hookd.notify.base import (
+    Answer,
+    Fate,
+    Level,
+    Notice,
+    Request,
+    Target,
+    Verdict,
+    bounded,
+    cut,
+    json_body,
+    judged_by_status,
+)
+from gms_hookd.payload import load_json_body
+
+NAME = "telegram"
+PACE = 4.0  # 20 a minute for a group
+MOST = 2500  # characters of a reason; a message may have 4,096
+MARKS = {
+    Level.GOOD: "🟢",
+    Level.CHANGED: "🔵",
+    Level.WARNING: "🟠",
+    Level.BAD: "🔴",
+}
+
+
+def render(notice: Notice, target: Target, now: float) -> Request:
+    """Return a message in the HTML of Telegram, cut before it is escaped."""
+    notice = bounded(notice, MOST)
+    title = escape(cut(notice.title, 300))
+    head = f'<a href="{escape(notice.link)}">{title}</a>' if notice.link else title
+    lines = [f"{MARKS[notice.level]} <b>{head}</b>"]
+    if notice.reason:
+        lines.append(f"<pre>{escape(cut(notice.reason, MOST), quote=False)}</pre>")
+    facts = " · ".join(f"{label} {value}" for label, value in notice.facts)
+    lines += [escape(cut(facts, 800), quote=False)] if facts else []
+    body = {
+        "chat_id": target.options.get("chat_id", ""),
+        "parse_mode": "HTML",
+        "link_preview_options": {"is_disabled": True},
+        "disable_notification": notice.level in (Level.GOOD, Level.CHANGED),
+        "text": "\n".join(lines),
+    }
+    return Request(f"{target.url.rstrip('/')}/sendMessage", json_body(body))
+
+
+def judge(answer: Answer) -> Verdict:
+    """Return what the answer means: `ok` must be true; a wait is in the parameters."""
+    try:
+        content = load_json_body(answer.body)
+    except ValueError:
+        content = None
+    found = content if isinstance(content, dict) else {}
+    if found.get("ok") is True and answer.status == 200:
+        return judged_by_status(answer)
+    words = found.get("description")
+    reason = str(words)[:300] if words else ""
+    if answer.status == 200:
+        return Verdict(Fate.AGAIN, reason or "an answer that is not Telegram's")
+    verdict = judged_by_status(answer, reason)
+    parameters = found.get("parameters")
+    after = parameters.get("retry_after") if isinstance(parameters, dict) else None
+    if verdict.fate is Fate.AGAIN and isinstance(after, int) and after >= 0:
+        return Verdict(Fate.AGAIN, verdict.reason, min(float(after), 3600.0))
+    return verdict
