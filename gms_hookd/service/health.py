@@ -1,7 +1,7 @@
 """Whether the service can do its work: looked at each second, and for whoever asks.
 
 A thread of its own looks, so that who asks waits for a look and for nothing else, and
-a look waits for nobody for longer than half a second.
+a look waits for nobody for longer than a second.
 """
 
 import shutil
@@ -15,7 +15,7 @@ from gms_hookd.threads import SILENT, Supervised, Threads
 from gms_hookd.workers.running import Context
 
 LOOK = 1.0  # seconds between looks when nobody asks
-PATIENCE = 0.5  # seconds that a look waits for the store
+PATIENCE = 0.4  # seconds that a look waits for one answer of the store
 SLOW = 5.0  # seconds without an answer of the store from which on it is not ready
 OVERDUE = 10.0  # seconds that a look takes at most
 LEAST_DISK = 64 * 1024 * 1024
@@ -84,6 +84,9 @@ class Health:
 
     def look(self) -> list[str]:
         """Return, in one line each, what keeps the service from working."""
+        # Both are asked before either is waited for.
+        self._store.ask()
+        self._queue.ask()
         found = (
             self._store.look(),
             self._queue.look(self.workers),
@@ -114,20 +117,27 @@ class _Store:
         self._ping: Future[None] | None = None
         self._answered = context.monotonic()
 
+    def ask(self) -> None:
+        self._ping = self._ping or self._context.store.write(maintenance.ping)
+
     def look(self) -> str:
         if self._ping is None:
-            self._ping = self._context.store.write(maintenance.ping)
+            return ""
         try:
             self._ping.result(PATIENCE)
         except TimeoutError:
             silent = self._silent()
             return f"store: no answer for {silent:.0f} s" if silent > SLOW else ""
         except StoreError as error:
-            self._ping = None
-            return f"store: {error}"
+            # What hands may save yet a restart would let go.
+            return self._after(f"store: {error}", good=bool(self._context.store.lost))
+        return self._after("", good=True)
+
+    def _after(self, problem: str, *, good: bool) -> str:
         self._ping = None
-        self._answered = self._context.monotonic()
-        return ""
+        if good:
+            self._answered = self._context.monotonic()
+        return problem
 
     def stuck(self) -> str:
         silent = self._silent()
@@ -142,17 +152,23 @@ class _Queue:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._found: Future[int | None] | None = None
         self._waiting: int | None = None
         self._since = 0.0
         self.problem = ""
 
+    def ask(self) -> None:
+        context = self._context
+        shares = context.running.hosts.shares
+        self._found = context.store.read(runs.claimable, context.now(), shares)
+
     def look(self, workers: int) -> str:
         context = self._context
         idle = context.running.under_way < workers
+        if self._found is None:
+            return ""
         try:
-            shares = context.running.hosts.shares
-            found = context.store.read(runs.claimable, context.now(), shares)
-            waiting = found.result(PATIENCE)
+            waiting = self._found.result(PATIENCE)
         except (StoreError, TimeoutError):
             return self.problem
         if waiting is None or not idle or waiting != self._waiting:

@@ -74,7 +74,8 @@ class _Operation(NamedTuple):
 
 def connect(path: Path, *, writes: bool) -> Connection:
     """Open `path`; a connection that does not write cannot."""
-    mode = "rwc" if writes else "ro"
+    # Never made here: in the place of a file that was removed an empty one would be.
+    mode = "rw" if writes else "ro"
     db = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,

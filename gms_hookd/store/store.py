@@ -127,6 +127,11 @@ class Store:
         self._writer.release()
 
     @property
+    def lost(self) -> str:
+        """Return what befell the files, with what hands can do about it, or ""."""
+        return self._files.spoilt or self._files.moved()
+
+    @property
     def waiting(self) -> int:
         """Count the writes that wait to be committed."""
         return self._writer.waiting

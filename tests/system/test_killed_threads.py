@@ -95,6 +95,28 @@ def test_a_state_directory_that_was_taken_away_is_named(context, tmp_path):
     assert health.look() == [f"state: {folder}/lock was removed: restart gms-hookd"]
 
 
+def test_a_store_that_hands_may_save_is_noticed_and_not_ended(context, tmp_path, clock):
+    health = Health(context, Threads(), tmp_path, threading.Event())
+    for path in tmp_path.glob("gms-hookd.db*"):
+        path.unlink()
+    (found,) = health.look()
+    assert "was removed" in found
+    clock.forward(2 * SILENT)
+    assert health.look() == [found]
+    assert health.stuck() == []
+
+
+def test_a_store_that_answers_with_an_error_for_long_is_noticed(
+    context, tmp_path, clock
+):
+    health = Health(context, Threads(), tmp_path, threading.Event())
+    context.store._writer._db.close()
+    clock.forward(SILENT + 1)
+    (found,) = health.look()
+    assert "closed database" in found
+    assert health.stuck() == ["store: no answer for 31 s"]
+
+
 def test_a_run_that_no_worker_takes_is_noticed(context, tmp_path, clock):
     health = Health(context, Threads(), tmp_path, threading.Event())
     health.workers = 1
