@@ -10,6 +10,7 @@ from gms_hookd.cli.api_client import post
 from gms_hookd.cli.session import SLOW, Args, Session, api_of
 from gms_hookd.errors import Failure
 from gms_hookd.files import leads_to
+from gms_hookd.service.identity import acting
 from gms_hookd.service.state_dir import is_ours
 
 
@@ -17,7 +18,7 @@ def backup(session: Session, args: Args) -> int:
     """Copy the store to a file, replaced at once or not at all.
 
     The application writes into the state directory, where a confined daemon may write
-    and the operator may read.
+    and the operator may read; the file is the operator's own.
     """
     file = Path(args.file).absolute()
     if file.is_dir():
@@ -27,7 +28,7 @@ def backup(session: Session, args: Args) -> int:
     between = session.state.absolute() / f"backup-{secrets.token_hex(8)}"
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with api_of(session) as api:
+        with acting(session.state), api_of(session) as api:
             post(api, "backup", {"path": str(between)}, SLOW)
         _copy(between, fresh)
         fresh.replace(file)

@@ -11,6 +11,7 @@ from gms_hookd.cli.session import Args, Session, held
 from gms_hookd.errors import Failure
 from gms_hookd.safetext import without_logins
 from gms_hookd.service import daemon, reaper
+from gms_hookd.service.identity import act_as_service
 from gms_hookd.service.state_dir import control_socket
 
 
@@ -18,6 +19,7 @@ def serve(session: Session, args: Args) -> int:
     """Serve until told to stop."""
     session = replace(session, environ=reaper.stand_in(session.environ))
     overrides = {"server.listen": tuple(args.listen)} if args.listen else {}
+    act_as_service(session.state)
     log.setup(sys.stderr, session.environ, redact=without_logins)
     try:
         with held(session.state) as state:

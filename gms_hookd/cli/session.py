@@ -18,13 +18,17 @@ from typing import Any, TextIO
 from gms_hookd.cli import api_client
 from gms_hookd.cli.api_client import Api, get
 from gms_hookd.cli.terminal import Style, as_json
-from gms_hookd.config.load import load_config
+from gms_hookd.config.load import load_config, webhook_secrets
 from gms_hookd.config.records import Config
+from gms_hookd.service.identity import act_as_service
 from gms_hookd.service.service import Service
-from gms_hookd.service.state_dir import StateDirectory, control_socket
+from gms_hookd.service.state_dir import (
+    SERVICE_STATE,
+    StateDirectory,
+    control_socket,
+)
 
 Args = SimpleNamespace
-SERVICE_STATE = Path("/var/lib/gms-hookd")
 SERVICE_CREDENTIALS = Path("/run/credentials/gms-hookd.service")
 
 
@@ -43,13 +47,20 @@ class Session:
         print(text, file=self.out, flush=True)
 
     def config(self, **overrides: object) -> Config:
-        """Read the configuration. Raises ConfigError."""
+        """Read the configuration, as the service's user does. Raises ConfigError."""
+        act_as_service(self.state)
         return load_config(
             with_credentials(self.environ, self.state),
             file=self.file,
             state=self.state,
             overrides=overrides,
         )
+
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """Read the secrets of GMS's hook, and no other. Raises ConfigError."""
+        act_as_service(self.state)
+        environ = with_credentials(self.environ, self.state)
+        return webhook_secrets(environ, file=self.file, state=self.state)
 
     def show(self, args: Args, value: Any, text: Callable[[Any, Style], str]) -> int:
         """Print an answer of the API, as text or as it is."""
@@ -93,6 +104,7 @@ class Opened:
 @contextmanager
 def opened(session: Session) -> Iterator[Opened]:
     """Find the daemon, or hold the state directory in its place meanwhile."""
+    act_as_service(session.state)
     socket = control_socket(session.state)
     if api_client.listens(socket):
         yield Opened(api_client.OverSocket(socket))

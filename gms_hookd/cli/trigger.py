@@ -10,7 +10,7 @@ from gms_hookd.cli import render
 from gms_hookd.cli.api_client import get
 from gms_hookd.cli.session import Args, Session, api_of, which
 from gms_hookd.cli.terminal import Style, as_json
-from gms_hookd.config.records import Config
+from gms_hookd.config.records import GMS_HOOK, Config
 from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.http import client as http_client
 from gms_hookd.model import RunStatus
@@ -22,7 +22,7 @@ HOOKS = "/api/webhooks/"
 def sign(session: Session, args: Args) -> int:
     """Print the signature of a body."""
     body = _standard_input() if args.file == "-" else Path(args.file).read_bytes()
-    session.say(signature.sign(_secret(session.config()), body))
+    session.say(signature.sign(_secret(session), body))
     return 0
 
 
@@ -30,9 +30,10 @@ def _standard_input() -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _secret(settings: Config) -> str:
-    if settings.webhook.secrets:
-        return settings.webhook.secrets[0]
+def _secret(session: Session) -> str:
+    """Return the secret to sign with; no other is read."""
+    if secrets := session.webhook_secrets():
+        return secrets[0]
     raise ConfigError(
         "webhook.secret: there is none that this user may read: set WEBHOOK_SECRET,"
         " or run this as the daemon's user, or let `gms-hookd serve` make one"
@@ -41,10 +42,9 @@ def _secret(settings: Config) -> str:
 
 def trigger(session: Session, args: Args) -> int:
     """Post a signed trigger as a CI job would; print what it was answered with."""
-    settings = session.config()
-    secret = _secret(settings)
+    secret = _secret(session)
     body = b'{"task_id": %d}' % _trigger_id(session, args.task)
-    url = _waiting(args.url or own_url(settings, settings.webhook.name), args.wait)
+    url = _waiting(args.url or own_url(session.config(), GMS_HOOK), args.wait)
     patience = http_client.PATIENCE + (args.wait or 0)
     posted = http_client.post_signed(url, body, signature.sign(secret, body), patience)
     return _answered(session, args, posted)

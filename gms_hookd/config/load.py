@@ -80,29 +80,56 @@ def load_config(
     Raises ConfigError. Without any secret it is for the caller to call `made_secret`
     and to load again.
     """
+    given = [
+        Source({tuple(name.split(".")): given for name, given in overrides.items()}),
+        *_variables(environ),
+    ]
     path = config_file(environ, file, folder)
     read = configfile.read_config(path) if path else None
-    written = (
-        sources.contents(read.content, path, yaml=read.yaml)
-        if read and path
-        else Source({})
-    )
-    found = Settings(
-        [
-            Source(
-                {tuple(name.split(".")): given for name, given in overrides.items()}
-            ),
-            sources.variable("WEBHOOK_SECRET", ("webhook", "secret"), environ),
-            sources.environment(environ),
-            sources.credentials(environ),
-            written,
-            sources.secret_files({("webhook", "secret_file"): state / MADE}),
-        ]
-    )
+    written = _written(read, path)
+    found = Settings([*given, *_files(environ, written, state)])
     config = _config(found, path)
     exposed = read is not None and read.exposed
     warnings = (*_warnings(config, written, exposed), *_doubts(found, config))
     return replace(config, warnings=warnings)
+
+
+def webhook_secrets(
+    environ: Mapping[str, str],
+    *,
+    file: str | None = None,
+    state: Path,
+    folder: Path = ETC,
+) -> tuple[str, ...]:
+    """Return the secrets of GMS's hook, the newest first; read no other secret.
+
+    Where the environment says them no file is opened. Raises ConfigError.
+    """
+    table = ("webhook",)
+    if secrets := _secrets(Settings(_variables(environ)), table):
+        return secrets
+    path = config_file(environ, file, folder)
+    written = _written(configfile.read_config(path) if path else None, path)
+    found = Settings([*_variables(environ), *_files(environ, written, state)])
+    return _secrets(found, table)
+
+
+def _variables(environ: Mapping[str, str]) -> list[Source]:
+    return [
+        sources.variable("WEBHOOK_SECRET", ("webhook", "secret"), environ),
+        sources.environment(environ),
+    ]
+
+
+def _written(read: configfile.ConfigFile | None, path: Path | None) -> Source:
+    if read is None or path is None:
+        return Source({})
+    return sources.contents(read.content, path, yaml=read.yaml)
+
+
+def _files(environ: Mapping[str, str], written: Source, state: Path) -> list[Source]:
+    made = sources.secret_files({("webhook", "secret_file"): state / MADE})
+    return [sources.credentials(environ), written, made]
 
 
 def made_secret(state: Path) -> Path:

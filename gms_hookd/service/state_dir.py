@@ -11,6 +11,8 @@ from pathlib import Path
 from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.files import lock_file
 
+SERVICE_STATE = Path("/var/lib/gms-hookd")  # as the unit's StateDirectory= has it
+
 
 def state_dir(environ: Mapping[str, str], argument: str | None, uid: int) -> Path:
     """Return the state directory for this command line, environment and user.
@@ -24,7 +26,7 @@ def state_dir(environ: Mapping[str, str], argument: str | None, uid: int) -> Pat
     if given or lent:
         return Path(given or lent).absolute()
     if uid == 0:
-        return Path("/var/lib/gms-hookd")
+        return SERVICE_STATE
     return _home(environ, uid) / ".local/state/gms-hookd"
 
 

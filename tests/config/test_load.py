@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd.config.load import load_config, made_secret, refuse_weak
+from gms_hookd.config.load import load_config, made_secret, refuse_weak, webhook_secrets
 from gms_hookd.config.records import Config
 from gms_hookd.config.sources import KEYS
 from gms_hookd.config.validators import FSCK
@@ -1143,3 +1143,24 @@ def test_all_that_fsck_may_be_told_to_allow_is_known_to_git(tmp_path):
     told = [word for kind in FSCK for word in ("-c", f"fsck.{kind}=ignore")]
     argv = ("git", f"--git-dir={tmp_path}/r", *told, "fsck")
     assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+
+def test_a_client_signs_with_its_own_secret_and_opens_no_file(tmp_path):
+    broken = tmp_path / "config.toml"
+    broken.write_text("no toml")
+    environ = {"WEBHOOK_SECRET": "a-secret-of-the-test"}
+    assert webhook_secrets(environ, file=str(broken), state=tmp_path) == (
+        "a-secret-of-the-test",
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["[api]\ntoken_file = 'none'", "[hooks.github]\nsecret_file = 'none'", "[hooks.x]"],
+)
+def test_the_secret_of_one_hook_is_read_without_the_others(tmp_path, other):
+    file = tmp_path / "config.toml"
+    file.write_text(f"[webhook]\nsecret = 'a-secret-of-the-test'\n{other}\n")
+    file.chmod(0o600)
+    found = webhook_secrets({}, file=str(file), state=tmp_path)
+    assert found == ("a-secret-of-the-test",)
