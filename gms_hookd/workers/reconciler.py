@@ -132,7 +132,8 @@ class Reconciler:
             log.exception("check failed task=%d", task.id)
 
     def _put_off(self, task: Task) -> None:
-        wait = self._interval() * (0.9 + 0.2 * self._chance())
+        # Never later than an interval from now; not all at once, for the hosts' sake.
+        wait = self._interval() * (1 - 0.2 * self._chance())
         due = self._context.now() + int(wait * 1000)
         self._context.store.write(source_checks.postpone, task, due).result()
 

@@ -30,7 +30,7 @@ class Yard:
         engine = Engine(tmp_path / "caches", settings, ENVIRON)
         rules = Rules(engine, RetryPolicy(attempts=1))
         self.worker = Worker(context, lambda: rules, self.stopping)
-        self.interval = INTERVAL
+        self.interval, self.chance = INTERVAL, 0.0
         self.threads = Threads()
         pool = Pool(self.threads, "check", 1)
         self.reconciler = Reconciler(
@@ -39,7 +39,7 @@ class Yard:
             lambda: engine,
             lambda: self.interval,
             self.stopping,
-            chance=lambda: 0.5,
+            chance=lambda: self.chance,
         )
         self.at = url(self.target)
         self.task = self.add("app", **more)
@@ -109,12 +109,13 @@ def test_a_task_that_was_never_synced_is_checked_after_one_interval(yard, clock)
     assert yard.round() == [("app", "reconcile")]
 
 
-def test_each_task_is_checked_once_an_interval(yard, clock):
+@pytest.mark.parametrize(("chance", "wait"), [(0.0, INTERVAL), (0.5, 810), (1.0, 720)])
+def test_each_task_is_checked_within_an_interval(yard, clock, chance, wait):
     yard.sync()
     clock.forward(INTERVAL)
+    yard.chance = chance
     yard.round()
-    assert yard.due() == []
-    clock.forward(INTERVAL - 1)
+    clock.forward(wait - 1)
     assert yard.due() == []
     clock.forward(1)
     assert len(yard.due()) == 1
