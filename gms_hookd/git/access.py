@@ -51,7 +51,7 @@ LOCK = "lock"
 ENDING = 1.0  # seconds in which a connection that was cut surely ends
 LOGGED = 4096  # bytes of a connection's log that are looked at
 # No other connection would fare better.
-FINAL = (ErrorKind.AUTH, ErrorKind.TRUST, ErrorKind.CONFIG)
+FINAL = (ErrorKind.AUTH, ErrorKind.TRUST, ErrorKind.CONFIG, ErrorKind.PROXY)
 
 
 @dataclass(slots=True)

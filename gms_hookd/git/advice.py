@@ -53,6 +53,8 @@ def advice(error: GitError, way: Way) -> str:
     """Return what to do, or an empty text."""
     if error.kind is ErrorKind.UNSAFE:
         return _of_fsck(error.stderr, way.url)
+    if error.kind is ErrorKind.PROXY:
+        return _of_proxy(way.url)
     if _FORMATS.search(error.stderr):
         return OTHER_HASH
     if way.url.scheme == "ssh":
@@ -70,6 +72,16 @@ def _of_login(error: GitError, way: Way) -> str:
     ):
         return _of_challenge(way)
     return ""
+
+
+def _of_proxy(url: GitUrl) -> str:
+    if url.scheme == "ssh":
+        table = f'[credentials."{url.origin}"]'
+        return f"put user:password@ into the ssh_proxy of {table}"
+    return (
+        f"put USER:PASSWORD@ into the daemon's {url.scheme}_proxy (systemctl edit"
+        " gms-hookd, Environment=)"
+    )
 
 
 def _of_algorithms(stderr: str, url: GitUrl) -> str:

@@ -15,6 +15,7 @@ class ErrorKind(StrEnum):
     """Why git did not do it."""
 
     AUTH = "authentication"
+    PROXY = "login at a proxy"
     TRUST = "host key or certificate"
     MISSING = "missing"
     NETWORK = "network"
@@ -86,7 +87,7 @@ TABLE = (
         too many open files
     """),
     # What our own way through a proxy says; ssh knows only that it ended.
-    _row(ErrorKind.AUTH, HERE, "git/ssh_proxy", r"""
+    _row(ErrorKind.PROXY, HERE, "git/ssh_proxy", r"""
         ^ssh_proxy \S+ .*login
     """),
     _row(ErrorKind.POLICY, HERE, "git/ssh_proxy", r"""
@@ -196,20 +197,22 @@ TABLE = (
         bad (configuration option|key types|ssh2? \w+ spec)
         invalid key length
     """),
-    _row(ErrorKind.AUTH, HERE, "git, ssh and curl; a proxy that wants a login", r"""
+    _row(ErrorKind.PROXY, HERE, "curl, of a proxy that wants a login", r"""
+        returned error: 407|(tunnel failed, response|http code) 407
+        no authentication method was acceptable|was rejected by the socks
+        proxy.*(authentication|credential)
+    """),
+    _row(ErrorKind.AUTH, HERE, "git, ssh and curl", r"""
         ^fatal: the host answers with a page, not with git
         authentication failed
         could not read (username|password)
         permission denied [(]
         terminal prompts disabled
-        returned error: 40[137]
-        (tunnel failed, response|http code) 407
+        returned error: 40[13]
         too many authentication failures
         no (more|supported) authentication methods
         unprotected private key
         load key
-        no authentication method was acceptable|was rejected by the socks
-        proxy.*(authentication|credential)
     """),
     _row(ErrorKind.AUTH, HOST, "every forge, gitolite, Azure", r"""
         http basic: access denied

@@ -465,6 +465,10 @@ def test_what_a_proxy_answers_to_connect_is_the_proxys_trouble(
         thread.join()
         host.server_close()
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, passes)
+    wants_login = outcome.error_message.partition("response 407; ")[2]
+    assert passes or wants_login.startswith(
+        "put USER:PASSWORD@ into the daemon's https"
+    )
 
 
 class Refusing(BaseHTTPRequestHandler):

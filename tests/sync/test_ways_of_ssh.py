@@ -203,6 +203,7 @@ def test_a_proxy_that_does_not_take_us_there_says_why(
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, passes)
     place = f"ssh_proxy {scheme}://127.0.0.1:{proxy.port}"
     assert f"{place}: {said}" in outcome.error_message
+    assert ("put user:password@ into" in outcome.error_message) is ("login" in said)
 
 
 def test_a_proxy_that_is_down_is_transient(proxied, sshd, source, target, opened):
