@@ -238,6 +238,7 @@ class DatabaseThread:
         if self._writes:
             _wait_in_sqlite(db, 0)
             self._version = _data_version(db)
+            self._files.reopen()
             self._db = db
         return db
 

@@ -42,6 +42,15 @@ class Files:
             self.spoil("was truncated")
         return self.spoilt or moved
 
+    def reopen(self) -> None:
+        """Take them as they are, unless the file itself is another one.
+
+        Of connections that close, the last one writes to the file and removes the -wal.
+        """
+        now = self._look()
+        if not self._moved(now[:1]):
+            self._left = now
+
     def problem(self, committed: Callable[[], bool]) -> str:
         """Return what somebody has done to them since, with the remedy, or "".
 

@@ -10,6 +10,7 @@ import pytest
 
 from gms_hookd.store import Store, StoreError, Unavailable, deliveries, tasks
 from gms_hookd.store.deliveries import NewDelivery
+from gms_hookd.store.files import Files
 
 NOW = 1_700_000_000_000
 ARRIVAL = NewDelivery("task-sync", "gms", "192.0.2.1", NOW, "x" * 500)
@@ -230,6 +231,22 @@ def test_what_another_process_commits_is_no_damage(used):
         ) as other:
             other.executescript(f"DELETE FROM deliveries WHERE id=1{suffix}")
         write(used)
+
+
+def test_a_thread_that_opens_the_file_again_goes_on_with_that_file_only(tmp_path):
+    path = tmp_path / "gms-hookd.db"
+    for suffix in ("", "-wal"):
+        beside(path, suffix).write_text("one")
+    files = Files(path)
+    files.note()
+    beside(path, "-wal").unlink()
+    path.write_text("checkpointed")
+    files.reopen()
+    assert files.problem(bool) == ""
+    beside(path, "-new").write_text("checkpointed")
+    beside(path, "-new").rename(path)
+    files.reopen()
+    assert "was replaced" in files.problem(bool)
 
 
 def test_reading_and_saving_elsewhere_is_no_damage(used, tmp_path):
