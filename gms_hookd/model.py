@@ -74,7 +74,11 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of a task, whatever the number of its attempts."""
+    """One execution of a task, whatever the number of its attempts.
+
+    `next_try` is when a queued one is due; `failures` are the attempts that count;
+    `waits_for` says in words what it waits for, where that is not its time.
+    """
 
     id: int
     task_id: int
@@ -91,6 +95,19 @@ class Run:
     error_message: str
     refs: tuple[Ref, ...] = ()
     details: str | None = None
+    next_try: int | None = None
+    failures: int = 0
+    waits_for: str | None = None
+
+    def attempts_max(self, attempts: int) -> int:
+        """Return the number of its last attempt if all fail, of so many that count.
+
+        An attempt that the daemon cut off itself does not count.
+        """
+        if self.status in FINAL:
+            return max(attempts, self.attempt)
+        began = self.attempt - (self.status is RunStatus.RUNNING)
+        return began + max(attempts - self.failures, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class RunLog:
         self._running = Window(TAIL)
         self._closed = False
         self.answered: dict[str, bool] = {}
+        self.waits_for: str | None = None
 
     def use(self, mask: Mask) -> None:
         """Mask all that this one does, too, from now on."""

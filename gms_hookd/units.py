@@ -1,6 +1,7 @@
-"""Durations and sizes as people write them: "10m", "1h30m", "25MiB"."""
+"""Durations and sizes as people write them: "10m", "1h30m", "25MiB"; times as text."""
 
 import re
+from datetime import UTC, datetime
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {
@@ -13,6 +14,12 @@ _DURATION = re.compile(f"(?:{_PART.pattern})+")
 _SIZE = re.compile(f"({_NUMBER}) ?([A-Za-z]*)")
 _LONGEST = 36500 * 86400
 _LARGEST = 2**50
+
+
+def rfc3339(milliseconds: int) -> str:
+    """Return a Unix time as RFC 3339 has it: in UTC, with milliseconds."""
+    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def duration(text: str) -> float:

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import Any
 
 from gms_hookd.cli.terminal import Style, columns, cut
+from gms_hookd.model import FINAL
 from gms_hookd.safetext import safe
 
 Record = Mapping[str, Any]
@@ -160,21 +161,43 @@ def runs(found: Sequence[Record], style: Style) -> str:
 
 
 def _run_row(run: Record, style: Style) -> tuple[object, ...]:
-    result = run["error_message"] or short(run["commit_range"])
+    said = run["error_message"] or short(run["commit_range"])
+    result = ": ".join(part for part in (_waiting(run, style), said) if part)
     queued, time = when(run["created_at"]), took(run, style)
-    named = run["id"], run["task_name"], run["status"], run["attempt"], run["trigger"]
+    named = run["id"], run["task_name"], run["status"], _attempt(run), run["trigger"]
     return *named, queued, time, result
+
+
+def _waiting(run: Record, style: Style) -> str | None:
+    """Return what a run waits for: its next attempt, or what the API says."""
+    at = moment(run["next_try"])
+    if at and at.timestamp() > style.now:
+        return f"next try in {duration(at.timestamp() - style.now)}"
+    return f"waits for {run['waits_for']}" if run["waits_for"] else None
+
+
+def _next_try(run: Record, style: Style) -> str | None:
+    """Return when the next attempt of a queued run is due, and how many are left."""
+    at = moment(run["next_try"])
+    if not at:
+        return None
+    left = run["attempts_max"] - run["attempt"]
+    wait = at.timestamp() - style.now
+    due = f"in {duration(wait)}" if wait > 0 else "now"
+    return f"{when(run['next_try'])} {at.astimezone():%z} ({due}), {left} left"
 
 
 def run(one: Record, style: Style) -> str:
     """Return one run in full, with what became of each ref."""
     shown = record(
         [
-            ("run", f"{one['id']} {one['status']}, attempt {one['attempt']}"),
+            ("run", f"{one['id']} {one['status']}, attempt {_attempt(one)}"),
             ("task", f"{one['task_id']} {one['task_name']}"),
             ("trigger", one["trigger"]),
             ("deliveries", _ids(one["deliveries"])),
             ("queued", ago(one["created_at"], style)),
+            ("next try", _next_try(one, style)),
+            ("waits for", one["waits_for"]),
             ("started", ago(one["start_time"], style)),
             ("ended", ago(one["end_time"], style)),
             ("took", took(one, style)),
@@ -184,6 +207,12 @@ def run(one: Record, style: Style) -> str:
     )
     whole = style._replace(width=None)  # a reason may hold the command that restores
     return f"{shown}\n\n{refs(one['refs'], whole)}" if one.get("refs") else shown
+
+
+def _attempt(run: Record) -> str:
+    """Return the number of an attempt, and of how many where there may be more."""
+    over = run["status"] in FINAL
+    return f"{run['attempt']}{'' if over else '/' + str(run['attempts_max'])}"
 
 
 def _ids(numbers: Sequence[int]) -> str | None:

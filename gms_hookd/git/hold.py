@@ -21,6 +21,7 @@ from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.process import Limits
 from gms_hookd.git.recovery import Journal
 
+OTHER = "another run of the same source"
 PATIENCE = 0.05  # seconds between two looks at what another process holds
 
 MakeWay = Callable[[], None]
@@ -196,14 +197,17 @@ class Hold:
         self._working = working
 
     def _await(self, ready: Callable[[], bool]) -> None:
-        told = False
-        while not ready():
-            if not told:
-                self._limits.log.line("waiting for another run of the same source")
-            told = True
-            self._make_way()
-            _check(self._limits, "the cache is in use by another run")
-            self._changed.wait(PATIENCE)
+        log = self._limits.log
+        try:
+            while not ready():
+                if not log.waits_for:
+                    log.line(f"waiting for {OTHER}")
+                log.waits_for = OTHER
+                self._make_way()
+                _check(self._limits, "the cache is in use by another run")
+                self._changed.wait(PATIENCE)
+        finally:
+            log.waits_for = None
 
 
 def slot_file(gitdir: Path, slot: int) -> Path:

@@ -193,6 +193,7 @@ class Service:
             self.context,
             engine=self._rules.engine,
             timeout=config.sync.timeout,
+            attempts=config.sync.attempts,
             protocols=config.sync.allow_protocols,
             trust_owners=config.sync.trust_owners,
             mask=self.mask,

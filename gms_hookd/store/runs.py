@@ -21,7 +21,7 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.model import (
@@ -46,7 +46,8 @@ CHANGED = "the task was changed while this ran"
 LOG = 1024 * 1024  # characters of a run's log kept over all its attempts
 _COLUMNS = (
     "id,task_id,task_key,task_name,status,attempt,trigger,created_ms,started_ms,"
-    "ended_ms,commit_range,error_message,refs"
+    "ended_ms,commit_range,error_message,CASE status WHEN 'queued' THEN due_ms END,"
+    "failures,refs"
 )
 # As the partial indexes have it: sqlite does not take status='failed' for one of these.
 _ENDED = "status IN ('success','conflict','failed','cancelled')"
@@ -588,10 +589,11 @@ def _joined(db: Connection, run_id: int) -> tuple[int, ...]:
 
 
 def _run(db: Connection, row: Row, details: bool) -> Run:
-    linked = deliveries.of_run(db, row[0])
-    log = _unpacked(row[-1]) if details else None
-    values: list[Any] = [*row[:7], linked, *row[7:-2], _unpacked_refs(row[-2]), log]
+    *values, next_try, failures, refs, log = row
     values[4] = RunStatus(values[4])
+    values.insert(7, deliveries.of_run(db, row[0]))
+    shown = _unpacked(log) if details else None
+    values += [_unpacked_refs(refs), shown, next_try, failures]
     return Run(*values)
 
 

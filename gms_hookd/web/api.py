@@ -13,7 +13,7 @@ from typing import Any
 
 from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.http.message import HttpError
-from gms_hookd.model import FINAL, Run, RunStatus
+from gms_hookd.model import FINAL, Run, RunStatus, Task
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import Connection, deliveries, maintenance, runs, tasks
 from gms_hookd.sync.job import SyncJob, SyncResult
@@ -43,22 +43,30 @@ _ATTEMPT = 1 << 32  # an offset holds the attempt above, the position below
 def list_tasks(context: Context, params: Params) -> Data:
     """List the tasks, each with its last run."""
     only(params, ())
-    return context.store.read(_list_tasks)
+    return context.store.read(_list_tasks, context)
 
 
-def _list_tasks(db: Connection) -> list[views.Json]:
-    return [views.task(task, runs.last(db, task.id)) for task in tasks.every(db)]
+def _list_tasks(db: Connection, context: Context) -> list[views.Json]:
+    return [_shown_task(db, context, task) for task in tasks.every(db)]
+
+
+def _shown_task(db: Connection, context: Context, task: Task) -> views.Json:
+    last = runs.last(db, task.id)
+    run = context.awaiting(db, last) if last else None
+    return views.task(task, run, context.attempts)
 
 
 def show_task(context: Context, params: Params) -> Data:
     """Show the task with this id, key or name."""
     only(params, ("id", "key", "name"))
-    return context.store.read(_show_task, which_task(params, ("id", "key", "name")))
+    by = which_task(params, ("id", "key", "name"))
+    return context.store.read(_show_task, by, context)
 
 
-def _show_task(db: Connection, by: Mapping[str, object]) -> views.Json:
-    task = tasks.find(db, by)
-    return views.task(task, runs.last(db, task.id))
+def _show_task(
+    db: Connection, by: Mapping[str, object], context: Context
+) -> views.Json:
+    return _shown_task(db, context, tasks.find(db, by))
 
 
 def create_task(context: Context, params: Params) -> Data:
@@ -70,7 +78,7 @@ def create_task(context: Context, params: Params) -> Data:
     empty = tasks.Draft(name="", source="", target="", cache="")
     draft = read_draft(context, empty, params)
     added = context.store.write(tasks.add, draft, context.now())
-    return apply(added, lambda task: views.task(task, None))
+    return apply(added, lambda task: views.task(task, None, context.attempts))
 
 
 def update_task(context: Context, params: Params) -> Data:
@@ -87,26 +95,23 @@ def _update(
 ) -> views.Json:
     task = tasks.find(db, by)
     draft = read_draft(context, as_draft(task), changes)
-    return views.task(
-        tasks.change(db, task.id, draft, context.now()), runs.last(db, task.id)
-    )
+    changed = tasks.change(db, task.id, draft, context.now())
+    return _shown_task(db, context, changed)
 
 
 def delete_task(context: Context, params: Params) -> Data:
     """Remove a task; what it is doing is stopped, its history stays."""
     only(params, (*WHICH, "name"))
     by = which_task(params, (*WHICH, "name"))
-    return apply(
-        context.store.write(_delete, by, context.now()), _stop_removed(context)
-    )
+    return apply(context.store.write(_delete, by, context), _stop_removed(context))
 
 
 def _delete(
-    db: Connection, by: Mapping[str, object], now: int
+    db: Connection, by: Mapping[str, object], context: Context
 ) -> tuple[views.Json, list[Run]]:
     task = tasks.find(db, by)
-    shown = views.task(task, runs.last(db, task.id))
-    tasks.remove(db, task.id, now)
+    shown = _shown_task(db, context, task)
+    tasks.remove(db, task.id, context.now())
     return shown, runs.history(db, task.id, RunStatus.RUNNING, 1)
 
 
@@ -144,9 +149,7 @@ def _queued(
     context: Context, by: Mapping[str, object], confirmed: Mapping[str, str] | None
 ) -> Data:
     new_run = runs.NewRun("manual", confirmed=confirmed, urgent=True)
-    return apply(
-        context.store.write(_order, by, new_run, context.now()), _shown_run(context)
-    )
+    return apply(context.store.write(_order, by, new_run, context), _shown_run(context))
 
 
 def _deletions(given: Mapping[str, object]) -> dict[str, str]:
@@ -157,9 +160,10 @@ def _deletions(given: Mapping[str, object]) -> dict[str, str]:
 
 
 def _order(
-    db: Connection, by: Mapping[str, object], new_run: runs.NewRun, now: int
+    db: Connection, by: Mapping[str, object], new_run: runs.NewRun, context: Context
 ) -> Run:
-    return runs.request(db, tasks.find(db, by).id, new_run, now)
+    task = tasks.find(db, by)
+    return context.awaiting(db, runs.request(db, task.id, new_run, context.now()))
 
 
 def plan_task(context: Context, params: Params) -> Data:
@@ -196,17 +200,32 @@ def history(context: Context, params: Params) -> Data:
     """List the newest runs first."""
     only(params, ("task_id", "status", "limit"))
     task_id = read_number(params, "task_id") if "task_id" in params else None
-    found = context.store.read(
-        runs.history, task_id, read_status(params), read_limit(params)
-    )
-    return apply(found, lambda listed: [views.run(run) for run in listed])
+    wanted = task_id, read_status(params), read_limit(params)
+    return context.store.read(_history, context, *wanted)
+
+
+def _history(
+    db: Connection,
+    context: Context,
+    task_id: int | None,
+    status: RunStatus | None,
+    limit: int,
+) -> list[views.Json]:
+    listed = runs.history(db, task_id, status, limit)
+    return [views.run(context.awaiting(db, run), context.attempts) for run in listed]
 
 
 def show_run(context: Context, params: Params) -> Data:
     """Show a run with its log."""
     only(params, ("id",))
-    found = context.store.read(runs.get, read_number(params, "id"), details=True)
-    return apply(found, views.run)
+    return context.store.read(_show_run, read_number(params, "id"), context)
+
+
+def _show_run(
+    db: Connection, run_id: int, context: Context, *, details: bool = True
+) -> views.Json:
+    run = runs.get(db, run_id, details)
+    return views.run(context.awaiting(db, run), context.attempts)
 
 
 def run_output(context: Context, params: Params) -> Data:
@@ -268,8 +287,12 @@ def _silence(context: Context, run_id: int, text: str, offset: int) -> Data:
 def retry_run(context: Context, params: Params) -> Data:
     """Queue a new run of the task of an ended run."""
     only(params, ("id",))
-    queued = context.store.write(runs.retry, read_number(params, "id"), context.now())
+    queued = context.store.write(_retry, read_number(params, "id"), context)
     return apply(queued, _shown_run(context))
+
+
+def _retry(db: Connection, run_id: int, context: Context) -> Run:
+    return context.awaiting(db, runs.retry(db, run_id, context.now()))
 
 
 def cancel_run(context: Context, params: Params) -> Data:
@@ -287,14 +310,17 @@ def _stop(context: Context, run: Run) -> Data:
         context.running.ended([run.id])
     else:
         context.running.stop(run.id, "cancelled")
-    found = then(watch.future, lambda _: context.store.read(runs.get, run.id))
-    return apply(found, views.run)
+    return then(
+        watch.future,
+        lambda _: context.store.read(_show_run, run.id, context, details=False),
+    )
 
 
 def delete_run(context: Context, params: Params) -> Data:
     """Delete an ended run from the history."""
     only(params, ("id",))
-    return apply(context.store.write(runs.delete, read_number(params, "id")), views.run)
+    deleted = context.store.write(runs.delete, read_number(params, "id"))
+    return apply(deleted, lambda run: views.run(run, context.attempts))
 
 
 def list_deliveries(context: Context, params: Params) -> Data:
@@ -349,4 +375,4 @@ def _wake(context: Context) -> Callable[[views.Json], views.Json]:
 
 
 def _shown_run(context: Context) -> Callable[[Run], views.Json]:
-    return lambda run: _wake(context)(views.run(run))
+    return lambda run: _wake(context)(views.run(run, context.attempts))

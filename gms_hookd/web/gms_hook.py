@@ -13,7 +13,7 @@ from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Run, RunStatus
 from gms_hookd.payload import dump_json, load_json
-from gms_hookd.store import deliveries, runs
+from gms_hookd.store import Connection, deliveries, runs
 from gms_hookd.store.refusals import Refusal
 from gms_hookd.web import views
 from gms_hookd.web.guard import PREFIX, Guard
@@ -52,8 +52,11 @@ class GmsHook:
     def show(self, request: Request, run_id: int) -> Future[Response]:
         """Show a run to whoever can sign the empty body."""
         self._admit(request)
-        found = self._context.store.read(runs.get, run_id, details=True)
-        return apply(found, lambda run: Response(200, dump_json(views.run(run))))
+        found = self._context.store.read(_read, run_id, self._context)
+        return apply(found, self._shown)
+
+    def _shown(self, run: Run) -> Response:
+        return Response(200, dump_json(views.run(run, self._context.attempts)))
 
     def refuse(self, request: Request, status: int, reason: str) -> None:
         """Tell of a refused delivery; nobody waits for it, a flood is counted."""
@@ -90,11 +93,16 @@ class GmsHook:
             return done(taken)
         location = _location(recorded)
         ended = await_end(self._context, recorded.run_ids[0], seconds)
-        return apply(ended, lambda run: _ending(run, task_id, location))
+        attempts = self._context.attempts
+        return apply(ended, lambda run: _ending(run, attempts, task_id, location))
 
 
 def _location(recorded: deliveries.RecordedDelivery) -> tuple[str, str]:
     return "Location", f"{PREFIX}runs/{recorded.run_ids[0]}"
+
+
+def _read(db: Connection, run_id: int, context: Context) -> Run:
+    return context.awaiting(db, runs.get(db, run_id, details=True))
 
 
 def await_end(context: Context, run_id: int, seconds: float) -> Future[Run]:
@@ -102,7 +110,7 @@ def await_end(context: Context, run_id: int, seconds: float) -> Future[Run]:
     watch = context.running.watch(run_id, seconds)
 
     def read(_: object = None) -> Future[Run]:
-        return context.store.read(runs.get, run_id, details=True)
+        return context.store.read(_read, run_id, context)
 
     def look(run: Run) -> Future[Run]:
         # It may have ended before the watch began.
@@ -114,9 +122,13 @@ def await_end(context: Context, run_id: int, seconds: float) -> Future[Run]:
     return then(read(), look)
 
 
-def _ending(run: Run, task_id: int, location: tuple[str, str]) -> Response:
+def _ending(
+    run: Run, attempts: int, task_id: int, location: tuple[str, str]
+) -> Response:
     status, message = _ENDINGS.get(run.status, (202, "Sync has not finished yet"))
-    return Response(status, _body(message, task_id, views.run(run)), (location,))
+    return Response(
+        status, _body(message, task_id, views.run(run, attempts)), (location,)
+    )
 
 
 def _body(message: str, task_id: int, run: views.Json | None = None) -> bytes:

@@ -1,13 +1,13 @@
 """Records as JSON objects: the keys that scripts are written against."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from gms_hookd.git import refspec
 from gms_hookd.model import Delivery, Ref, Run, Task
 from gms_hookd.store.deliveries import DeliveryContent
 from gms_hookd.sync.job import SyncResult
+from gms_hookd.units import rfc3339
 
 Json = dict[str, Any]
 PUSH_OPTION = "--push-option="
@@ -15,15 +15,12 @@ PUSH_OPTION = "--push-option="
 
 def moment(milliseconds: int | None) -> str | None:
     """Write a time as RFC 3339 in UTC, with milliseconds."""
-    if milliseconds is None:
-        return None
-    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if milliseconds is None else rfc3339(milliseconds)
 
 
-def task(record: Task, last_run: Run | None) -> Json:
+def task(record: Task, last_run: Run | None, attempts: int) -> Json:
     """Show a task; `source_branch` and `target_branch` where it is one branch."""
-    last = run(last_run) if last_run else None
+    last = run(last_run, attempts) if last_run else None
     if last:
         del last["details"]
     shown: Json = {
@@ -59,8 +56,8 @@ def one_branch(refspecs: tuple[str, ...]) -> tuple[str | None, str | None]:
     return spec.src.removeprefix(heads), spec.dst.removeprefix(heads)
 
 
-def run(record: Run) -> Json:
-    """Show a run; `details`, the log, is null where it was not asked for."""
+def run(record: Run, attempts: int) -> Json:
+    """Show a run, which has so many attempts; `details`, the log, where it is asked."""
     return {
         "id": record.id,
         "task_id": record.task_id,
@@ -68,6 +65,9 @@ def run(record: Run) -> Json:
         "task_name": record.task_name,
         "status": record.status.value,
         "attempt": record.attempt,
+        "attempts_max": record.attempts_max(attempts),
+        "next_try": moment(record.next_try),
+        "waits_for": record.waits_for,
         "trigger": record.trigger,
         "deliveries": list(record.deliveries),
         "created_at": moment(record.created_at),

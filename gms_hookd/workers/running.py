@@ -12,7 +12,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import NamedTuple
 
@@ -20,9 +20,9 @@ from gms_hookd.errors import Conflict
 from gms_hookd.futures import Future, failed
 from gms_hookd.git.process import Stop
 from gms_hookd.mask import Mask
-from gms_hookd.model import Moment
+from gms_hookd.model import FINAL, Moment, Run
 from gms_hookd.runlog import RunLog
-from gms_hookd.store import Store
+from gms_hookd.store import Connection, Store, runs
 from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.job import Engine
 from gms_hookd.threads import FOR_EVER, SILENT, Pool, Supervised, Threads
@@ -131,6 +131,12 @@ class RunningRuns:
         with self._lock:
             return self._logs.get(run_id)
 
+    def waits_for(self, run_id: int) -> str | None:
+        """Return what a run that is under way waits for, None where it does not."""
+        with self._lock:
+            known = self._logs.get(run_id) if run_id in self._stops else None
+        return known[1].waits_for if known else None
+
     def stop(self, run_id: int, reason: str) -> None:
         """Stop a running run, at once or, not yet under way, as soon as it is."""
         with self._lock:
@@ -227,8 +233,8 @@ class Context:
 
     The engine is there to plan, not to sync: that is the workers' business. `reload`
     asks the daemon for its configuration to be read again, a Conflict if it is refused.
-    `timeout` is that of a task without one of its own; `ending` stops plans when the
-    daemon ends.
+    `timeout` is that of a task without one of its own, `attempts` what each run gets;
+    `ending` stops plans when the daemon ends.
     """
 
     store: Store
@@ -238,6 +244,7 @@ class Context:
     copies: Pool
     engine: Engine
     timeout: float = 600.0
+    attempts: int = 5
     ending: Stop = field(default_factory=Stop)
     protocols: tuple[str, ...] = ("https", "ssh", "file")
     trust_owners: tuple[int, ...] = ()
@@ -249,6 +256,15 @@ class Context:
     def now(self) -> int:
         """Tell the time as Unix milliseconds."""
         return int(self.clock() * 1000)
+
+    def awaiting(self, db: Connection, run: Run) -> Run:
+        """Return a run with what it waits for now."""
+        if run.status in FINAL:
+            return run
+        why = self.running.waits_for(run.id) or runs.waits_for(
+            db, run.id, self.now(), self.running.hosts.shares
+        )
+        return replace(run, waits_for=why)
 
     def moment(self) -> Moment:
         """Tell the time by both clocks."""

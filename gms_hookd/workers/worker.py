@@ -21,6 +21,7 @@ from gms_hookd.safetext import REASON_LIMIT, quoted
 from gms_hookd.store import StoreError, runs
 from gms_hookd.sync.job import Engine, SyncJob, SyncResult
 from gms_hookd.threads import SILENT, Supervised
+from gms_hookd.units import rfc3339
 from gms_hookd.workers.running import Context
 
 
@@ -174,30 +175,36 @@ class Worker:
         trusted = began.since(claim.seen) < rules.trust
         job = _job(claim, verify=verify, trusted=trusted)
         outcome = _sync(rules.engine, job, record, stop)
-        record.close()
         self._context.running.hosts.note(record.answered)
-        if stop.reason == "shutdown" and outcome.status is RunStatus.CANCELLED:
-            back = runs.Return(
-                self._context.now(), "the daemon was stopped", failed=False
-            )
-            back = back._replace(details=record.text(), refs=outcome.refs)
-            self._give_back(claim, back)
-            return
-        # A webhook's run outlasts a machine without git; a person is told.
-        held_up = outcome.unable and not verify
-        delay = UNABLE if held_up else self._delay(rules.retry, claim, outcome)
-        if delay is None:
+        back = self._return(claim, outcome, rules.retry, stop)
+        left = rules.retry.attempts - claim.failures - bool(back and back.failed)
+        if back and back.delay:
+            seconds = back.delay / 1000
+            record.line(f"next attempt in {seconds:.0f} s, {left} left")
+        record.close()
+        if back is None:
             self._finish(claim, outcome, record, began)
         else:
-            back = runs.Return(
-                self._context.now(),
-                outcome.error_message,
-                record.text(),
-                failed=not held_up,
-                refs=outcome.refs,
-                delay=int(delay * 1000),
-            )
-            self._give_back(claim, back)
+            self._give_back(claim, back._replace(details=record.text()), left)
+
+    def _return(
+        self,
+        claim: runs.ClaimedRun,
+        outcome: SyncResult,
+        policy: RetryPolicy,
+        stop: Stop,
+    ) -> runs.Return | None:
+        """Return why, and for how long, a run goes back; None where it has ended."""
+        now, done = self._context.now(), outcome.refs
+        if stop.reason == "shutdown" and outcome.status is RunStatus.CANCELLED:
+            return runs.Return(now, "the daemon was stopped", failed=False, refs=done)
+        # A webhook's run outlasts a machine without git; a person is told.
+        held_up = outcome.unable and claim.run.trigger.startswith("webhook:")
+        delay = UNABLE if held_up else self._delay(policy, claim, outcome)
+        if delay is None:
+            return None
+        back = runs.Return(now, outcome.error_message, failed=not held_up, refs=done)
+        return back._replace(delay=int(delay * 1000))
 
     def _delay(
         self, policy: RetryPolicy, claim: runs.ClaimedRun, outcome: SyncResult
@@ -228,7 +235,7 @@ class Worker:
             _tell_end(claim.run, result)
             self._context.running.ended(ids)
         else:
-            _tell_return(claim.run, runs.CHANGED)
+            _tell_return(claim.run, runs.Return(self._context.now(), runs.CHANGED))
             self._context.running.paused(claim.run.id)
         self._context.running.wake()
 
@@ -238,9 +245,9 @@ class Worker:
         ended = (claim.run.id, result, now, claim.task)
         return self._offer(lambda: store.write(runs.finish, *ended).result()) or ()
 
-    def _give_back(self, claim: runs.ClaimedRun, back: runs.Return) -> None:
+    def _give_back(self, claim: runs.ClaimedRun, back: runs.Return, left: int) -> None:
         run = claim.run
-        _tell_return(run, back.error)
+        _tell_return(run, back, f" attempts_left={left}")
         self._context.running.paused(run.id)
         self._offer(
             lambda: self._context.store.write(runs.requeue, run.id, back).result()
@@ -273,13 +280,15 @@ def _tell_end(run: Run, result: runs.Result) -> None:
     )
 
 
-def _tell_return(run: Run, error: str) -> None:
+def _tell_return(run: Run, back: runs.Return, left: str = "") -> None:
     log.warning(
-        "run goes back run=%d task=%d attempt=%d error=%s",
+        "run goes back run=%d task=%d attempt=%d next_try=%s%s error=%s",
         run.id,
         run.task_id,
         run.attempt,
-        quoted(error, REASON_LIMIT),
+        rfc3339(back.now + back.delay),
+        left,
+        quoted(back.error, REASON_LIMIT),
     )
 
 

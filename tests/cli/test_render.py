@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import time
 
 import pytest
@@ -22,6 +23,9 @@ RUN = {
     "task_name": "mirror",
     "status": "success",
     "attempt": 2,
+    "attempts_max": 5,
+    "next_try": None,
+    "waits_for": None,
     "trigger": "webhook:task-sync",
     "deliveries": [3, 4],
     "created_at": "2027-01-15T07:58:00.000Z",
@@ -233,6 +237,37 @@ def test_a_run_shows_whole_ids_once_and_each_ref():
     ref = ["refs/heads/main", "forced", "1111111111", "2222222222", "-"]
     assert words(text)[-1] == ref
     assert "error" not in text
+
+
+WAITING = RUN | {
+    "status": "queued",
+    "attempt": 1,
+    "end_time": None,
+    "error_message": "no route",
+    "next_try": "2027-01-15T08:10:00.000Z",
+}
+
+
+def test_a_run_that_waits_says_when_its_next_attempt_is_due_and_how_many_are_left():
+    shown = render.run(WAITING, PLAIN)
+    assert "run:        7 queued, attempt 1/5" in shown
+    assert re.search(r"next try: +2027-01-15 .* \(in 10 min\), 4 left", shown)
+    assert "waits for" not in shown
+    listed = render.runs([WAITING], PLAIN)
+    assert listed.endswith("next try in 10 min: no route")
+    assert words(listed)[1][2:4] == ["queued", "1/5"]
+
+
+@pytest.mark.parametrize(
+    "status", [{"status": "queued", "next_try": "2027-01-15T08:00:00.000Z"},
+               {"status": "running"}]
+)  # fmt: skip
+def test_a_run_that_waits_for_something_says_for_what(status):
+    run = RUN | {"end_time": None, "waits_for": "run 6 of app", "commit_range": ""}
+    shown = render.run(run | status, PLAIN)
+    assert "waits for:  run 6 of app" in shown
+    assert ("(now), 3 left" in shown) == (status["status"] == "queued")
+    assert render.runs([run | status], PLAIN).endswith("waits for run 6 of app")
 
 
 def test_a_result_is_one_line():

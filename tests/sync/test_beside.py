@@ -132,6 +132,7 @@ def test_a_broken_cache_is_made_anew_when_pushes_from_it_have_ended(
     (cache / "config").unlink()
     other = beside(task(source, target, id=2))
     until(lambda: "waiting for another run" in other.log.text())
+    assert other.log.waits_for == "another run of the same source"
     assert not other.outcomes
     slow.go.touch()
     until(lambda: found.outcomes and other.outcomes)

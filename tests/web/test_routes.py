@@ -448,9 +448,11 @@ def test_a_run_has_every_key_of_the_contract(app, task):
     assert run.keys() == {
         *("id", "task_id", "task_key", "task_name", "status", "attempt", "trigger"),
         *("deliveries", "created_at", "start_time", "end_time", "commit_range"),
-        *("error_message", "details", "refs"),
+        *("error_message", "details", "refs", "attempts_max", "next_try", "waits_for"),
     }
     assert (run["trigger"], run["status"], run["attempt"]) == ("manual", "queued", 0)
+    assert (run["attempts_max"], run["next_try"]) == (5, run["created_at"])
+    assert run["waits_for"] == "a free worker"
     last = call(app, "GET", "task?id=1")[1]["data"]["last_run"]
     assert last.keys() == run.keys() - {"details"}
 
