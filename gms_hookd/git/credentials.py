@@ -220,9 +220,10 @@ def _by_ssh(url: GitUrl, keys: CredentialStore, control: Path | None) -> Access:
 def ssh_remedies(url: GitUrl, identity: Identity) -> dict[ErrorKind, str]:
     """Tell what to look at where ssh is refused, and how to pin an unknown host."""
     pin = pinning(url, identity.known_hosts)
+    where = ", where the host is in reach" if identity.proxy else ""
     return {
         ErrorKind.AUTH: f"the key was {identity.key}",
-        ErrorKind.TRUST: f"if that key is the right one, pin it: {pin}",
+        ErrorKind.TRUST: f"if that key is the right one, pin it{where}: {pin}",
     }
 
 

@@ -259,6 +259,15 @@ def test_objects_that_the_target_does_not_take_are_not_tried_again(
         assert "refs/heads/odd" not in target.refs()
 
 
+def test_the_words_of_the_unpacker_are_the_reason(http_host, source, target, opened):
+    source.commit(files={"big": os.urandom(5000).hex()})
+    target.git("config", "receive.maxInputSize", "100")
+    for url in (str(target), http_host.url(target)):
+        outcome = opened().sync(task(source, url))
+        assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+        assert "pack exceeds maximum allowed size" in outcome.error_message
+
+
 def test_no_gc_starts_behind_our_back_in_a_cache(source, target, bench):
     it = task(source, target)
     bench.sync(it)
