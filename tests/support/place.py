@@ -52,6 +52,7 @@ class Place:
     def changed_during_a_push(self, **changes):
         """Have a run under way at its push when the task is changed."""
         self.target.hook("pre-receive", BUSY)
+        self.pushed = self.source.tip()
         run_id = self.trigger()
         thread = threading.Thread(target=self.worker.run_one)
         thread.start()

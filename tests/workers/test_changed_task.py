@@ -38,39 +38,16 @@ def other_refs(place):
 def test_a_run_ends_when_what_its_task_became_is_synced(place, other):
     changes, at, tip = other(place)
     run_id = place.changed_during_a_push(**changes)
+    assert place.do(runs.tips, place.task.id) == {}
     run = place.run(run_id)
     assert (run.status, run.error_message) == (RunStatus.QUEUED, runs.CHANGED)
+    assert f"created refs/heads/main none -> {place.pushed[:10]}" in run.details
+    assert bool(run.refs) is (at == "target")
     assert place.worker.run_one() == run_id
     run = place.run(run_id)
-    assert (run.status, run.attempt) == (RunStatus.SUCCESS, 2)
+    assert (run.status, run.attempt, run.commit_range) == (RunStatus.SUCCESS, 2, tip)
+    assert [(ref.old, ref.new) for ref in run.refs] == [(None, tip)]
     assert place.repo(at).tip() == tip
-
-
-@pytest.mark.parametrize("other", [other_target, other_source, other_refs])
-def test_nothing_is_remembered_of_what_is_no_longer_asked_for(place, other):
-    changes, at, tip = other(place)
-    run_id = place.changed_during_a_push(**changes)
-    assert place.do(runs.tips, place.task.id) == {}
-    place.do(runs.cancel, run_id, 2)
-    place.trigger(hint=place.tip)
-    place.worker.run_one()
-    assert place.repo(at).tip() == tip
-
-
-@pytest.mark.parametrize("other", [other_target, other_source])
-def test_the_refs_of_a_run_are_those_of_the_target_that_its_task_has(place, other):
-    changes, at, tip = other(place)
-    run_id = place.changed_during_a_push(**changes)
-    first = place.run(run_id)
-    assert bool(first.refs) is (at == "target")
-    did = f"created refs/heads/main none -> {place.source.tip()[:10]}"
-    assert did in first.details
-    place.worker.run_one()
-    run = place.run(run_id)
-    assert [(ref.result, ref.old, ref.new) for ref in run.refs] == [
-        ("created", None, tip)
-    ]
-    assert run.commit_range == tip
 
 
 def test_what_failed_attempts_did_at_another_target_is_not_told_of_the_new(place):
@@ -90,9 +67,12 @@ def test_what_failed_attempts_did_at_another_target_is_not_told_of_the_new(place
     "changes", [{"force": True}, {"name": "b"}, {"timeout": 9.0}, {"enabled": False}]
 )
 def test_a_run_under_other_rules_still_counts(place, changes):
-    run_id = place.changed_during_a_push(**changes)
-    assert place.run(run_id).status is RunStatus.SUCCESS
-    assert place.do(runs.tips, place.task.id) == {"refs/heads/main": place.tip}
+    run_id = place.trigger()
+    claim = place.do(runs.claim, place.context.now())
+    place.change(**changes)
+    done = Result(RunStatus.SUCCESS, tips={"refs/heads/main": place.tip})
+    assert place.do(runs.finish, run_id, done, 2, claim.task) == (run_id,)
+    assert place.do(runs.tips, place.task.id) == done.tips
 
 
 def test_a_run_of_a_task_that_went_away_ends(place):
@@ -122,9 +102,6 @@ def test_what_failed_at_the_old_target_is_tried_at_the_new(place, status, then):
 @pytest.mark.parametrize("when", ["queued", "running", "waiting"])
 def test_what_a_trigger_named_is_not_believed_of_other_refs(place, when):
     """The branch that goes to the same ref of the target is another one now."""
-    place.trigger()
-    place.worker.run_one()
-    dev = place.source.commit("dev", on=place.tip)
     place.trigger(hint=place.tip)
     claim = place.do(runs.claim, place.context.now()) if when != "queued" else None
     back = Return(place.context.now(), "no route")
@@ -133,8 +110,7 @@ def test_what_a_trigger_named_is_not_believed_of_other_refs(place, when):
     place.change(refspecs=DEV)
     if when == "running":
         place.do(runs.requeue, claim.run.id, back)
-    place.worker.run_one()
-    assert place.target.tip() == dev
+    assert place.do(runs.claim, place.context.now()).hint is None
 
 
 def test_a_check_of_what_a_task_was_queues_and_remembers_nothing(place):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gms_hookd.model import RunStatus
-from gms_hookd.store import Store, runs, schema
+from gms_hookd.store import Store, runs, schema, tasks
 from gms_hookd.store.runs import NewRun, Return
 from gms_hookd.sync.job import SyncJob
 from tests.support.place import Place
@@ -123,8 +123,7 @@ def place(context, tmp_path):
 
 
 def ended(place):
-    while place.worker.run_one():
-        pass
+    place.worker.run_one()
     run = place.do(runs.last, place.task.id)
     gone = BRANCHES[0] not in place.target.refs()
     return run.status, gone
@@ -135,28 +134,10 @@ def test_a_yes_counts_at_the_first_attempt(place):
     assert ended(place) == (RunStatus.SUCCESS, True)
 
 
-def test_a_yes_does_not_count_at_the_next_attempt(place):
-    run_id = place.do(runs.request, 1, place.new_run, 0).id
-    away = place.target.path.with_name("away")
-    place.target.path.rename(away)
-    claim = place.do(runs.claim, 10)
-    place.do(runs.requeue, run_id, Return(0, "no route"))
-    away.rename(place.target.path)
-    assert claim.confirmed == place.shown
-    assert ended(place) == (RunStatus.CONFLICT, False)
-
-
 def test_a_yes_does_not_count_after_a_crash(place):
     place.do(runs.request, 1, place.new_run, 0)
     place.do(runs.claim, 10)
     place.do(runs.recover, 20)
-    assert ended(place) == (RunStatus.CONFLICT, False)
-
-
-def test_a_yes_does_not_count_for_a_new_run_of_the_same_task(place):
-    run_id = place.do(runs.request, 1, place.new_run, 0).id
-    place.do(runs.cancel, run_id, 0)
-    place.do(runs.retry, run_id, 0)
     assert ended(place) == (RunStatus.CONFLICT, False)
 
 
@@ -167,26 +148,79 @@ def test_who_joins_a_run_with_a_yes_gets_no_more_deleted(place):
     assert ended(place) == (RunStatus.CONFLICT, False)
 
 
-def test_a_yes_that_joins_a_run_counts_at_its_next_attempt(place):
-    run_id = place.trigger()
-    assert place.do(runs.claim, place.context.now()).run.id == run_id
-    place.do(runs.request, 1, place.new_run, 10)
-    place.do(runs.requeue, run_id, Return(0, "no route"))
-    assert ended(place) == (RunStatus.SUCCESS, True)
+class Asked:
+    """A task, in the store only, and a yes to two deletions."""
+
+    def __init__(self, context):
+        self.context = context
+        self.draft = tasks.Draft("app", "/a", "/b", "c")
+        self.do(tasks.add, self.draft, 0)
+        self.yes = {"refs/heads/a": "1" * 40, "refs/heads/b": "2" * 40}
+        self.new_run = NewRun("manual", confirmed=self.yes, urgent=True)
+
+    def do(self, operation, *args):
+        return self.context.store.write(operation, *args).result()
+
+    def ask(self):
+        return self.do(runs.request, 1, self.new_run, 0).id
+
+    def claim(self):
+        return self.do(runs.claim, 10)
 
 
-def test_the_last_yes_counts(place):
-    place.do(runs.request, 1, place.new_run, 0)
-    less = dict(list(place.shown.items())[:3])
-    place.do(runs.request, 1, place.new_run._replace(confirmed=less), 0)
-    assert ended(place) == (RunStatus.CONFLICT, False)
+@pytest.fixture
+def asked(context):
+    return Asked(context)
 
 
-@pytest.mark.parametrize("change", [{"refspecs": ("refs/heads/*:refs/heads/*",)}])
-def test_a_yes_is_for_the_task_as_it_was(place, change):
-    place.do(runs.request, 1, place.new_run, 0)
-    place.change(**change)
-    assert ended(place) == (RunStatus.CONFLICT, False)
+def test_a_yes_is_kept_until_it_counts(asked):
+    asked.ask()
+    asked.do(runs.trigger, 1, NewRun("webhook:x"), 0)
+    assert asked.claim().confirmed == asked.yes
+
+
+def test_a_yes_does_not_count_at_the_next_attempt(asked):
+    run_id = asked.ask()
+    asked.claim()
+    asked.do(runs.requeue, run_id, Return(0, "no route"))
+    assert asked.claim().confirmed is None
+
+
+def test_a_yes_does_not_count_for_a_new_run_of_the_same_task(asked):
+    run_id = asked.ask()
+    asked.do(runs.cancel, run_id, 0)
+    asked.do(runs.retry, run_id, 0)
+    assert asked.claim().confirmed is None
+
+
+def test_a_yes_that_joins_a_run_counts_at_its_next_attempt(asked):
+    run_id = asked.do(runs.trigger, 1, NewRun("webhook:x"), 0)
+    asked.claim()
+    asked.ask()
+    asked.do(runs.requeue, run_id, Return(0, "no route"))
+    claimed = asked.claim()
+    assert (claimed.run.id, claimed.confirmed) == (run_id, asked.yes)
+
+
+def test_the_last_yes_counts(asked):
+    asked.ask()
+    less = {"refs/heads/a": "1" * 40}
+    asked.do(runs.request, 1, asked.new_run._replace(confirmed=less), 0)
+    assert asked.claim().confirmed == less
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        ({"refspecs": ("refs/heads/*:refs/heads/*",)}, False),
+        ({"target": "/c"}, False),
+        ({"timeout": 9.0}, True),
+    ],
+)
+def test_a_yes_is_for_the_task_as_it_was(asked, change, counts):
+    asked.ask()
+    asked.do(tasks.change, 1, asked.draft._replace(**change), 0)
+    assert asked.claim().confirmed == (asked.yes if counts else None)
 
 
 def test_an_older_stores_yes_that_names_nothing_is_not_believed(tmp_path, monkeypatch):
