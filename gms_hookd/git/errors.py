@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gms_hookd.errors import Failure
 from gms_hookd.git.wordings import TABLE, UNTOLD, VAGUE, ErrorKind, Row, Voice
@@ -135,6 +136,7 @@ def classify(stderr: str) -> ErrorKind:
     return read(stderr).kind
 
 
+@lru_cache(maxsize=8)  # one failure is asked for its kind several times
 def read(stderr: str) -> Reading:
     """Return what a failure is by what git printed, in the C locale."""
     said = _said(stderr)
