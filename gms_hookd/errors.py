@@ -1,4 +1,4 @@
-"""What the failures have in common that end a command and are told in one line.
+"""Errors by boundary: those that end a command, and those of the store.
 
 What the store refuses, each kind with the HTTP status that tells it best.
 """

@@ -76,7 +76,7 @@ class Future(Generic[T]):
             try:
                 step(self)
             except Exception:
-                # Not the fault of who set the value, a lane of the store perhaps.
+                # Not the fault of who set the value, the store's thread perhaps.
                 log.exception("step failed")
 
     def _wait(self, timeout: float | None) -> None:

@@ -137,7 +137,7 @@ class _Handler(logging.Handler):
         self.take(self._event(record))
 
     def take(self, event: _Event) -> None:
-        """Write an event; while lines are held back only a warning gets through."""
+        """Write an event; between `hold` and `release` only a warning gets through."""
         self._kept.append(event)
         if not self.held or event[0] >= logging.WARNING:
             self.let_out()
@@ -261,8 +261,8 @@ class _Stream:
     """Text on its way to a stream, which never waits for who reads it.
 
     What does not go at once is kept, and goes first the next time. A pipe or a terminal
-    is opened anew for that: O_NONBLOCK belongs to an open file, which we share with
-    whoever gave it to us (open(2)). A socket, as the journal's, is sent to without
+    is opened a second time for that: O_NONBLOCK belongs to an open file, which we share
+    with whoever gave it to us (open(2)). A socket, as the journal's, is sent to without
     waiting (MSG_DONTWAIT); a file on a disk makes nobody wait.
     """
 

@@ -1,4 +1,4 @@
-"""JSON from strangers: strict UTF-8, no duplicate keys, no NaN, bounded depth.
+"""JSON from outside: strict UTF-8, no duplicate keys, no NaN, bounded depth.
 
 The body of a delivery: which bytes are the JSON, and the JSON of these bytes.
 """

@@ -124,11 +124,11 @@ def context(store, clock, engine):
 def make_app(context):
     """Make an application whose gate, token or readiness a test chooses."""
 
-    def make(token="t0ken", ready=lambda: done([]), strangers=None, **gate_settings):
+    def make(token="t0ken", ready=lambda: done([]), anonymous=None, **gate_settings):
         own = guard(**gate_settings)
         hook = GmsHook(own, context)
-        counted = replace(own, buckets=strangers or Buckets(0))
-        policy = Policy({"task-sync": hook}, token, ready, strangers=counted)
+        counted = replace(own, buckets=anonymous or Buckets(0))
+        policy = Policy({"task-sync": hook}, token, ready, anonymous=counted)
         return App(context, policy)
 
     return make

@@ -167,7 +167,7 @@ class BodyToken(Scheme):
         return Proof(body=json.dumps({**fields, "token": secret}).encode())
 
     def _given(self, body: bytes) -> bytes | None:
-        # Not yet verified: a stranger must not make us read megabytes of JSON.
+        # Not yet verified: an unknown sender must not make us parse megabytes of JSON.
         if len(body) > LARGEST_BODY_WITH_TOKEN:
             return None
         try:

@@ -136,7 +136,7 @@ def listed(given: str, separator: str) -> list[str]:
     """Return the entries of a list of signatures; none of a longer list than is sent.
 
     A sender writes one for each of its active secrets. To compare as many as a header
-    can hold would cost a stranger nothing, and us milliseconds.
+    can hold would cost the sender nothing, and us milliseconds.
     """
     entries = given.split(separator, MOST_SIGNATURES)
     return entries if len(entries) <= MOST_SIGNATURES else []

@@ -226,9 +226,7 @@ def task_sync(parser: argparse.ArgumentParser) -> None:
     """Take a task, and how to go about it."""
     task(parser)
     how = parser.add_mutually_exclusive_group()
-    how.add_argument(
-        "--yes", action="store_true", help="do also what a guard has held back"
-    )
+    how.add_argument("--yes", action="store_true", help="also delete what a guard held")
     how.add_argument(
         "--dry-run", action="store_true", help="print the plan, change nothing"
     )

@@ -139,7 +139,7 @@ def git_finding(said: str) -> Finding:
         version[:2] == last[:2] and version <= last for last in HOLES
     )
     if hole:
-        remedy = "upgrade, unless your distribution has mended this version itself"
+        remedy = "upgrade, unless your distribution has patched this version itself"
         return Finding(WARNING, "git", f"{said} has known security holes", remedy)
     return Finding(OK, "git", said)
 
@@ -240,7 +240,7 @@ def _hooks(place: Environment) -> Iterator[Finding]:
         subject = f"hook {hook.name}"
         missing = [str(task) for task in hook.tasks or () if task not in known]
         if missing:
-            remedy = f"mend hooks.{hook.name}.tasks, or add them (task add)"
+            remedy = f"correct hooks.{hook.name}.tasks, or add them (task add)"
             yield Finding(WARNING, subject, f"no task {', '.join(missing)}", remedy)
         if hook.tasks is None and hook.provider in IMAGES:
             remedy = f'name some: hooks.{hook.name}.tasks = ["..."]'
@@ -345,7 +345,7 @@ def _url(
     elif url.local and (why := untrusted(url.path, trusted)):
         yield Finding(ERROR, subject, why)
     elif url.local and subject.endswith("source") and not Path(url.path).exists():
-        remedy = "mend the path: gms-hookd task set TASK source=..."
+        remedy = "correct the path: gms-hookd task set TASK source=..."
         yield Finding(ERROR, subject, f"{url.path} does not exist", remedy)
 
 

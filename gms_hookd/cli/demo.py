@@ -37,7 +37,7 @@ from gms_hookd.threads import Threads
 
 
 def show_demo(session: Session, args: Args) -> int:
-    """Play the demo; its daemon serves in this thread until told to stop."""
+    """Play the demo; its daemon serves in this thread until it is stopped."""
     with stage(args.carry_out, session.say) as on:
         prepare(on)
         show = Show(on, _end if args.once else partial(_go_on, session), _end)
@@ -250,6 +250,6 @@ class Show:
         try:
             perform(self.on)
             self.after()
-        except Exception as error:  # noqa: BLE001 - told by the main thread
+        except Exception as error:  # noqa: BLE001 - raised by the main thread
             self.error = error
             self.end()

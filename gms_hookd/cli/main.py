@@ -1,7 +1,7 @@
 """The command line: which commands there are, what they take, how they may end.
 
 What a command does is in the modules named after it; here is how it is said, and how
-failure is told: one line on stderr and the exit status, never a traceback.
+failure is shown: one line on stderr and the exit status, never a traceback.
 """
 
 import io
@@ -159,8 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = carry_out(sys.argv[1:] if arguments is None else arguments, os.environ)
         sys.stdout.flush()
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told in one line
-        return told(error, sys.stderr, os.environ)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is shown in one line
+        return report(error, sys.stderr, os.environ)
     except KeyboardInterrupt:
         return 130
     except SystemExit as asked:
@@ -208,7 +208,7 @@ def check_text(value: object) -> None:
         )
 
 
-def told(error: Exception, stream: TextIO, environ: Mapping[str, str]) -> int:
+def report(error: Exception, stream: TextIO, environ: Mapping[str, str]) -> int:
     """Say in one line what went wrong; return the exit status."""
     if isinstance(error, BrokenPipeError):
         drop_output()

@@ -1,6 +1,6 @@
 """Text for people out of the API's objects: tables, single records, times, colours.
 
-Names, reasons and logs come from strangers: all of them pass `look.safe`.
+Names, reasons and logs come from outside: all of them pass `safetext.safe`.
 """
 
 import re

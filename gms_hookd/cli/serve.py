@@ -16,7 +16,7 @@ from gms_hookd.service.state_dir import control_socket
 
 
 def serve(session: Session, args: Args) -> int:
-    """Serve until told to stop."""
+    """Serve until a signal ends it."""
     session = replace(session, environ=reaper.stand_in(session.environ))
     overrides = {"server.listen": tuple(args.listen)} if args.listen else {}
     act_as_service(session.state)

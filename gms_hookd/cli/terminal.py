@@ -1,6 +1,6 @@
 """How to write for the one who reads: on a terminal or not, and nothing that steers it.
 
-Names, reasons and logs come from strangers: `safe` shows their control characters and
+Names, reasons and logs come from outside: `safe` shows their control characters and
 reordering marks as escapes.
 
 

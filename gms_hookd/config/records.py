@@ -28,7 +28,8 @@ class HookConfig:
 
     `rate_limit` is per minute and client address, 0 is off, and None leaves verified
     deliveries unlimited. `scheme` None is the provider's default. `tasks` are the ids
-    or names it is limited to, None for all. `callback`: Docker Hub is told the outcome.
+    or names it is limited to, None for all. `callback`: the outcome is sent to Docker
+    Hub.
     """
 
     name: str

@@ -267,7 +267,7 @@ def fsck(value: object) -> tuple[str, ...]:
     known = {kind.lower(): kind for kind in FSCK}
     for kind in given:
         if kind.lower() not in known:
-            raise ValueError(f"{kind!r} is nothing that fsck can be told to allow")
+            raise ValueError(f"{kind!r} is no kind of fault that git's fsck knows")
     return tuple(dict.fromkeys(known[kind.lower()] for kind in given))
 
 

@@ -26,7 +26,7 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
 
 
 def callback_url(payload: object) -> str | None:
-    """Return where Docker Hub wants to hear of the outcome.
+    """Return where Docker Hub wants the outcome.
 
     None unless it is an https URL of the one host that all of them have: a signed body
     must not make us call others.

@@ -1,4 +1,4 @@
-"""Careful reading of a payload: a stranger's JSON, whatever it turns out to be.
+"""Careful reading of a payload: JSON from outside, whatever it turns out to be.
 
 Nothing here raises: what is missing, of another type, too long or with controls in it
 is None or empty. Text that comes out of here is one line that has bytes in UTF-8; what
@@ -168,7 +168,7 @@ def several(
 
 
 def short(kind: EventKind) -> Reader:
-    """Return a reader of a creation or deletion told by short name and `ref_type`."""
+    """Return a reader of a creation or deletion with a short name and `ref_type`."""
 
     def read(event: Event, payload: object) -> Event:
         name = text(payload, "ref")

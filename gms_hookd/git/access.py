@@ -122,7 +122,7 @@ class SshConnections:
             if _listens(connection.path):
                 if self._answers(connection, url, identity, limits):
                     return True
-                limits.log.line("the kept ssh connection is dead: opening it anew")
+                limits.log.line("the kept ssh connection is dead: opening another")
                 self._abandon(connection)
             return self._start(connection.path, url, identity, limits)
 
@@ -319,9 +319,9 @@ def _quoted(text: str) -> str:
 
 
 class AccessFactory:
-    """Opens doors; remembers which repositories wanted more than is usual.
+    """Gives access to repositories; remembers which wanted more than is usual.
 
-    second are those that wanted the second key, buffered those that wanted to be told
+    second are those that wanted the second key, buffered those that wanted to know
     the length of all that they are sent.
     """
 
@@ -337,12 +337,12 @@ class AccessFactory:
     def access(
         self, url: GitUrl, limits: Limits, stack: ExitStack
     ) -> "RepositoryAccess":
-        """Make a door for a run; the stack closes it."""
+        """Return the access of a run; the stack closes it."""
         return RepositoryAccess(self, url, limits, stack)
 
 
 class RepositoryAccess:
-    """One repository's door in one run."""
+    """How one run gets into one repository."""
 
     def __init__(
         self,

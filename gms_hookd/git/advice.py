@@ -36,7 +36,7 @@ _OPTION_OF = {
 }
 OTHER_HASH = (
     "source and target have different hash algorithms, sha1 and sha256: make the"
-    " target anew with git init --object-format"
+    " target again with git init --object-format"
 )
 _SPOKEN = frozenset({"basic", "bearer"})
 

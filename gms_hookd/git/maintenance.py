@@ -29,8 +29,8 @@ _CACHE = re.compile(r"([0-9a-f]{64})(\.new|\.old|\.broken-(\d+))?")
 _STAMP = re.compile(rf"{BACKUPS}\d+/(\d{{8}}T\d{{6}})")
 
 
-class Tidier:
-    """Goes over the caches when it is told to; runs have the right of way."""
+class CacheMaintenance:
+    """Maintains the caches when asked to; runs have the right of way."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Tidier:
         if not name or self._over:
             return
         if name[1] in used and not name[2]:
-            self._tidy(path, backups)
+            self._maintain(path, backups)
         elif backups is None:
             return
         elif name[2]:
@@ -105,7 +105,7 @@ class Tidier:
                 for pushed in path.parent.glob(f"{path.name}.push-*"):
                     pushed.unlink()
 
-    def _tidy(self, path: Path, backups: float | None) -> None:
+    def _maintain(self, path: Path, backups: float | None) -> None:
         stop = Stop()
         with self._lock:
             self._at_work[path] = stop
@@ -115,7 +115,7 @@ class Tidier:
         try:
             with self._holds.maintenance(path) as held:
                 if held is not None:
-                    tidy(Cache(self._git(path, held, limits)), backups)
+                    maintain(Cache(self._git(path, held, limits)), backups)
         except GitError:
             return  # broken off, or broken: the next run sees to it
         finally:
@@ -123,7 +123,7 @@ class Tidier:
                 del self._at_work[path]
 
 
-def tidy(cached: Cache, backups: float | None) -> None:
+def maintain(cached: Cache, backups: float | None) -> None:
     """Do what is due for one cache; raises GitError."""
     if backups is not None:
         _drop_old_pins(cached, time.time() - backups)
@@ -145,7 +145,7 @@ def join_packs(cached: Cache) -> None:
 
 
 def crowded(path: Path) -> bool:
-    """Whether a cache has so many packs that a run should not wait for the tidier."""
+    """Whether a cache has so many packs that a run should join some itself."""
     return _packs(path) > 4 * PACKS_WHOLE
 
 

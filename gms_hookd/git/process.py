@@ -338,9 +338,9 @@ def execute(
 ) -> Done:
     """Run a command to its end, or end it.
 
-    started is told the number of its process, which is that of its group too. stall
-    is for how many seconds it may get nothing from the host that it talks to. keep
-    names the descriptors that it inherits.
+    started is called with the number of its process, which is that of its group too.
+    stall is for how many seconds it may get nothing from the host that it talks to.
+    keep names the descriptors that it inherits.
 
     Raises GitError only where it cannot be started.
     """

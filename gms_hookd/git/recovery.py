@@ -192,7 +192,7 @@ def _of_refs(refs: Path, *, empty: bool) -> Iterator[Path]:
 
 
 def _in_use(path: Path) -> bool:
-    """Whether a process that we may look at has it open, or a folder told to it."""
+    """Whether a process that we may look at has it open, or was given that folder."""
     told = os.fsencode(path.name) if path.is_dir() else None
     return any(_uses(p, str(path), told) for p in Path("/proc").glob("[0-9]*"))
 

@@ -1,6 +1,6 @@
 """What git prints for programs, read as bytes: refs and the results of a push.
 
-A glance at a repository on this machine, which costs no git process.
+Reads a repository on this machine from its files, which costs no git process.
 
 Refs are read as git's own files keep them: loose ones before packed ones, so that none
 is missed while it goes from there to here. What is not plain is left to git: links,
@@ -149,8 +149,8 @@ def is_bare(path: str) -> bool:
     return not os.path.lexists(f"{path}/.git")
 
 
-def is_tidy(path: str) -> bool:
-    """Tell whether git would surely find nothing to tidy up there.
+def is_maintained(path: str) -> bool:
+    """Return whether git would surely find nothing to maintain there.
 
     By its own estimate from one folder of 256 (git-config, gc.auto), at half of where
     it would begin; False where the owner has settings for it.

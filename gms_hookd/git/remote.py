@@ -24,7 +24,7 @@ from gms_hookd.git.errors import (
 from gms_hookd.git.process import Done, Stop
 from gms_hookd.git.refs import (
     Pushed,
-    is_tidy,
+    is_maintained,
     parse_pushed,
     parse_refs,
     points,
@@ -32,7 +32,7 @@ from gms_hookd.git.refs import (
 )
 
 STDIN_FROM = 50  # refspecs; more go through a pipe
-UNTIDIED = ("--receive-pack=git -c receive.autoGC=false receive-pack",)
+NO_MAINTENANCE = ("--receive-pack=git -c receive.autoGC=false receive-pack",)
 LISTED = (("protocol.version", "0"),)
 BUFFER = (("http.postBuffer", str(512 * 2**20)),)  # bytes
 PUSH_NOTHING = ("push", "--dry-run", "--porcelain", "--no-verify")
@@ -229,7 +229,7 @@ class Remote:
     def _untidied(self) -> tuple[str, ...]:
         """Spare a target on this machine the look for what is to be tidied up."""
         url = self.access.url
-        return UNTIDIED if url.local and is_tidy(url.path) else ()
+        return NO_MAINTENANCE if url.local and is_maintained(url.path) else ()
 
     def _ask(self, *args: str) -> bytes:
         done = self._run("ls-remote", *args)

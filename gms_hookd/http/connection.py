@@ -1,4 +1,4 @@
-"""One connection as a state machine: it is told what its socket has, and acts.
+"""One connection as a state machine: its socket's events come in, it acts.
 
 It never waits. Whatever takes time, the loop that owns it does: see `Loop`.
 """

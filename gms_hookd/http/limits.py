@@ -61,8 +61,8 @@ class ConnectionLimits:
     """What peers may cost; times are in seconds and absolute.
 
     `body` and `held` are bytes: of one body, and of all large ones that are not
-    answered yet. A connection over `connections` or `per_address` is told 503, but may
-    still ask for one of `always`.
+    answered yet. A connection over `connections` or `per_address` is answered 503, but
+    may still ask for one of `always`.
     """
 
     body: int = 25 * 1024 * 1024

@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 
 
 class Batch(Protocol):
-    """Who would rather hear of all requests of one turn at its end."""
+    """What does the work of all requests of one turn together, at its end."""
 
     def hold(self) -> None:
         """Wait for `release` with what this thread asks for."""
@@ -146,7 +146,7 @@ class Server(ThreadingHTTPServer):
             self._ended.set()
 
     def _leave(self) -> None:
-        """Close all connections, so that serving could begin anew."""
+        """Close all connections, so that serving could begin again."""
         for connection in list(self._connections.values()):
             connection.finish()
         self._epoll.unregister(self._wakeups)
@@ -318,7 +318,8 @@ class Server(ThreadingHTTPServer):
                 others.append(descriptor)
             else:
                 self._guard(connection, partial(connection.stir, event))
-        # Last, so that a descriptor that was just closed is not mistaken for its heir.
+        # Accept last: a new socket may reuse the descriptor number that was closed
+        # above.
         for descriptor in others:
             self._take(descriptor)
         self._deliver()

@@ -35,15 +35,15 @@ class WakeupQueue(Generic[T]):
         """Wake the loop, once until it has heard it."""
         if not self._rung:
             self._rung = True
-            with suppress(OSError):  # full: it rings already; closed: nobody listens
+            with suppress(OSError):  # full: a wake is on its way; closed: nobody waits
                 self._bell.send(b"!")
 
     def drain_pipe(self) -> None:
-        """Read the ring that made the descriptor readable."""
+        """Read what made the descriptor readable."""
         self._alarm.recv(64)
 
     def disarm(self) -> None:
-        """Let nobody ring: the loop is awake, and will look into the box."""
+        """Spare writers the wake: the loop is awake and will look into the queue."""
         self._rung = True
 
     def arm(self) -> None:

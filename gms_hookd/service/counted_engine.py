@@ -38,10 +38,10 @@ class CountedEngine:
         with self._in_use() as engine:
             return engine.probe(job, log, stop)
 
-    def tidy(self, sources: Collection[str], *, delete: bool = True) -> None:
-        """Have the engine tidy."""
+    def maintain(self, sources: Collection[str], *, delete: bool = True) -> None:
+        """Have the engine maintain its caches."""
         with self._in_use() as engine:
-            engine.tidy(sources, delete=delete)
+            engine.maintain(sources, delete=delete)
 
     def retire(self) -> None:
         """Close it now, or when its last use ends."""

@@ -37,7 +37,7 @@ from gms_hookd.threads import Supervised, ThreadError
 log = logging.getLogger(__name__)
 GRACE = 10.0  # seconds that running syncs get to end by themselves
 DRAIN = 5.0  # seconds that answers in flight get
-KILL = 15.0  # seconds at most for git to end when it is told to
+KILL = 15.0  # seconds at most for git to end when it is asked to
 TICK = 1.0
 PIPE = 65536  # bytes that a pipe holds at most, by default (pipe(7))
 ENDINGS = frozenset({signal.SIGTERM, signal.SIGINT})
@@ -102,7 +102,7 @@ class _Signals:
 
 
 class ReloadRequests:
-    """Who waits to hear what became of a reload; asked in any thread."""
+    """Who waits for the outcome of a reload; asked in any thread."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -335,7 +335,7 @@ def tls_context(config: Config) -> tls.Context | None:
 def serve(
     load: Callable[[], Config], state: StateDirectory, environ: Mapping[str, str]
 ) -> int:
-    """Serve on the state directory until told to stop; gives the exit status.
+    """Serve on the state directory until a signal ends it; gives the exit status.
 
     ConfigError, StoreError or OSError, each of one line, where the start fails.
     """

@@ -80,7 +80,7 @@ PLANS, PLANS_WAITING = 4, 12
 PLAN = LONGEST_PLAN + SILENT  # seconds
 COPIES_WAITING = 4
 COPY = 3600.0  # seconds
-UPKEEP = 600.0  # seconds between rounds of upkeep
+MAINTENANCE = 600.0  # seconds between rounds of maintenance
 LOOK = 15.0  # seconds between looks at the wall clock
 LONGEST_UPKEEP = 86400.0  # seconds; it tidies every cache
 
@@ -214,7 +214,7 @@ class Service:
             config.api.token,
             self.health.ask,
             forges,
-            strangers=self._guard(config, replace(config.webhook, name="")),
+            anonymous=self._guard(config, replace(config.webhook, name="")),
         )
 
     def _forge(self, config: Config, hook: HookConfig) -> Hook:
@@ -281,7 +281,7 @@ class Service:
         return self.threads.start(f"run-{run_id}", lambda _: worker.run_only(run_id))
 
     def _keep_up_forever(self, thread: Supervised) -> None:
-        due = self.context.monotonic() + UPKEEP
+        due = self.context.monotonic() + MAINTENANCE
         self._believes_clock()
         while not self._stopping.wait(LOOK):
             thread.beat()
@@ -289,7 +289,7 @@ class Service:
             if self.context.monotonic() >= due:
                 thread.beat(LONGEST_UPKEEP)
                 self.keep_up()
-                due = self.context.monotonic() + UPKEEP
+                due = self.context.monotonic() + MAINTENANCE
 
     def _believes_clock(self) -> bool:
         try:
@@ -312,7 +312,7 @@ class Service:
             log.error("upkeep failed error=%s", quoted(error))
             return
         sources = {task.source for task in every}
-        self._rules.engine.tidy(sources, delete=believed)
+        self._rules.engine.maintain(sources, delete=believed)
 
     def _prune(self, now: int) -> None:
         """Delete what is too old at `now` (ms) or too much, batch by batch."""

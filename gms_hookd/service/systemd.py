@@ -1,4 +1,4 @@
-"""The service manager's protocol: what it hands over at start and what it is told.
+"""The service manager's protocol: what it hands over at start, what we notify it of.
 
 Everything comes from the environment and pid that the caller passes; without a service
 manager there is nothing to tell and nothing is handed over.

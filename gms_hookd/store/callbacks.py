@@ -1,4 +1,4 @@
-"""Senders that want to hear how the runs of their delivery ended."""
+"""Where the outcome of a delivery's runs is to be sent."""
 
 from typing import NamedTuple
 
@@ -16,13 +16,13 @@ class Callback(NamedTuple):
 
 
 def add(db: Connection, delivery_id: int, url: str, now: int) -> None:
-    """Have the outcome of a delivery told."""
+    """Have the outcome of a delivery sent."""
     query = "INSERT INTO callbacks(delivery_id,url,due_ms) VALUES(?,?,?)"
     db.execute(query, (delivery_id, url, now))
 
 
 def due(db: Connection, now: int, longest: int) -> list[Callback]:
-    """List what is to be told now: the runs have ended, the next try is due.
+    """List what is to be sent now: the runs have ended, the next try is due.
 
     None waits longer than `longest` ms, whatever becomes of the clock.
     """

@@ -1,8 +1,8 @@
-"""A lane: one thread that owns one connection and does what it is handed, in order.
+"""One thread that owns one connection and does what it is handed, in order.
 
 No two threads use a connection at once: shared ones return wrong rows on CPython 3.12
-and 3.13 (cpython#118172). The writing lane is the only connection that writes, so that
-no two can checkpoint at once (sqlite.org/wal.html, the WAL-reset bug). It takes
+and 3.13 (cpython#118172). The writing thread's is the only connection that writes, so
+that no two can checkpoint at once (sqlite.org/wal.html, the WAL-reset bug). It takes
 everything that waits, commits it at once with one fsync, and only then answers each: a
 result that a future holds is on the disk.
 
@@ -43,7 +43,7 @@ _Outcome = tuple[Any, Exception | None]
 BATCH = 1024
 BACKLOG = 20_000
 BUSY_MS = 5_000
-LONGEST_END = 30.0  # seconds that a lane gets to do what waits when it is closed
+LONGEST_END = 30.0  # seconds that a thread gets to do what waits when it is closed
 LOOK = 0.01  # seconds between two looks at a lock that somebody has
 QUICK = 0.005  # seconds: a commit that takes longer must not hold up a loop
 
@@ -165,7 +165,7 @@ class DatabaseThread:
         self._holder = threading.get_ident()
 
     def release(self) -> None:
-        """Commit what was kept back, here if that is quick, else in the lane."""
+        """Commit what was kept back, here if that is quick, else in its thread."""
         self._holder = None
         batch, self._held = self._held, []
         if batch and not self._commit_here(batch):
@@ -321,7 +321,7 @@ class DatabaseThread:
         return outcome
 
     def _problem(self, db: Connection) -> str:
-        """Return what somebody has done to the files, "" if nothing; told once."""
+        """Return what somebody has done to the files, "" if nothing; once."""
         problem = self._files.problem(partial(self._is_commit_of_another, db))
         if problem and problem != self._told:
             log.error("store lost reason=%s", quoted(problem))

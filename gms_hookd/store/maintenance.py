@@ -1,4 +1,4 @@
-"""Upkeep of the store: retention, disk space, the copy for safe keeping."""
+"""Maintenance of the store: retention, disk space, the copy for safe keeping."""
 
 import os
 import sys
@@ -13,7 +13,9 @@ from gms_hookd.store import runs
 from gms_hookd.store.dbthread import Connection, Error, connect
 
 BATCH = 500
-REFUSED = 20_000  # refused deliveries kept at most: strangers must not fill the disk
+REFUSED = (
+    20_000  # refused deliveries kept at most: unknown senders must not fill the disk
+)
 IDLE = 100_000  # kept at most of those that started nothing: forges tell a lot
 BODIES = 1_000  # bodies kept at most
 
@@ -110,7 +112,7 @@ def shrink(db: Connection) -> None:
 
 
 def ping(db: Connection) -> None:
-    """Do nothing; that it is answered says that the lane is alive."""
+    """Do nothing; an answer says that the thread is alive."""
     db.execute("SELECT 1").fetchone()
 
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """One file, one writing lane, one reading lane."""
+    """One file, one writing thread, one reading thread."""
 
     def __init__(
         self, writer: DatabaseThread, reader: DatabaseThread, files: Files, path: Path
@@ -142,9 +142,9 @@ class Store:
         Who closes last checkpoints, if it may write: into a file that is not what we
         left that would destroy what somebody put there, and what the -wal has of ours.
         """
-        lanes = (self._reader, self._writer)
-        for lane in reversed(lanes) if self._files.spoilt else lanes:
-            lane.close()
+        threads = (self._reader, self._writer)
+        for thread in reversed(threads) if self._files.spoilt else threads:
+            thread.close()
 
 
 def _begin_to_use(db: Connection) -> None:

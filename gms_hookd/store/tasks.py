@@ -35,7 +35,7 @@ class Draft(NamedTuple):
 
 
 def checked_name(name: str) -> str:
-    """Give back `name` if it can name a task; an id must stay told from a name."""
+    """Give back `name` if it can name a task; a number is always an id."""
     if not _NAME.fullmatch(name) or name.isdigit():
         raise Invalid(
             "name: 1 to 100 letters, digits, '.', '_' or '-', not starting with"

@@ -39,16 +39,16 @@ from gms_hookd.sync.plan import (
 from gms_hookd.sync.push import Push
 from gms_hookd.sync.pushlog import PushLog
 
-TOLD = 200  # refs that a run's log names
+MOST_LISTED = 200  # refs that a run's log names
 SUSPECT = (ErrorKind.CORRUPT, ErrorKind.SIGNAL, ErrorKind.OTHER)
 
 
 def run_attempt(run: "Attempt", act: Callable[["Attempt"], SyncResult]) -> SyncResult:
-    """Act; once more if it failed for a broken cache, which is then made anew."""
+    """Act; once more if it failed for a broken cache, which is then made again."""
     try:
         return act(run)
     except GitError as error:
-        if not run.mend(error):
+        if not run.repair(error):
             raise
     return act(run)
 
@@ -174,12 +174,12 @@ class Attempt:
             return views.selected
         return {ref: oid for ref, oid in views.target.items() if ref in self._wanted}
 
-    def mend(self, error: GitError) -> bool:
+    def repair(self, error: GitError) -> bool:
         """Clear up after a failure; True if that was its cause."""
         swept = self._cache.sweep()
         if error.kind not in SUSPECT or self._cache.healthy():
             return swept and error.kind is ErrorKind.LOCK
-        self._log.line(f"the cache is broken ({error}): making it anew")
+        self._log.line(f"the cache is broken ({error}): making it again")
         self._cache.remake(self._cache.object_format())
         self._job = self._job._replace(asked=None)
         return True
@@ -348,7 +348,7 @@ class Attempt:
 
     def _tell(self, refs: Sequence[Ref]) -> None:
         told = [row for row in refs if row.result is not RefResult.UNCHANGED]
-        for row in (told or refs)[:TOLD]:
+        for row in (told or refs)[:MOST_LISTED]:
             self._log.line(_ref_line(row))
 
     def _lost(self, moves: Iterable[Move]) -> list[tuple[str, str, str, str]]:

@@ -16,7 +16,7 @@ from gms_hookd.git.command import Git, environment
 from gms_hookd.git.credentials import Credential, CredentialStore
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.hold import Holds
-from gms_hookd.git.maintenance import Tidier
+from gms_hookd.git.maintenance import CacheMaintenance
 from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.git.recovery import Journal
@@ -96,7 +96,7 @@ class Engine:
         )
         trust = SafeDirectories(Path(self._environ["GIT_CONFIG_GLOBAL"]))
         self._access_factory = AccessFactory(keys, SshConnections(self._environ), trust)
-        self._tidier = Tidier(caches, self._holds, self._git)
+        self._maintenance = CacheMaintenance(caches, self._holds, self._git)
         self._fetches = RecentFetches()
 
     def sync(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
@@ -155,7 +155,7 @@ class Engine:
         path = self._caches / ends[0].key
         with ExitStack() as stack:
             hold = stack.enter_context(
-                self._holds.run(path, limits, lambda: self._tidier.make_way(path))
+                self._holds.run(path, limits, lambda: self._maintenance.make_way(path))
             )
             git = self._git(path, hold.journal, limits)
             access_factory = (
@@ -192,14 +192,14 @@ class Engine:
     def _git(self, path: Path, journal: Journal, limits: Limits) -> Git:
         return Git(path, self._environ, limits, journal, self._settings.binary)
 
-    def tidy(self, sources: Collection[str], *, delete: bool = True) -> None:
-        """Tidy the caches of these sources, remove all others; runs go first.
+    def maintain(self, sources: Collection[str], *, delete: bool = True) -> None:
+        """Maintain the caches of these sources, remove all others; runs go first.
 
         Without delete neither they nor any backup is removed.
         """
         used = {key for source in sources if (key := _key(source))}
         self._access_factory.trust.ready()
-        self._tidier.turn(used, self._settings.backups if delete else None)
+        self._maintenance.turn(used, self._settings.backups if delete else None)
 
     def _url(self, side: str, text: str) -> GitUrl:
         try:
@@ -213,7 +213,7 @@ class Engine:
 
     def close(self) -> None:
         """End the connections that were kept open."""
-        self._tidier.end()
+        self._maintenance.end()
         self._access_factory.masters.close()
         self._access_factory.trust.close()
 

@@ -1,8 +1,8 @@
-"""Brings what the source serves into its cache, and mends what stands in the way.
+"""Brings what the source serves into its cache, and repairs what stands in the way.
 
 One fetch for all the runs of a cache that were asked for before it began.
 
-What was asked, and when, is told by the numbers of deliveries, which only grow: no
+What was asked, and when, shows in the numbers of deliveries, which only grow: no
 clock, which can be set, decides whether a trigger is answered with an older state.
 """
 
@@ -24,7 +24,7 @@ _FORMAT = re.compile("hash algorithm|mismatched algorithms|object format")
 MANY_NEW = 2000  # refs beyond which one fetch by glob is quicker
 FEW = 500  # refs that a host may list at each fetch
 VERY_MANY = 3000  # refs that are better compared here than by each fetch
-TRIES = 5  # a fetch is tried again after each thing that was mended
+TRIES = 5  # a fetch is tried again after each thing that was repaired
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Served:
 
 
 class Fetch:
-    """One fetch, with a cure for each known ill; each cure is tried once."""
+    """One fetch, with a remedy for each known fault; each remedy is tried once."""
 
     def __init__(self, selection: Selection, cached: Cache, source: Remote) -> None:
         self._selection = selection

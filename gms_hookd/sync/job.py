@@ -96,8 +96,8 @@ class Engine(Protocol):
     def probe(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Ask both sides: `known` is what the target should be, `there` what it is."""
 
-    def tidy(self, sources: Collection[str], *, delete: bool = True) -> None:
-        """Tidy the caches of these sources, remove all others; runs go first.
+    def maintain(self, sources: Collection[str], *, delete: bool = True) -> None:
+        """Maintain the caches of these sources, remove all others; runs go first.
 
         Without delete neither they nor any backup is removed.
         """

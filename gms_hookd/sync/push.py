@@ -50,7 +50,7 @@ class _Sent:
 
 
 class Push:
-    """One run's way to its target; again reads the target and decides anew."""
+    """One run's way to its target; `again` reads the target and decides again."""
 
     def __init__(
         self,
@@ -276,14 +276,14 @@ class Push:
         return refused(move, reason, transient=error.transient, unknown=sent)
 
     def _arrived(self, moves: Sequence[Move], seconds: float) -> set[str] | None:
-        """Name the refs that the target has as they should be; None if it is mute.
+        """Return the refs that the target has as wanted; None without an answer.
 
         It is asked although the time of the run is over, or the run was stopped.
         """
         try:
             now = self._target.within(time.monotonic() + seconds).refs()
         except GitError as error:
-            self._log.line(f"what arrived cannot be told: {error}")
+            self._log.line(f"what arrived is unknown: {error}")
             return None
         return {m.ref for m in moves if now.get(m.ref) == m.new}
 

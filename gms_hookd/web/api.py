@@ -1,7 +1,8 @@
 """The calls of the API, GMS's names where GMS has them: parameters in, data out.
 
-Each call takes the desk and the parameters (a JSON object, or the query's strings) and
-gives a future of what stands under `data`. A refusal is an HttpError or a StoreError.
+Each call takes the context and the parameters (a JSON object, or the query's strings)
+and gives a future of what stands under `data`. A refusal is an HttpError or a
+StoreError.
 """
 
 import re

@@ -47,7 +47,7 @@ class HookOptions:
 
     `tasks`: the ids or names it is limited to, None for no limit. `limited`: verified
     deliveries count against `rate_limit` too. `bodies`: they are kept. `callback`: a
-    sender who wants to hear of the outcome does. `aliases`: hosts with other names.
+    sender that waits for the outcome does. `aliases`: hosts with other names.
     """
 
     tasks: tuple[int | str, ...] | None = None

@@ -68,14 +68,14 @@ _ON_SOCKET_ONLY = frozenset({"backup", "reload"})
 class Policy:
     """What the configuration says about requests; replaced whole at a reload.
 
-    `strangers` counts wrong tokens, apart from what a hook's senders may use up.
+    `anonymous` counts wrong tokens, apart from what a hook's senders may use up.
     """
 
     hooks: Mapping[str, gms_hook.GmsHook]
     token: str | None
     ready: Callable[[], Future[list[str]]]
     forges: Mapping[str, Hook] = field(default_factory=dict)
-    strangers: Guard = field(kw_only=True)
+    anonymous: Guard = field(kw_only=True)
 
     def hook(self, path: str) -> Hook | None:
         """Find the hook at a path; behind its name a forge's may hold a secret."""
@@ -101,7 +101,7 @@ class App:
         self._policy = policy
 
     def adopt(self, context: Context, policy: Policy) -> None:
-        """Use another desk and policy from the next request on."""
+        """Use another context and policy from the next request on."""
         self._context, self._policy = context, policy
 
     def handle(self, request: Request, reply: Callable[[Response], None]) -> None:
@@ -151,11 +151,11 @@ class App:
             return
         if self._policy.token is None or path in _ON_SOCKET_ONLY:
             raise HttpError(403, "this is open on the control socket only")
-        strangers = self._policy.strangers
-        strangers.check_failures(request, self._context.monotonic())
+        anonymous = self._policy.anonymous
+        anonymous.check_failures(request, self._context.monotonic())
         given = signature.bearer_token(request.headers.get("authorization"))
         if not signature.matches(given, [self._policy.token]):
-            strangers.count_failure(request, self._context.monotonic())
+            anonymous.count_failure(request, self._context.monotonic())
             bearer = ("WWW-Authenticate", "Bearer")
             raise HttpError(401, "a valid bearer token is needed", (bearer,))
 
@@ -165,7 +165,7 @@ class App:
             return done(Response(200, b'{"status": "ok"}'))
         if request.path == "/readyz":
             _allow(request, "GET", "HEAD")
-            known = self._policy.strangers.forwarders.warnings
+            known = self._policy.anonymous.forwarders.warnings
             warnings = known if request.control else []
             return apply(self._policy.ready(), partial(_readiness, warnings))
         raise HttpError(404, "no such path")
@@ -223,7 +223,7 @@ class App:
             return True
         if status not in _STRANGERS:
             return False
-        client = self._policy.strangers.client(request)
+        client = self._policy.anonymous.client(request)
         name = "runs" if path.startswith(RUNS) else "api"
         new_delivery = deliveries.NewDelivery(name, "", client, self._context.now())
         refusal = Refusal(new_delivery, status, message, request.id, kept=False)

@@ -1,6 +1,6 @@
-"""Tells Docker Hub how a delivery's runs ended, where a hook asks for that.
+"""Sends Docker Hub how a delivery's runs ended, where a hook asks for that.
 
-Made from what is stored and never from a request, so an outcome is told after a crash
+Made from what is stored and never from a request, so an outcome is sent after a crash
 too. Where to is checked when the delivery is read (`forges.dockerhub`).
 """
 

@@ -7,7 +7,7 @@ from gms_hookd.store.shares import Shares
 
 
 class Hosts:
-    """What the last run of each host told of it; for any thread."""
+    """Whether each host answered its last run; for any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,8 +1,8 @@
-"""Looks at both sides of each task now and then, and finds what nobody told.
+"""Looks at both sides of each task now and then, and finds what no delivery reported.
 
 Most forges never send a lost delivery again, and none tells what was done to a target.
 Where the target is not as the source wants it, a run is due; each state of the two gets
-only one that way, unless that one failed, or had mended it.
+only one that way, unless that one failed, or had repaired it.
 """
 
 import hashlib

@@ -29,7 +29,7 @@ from gms_hookd.threads import FOR_EVER, SILENT, Pool, Supervised, Threads
 from gms_hookd.workers.hosts import Hosts
 
 KEPT = 64  # logs of ended runs, for those who still watch
-FLOOD = 10, 0.05  # so many triggers in so many seconds are one
+RUSH = 10, 0.05  # so many triggers in so many seconds are one
 
 
 class Watch(NamedTuple):
@@ -53,7 +53,7 @@ class RunningRuns:
         self._bell = threading.Condition(self._lock)
         self._timer = threading.Condition(self._lock)
         self._wakes = 0
-        self._arrivals = deque([-math.inf] * FLOOD[0], maxlen=FLOOD[0])
+        self._arrivals = deque([-math.inf] * RUSH[0], maxlen=RUSH[0])
         self._stops: dict[int, Stop] = {}
         self._doomed: dict[int, str] = {}
         self._logs: OrderedDict[int, tuple[int, RunLog]] = OrderedDict()
@@ -70,20 +70,20 @@ class RunningRuns:
         return self._wakes
 
     def wake(self) -> None:
-        """Tell one worker that there may be work; who finds some rings for the next."""
+        """Wake one worker: there may be work; one that finds some wakes the next."""
         with self._lock:
             self._wakes += 1
             self._bell.notify()
 
     def arrived(self) -> None:
-        """Note that a trigger came, and ring."""
+        """Note that a trigger came, and wake a worker."""
         self._arrivals.append(self._clock())
         self.wake()
 
     @property
-    def flooded(self) -> float:
+    def rush(self) -> float:
         """Tell for how many seconds, as it seems, more triggers pour in."""
-        return max(self._arrivals[0] + FLOOD[1] - self._clock(), 0.0)
+        return max(self._arrivals[0] + RUSH[1] - self._clock(), 0.0)
 
     def wake_all(self) -> None:
         """Wake every worker."""
@@ -92,7 +92,7 @@ class RunningRuns:
             self._bell.notify_all()
 
     def await_wake(self, since: int, timeout: float) -> None:
-        """Wait until there was a ring after `since`, or `timeout` seconds."""
+        """Wait until there was a wake after `since`, or `timeout` seconds."""
         with self._lock:
             self._bell.wait_for(lambda: self._wakes != since, timeout)
 
@@ -115,7 +115,7 @@ class RunningRuns:
             self._stops.pop(run_id, None)
 
     def ended(self, run_ids: Iterable[int]) -> None:
-        """Note that runs have ended: whoever waits for them is told."""
+        """Note that runs have ended: wake whoever waits for them."""
         with self._lock:
             found = [w for run_id in run_ids for w in self._end(run_id)]
         for watch in found:

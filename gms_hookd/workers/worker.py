@@ -55,7 +55,7 @@ class RetryPolicy:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-IDLE = 5.0  # seconds between looks at the queue when nobody rings
+IDLE = 5.0  # seconds between looks at the queue when nobody wakes it
 OFFER_AGAIN = 1.0
 GIVE_WAY = 0.25  # seconds that a run waits at most while triggers pour in
 TO_SPARE = 120.0  # seconds that a run may take beyond its timeout
@@ -105,9 +105,9 @@ class Worker:
     def _give_way(self) -> None:
         """Let a flood of triggers pass: those to come join what is queued."""
         until = self._context.monotonic() + GIVE_WAY
-        while flooded := self._context.running.flooded:
+        while rush := self._context.running.rush:
             left = until - self._context.monotonic()
-            if left <= 0 or self._stopping.wait(min(flooded, left)):
+            if left <= 0 or self._stopping.wait(min(rush, left)):
                 return
 
     def _turn(self) -> bool:
@@ -118,7 +118,7 @@ class Worker:
         return False
 
     def _patience(self) -> float:
-        """Tell how long to wait for a ring: until the next run is due, at most 5 s."""
+        """Return how long to wait for a wake: until a run is due, at most 5 s."""
         try:
             due = self._context.store.read(runs.next_due).result()
         except StoreError:
@@ -170,7 +170,9 @@ class Worker:
         )
         if self._stopping.is_set():
             stop.set("shutdown")
-        verify = not run.trigger.startswith("webhook:")  # who asks by hand doubts
+        verify = not run.trigger.startswith(
+            "webhook:"
+        )  # a manual run reads the target even if nothing seems changed
         began = self._context.moment()
         trusted = began.since(claim.seen) < rules.trust
         job = _job(claim, verify=verify, trusted=trusted)
@@ -198,7 +200,7 @@ class Worker:
         now, done = self._context.now(), outcome.refs
         if stop.reason == "shutdown" and outcome.status is RunStatus.CANCELLED:
             return runs.Return(now, "the daemon was stopped", failed=False, refs=done)
-        # A webhook's run outlasts a machine without git; a person is told.
+        # A webhook's run outlasts a machine without git; a person hears of it at once.
         held_up = outcome.unable and claim.run.trigger.startswith("webhook:")
         delay = UNABLE if held_up else self._delay(policy, claim, outcome)
         if delay is None:

@@ -25,7 +25,7 @@ def test_the_packs_of_a_cache_are_put_together(bench, source, target):
     cache = cache_of(bench, source)
     Repo(cache).copy_a_pack(19)
     assert packs(cache) == 21
-    bench.engine.tidy([it.source])
+    bench.engine.maintain([it.source])
     assert packs(cache) < 20
     assert bench.sync(it).status is RunStatus.SUCCESS
     assert target.refs() == source.refs()
@@ -40,7 +40,7 @@ def test_objects_that_nothing_needs_go_once_a_week(bench, source, target):
     bench.sync(it, verify=True)
     week_ago = time.time() - 8 * 86400
     os.utime(cache_of(bench, source) / "tidied", (week_ago, week_ago))
-    bench.engine.tidy([it.source])
+    bench.engine.maintain([it.source])
     cache = Repo(cache_of(bench, source))
     listed = cache.git("cat-file", "--batch-check", stdin=old.encode())
     assert listed.endswith("missing\n")
@@ -54,7 +54,7 @@ def test_overwritten_tips_stay_for_as_long_as_configured(tmp_path, source, targe
         target.commit()
         source.commit()
         [(_, oid, pin, _)] = bench.sync(it, known={}).pinned
-        bench.engine.tidy([it.source])
+        bench.engine.maintain([it.source])
         refs = Repo(cache_of(bench, source)).refs()
         assert (refs.get(pin) == oid) is kept
 
@@ -64,7 +64,7 @@ def test_a_cache_goes_with_the_last_task_of_its_source(bench, source, target, tm
     other.commit()
     bench.sync(task(source, target, "main:a"))
     bench.sync(task(other, target, "main:b"), known={})
-    bench.engine.tidy([str(other)])
+    bench.engine.maintain([str(other)])
     assert not cache_of(bench, source).exists()
     assert not (bench.caches / f"{cache_key(str(source))}.lock").exists()
     assert cache_of(bench, other).exists()
@@ -81,7 +81,7 @@ def test_a_run_does_not_wait_for_the_tidier(tmp_path, source, target):
     it = task(source, target)
     bench.sync(it)
     os.utime(cache_of(bench, source) / "tidied", (0, 0))
-    thread = threading.Thread(target=bench.engine.tidy, args=([it.source],))
+    thread = threading.Thread(target=bench.engine.maintain, args=([it.source],))
     thread.start()
     while not (tmp_path / "began").exists():
         time.sleep(0.01)

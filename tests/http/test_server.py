@@ -613,22 +613,22 @@ def test_where_all_have_too_much_unfinished_the_oldest_makes_room():
     limits = ConnectionLimits(held=100_000)
     part = post(b"x" * 30_000)[:-1]
     with serving("127.0.0.1:0", limits=limits) as server, ExitStack() as stack:
-        strangers = []
+        anonymous = []
         for number in range(5):
             sock = stack.enter_context(connect(server, f"127.0.0.{number + 2}"))
             sock.sendall(part)
-            strangers.append(sock)
+            anonymous.append(sock)
             if number < 3:
                 wait_until(lambda n=number: server._limiter.held > 29_000 * (n + 1))
             else:
-                assert statuses(read_all(strangers[number - 3])) == [503]
+                assert statuses(read_all(anonymous[number - 3])) == [503]
             assert server._limiter.held <= limits.held
         with connect(server) as sock:
             sock.sendall(part)
             sock.sendall(b"x")
             assert read_answer(sock)[0] == 200
-        strangers[-1].sendall(b"x")
-        assert read_answer(strangers[-1])[0] == 200
+        anonymous[-1].sendall(b"x")
+        assert read_answer(anonymous[-1])[0] == 200
 
 
 def test_one_address_with_too_much_unfinished_drives_nobody_out():

@@ -141,9 +141,9 @@ def test_backups_stay_while_the_clock_is_not_believed(tmp_path, clock):
     assert len(bench.sync(it).pinned) == 1
     other = Repo(tmp_path / "other.git")
     for sources in ([str(source)], [str(other)]):
-        bench.engine.tidy(sources, delete=False)
+        bench.engine.maintain(sources, delete=False)
         (cache,) = (p for p in bench.caches.iterdir() if p.is_dir())
         kept = [r for r in Repo(cache).refs() if r.startswith("refs/backup/")]
         assert len(kept) == 1
-    bench.engine.tidy([str(source)])
+    bench.engine.maintain([str(source)])
     assert not [r for r in Repo(cache).refs() if r.startswith("refs/backup/")]

@@ -92,15 +92,15 @@ def test_what_a_slow_push_needs_stays_whatever_others_do(
     assert bench.sync(it).status is RunStatus.SUCCESS
     cache = bench.caches / cache_key(str(source))
     os.utime(cache / "tidied", (0, 0))
-    bench.engine.tidy([str(source)])
+    bench.engine.maintain([str(source)])
     assert (cache / "tidied").stat().st_mtime == 0
-    bench.engine.tidy([])
+    bench.engine.maintain([])
     slow.go.touch()
     until(lambda: found.outcomes)
     assert found.outcomes[0].status is RunStatus.SUCCESS
     assert slow.repo.tip("gone") == pushed
     slow.repo.fsck()
-    bench.engine.tidy([str(source)])
+    bench.engine.maintain([str(source)])
     assert (cache / "tidied").stat().st_mtime > 0
 
 
@@ -257,10 +257,10 @@ def test_runs_of_one_source_at_once_leave_every_target_as_the_source_is(
         some = chance.choice(sorted(source.refs().keys() - {"refs/heads/main"}))
         source.put({some: chance.choice([None, source.tip()])})
         threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
-        tidy = threading.Thread(target=bench.engine.tidy, args=([str(source)],))
-        for thread in (*threads, tidy):
+        maintain = threading.Thread(target=bench.engine.maintain, args=([str(source)],))
+        for thread in (*threads, maintain):
             thread.start()
-        for thread in (*threads, tidy):
+        for thread in (*threads, maintain):
             thread.join()
         assert found == [RunStatus.SUCCESS] * len(found)
         assert all(each.refs() == source.refs() for each in targets)

@@ -466,10 +466,10 @@ def test_the_tidier_leaves_a_cache_to_a_git_that_outlived_its_daemon(
     bench, source, target, die_at_work
 ):
     die_at_work(ALONE["at work"], "1000.375")
-    bench.engine.tidy([])
+    bench.engine.maintain([])
     assert cache_of(bench, source).exists()
     assert all_gone("1000.375")
-    bench.engine.tidy([])
+    bench.engine.maintain([])
     assert not cache_of(bench, source).exists()
 
 

@@ -446,5 +446,5 @@ def test_large_files_that_nobody_brought_for_a_week_leave_the_cache(
         path.touch()
     os.utime(kept[0], (0, 0))
     os.utime(cache / "tidied", (0, 0))
-    bench.engine.tidy([str(large)])
+    bench.engine.maintain([str(large)])
     assert [path.exists() for path in kept] == [False, True]

@@ -28,7 +28,7 @@ def kill(thread):
 def place(tmp_path, monkeypatch):
     monkeypatch.setattr("gms_hookd.service.service.LONGEST_END", 1.0)
     monkeypatch.setattr("gms_hookd.store.dbthread.LONGEST_END", 1.0)
-    monkeypatch.setattr("gms_hookd.service.service.UPKEEP", 0.1)
+    monkeypatch.setattr("gms_hookd.service.service.MAINTENANCE", 0.1)
     for module in ("reconciler", "callbacks"):
         monkeypatch.setattr(f"gms_hookd.workers.{module}.TICK", 0.1)
     made = Place(tmp_path)

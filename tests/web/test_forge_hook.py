@@ -57,7 +57,7 @@ class Forge:
         hook = ForgeHook(guard(**settings), verifier, terms or HookOptions(), context)
         own = GmsHook(guard(), context)
         policy = Policy(
-            {"task-sync": own}, None, list, {"in": hook}, strangers=own.guard
+            {"task-sync": own}, None, list, {"in": hook}, anonymous=own.guard
         )
         self.app = App(context, policy)
 

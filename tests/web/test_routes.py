@@ -406,7 +406,7 @@ def test_without_a_token_the_api_is_on_the_control_socket_only(make_app):
 
 
 def test_wrong_tokens_count_against_the_address(make_app):
-    app = make_app(strangers=Buckets(2), buckets=Buckets(1))
+    app = make_app(anonymous=Buckets(2), buckets=Buckets(1))
 
     def tasks(token, peer="192.0.2.1"):
         headers = {"authorization": f"Bearer {token}"}
@@ -690,7 +690,7 @@ def test_a_flood_of_refused_deliveries_is_two_rows_and_two_lines(make_app, caplo
 
 def test_a_flood_of_wrong_tokens_is_counted_in_the_log(make_app, caplog):
     caplog.set_level("INFO")
-    app = make_app(strangers=Buckets(5))
+    app = make_app(anonymous=Buckets(5))
     for _ in range(50):
         ask(app, "GET", API + "tasks", peer="192.0.2.1")
     call(app, "GET", "deliveries")
@@ -703,7 +703,7 @@ def test_a_flood_of_wrong_tokens_is_counted_in_the_log(make_app, caplog):
 def test_the_v6_addresses_of_one_customer_have_one_limit(make_app, path):
     buckets = Buckets(5)
     proxies = Whitelist(["192.0.2.9"])
-    app = make_app(buckets=buckets, strangers=buckets, proxies=proxies)
+    app = make_app(buckets=buckets, anonymous=buckets, proxies=proxies)
     found = []
     for number in range(20):
         headers = {"x-forwarded-for": f"2001:db8:1:2::{number:x}"}
