@@ -42,6 +42,7 @@ from gms_hookd.store.shares import Shares
 EQUAL = Shares()  # no host has less than another
 CRASHES = 3
 AT_ONCE = 16  # tasks looked for with one query
+BY_HAND = ("manual", "retry")
 CHANGED = "the task was changed while this ran"
 LOG = 1024 * 1024  # characters of a run's log kept over all its attempts
 _COLUMNS = (
@@ -434,7 +435,8 @@ class Return(NamedTuple):
 
 def requeue(db: Connection, run_id: int, back: Return) -> None:
     """Give a running run back; a younger run of its task that waits joins it."""
-    _absorb(db, run_id)
+    # Only a person's hurry overrides the back-off, whenever it was told.
+    delay = 0 if _absorb(db, run_id) in BY_HAND else back.delay
     _doubt(db, run_id)
     db.execute(
         "UPDATE runs SET status='queued',cache=NULL,error_message=?,details=?,"
@@ -445,8 +447,8 @@ def requeue(db: Connection, run_id: int, back: Return) -> None:
             _storable(back.error),
             _log_so_far(db, run_id, back.details),
             back.failed,
-            back.now + back.delay,
-            back.delay,
+            back.now + delay,
+            delay,
             _packed_refs(back.refs),
             commit_range(back.refs or ()),
             run_id,
@@ -459,15 +461,15 @@ def _log_so_far(db: Connection, run_id: int, more: str) -> bytes:
     return _packed((_unpacked(row[0] if row else None) + more)[-LOG:])
 
 
-def _absorb(db: Connection, run_id: int) -> None:
-    """Let the younger queued run of the same task join `run_id`."""
+def _absorb(db: Connection, run_id: int) -> str | None:
+    """Let the younger queued run of the same task join; return what triggered it."""
     query = (
         "SELECT id,deletions,hint,trigger FROM runs WHERE status='queued'"
         " AND task_id=(SELECT task_id FROM runs WHERE id=? AND status='running')"
     )
     row = db.execute(query, (run_id,)).fetchone()
     if row is None:
-        return
+        return None
     younger, deletions, hint, trigger = row
     db.execute(
         f"UPDATE runs SET {_SHARED_HINT},deletions=? WHERE id=?",
@@ -478,6 +480,7 @@ def _absorb(db: Connection, run_id: int) -> None:
     db.execute("UPDATE merged SET run_id=? WHERE run_id=?", (run_id, younger))
     db.execute("INSERT INTO merged(id,run_id) VALUES(?,?)", (younger, run_id))
     db.execute("DELETE FROM runs WHERE id=?", (younger,))
+    return str(trigger)
 
 
 def recover(db: Connection, now: int) -> tuple[list[int], list[int]]:

@@ -306,6 +306,21 @@ def test_a_webhook_does_not_cut_a_back_off_short_but_a_person_does(store):
     assert claim(store).run.id == 1
 
 
+@pytest.mark.parametrize(
+    ("asks", "waits"),
+    [("manual", False), ("retry", False), ("reconcile", True), ("webhook:x", True)],
+)
+def test_who_asks_while_a_run_is_under_way_waits_as_who_asks_after_it(
+    store, asks, waits
+):
+    add(store)
+    trigger(store)
+    claim(store)
+    store.write(runs.request, 1, NewRun(asks, urgent=True), NOW).result()
+    store.write(runs.requeue, 1, Return(NOW, "no network", delay=10_000)).result()
+    assert (claim(store) is None) is waits
+
+
 def test_a_run_serves_what_came_while_it_was_queued_and_nothing_else(store):
     add(store)
     assert store.write(runs.request, 1, NewRun("manual"), NOW).result().deliveries == ()
