@@ -32,8 +32,8 @@ class Ancestry(Enum):
 
 
 BACKUPS = "refs/backup/"
-COUNT = "advertised"
-COUNTED_FOR = 7 * 86400.0  # seconds
+LISTING = "listing"
+NOTED_FOR = 7 * 86400.0  # seconds
 FLUSHED_AFTER = 300.0  # seconds in which the system surely writes out what it holds
 MARK = "tidied"  # its age is the time since all was put together
 LOOSE = 200  # refs
@@ -197,18 +197,17 @@ class Cache:
             with contextlib.suppress(FileNotFoundError):
                 _flush(path)
 
-    def advertised(self) -> int | None:
-        """Tell how many refs the source has; None if that was not counted lately."""
-        count = self.path / COUNT
-        try:
-            recent = recovery.age(count) < COUNTED_FOR
-            return int(count.read_text()) if recent else None
-        except (OSError, ValueError):
-            return None
+    def listing(self) -> str | None:
+        """Return what was noted lately of how the source lists its refs, or None."""
+        noted = self.path / LISTING
+        with contextlib.suppress(OSError, UnicodeError):
+            if recovery.age(noted) < NOTED_FOR:
+                return noted.read_text() or None
+        return None
 
-    def note_advertised(self, refs: int) -> None:
-        """Remember how many refs the source has."""
-        (self.path / COUNT).write_text(f"{refs}\n")
+    def note_listing(self, how: str) -> None:
+        """Remember how the source lists its refs."""
+        (self.path / LISTING).write_text(how)
 
     def backups(self) -> list[str]:
         """Name the refs that keep overwritten tips."""

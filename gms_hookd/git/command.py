@@ -5,6 +5,7 @@ killed as a whole, and a cap on what it may print.
 """
 
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -119,6 +120,7 @@ class Git:
         afar: bool = False,
         http: bool = False,
         bodies: bool = False,
+        lines: re.Pattern[bytes] | None = None,
     ) -> Done:
         """Run one command, whatever its exit status.
 
@@ -126,7 +128,8 @@ class Git:
         a quiet one is not in the log. writing names the local repository that it
         changes, if not this one. With afar it may know of proxies, and ends when the
         host that it talks to is silent for too long; with http the header fields of
-        what it says are there, too, and what comes after them with bodies.
+        what it says are there, too, and what comes after them with bodies. Of what it
+        prints only lines like `lines` are kept.
         """
         environ = {**self.environ, **(extra or {}), **self.journal.environ}
         hidden = () if afar else PROXIES
@@ -145,6 +148,7 @@ class Git:
                 started=lambda pid: self.journal.started(pid, writing),
                 stall=self.limits.stall if afar else None,
                 keep=trace.kept,
+                lines=lines,
             )
             done = replace(done, headers=trace.text())
         if writing and done.orderly:

@@ -92,6 +92,7 @@ DYING = 1.0  # seconds at most that killed processes are waited for
 ORDERLY = (0, 1)  # git's status is 128 where another did not come to its own end
 SLICE = 0.2  # seconds at most until a stop is seen
 OUT_CAP = 24 * 1024 * 1024  # bytes of stdout: 300,000 refs
+READ_CAP = 1024 * 1024 * 1024  # bytes of stdout of which only some lines are kept
 ERR_CAP = 64 * 1024  # characters of stderr kept to tell why
 ERR_LOGGED = 1024 * 1024  # characters of stderr of one command that go to the log
 LINE_COSTS = 100  # characters that a short line is taken for
@@ -179,13 +180,29 @@ class _Output:
 
     log: RunLog
     quiet: bool
+    lines: re.Pattern[bytes] | None = None
     out: bytearray = field(default_factory=bytearray)
+    read: int = 0
+    rest: bytes = b""
     err: Window = field(default_factory=lambda: Window(ERR_CAP))
     line: bytes = b""
     room: int = ERR_LOGGED
 
+    @property
+    def too_large(self) -> bool:
+        """Whether more is printed than anybody can have asked for."""
+        return len(self.out) > OUT_CAP or self.read > READ_CAP
+
     def stdout(self, chunk: bytes) -> None:
-        self.out += chunk
+        self.read += len(chunk)
+        if self.lines is None:
+            self.out += chunk
+            return
+        whole, _, self.rest = (self.rest + chunk).rpartition(b"\n")
+        self.out += b"".join(line + b"\n" for line in self.lines.findall(whole))
+        if len(self.rest) > ERR_CAP:  # no line at all
+            self.out += self.rest
+            self.rest = b""
 
     def stderr(self, chunk: bytes) -> None:
         if self.room <= 0:  # a flood: its end is kept, and not looked into
@@ -242,7 +259,8 @@ class _Child:
             ready = poll.poll(SLICE * 1000 if sinks else 1)
             for fd, _ in ready:
                 _take(fd, sinks, poll)
-            self._turn(time.monotonic(), len(output.out), heard=bool(ready))
+            full = output.too_large
+            self._turn(time.monotonic(), full=full, heard=bool(ready))
             # a pipe still open after the exit is held by something outside the group
             over = gone and not (ready and sinks)
         output.end()
@@ -287,25 +305,25 @@ class _Child:
         pipes = ((process.stdout, output.stdout), (process.stderr, output.stderr))
         return {pipe.fileno(): sink for pipe, sink in pipes if pipe}
 
-    def _turn(self, now: float, size: int, *, heard: bool) -> None:
+    def _turn(self, now: float, *, full: bool, heard: bool) -> None:
         if heard and self._silence:
             self._silence.broken(now)
         if self.ended is None:
-            self.ended = self._reason(now, size)
+            self.ended = self._reason(now, full=full)
             self._kill_at = now + self._limits.grace
             if self.ended:
                 self._signal(signal.SIGTERM)
         elif now >= self._kill_at:
             self._signal(signal.SIGKILL)
 
-    def _reason(self, now: float, size: int) -> ErrorKind | None:
+    def _reason(self, now: float, *, full: bool) -> ErrorKind | None:
         if self._limits.stop.is_set():
             return ErrorKind.STOPPED
         if now >= self._limits.deadline:
             return ErrorKind.TIMEOUT
         if self._silence and self._silence.too_long(now):
             return ErrorKind.STALL
-        return ErrorKind.SIZE if size > OUT_CAP else None
+        return ErrorKind.SIZE if full else None
 
     def _exited(self) -> bool:
         how = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -335,19 +353,21 @@ def execute(
     started: Callable[[int], None] | None = None,
     stall: float | None = None,
     keep: Sequence[int] = (),
+    lines: re.Pattern[bytes] | None = None,
 ) -> Done:
     """Run a command to its end, or end it.
 
     started is called with the number of its process, which is that of its group too.
     stall is for how many seconds it may get nothing from the host that it talks to.
-    keep names the descriptors that it inherits.
+    keep names the descriptors that it inherits. lines is what a line of stdout has
+    to be like to be kept, and to be counted.
 
     Raises GitError only where it cannot be started.
     """
     with _standard_input(stdin) as given:
         child = _Child(_spawn(argv, environ, given, keep), limits, stall)
         child.cap()
-    output = _Output(limits.log, quiet)
+    output = _Output(limits.log, quiet, lines)
     try:
         if started:
             started(child.pid)

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 
@@ -73,6 +74,7 @@ def symrefs(out: bytes) -> dict[str, str]:
 
 
 FEW = 100  # refs that are looked up one by one
+PACKED_CAP = 256 * 1024  # bytes of packed-refs that are read to count
 MANY_PACKS = 25
 MANY_LOOSE = 13  # objects of one folder
 POINTS = "ref: "
@@ -101,6 +103,18 @@ def local_refs(
         return _whole(loose, _some_packed(gitdir, few) if few else {}, plain)
     except (_Unusual, OSError, UnicodeError):
         return None
+
+
+def has_few(path: str, most: int) -> bool:
+    """Return whether a repository on this machine surely has fewer refs than that."""
+    gitdir = _folder(path)
+    packed = b""
+    with contextlib.suppress(OSError), open(f"{gitdir}/packed-refs", "rb") as file:
+        packed = file.read(PACKED_CAP)
+    if len(packed) == PACKED_CAP or os.path.exists(f"{gitdir}/reftable"):
+        return False
+    counts = (len(names) for _, _, names in os.walk(f"{gitdir}/refs"))
+    return all(n < most for n in accumulate(counts, initial=packed.count(b"\n")))
 
 
 def has_object(path: str, tips: Mapping[str, str]) -> bool:

@@ -1,7 +1,7 @@
 """Which refs a task selects, under which names: git's own notation, read strictly."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -127,6 +127,47 @@ def _match(pattern: str, ref: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """Which refs a repository is asked for: options of ls-remote, lines of its answer.
+
+    By protocol v2 the options keep a host from sending any others; lines keep what else
+    is sent from being kept, and counted.
+    """
+
+    options: tuple[str, ...] = ()
+    lines: re.Pattern[bytes] | None = None
+
+
+def _scope(
+    names: Iterable[str], foreign: Iterable[str], *, around: bool = False
+) -> Scope:
+    """Ask for refs like these names, but for foreign folders.
+
+    With around also for those that are folders of such a ref, or within it.
+    """
+    wanted = [name for name in names if name != "HEAD"]
+    kinds = {name.split("/")[1] for name in wanted}
+    narrow = wanted and kinds <= {"heads", "tags"}
+    options = tuple(f"--{kind}" for kind in sorted(kinds)) if narrow else ()
+    if narrow and all(name.endswith(f"/{name.split('/')[1]}/*") for name in wanted):
+        return Scope(options)
+    parts = dict.fromkeys(part for name in wanted for part in _like(name, around))
+    spared = "".join(f"(?!{re.escape(folder)})" for folder in foreign)
+    text = rf"(?m)^[^\t\n]*\t{spared}(?:{'|'.join(parts) or '(?!)'})$"
+    return Scope(options, re.compile(text.encode("utf-8", "surrogateescape")))
+
+
+def _like(name: str, around: bool) -> Iterator[str]:
+    head, star, tail = name.partition("*")
+    if not around:
+        yield re.escape(head) + (".*" if star else "") + re.escape(tail)
+        return
+    yield re.escape(head) + (".*" if star else "(?:/.*)?")
+    folders = head.split("/")[:-1]
+    yield from (re.escape("/".join(folders[:n])) for n in range(3, len(folders) + 1))
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """The refspecs of one task, taken together."""
 
@@ -161,11 +202,22 @@ class Selection:
         return {s.dst: s.src for s in self.specs if not s.glob}
 
     @property
-    def spans_only(self) -> tuple[str, ...]:
-        """Name the ls-remote options that still list all that is selected."""
-        kinds = {s.src.split("/")[1] for s in self.specs if s.src != "HEAD"}
-        every = kinds - {"heads", "tags"} or any("*" in k for k in kinds)
-        return () if every else tuple(f"--{k}" for k in sorted(kinds))
+    def at_source(self) -> Scope:
+        """Return what to ask a source for."""
+        return _scope([s.src for s in self.specs], self._foreign)
+
+    @property
+    def at_target(self) -> Scope:
+        """Return what to ask a target for, with what may stand in the way there."""
+        alike = all(s.src == s.dst for s in self.specs)
+        names = [s.dst for s in self.specs]
+        return _scope(names, self._foreign if alike else (), around=True)
+
+    @property
+    def _foreign(self) -> tuple[str, ...]:
+        """Return the folders of refs that are left out as a whole."""
+        whole = (n for n in self.negatives if re.fullmatch(r"refs/[^/*]+/\*", n))
+        return tuple(n.removesuffix("*") for n in whole)
 
     def wanted(self, source: Mapping[str, str]) -> dict[str, Wanted]:
         """Map what the source has, ref -> oid, to what the target should have.

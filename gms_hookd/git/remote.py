@@ -30,6 +30,7 @@ from gms_hookd.git.refs import (
     points,
     symrefs,
 )
+from gms_hookd.git.refspec import Scope
 
 STDIN_FROM = 50  # refspecs; more go through a pipe
 NO_MAINTENANCE = ("--receive-pack=git -c receive.autoGC=false receive-pack",)
@@ -156,18 +157,23 @@ class Remote:
         limits = replace(self.git.limits, deadline=deadline, stop=Stop())
         return replace(self, git=replace(self.git, limits=limits))
 
-    def refs(self, *options: str) -> dict[str, str]:
-        """Read its refs, without peeled tags; raises GitError."""
-        out = self._ask("--refs", *options, "--end-of-options", self.url)
-        return dict(parse_refs(out))
+    def until(self, deadline: float) -> "Remote":
+        """Give it an earlier end of time (time.monotonic)."""
+        limits = replace(self.git.limits, deadline=deadline)
+        return replace(self, git=replace(self.git, limits=limits))
 
-    def listing(self) -> Listing:
-        """Read its refs, and which of them are symbolic; raises GitError.
+    def refs(self, scope: Scope) -> dict[str, str]:
+        """Read those of its refs, without peeled tags; raises GitError."""
+        return dict(self.listing(scope).refs)
+
+    def listing(self, scope: Scope) -> Listing:
+        """Read those of its refs, and which are symbolic; raises GitError.
 
         By protocol v2 a host tells every symbolic ref that can be resolved. What one
         on this machine has besides is asked for by name, see Listing.dangling.
         """
-        out = self._ask("--symref", "--refs", "--end-of-options", self.url)
+        asked = ("--symref", "--refs", *scope.options, "--end-of-options", self.url)
+        out = self._ask(*asked, lines=scope.lines)
         return Listing(dict(parse_refs(out)), symrefs(out))
 
     def dangling(self, names: Iterable[str]) -> dict[str, str]:
@@ -231,8 +237,8 @@ class Remote:
         url = self.access.url
         return NO_MAINTENANCE if url.local and is_maintained(url.path) else ()
 
-    def _ask(self, *args: str) -> bytes:
-        done = self._run("ls-remote", *args)
+    def _ask(self, *args: str, lines: re.Pattern[bytes] | None = None) -> bytes:
+        done = self._run("ls-remote", *args, lines=lines)
         if done.failed:
             raise self._error(done, "ls-remote")
         return done.out
@@ -243,6 +249,7 @@ class Remote:
         stdin: bytes | None = None,
         writing: str | None = None,
         settings: tuple[tuple[str, str], ...] = (),
+        lines: re.Pattern[bytes] | None = None,
     ) -> Done:
         access = self._access()
         done = self.git.run(
@@ -253,13 +260,16 @@ class Remote:
             writing=writing,
             afar=not self.access.url.local,
             http=self.access.by_http,
+            lines=lines,
         )
         if done.failed and done.kind is ErrorKind.NETWORK:
             done = replace(done, err=self._last_words() + done.err)
         done = self._unmasked(args[0], done)
         self._note_host(done.kind if done.failed else None)
         if done.failed and self._may_try_again(done):
-            return self._run(*args, stdin=stdin, writing=writing, settings=settings)
+            return self._run(
+                *args, stdin=stdin, writing=writing, settings=settings, lines=lines
+            )
         return done
 
     def _unmasked(self, verb: str, done: Done) -> Done:

@@ -151,7 +151,7 @@ class Attempt:
         if self._cache.missing():
             with self._hold.fetching():
                 self._cache.prepare()
-        served = self._source.refs()
+        served = self._source.refs(self._selection.at_source)
         head = self._source.head() if self._selection.takes_head else None
         if head in served:
             served["HEAD"] = served[head]
@@ -255,7 +255,7 @@ class Attempt:
         return not moved(self._target.access.url, tips)
 
     def _read(self) -> Listing:
-        listing = self._target.listing()
+        listing = self._target.listing(self._selection.at_target)
         found = listing.refs
         length = HEX[self._cache.object_format()]
         if any(len(oid) != length for oid in found.values()):

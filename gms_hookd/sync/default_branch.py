@@ -43,20 +43,29 @@ class DefaultBranch:
         there = _local_head(self._target)
         if there is None or not (ask or self._source.access.url.local or _moved(moves)):
             return False
-        name = self.at_target(wanted)
-        if name is None or name == there or not self._may_set(name, there):
-            return False
         git = replace(self._target.git, gitdir=Path(self._target.access.url.path))
-        if Cache(git).ref(name) is None or not _bare(git):
+        name = self._due(wanted, unborn=Cache(git).ref(there) is None)
+        if name in (None, there) or Cache(git).ref(name or "") is None:
+            return False
+        if not _bare(git):
             return False
         git.ask("symbolic-ref", "HEAD", name, quiet=False)
         return True
 
-    def _may_set(self, name: str, there: str) -> bool:
-        """Whether the task speaks for the whole target, or nobody has spoken yet."""
-        git = replace(self._target.git, gitdir=Path(self._target.access.url.path))
-        whole = any(spec.glob and spec.covers(name) for spec in self._selection.specs)
-        return whole or Cache(git).ref(there) is None
+    def _due(self, wanted: Mapping[str, Wanted], *, unborn: bool) -> str | None:
+        """Return what HEAD should be, None where the task has no say in that.
+
+        It has if it speaks for the whole target, or nobody has spoken yet. The source
+        is asked only if more than one branch can be meant, for it then lists all refs.
+        """
+        single = self._selection.single
+        if not unborn and not any(spec.glob for spec in self._selection.specs):
+            return None
+        if single and single.dst.startswith("refs/heads/"):
+            return single.dst
+        name = self.at_target(wanted)
+        whole = name and self._selection.origin_by_glob(name)
+        return name if whole or unborn else None
 
 
 def _moved(moves: Iterable[Move]) -> bool:

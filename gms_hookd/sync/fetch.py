@@ -8,6 +8,7 @@ clock, which can be set, decides whether a trigger is answered with an older sta
 
 import re
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +16,17 @@ from typing import NamedTuple
 
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.errors import ErrorKind, GitError
-from gms_hookd.git.refspec import CACHED, Selection, stored
+from gms_hookd.git.refs import has_few
+from gms_hookd.git.refspec import CACHED, Scope, Selection, stored
 from gms_hookd.git.remote import Remote
 from gms_hookd.sync.job import SyncJob
 
 HEX = {"sha1": 40, "sha256": 64}
+LISTED, ASKED = "listed", "asked"  # how the refs of a host are had
+LEEWAY, SLACK = 1.5, 0.05  # times, and seconds, that v0 may take longer than v2
 _FORMAT = re.compile("hash algorithm|mismatched algorithms|object format")
 MANY_NEW = 2000  # refs beyond which one fetch by glob is quicker
-FEW = 500  # refs that a host may list at each fetch
+FEW = 500  # refs that a repository on this machine may list at each fetch
 VERY_MANY = 3000  # refs that are better compared here than by each fetch
 TRIES = 5  # a fetch is tried again after each thing that was repaired
 
@@ -55,13 +59,11 @@ class Fetch:
 
     def served(self) -> Served:
         """Fetch, and tell what there is; raises GitError."""
-        if self._cache.advertised() is None:
-            self._count()
-        if (self._cache.advertised() or 0) >= VERY_MANY and self._selection.only_globs:
+        if self._selection.only_globs and len(self._cache.source_refs()) >= VERY_MANY:
             return self._by_difference()
         before = self._careful()
         self._fetch()
-        if not self._cached() and self._seen is None and self._source.refs():
+        if not self._cached() and self._seen is None and self._refs():
             self._fetch()  # what looked like an empty repository was none
         if not self._selection.single:
             self._cache.pack_refs()
@@ -69,14 +71,17 @@ class Fetch:
             refs = self._cached()
             return Served(refs, not refs, self._in_order(before, refs))
         refs = {r: o for r, o in self._cached().items() if r in self._seen}
-        return Served(refs, empty=not self._seen)
+        return Served(refs, empty=not self._seen and self._is_empty())
+
+    def _refs(self) -> dict[str, str]:
+        return self._source.refs(self._selection.at_source)
 
     def _by_difference(self) -> Served:
         """Ask for the list of refs, and fetch those that are not here yet.
 
         Of very many refs git compares each at every fetch, which takes longer.
         """
-        listed = self._source.refs(*self._selection.spans_only)
+        listed = self._refs()
         selected = {w.source: w.oid for w in self._selection.wanted(listed).values()}
         have = self._cache.source_refs()
         new = [r for r, oid in selected.items() if have.get(r) != oid]
@@ -94,13 +99,6 @@ class Fetch:
             selected[ref] = self._cache.source_ref(ref) or ""
         refs = {r: oid for r, oid in selected.items() if oid and r in served}
         return Served(refs, not refs)
-
-    def _count(self) -> None:
-        """Look at all refs of the source once; their ids tell its hash, too."""
-        refs = self._source.refs()
-        if any(len(oid) != HEX[self._cache.object_format()] for oid in refs.values()):
-            self._other_format()
-        self._cache.note_advertised(len(refs))
 
     def _careful(self) -> dict[str, str]:
         """Let git itself find out whether a single ref moves forward only.
@@ -132,12 +130,11 @@ class Fetch:
         return {single.src: oid} if oid else {}
 
     def _fetch(self) -> None:
-        few = (self._cache.advertised() or FEW) < FEW
         for _ in range(TRIES):
             if not self._specs:
                 return
             try:
-                self._source.fetch(self._specs, "--prune", listed=few)
+                self._ask()
             except GitError as error:
                 self._cure(error)
             else:
@@ -145,6 +142,43 @@ class Fetch:
         raise GitError(
             ErrorKind.OTHER, "the source changes faster than it can be fetched"
         )
+
+    def _ask(self) -> None:
+        """Fetch by protocol v0 where that is quicker, by v2 elsewhere.
+
+        By v0 a host lists all its refs unasked, which spares a round trip; by v2 it is
+        asked for those that are wanted. Where it has very many others v0 takes far
+        longer, so once a week it is tried for hardly longer than v2 takes.
+        """
+        url, how = self._source.access.url, self._cache.listing()
+        if url.local or how == LISTED:
+            return self._by(listed=not url.local or has_few(url.path, FEW))
+        if how not in (None, ASKED) and self._listed_in_time(how):
+            return None
+        due = how is None and bool(self._cached())
+        began = time.monotonic()
+        self._by(listed=False)
+        if due:
+            self._cache.note_listing(f"{time.monotonic() - began:.3f}")
+        return None
+
+    def _listed_in_time(self, usual: str) -> bool:
+        """Try v0, for not much longer than the usual seconds of v2."""
+        now, end = time.monotonic(), self._cache.git.limits.deadline
+        until = now + LEEWAY * float(usual) + SLACK
+        try:
+            self._by(listed=True, until=min(until, end))
+        except GitError as error:
+            if error.kind is not ErrorKind.TIMEOUT or time.monotonic() >= end:
+                raise
+            self._cache.note_listing(ASKED)
+            return False
+        self._cache.note_listing(LISTED)
+        return True
+
+    def _by(self, *, listed: bool, until: float | None = None) -> None:
+        source = self._source if until is None else self._source.until(until)
+        source.fetch(self._specs, "--prune", listed=listed)
 
     def _cure(self, error: GitError) -> None:
         for cure in self._cures:
@@ -156,12 +190,21 @@ class Fetch:
     def _missing(self, error: GitError) -> bool:
         if "couldn't find remote ref" not in error.stderr:
             return False
-        self._seen = self._source.refs()
+        self._seen = self._refs()
         head = self._source.head() if self._selection.takes_head else None
         if head in self._seen:
             self._seen["HEAD"] = self._seen[head]
         self._specs = tuple(s for s in self._specs if self._is_served(s))
         return True
+
+    def _is_empty(self) -> bool:
+        """Whether the source has no ref at all, not only none of those selected."""
+        try:
+            return not self._source.refs(Scope())
+        except GitError as error:
+            if error.kind is not ErrorKind.SIZE:
+                raise
+            return False
 
     def _is_served(self, spec: str) -> bool:
         name = spec.removeprefix("+").partition(":")[0]

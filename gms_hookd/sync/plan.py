@@ -139,7 +139,8 @@ def with_aliases(moves: Iterable[Move], views: Views) -> tuple[Move, ...]:
 def _alias(ref: str, moves: Mapping[str, Move], views: Views) -> Move:
     real = stands_for(ref, views.symrefs)
     move = moves.get(real)
-    tip = move.new if move and move.acts else views.target.get(real)
+    there = views.target.get(real, views.target.get(ref))
+    tip = move.new if move and move.acts else there
     want = views.wanted.get(ref)
     reason = f"an alias of {real} at the target"
     if want and tip == want.oid:

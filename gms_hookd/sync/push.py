@@ -280,8 +280,9 @@ class Push:
 
         It is asked although the time of the run is over, or the run was stopped.
         """
+        target = self._target.within(time.monotonic() + seconds)
         try:
-            now = self._target.within(time.monotonic() + seconds).refs()
+            now = target.refs(self._selection.at_target)
         except GitError as error:
             self._log.line(f"what arrived is unknown: {error}")
             return None

@@ -83,6 +83,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+        self.server.answered += len(body)
 
     def _backend(self, body):
         url = urlsplit(self.path)
@@ -171,6 +172,7 @@ class HttpHost(ThreadingHTTPServer):
         self.faults: list = []
         self.settings: tuple = ()  # of the git that serves
         self.requests: list = []
+        self.answered = 0  # bytes
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
         self._thread.start()
 

@@ -530,11 +530,11 @@ def test_a_host_that_stalls_in_the_midst_of_a_pack_is_given_up_in_time(
     over = threading.Event()
 
     def stall(request):
-        if request.command != "POST" or "Git-Protocol" in request.headers:
+        if b"command=fetch" not in request.body:
             return False
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\nContent-Type: "
         request.wfile.write(head + b"application/x-git-upload-pack-result\r\n\r\n")
-        request.wfile.write(b"0008NAK\n0011\1PACK\0\0\0\2\0\0\0\x09")
+        request.wfile.write(b"000dpackfile\n0011\1PACK\0\0\0\2\0\0\0\x09")
         request.wfile.flush()
         request.close_connection = True
         return over.wait(20) or True
