@@ -303,6 +303,8 @@ class Relay:
         host.close()
 
     def stop(self) -> None:
+        # A thread that waits to accept may else take what comes to a later socket.
+        self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         for end, _ in self._open:
             end.close()
