@@ -55,7 +55,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class VendorRequest:
     """One HTTP request to a vendor."""
 
     url: str = field(repr=False)
@@ -65,7 +65,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VendorAnswer:
     """What a vendor answered; header names are lower case."""
 
     status: int
@@ -87,7 +87,7 @@ class Fate(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SendResult:
     """What an answer means; `after` is how many seconds the vendor wants us to wait."""
 
     fate: Fate
@@ -95,7 +95,7 @@ class Verdict:
     after: float | None = None
 
 
-SENT = Verdict(Fate.SENT)
+SENT = SendResult(Fate.SENT)
 
 
 class Kind(Protocol):
@@ -104,24 +104,24 @@ class Kind(Protocol):
     NAME: str
     PACE: float
 
-    def render(self, notice: Notice, target: Target, now: float) -> Request:
+    def render(self, notice: Notice, target: Target, now: float) -> VendorRequest:
         """Return the request that tells it; `now` is in Unix seconds."""
 
-    def judge(self, answer: Answer) -> Verdict:
+    def judge(self, answer: VendorAnswer) -> SendResult:
         """Return what the answer means."""
 
 
-def judged_by_status(answer: Answer, reason: str = "") -> Verdict:
+def judged_by_status(answer: VendorAnswer, reason: str = "") -> SendResult:
     """Return what the status alone means: RFC 9110, with 429 of RFC 6585."""
     why = reason or f"status {answer.status}: {answer.text}".rstrip(": ")
     if 200 <= answer.status < 300:
         return SENT
     if answer.status in BUSY or answer.status >= 500:
-        return Verdict(Fate.AGAIN, why, retry_after(answer))
-    return Verdict(Fate.NEVER, why)
+        return SendResult(Fate.AGAIN, why, retry_after(answer))
+    return SendResult(Fate.NEVER, why)
 
 
-def retry_after(answer: Answer, now: float | None = None) -> float | None:
+def retry_after(answer: VendorAnswer, now: float | None = None) -> float | None:
     """Return the seconds of a Retry-After, at most an hour; None without a usable one.
 
     RFC 9110, 10.2.3: seconds or a date. A date counts from the answer's own `Date`.

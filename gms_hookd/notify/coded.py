@@ -2,15 +2,18 @@
 
 from collections.abc import Collection
 
-from gms_hookd.notify.base import SENT, Answer, Fate, Verdict, judged_by_status
+from gms_hookd.notify.base import SENT, Fate, SendResult, VendorAnswer, judged_by_status
 from gms_hookd.payload import load_json_body
 
 THROTTLED = 60.0  # seconds: their limits count by the minute
 
 
 def judged_by_code(
-    answer: Answer, fields: Collection[str], busy: Collection[int], remedy: str = ""
-) -> Verdict:
+    answer: VendorAnswer,
+    fields: Collection[str],
+    busy: Collection[int],
+    remedy: str = "",
+) -> SendResult:
     """Return what the first of `fields` in the body means: 0 is success.
 
     An answer without a code is no success: a throttled vendor may answer so.
@@ -26,9 +29,9 @@ def judged_by_code(
     if not isinstance(code, int):
         by_status = judged_by_status(answer)
         unclear = f"an answer without a code: {answer.text}"
-        return Verdict(Fate.AGAIN, unclear) if by_status is SENT else by_status
+        return SendResult(Fate.AGAIN, unclear) if by_status is SENT else by_status
     words = found.get("errmsg") or found.get("msg") or ""
     why = f"code {code}: {words}"[:300]
     if code in busy:
-        return Verdict(Fate.AGAIN, why, THROTTLED)
-    return Verdict(Fate.NEVER, why + remedy)
+        return SendResult(Fate.AGAIN, why, THROTTLED)
+    return SendResult(Fate.NEVER, why + remedy)

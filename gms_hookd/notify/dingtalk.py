@@ -11,11 +11,11 @@ from urllib.parse import quote_plus
 
 from gms_hookd.auth.signature import base64_text
 from gms_hookd.notify.base import (
-    Answer,
     Notice,
-    Request,
+    SendResult,
     Target,
-    Verdict,
+    VendorAnswer,
+    VendorRequest,
     bounded,
     cut_bytes,
     json_body,
@@ -29,7 +29,7 @@ BUSY = frozenset({130101, -1, 90018})
 SECURITY = ": check secret, keyword and address list of the robot, and this clock"
 
 
-def render(notice: Notice, target: Target, now: float) -> Request:
+def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return a Markdown message, with the keyword that the robot wants."""
     notice = bounded(notice, MOST)
     lines = [f"### {_flat(notice.title)}"]
@@ -43,7 +43,7 @@ def render(notice: Notice, target: Target, now: float) -> Request:
         text += f"  \n{keyword}"
     markdown = {"title": cut_bytes(_flat(notice.title), 200), "text": text}
     body = {"msgtype": "markdown", "markdown": markdown}
-    return Request(signed(target.url, target.secrets, now), json_body(body))
+    return VendorRequest(signed(target.url, target.secrets, now), json_body(body))
 
 
 def signed(url: str, secrets: tuple[str, ...], now: float) -> str:
@@ -64,6 +64,6 @@ def _flat(text: str) -> str:
     return f"\\{line}" if line[:1] in ("#", ">", "-", "*") else line
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: VendorAnswer) -> SendResult:
     """Return what the code means; 310000 is a check of the robot that failed."""
     return judged_by_code(answer, ("errcode",), BUSY, SECURITY)

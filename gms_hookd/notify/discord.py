@@ -7,12 +7,12 @@ import re
 from urllib.parse import urlsplit, urlunsplit
 
 from gms_hookd.notify.base import (
-    Answer,
     Fate,
     Notice,
-    Request,
+    SendResult,
     Target,
-    Verdict,
+    VendorAnswer,
+    VendorRequest,
     bounded,
     cut,
     json_body,
@@ -26,7 +26,7 @@ TITLE, DESCRIPTION, VALUE, FIELDS = 256, 3500, 200, 6
 _MARKUP = re.compile(r"([\\*_~`|>\[\]()#-])")
 
 
-def render(notice: Notice, target: Target, now: float) -> Request:
+def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return one embed that mentions nobody, well below 6,000 characters."""
     notice = bounded(notice, DESCRIPTION)
     fields = [
@@ -51,7 +51,7 @@ def render(notice: Notice, target: Target, now: float) -> Request:
         "allowed_mentions": {"parse": []},
         "embeds": [embed],
     }
-    return Request(_waiting(target.url), json_body(body))
+    return VendorRequest(_waiting(target.url), json_body(body))
 
 
 def _waiting(url: str) -> str:
@@ -65,7 +65,7 @@ def escaped(text: str) -> str:
     return _MARKUP.sub(r"\\\1", text)
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: VendorAnswer) -> SendResult:
     """Return what the answer means; the wait of a 429 may be in the body alone."""
     verdict = judged_by_status(answer)
     if verdict.fate is not Fate.AGAIN or verdict.after is not None:
@@ -76,5 +76,5 @@ def judge(answer: Answer) -> Verdict:
         return verdict
     after = content.get("retry_after") if isinstance(content, dict) else None
     if isinstance(after, int | float) and not isinstance(after, bool) and after >= 0:
-        return Verdict(Fate.AGAIN, verdict.reason, min(float(after), 3600.0))
+        return SendResult(Fate.AGAIN, verdict.reason, min(float(after), 3600.0))
     return verdict

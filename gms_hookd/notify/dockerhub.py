@@ -4,12 +4,12 @@ Page: docs.docker.com/docker-hub/repos/manage/webhooks, Validate a webhook callb
 """
 
 from gms_hookd.notify.base import (
-    Answer,
     Level,
     Notice,
-    Request,
+    SendResult,
     Target,
-    Verdict,
+    VendorAnswer,
+    VendorRequest,
     cut,
     json_body,
     judged_by_status,
@@ -20,7 +20,7 @@ PACE = 0.2
 LONGEST = 255  # characters of a description
 
 
-def render(notice: Notice, target: Target, now: float) -> Request:
+def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return the state that the chain of webhooks waits for."""
     good = notice.level in (Level.GOOD, Level.CHANGED)
     body = {
@@ -28,9 +28,9 @@ def render(notice: Notice, target: Target, now: float) -> Request:
         "description": cut(notice.reason or notice.title, LONGEST),
         "context": "gms-hookd",
     }
-    return Request(target.url, json_body(body))
+    return VendorRequest(target.url, json_body(body))
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: VendorAnswer) -> SendResult:
     """Return what the answer means."""
     return judged_by_status(answer)

@@ -9,12 +9,12 @@ import hmac
 
 from gms_hookd.auth.signature import base64_text
 from gms_hookd.notify.base import (
-    Answer,
     Level,
     Notice,
-    Request,
+    SendResult,
     Target,
-    Verdict,
+    VendorAnswer,
+    VendorRequest,
     bounded,
     cut_bytes,
     json_body,
@@ -34,7 +34,7 @@ BUSY = frozenset({11232, 99991400, 9499})
 SECURITY = ": check secret, keyword and address list of the bot, and this clock"
 
 
-def render(notice: Notice, target: Target, now: float) -> Request:
+def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return a card; texts from outside are plain text, which has no markup."""
     notice = bounded(notice, MOST)
     elements = [_text(cut_bytes(notice.reason, MOST))] if notice.reason else []
@@ -51,7 +51,7 @@ def render(notice: Notice, target: Target, now: float) -> Request:
     if target.secrets:
         seconds = str(int(now))
         body |= {"timestamp": seconds, "sign": sign(target.secrets[0], seconds)}
-    return Request(target.url, json_body(body))
+    return VendorRequest(target.url, json_body(body))
 
 
 def _text(content: str) -> dict[str, object]:
@@ -64,6 +64,6 @@ def sign(secret: str, seconds: str) -> str:
     return base64_text(hmac.new(key, b"", hashlib.sha256).digest())
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: VendorAnswer) -> SendResult:
     """Return what the code means; older bots have `StatusCode` alone."""
     return judged_by_code(answer, ("code", "StatusCode"), BUSY, SECURITY)

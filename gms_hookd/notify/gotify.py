@@ -2,12 +2,12 @@
 
 from gms_hookd.notify.base import (
     JSON,
-    Answer,
     Level,
     Notice,
-    Request,
+    SendResult,
     Target,
-    Verdict,
+    VendorAnswer,
+    VendorRequest,
     cut,
     json_body,
     judged_by_status,
@@ -20,7 +20,7 @@ MOST = 8000  # characters
 PRIORITIES = {Level.GOOD: 2, Level.CHANGED: 2, Level.WARNING: 6, Level.BAD: 8}
 
 
-def render(notice: Notice, target: Target, now: float) -> Request:
+def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return a message; the application's token goes into a header, not the URL."""
     body = {
         "title": cut(notice.title, 200),
@@ -29,9 +29,9 @@ def render(notice: Notice, target: Target, now: float) -> Request:
     }
     key = {"X-Gotify-Key": target.secrets[0]} if target.secrets else {}
     base = target.url.rstrip("/").removesuffix("/message")
-    return Request(f"{base}/message", json_body(body), {**JSON, **key})
+    return VendorRequest(f"{base}/message", json_body(body), {**JSON, **key})
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: VendorAnswer) -> SendResult:
     """Return what the answer means."""
     return judged_by_status(answer)

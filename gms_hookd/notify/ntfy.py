@@ -3,12 +3,12 @@
 from email.header import Header
 
 from gms_hookd.notify.base import (
-    Answer,
     Level,
     Notice,
-    Request,
+    SendResult,
     Target,
-    Verdict,
+    VendorAnswer,
+    VendorRequest,
     cut,
     cut_bytes,
     judged_by_status,
@@ -27,7 +27,7 @@ TAGS = {
 }
 
 
-def render(notice: Notice, target: Target, now: float) -> Request:
+def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return text for the topic that the URL names; its title may need RFC 2047."""
     title = " ".join(cut(notice.title, 200).split())
     headers = {
@@ -40,13 +40,13 @@ def render(notice: Notice, target: Target, now: float) -> Request:
         headers["Click"] = notice.link
     if target.secrets:
         headers["Authorization"] = f"Bearer {target.secrets[0]}"
-    return Request(target.url, cut_bytes(plain(notice), MOST).encode(), headers)
+    return VendorRequest(target.url, cut_bytes(plain(notice), MOST).encode(), headers)
 
 
 def _encoded(title: str) -> str:
     return Header(title, "utf-8").encode(linesep="")
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: VendorAnswer) -> SendResult:
     """Return what the answer means."""
     return judged_by_status(answer)

@@ -6,11 +6,11 @@ is the API token. The content type must be exactly `application/json` there.
 
 from gms_hookd.notify.base import (
     JSON,
-    Answer,
     Notice,
-    Request,
+    SendResult,
     Target,
-    Verdict,
+    VendorAnswer,
+    VendorRequest,
     json_body,
     judged_by_status,
 )
@@ -20,15 +20,15 @@ PACE = 6.0
 UPDATE = "https://packagist.org/api/update-package"
 
 
-def render(notice: Notice, target: Target, now: float) -> Request:
+def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return the update; user and token go into a header, not the URL."""
     user = target.options.get("username", "")
     token = target.secrets[0] if target.secrets else ""
     headers = {**JSON, "Authorization": f"Bearer {user}:{token}"}
     body = {"repository": {"url": target.options.get("repository", "")}}
-    return Request(target.url or UPDATE, json_body(body), headers)
+    return VendorRequest(target.url or UPDATE, json_body(body), headers)
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: VendorAnswer) -> SendResult:
     """Return what the answer means."""
     return judged_by_status(answer)

@@ -5,12 +5,12 @@ docs.slack.dev/messaging/formatting-message-text.
 """
 
 from gms_hookd.notify.base import (
-    Answer,
     Fate,
     Notice,
-    Request,
+    SendResult,
     Target,
-    Verdict,
+    VendorAnswer,
+    VendorRequest,
     bounded,
     cut,
     json_body,
@@ -22,7 +22,7 @@ PACE = 1.0
 MOST = 2900  # characters: a section's text may have 3,000
 
 
-def render(notice: Notice, target: Target, now: float) -> Request:
+def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return an attachment with a colour; the plain text is for notifications."""
     notice = bounded(notice, MOST)
     title = escaped(notice.title)
@@ -40,7 +40,9 @@ def render(notice: Notice, target: Target, now: float) -> Request:
         "fallback": title,
         "blocks": blocks,
     }
-    return Request(target.url, json_body({"text": title, "attachments": [attachment]}))
+    return VendorRequest(
+        target.url, json_body({"text": title, "attachments": [attachment]})
+    )
 
 
 def _section(text: str) -> dict[str, object]:
@@ -52,8 +54,8 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: VendorAnswer) -> SendResult:
     """Return what the answer means: 200 is success only with the body `ok`."""
     if answer.status == 200 and answer.text != "ok":
-        return Verdict(Fate.NEVER, f"slack says {answer.text}")
+        return SendResult(Fate.NEVER, f"slack says {answer.text}")
     return judged_by_status(answer)

@@ -7,12 +7,12 @@ adaptivecards.io. The older connectors (webhook.office.com) are switched off.
 import re
 
 from gms_hookd.notify.base import (
-    Answer,
     Level,
     Notice,
-    Request,
+    SendResult,
     Target,
-    Verdict,
+    VendorAnswer,
+    VendorRequest,
     bounded,
     cut,
     json_body,
@@ -32,7 +32,7 @@ _MARKUP = re.compile(r"([\\*_\[\]()#-])")
 _SCHEMA = "http://adaptivecards.io/schemas/adaptive-card.json"
 
 
-def render(notice: Notice, target: Target, now: float) -> Request:
+def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return a message with one adaptive card; the URL's query stays as it is."""
     notice = bounded(notice, MOST)
     bold = {"size": "Medium", "weight": "Bolder", "color": COLOURS[notice.level]}
@@ -57,7 +57,7 @@ def render(notice: Notice, target: Target, now: float) -> Request:
         "contentUrl": None,
         "content": card,
     }
-    return Request(
+    return VendorRequest(
         target.url, json_body({"type": "message", "attachments": [attachment]})
     )
 
@@ -67,6 +67,6 @@ def _block(text: str, **look: object) -> dict[str, object]:
     return {"type": "TextBlock", "wrap": True, "text": escaped, **look}
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: VendorAnswer) -> SendResult:
     """Return what the answer means: 202 says that the workflow began, no more."""
     return judged_by_status(answer)

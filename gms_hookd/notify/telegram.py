@@ -6,13 +6,13 @@
 from html import escape
 
 from gms_hookd.notify.base import (
-    Answer,
     Fate,
     Level,
     Notice,
-    Request,
+    SendResult,
     Target,
-    Verdict,
+    VendorAnswer,
+    VendorRequest,
     bounded,
     cut,
     json_body,
@@ -31,7 +31,7 @@ MARKS = {
 }
 
 
-def render(notice: Notice, target: Target, now: float) -> Request:
+def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return a message in the HTML of Telegram, cut before it is escaped."""
     notice = bounded(notice, MOST)
     title = escape(cut(notice.title, 300))
@@ -48,10 +48,10 @@ def render(notice: Notice, target: Target, now: float) -> Request:
         "disable_notification": notice.level in (Level.GOOD, Level.CHANGED),
         "text": "\n".join(lines),
     }
-    return Request(f"{target.url.rstrip('/')}/sendMessage", json_body(body))
+    return VendorRequest(f"{target.url.rstrip('/')}/sendMessage", json_body(body))
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: VendorAnswer) -> SendResult:
     """Return what the answer means: `ok` must be true; a wait is in the parameters."""
     try:
         content = load_json_body(answer.body)
@@ -63,10 +63,10 @@ def judge(answer: Answer) -> Verdict:
     words = found.get("description")
     reason = str(words)[:300] if words else ""
     if answer.status == 200:
-        return Verdict(Fate.AGAIN, reason or "an answer that is not Telegram's")
+        return SendResult(Fate.AGAIN, reason or "an answer that is not Telegram's")
     verdict = judged_by_status(answer, reason)
     parameters = found.get("parameters")
     after = parameters.get("retry_after") if isinstance(parameters, dict) else None
     if verdict.fate is Fate.AGAIN and isinstance(after, int) and after >= 0:
-        return Verdict(Fate.AGAIN, verdict.reason, min(float(after), 3600.0))
+        return SendResult(Fate.AGAIN, verdict.reason, min(float(after), 3600.0))
     return verdict

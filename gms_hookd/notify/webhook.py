@@ -9,12 +9,12 @@ import hmac
 from gms_hookd.auth.signature import base64_text, standard_webhooks_key
 from gms_hookd.notify.base import (
     JSON,
-    Answer,
     Fate,
     Notice,
-    Request,
+    SendResult,
     Target,
-    Verdict,
+    VendorAnswer,
+    VendorRequest,
     json_body,
     judged_by_status,
 )
@@ -24,7 +24,7 @@ PACE = 0.2
 GONE = 410
 
 
-def render(notice: Notice, target: Target, now: float) -> Request:
+def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return the signed request: the same id at each attempt, a new time."""
     body = json_body(
         {
@@ -39,7 +39,7 @@ def render(notice: Notice, target: Target, now: float) -> Request:
     signatures = [f"v1,{signature(secret, signed)}" for secret in target.secrets]
     if signatures:
         headers["webhook-signature"] = " ".join(signatures)
-    return Request(target.url, body, headers)
+    return VendorRequest(target.url, body, headers)
 
 
 def signature(secret: str, content: bytes) -> str:
@@ -51,9 +51,9 @@ def signature(secret: str, content: bytes) -> str:
     return base64_text(hmac.new(key, content, hashlib.sha256).digest())
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: VendorAnswer) -> SendResult:
     """Return what the answer means: a receiver that is being deployed may say 404."""
     verdict = judged_by_status(answer)
     if verdict.fate is Fate.NEVER and answer.status != GONE:
-        return Verdict(Fate.AGAIN, verdict.reason)
+        return SendResult(Fate.AGAIN, verdict.reason)
     return verdict

@@ -1,12 +1,12 @@
 """WeCom's group robots. Page: developer.work.weixin.qq.com/document/path/91770."""
 
 from gms_hookd.notify.base import (
-    Answer,
     Level,
     Notice,
-    Request,
+    SendResult,
     Target,
-    Verdict,
+    VendorAnswer,
+    VendorRequest,
     bounded,
     cut_bytes,
     json_body,
@@ -25,7 +25,7 @@ COLOURS = {
 BUSY = frozenset({45009, -1})
 
 
-def render(notice: Notice, target: Target, now: float) -> Request:
+def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return a Markdown message; what is too long is cut from the reason."""
     notice = bounded(notice, MOST)
     title = f'<font color="{COLOURS[notice.level]}">{safe(notice.title)}</font>'
@@ -38,7 +38,7 @@ def render(notice: Notice, target: Target, now: float) -> Request:
     room = MOST - len(head.encode()) - len(tail.encode()) - 2
     content = "\n".join(filter(None, (head, cut_bytes(reason, room), tail)))
     body = {"msgtype": "markdown", "markdown": {"content": content}}
-    return Request(target.url, json_body(body))
+    return VendorRequest(target.url, json_body(body))
 
 
 def safe(text: str) -> str:
@@ -46,6 +46,6 @@ def safe(text: str) -> str:
     return " ".join(text.split()).replace("<", "\uff1c").replace(">", "\uff1e")
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: VendorAnswer) -> SendResult:
     """Return what the code means; 93000 is a robot that is gone."""
     return judged_by_code(answer, ("errcode",), BUSY)

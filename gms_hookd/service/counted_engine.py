@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 from gms_hookd.git.process import Stop
 from gms_hookd.runlog import RunLog
-from gms_hookd.sync.job import Engine, SyncJob, SyncResult
+from gms_hookd.sync.job import SyncEngine, SyncJob, SyncResult
 
 
 class CountedEngine:
     """An engine that is closed as soon as it is retired and nobody uses it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: SyncEngine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self._users = 0
@@ -54,7 +54,7 @@ class CountedEngine:
         self._engine.close()
 
     @contextmanager
-    def _in_use(self) -> Iterator[Engine]:
+    def _in_use(self) -> Iterator[SyncEngine]:
         with self._lock:
             self._users += 1
         try:

@@ -1,14 +1,11 @@
 """Maintenance of the store: retention, disk space, the copy for safe keeping."""
 
-import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
-from gms_hookd.errors import Invalid, Unavailable
-from gms_hookd.files import leads_to
+from gms_hookd.errors import Unavailable
 from gms_hookd.store import runs
 from gms_hookd.store.dbthread import Connection, Error, connect
 
@@ -114,54 +111,3 @@ def shrink(db: Connection) -> None:
 def ping(db: Connection) -> None:
     """Do nothing; an answer says that the thread is alive."""
     db.execute("SELECT 1").fetchone()
-
-
-def backup(store: Path, copy: Path, vacuum: Callable[[Path], None]) -> None:
-    """Write a consistent, checked copy of the store, whole or not at all.
-
-    `vacuum` writes it into an empty file (sqlite's VACUUM INTO).
-    """
-    if not copy.is_absolute():
-        raise Invalid("path: an absolute path is needed")
-    fresh = copy.with_name(f".{copy.name}.{os.getpid()}.partial")
-    try:
-        if leads_to(copy, store.parent, partial(_is_taken, store)):
-            raise Invalid(f"path: {copy} is the store itself, or leads to it")
-        _copy(fresh, vacuum)
-        os.replace(fresh, copy)
-        _sync_folder(copy.parent)
-    except (OSError, Error) as error:
-        raise Unavailable(f"cannot write {copy}: {error}") from None
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _is_taken(store: Path, name: str) -> bool:
-    """Return whether it is a name of the store's files, or of anything beside it."""
-    return name.startswith(store.name) or os.path.lexists(store.parent / name)
-
-
-def vacuum(db: Connection, copy: Path) -> None:
-    """Write what is committed into an empty file; not in a transaction."""
-    db.execute("VACUUM INTO ?", (str(copy),))
-
-
-def _copy(fresh: Path, vacuum: Callable[[Path], None]) -> None:
-    fresh.unlink(missing_ok=True)
-    # Made first and empty, so that nobody else can read what goes in.
-    os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    vacuum(fresh)
-    with closing(connect(fresh, writes=False)) as copy:
-        verdict = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if verdict != "ok":
-        raise Unavailable(f"the copy is damaged: {verdict}")
-    with fresh.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

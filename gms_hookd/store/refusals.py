@@ -14,8 +14,9 @@ from typing import NamedTuple
 from gms_hookd.auth.ratelimit import block
 from gms_hookd.log import event
 from gms_hookd.safetext import quoted
-from gms_hookd.store import Store, deliveries
+from gms_hookd.store import deliveries
 from gms_hookd.store.deliveries import NewDelivery
+from gms_hookd.store.store import Store
 
 log = logging.getLogger(__name__)
 

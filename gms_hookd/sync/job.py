@@ -84,7 +84,7 @@ class SyncResult(NamedTuple):
     there: Mapping[str, str] | None = None
 
 
-class Engine(Protocol):
+class SyncEngine(Protocol):
     """Syncs tasks; any number of threads may use it at once."""
 
     def sync(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:

@@ -23,7 +23,7 @@ from gms_hookd.safetext import REASON_LIMIT, quoted
 from gms_hookd.store import StoreError, source_checks
 from gms_hookd.store.shares import Shares
 from gms_hookd.store.source_checks import Check
-from gms_hookd.sync.job import Engine, SyncJob, without_mark
+from gms_hookd.sync.job import SyncEngine, SyncJob, without_mark
 from gms_hookd.threads import Pool, Supervised
 from gms_hookd.workers.running import Context
 
@@ -35,7 +35,7 @@ TICK = 1.0
 FAILED_AGAIN = 3600.0
 
 
-class Look(NamedTuple):
+class Observation(NamedTuple):
     """What a target should have, and what it has of that, or beside it.
 
     It is None where the target does not say.
@@ -52,7 +52,7 @@ class Reconciler:
         self,
         context: Context,
         pool: Pool,
-        engine: Callable[[], Engine],
+        engine: Callable[[], SyncEngine],
         interval: Callable[[], float],
         stopping: threading.Event,
         *,
@@ -141,7 +141,7 @@ class Reconciler:
         if check.digest is not None:
             self._context.store.write(source_checks.in_step, check.task).result()
 
-    def _look(self, task: Task) -> Look | None:
+    def _look(self, task: Task) -> Observation | None:
         """Read both sides; None where one cannot be reached now."""
         stop = self._stops[task.id] = Stop()
         record = RunLog()
@@ -156,7 +156,7 @@ class Reconciler:
             why = quoted(outcome.error_message, REASON_LIMIT)
             log.warning("check failed task=%d error=%s", task.id, why)
             return None
-        return Look(outcome.known, outcome.there)
+        return Observation(outcome.known, outcome.there)
 
     def _catch_up(self, task: Task, digest: bytes) -> None:
         now = self._context.now()
@@ -167,7 +167,7 @@ class Reconciler:
             self._context.running.wake()
 
 
-def fingerprint(look: Look) -> bytes:
+def fingerprint(look: Observation) -> bytes:
     """Return what stands for the state of a source and its target."""
     there = sorted(look.there.items()) if look.there is not None else [("", "?")]
     pairs = [*sorted(look.wanted.items()), ("", ""), *there]
@@ -175,7 +175,7 @@ def fingerprint(look: Look) -> bytes:
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).digest()
 
 
-def due(check: Check, look: Look, now: int) -> bool:
+def due(check: Check, look: Observation, now: int) -> bool:
     """Tell whether a target that is not as it should be gets a run."""
     if fingerprint(look) != check.digest:
         return True
@@ -186,7 +186,7 @@ def due(check: Check, look: Look, now: int) -> bool:
     return check.status is RunStatus.SUCCESS and look.there != _left(check, look)
 
 
-def _left(check: Check, look: Look) -> Mapping[str, str]:
+def _left(check: Check, look: Observation) -> Mapping[str, str]:
     refs = look.wanted.keys() | (look.there or {}).keys()
     tips = check.tips.items()
     return {ref: without_mark(oid) for ref, oid in tips if ref in refs}

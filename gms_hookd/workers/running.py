@@ -24,7 +24,7 @@ from gms_hookd.model import FINAL, Moment, Run
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import Connection, Store, runs
 from gms_hookd.store.refusals import Refusals
-from gms_hookd.sync.job import Engine
+from gms_hookd.sync.job import SyncEngine
 from gms_hookd.threads import FOR_EVER, SILENT, Pool, Supervised, Threads
 from gms_hookd.workers.hosts import Hosts
 
@@ -242,7 +242,7 @@ class Context:
     running: RunningRuns
     plans: Pool
     copies: Pool
-    engine: Engine
+    engine: SyncEngine
     timeout: float = 600.0
     attempts: int = 5
     ending: Stop = field(default_factory=Stop)

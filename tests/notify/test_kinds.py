@@ -11,11 +11,11 @@ import pytest
 
 from gms_hookd.notify import dingtalk, feishu, mail, webhook
 from gms_hookd.notify.base import (
-    Answer,
     Fate,
     Level,
     Notice,
     Target,
+    VendorAnswer,
     cut_bytes,
     retry_after,
 )
@@ -242,19 +242,19 @@ SAID = [
 
 @pytest.mark.parametrize(("kind", "status", "text", "fate"), SAID)
 def test_an_answer_means_what_the_vendor_says(kind, status, text, fate):
-    verdict = KINDS[kind].judge(Answer(status, text.encode()))
+    verdict = KINDS[kind].judge(VendorAnswer(status, text.encode()))
     assert verdict.fate is fate, verdict
     assert (fate is Fate.SENT) is (verdict.reason == "")
 
 
 def test_a_wait_is_read_wherever_the_vendor_puts_it():
-    discord = Answer(429, b'{"retry_after": 0.65}')
+    discord = VendorAnswer(429, b'{"retry_after": 0.65}')
     assert KINDS["discord"].judge(discord).after == 0.65
-    telegram = Answer(429, b'{"parameters": {"retry_after": 7}}')
+    telegram = VendorAnswer(429, b'{"parameters": {"retry_after": 7}}')
     assert KINDS["telegram"].judge(telegram).after == 7.0
-    slack = Answer(429, b"", {"retry-after": "30"})
+    slack = VendorAnswer(429, b"", {"retry-after": "30"})
     assert KINDS["slack"].judge(slack).after == 30.0
-    assert KINDS["wecom"].judge(Answer(200, b'{"errcode": 45009}')).after == 60.0
+    assert KINDS["wecom"].judge(VendorAnswer(200, b'{"errcode": 45009}')).after == 60.0
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_a_wait_is_read_wherever_the_vendor_puts_it():
     ],
 )
 def test_retry_after_is_seconds_or_a_date(headers, seconds):
-    assert retry_after(Answer(503, b"", headers)) == seconds
+    assert retry_after(VendorAnswer(503, b"", headers)) == seconds
 
 
 def test_no_character_is_torn():
