@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from gms_hookd.errors import StoreError, Unavailable
 from gms_hookd.futures import Future
-from gms_hookd.store import backup
+from gms_hookd.store.backup import vacuum, write_copy
 from gms_hookd.store.dbthread import Connection, DatabaseThread, Error, connect
 from gms_hookd.store.files import Files
 from gms_hookd.store.schema import inspect, prepare
@@ -106,17 +106,17 @@ class Store:
 
         A store whose file was removed is copied, too. Raises StoreError.
         """
-        backup.write_copy(self.path, copy, self._vacuum)
+        write_copy(self.path, copy, self._vacuum)
 
     def _vacuum(self, copy: Path) -> None:
         if self._files.spoilt:
             raise Unavailable(self._files.spoilt)
         if self._files.moved():
             # Only who has it open still reads it.
-            self.read(backup.vacuum, copy).result()
+            self.read(vacuum, copy).result()
             return
         with closing(connect(self.path, writes=False)) as db:
-            backup.vacuum(db, copy)
+            vacuum(db, copy)
 
     def hold(self) -> None:
         """Keep back the writes of this thread until it calls `release`."""
