@@ -17,7 +17,8 @@ from gms_hookd.sync.pushlog import PushLog
 ROUNDS = 4  # times that a target is read again because it moved under a push
 AFTERMATH = 15.0  # seconds to find out what became of a push that was cut off
 STOPPED_FOR = 5.0  # seconds for that where the run was stopped
-UNSENT = (ErrorKind.AUTH, ErrorKind.CONFIG)  # a host that refuses so has taken nothing
+# Who refuses so has taken nothing.
+UNSENT = (ErrorKind.AUTH, ErrorKind.PROXY, ErrorKind.CONFIG)
 RAISED = (ErrorKind.STOPPED, ErrorKind.GIT, ErrorKind.CORRUPT, ErrorKind.TRUST)
 MASS = 500  # new and forward refs beyond which they are pushed by glob
 PLAIN = (RefResult.CREATED, RefResult.UPDATED)
