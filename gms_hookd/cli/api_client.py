@@ -1,6 +1,7 @@
 """cli.api_client."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from gms_hookd.http.client import (
 from gms_hookd.http.message import Request, Response
 
 PREFIX = "/api/v1/sync/"
+QUICK = 5.0  # seconds for an answer to who wants to know whether the daemon hangs
+SILENT = f"the daemon does not answer for {QUICK:g} s: systemctl restart gms-hookd"
 
 
 class ApiError(Failure):
@@ -66,12 +69,14 @@ class OverSocket:
     """The API of the daemon which listens on the control socket `path`."""
 
     path: Path
+    patience: float = math.inf  # seconds for an answer at most
 
     def ask(self, call: Call) -> tuple[int, Any]:
         """Return status and JSON of one call, over a connection of its own."""
-        connection = UnixConnection(str(self.path), call.patience)
+        patience = min(call.patience, self.patience)
+        connection = UnixConnection(str(self.path), patience)
         target = PREFIX + call.path + ("?" + call.search if call.query else "")
-        with closing(connection), one_line_errors(str(self.path), call.patience):
+        with closing(connection), one_line_errors(str(self.path), patience):
             connection.request(call.method, target, call.raw or None, JSON_HEADERS)
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read(ANSWER_LIMIT))
@@ -94,11 +99,11 @@ class InProcess:
             return answer.status, json.loads(answer.body)
 
 
-def listens(path: Path) -> bool:
+def listens(path: Path, patience: float = PATIENCE) -> bool:
     """Tell whether a daemon listens on this control socket; raises ClientError."""
-    connection = UnixConnection(str(path), PATIENCE)
+    connection = UnixConnection(str(path), patience)
     try:
-        with closing(connection), one_line_errors(str(path), PATIENCE):
+        with closing(connection), one_line_errors(str(path), patience):
             connection.connect()
     except UnreachableError:
         return False

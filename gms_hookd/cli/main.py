@@ -83,6 +83,7 @@ GROUPS = {
 }
 COMMANDS: dict[tuple[str, ...], Command] = {
     ("serve",): Command("serve.serve", serve_options, "the daemon"),
+    ("status",): Command("status.status", as_json, "what needs hands; 1 if any does"),
     ("reload",): Command(
         "serve.reload", nothing, "have the daemon read its configuration again"
     ),

@@ -6,6 +6,7 @@ With a daemon running the API is asked over its control socket; without one this
 process holds the state directory meanwhile and asks an application of its own.
 """
 
+import math
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from gms_hookd.cli.api_client import Api, get
 from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.config.load import load_config, webhook_secrets
 from gms_hookd.config.records import Config
+from gms_hookd.http.client import PATIENCE
 from gms_hookd.service.identity import act_as_service
 from gms_hookd.service.service import Service
 from gms_hookd.service.state_dir import (
@@ -102,12 +104,15 @@ class Opened:
 
 
 @contextmanager
-def opened(session: Session) -> Iterator[Opened]:
-    """Find the daemon, or hold the state directory in its place meanwhile."""
+def opened(session: Session, patience: float = math.inf) -> Iterator[Opened]:
+    """Find the daemon, or hold the state directory in its place meanwhile.
+
+    The daemon gets `patience` seconds for an answer at most.
+    """
     act_as_service(session.state)
     socket = control_socket(session.state)
-    if api_client.listens(socket):
-        yield Opened(api_client.OverSocket(socket))
+    if api_client.listens(socket, min(patience, PATIENCE)):
+        yield Opened(api_client.OverSocket(socket, patience))
         return
     settings = session.config()
     with held(session.state) as state, interruptible():
@@ -132,9 +137,9 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def api_of(session: Session) -> Iterator[Api]:
-    """Give the API, wherever it is."""
-    with opened(session) as found:
+def api_of(session: Session, patience: float = math.inf) -> Iterator[Api]:
+    """Give the API, wherever it is; a daemon gets so many seconds for an answer."""
+    with opened(session, patience) as found:
         yield found.api
 
 

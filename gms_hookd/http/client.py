@@ -32,6 +32,10 @@ class UnreachableError(ClientError):
     """Nobody listens there: nothing was sent."""
 
 
+class SilentError(ClientError):
+    """Somebody listens there and does not answer in time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Posted:
     """What a signed POST was answered with; `body` is None where it was not JSON."""
@@ -149,7 +153,7 @@ def one_line_errors(where: str, patience: float) -> Iterator[None]:
     except (ConnectionRefusedError, FileNotFoundError, socket.gaierror) as error:
         raise UnreachableError(f"{where}: {_why(error)}") from error
     except TimeoutError as error:
-        raise ClientError(f"{where}: no answer within {patience:g} s") from error
+        raise SilentError(f"{where}: no answer within {patience:g} s") from error
     except PermissionError as error:
         remedy = "run this as root or as the user of the daemon"
         raise ClientError(f"{where}: {_why(error)}: {remedy}") from error

@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 from gms_hookd.config.load import made_secret, refuse_weak, shared_sockets
 from gms_hookd.config.records import Config
@@ -181,6 +182,7 @@ class Daemon:
         threads = self._service.threads
         self._front = threads.start("front", self._server.run_forever)
         self._service.start(self._service.config.sync.workers)
+        self._note(since=self._service.context.now())
         self._tell("READY=1", self._status())
         log.info(
             "serving listeners=%s", ",".join(each.name for each in self._listeners)
@@ -212,9 +214,21 @@ class Daemon:
         self._stuck = [problem.partition(":")[0] for problem in stuck]
         self._tell(*([] if stuck else ["WATCHDOG=1"]), self._status(*stuck[:1]))
 
+    def _note(self, since: int | None = None) -> None:
+        """Let who asks for the status know what only the daemon does."""
+        before = self._service.condition
+        self._service.condition = replace(
+            before,
+            since=since or before.since,
+            listeners=tuple(each.name for each in self._listeners if not each.control),
+            restart_for=tuple(self._waiting),
+            refusal=self._refused.removeprefix("; "),
+        )
+
     def _status(self, stuck: str = "") -> str:
         under_way = self._service.running.under_way
-        problem = f"; {stuck}" if stuck else ""
+        problems = [stuck] if stuck else self._service.health.found
+        problem = f"; not ready: {'; '.join(problems)}" if problems else ""
         waiting = ", ".join(self._waiting)
         restart = f"; a restart is needed for {waiting}" if waiting else ""
         unread = f"; {lost} log lines dropped" if (lost := dropped()) else ""
@@ -229,6 +243,7 @@ class Daemon:
         self._tell(*systemd.reloading())
         refused = self._read_again()
         self._refused = f"; {refused}" if refused else ""
+        self._note()
         # Also after a refusal: the unit would hang in `reloading` (systemd#37515).
         self._tell("READY=1", self._status())
         for each in asked:

@@ -43,6 +43,7 @@ class Health:
         self._store = _Store(context)
         self._queue = _Queue(context)
         self.workers = 0
+        self.found: list[str] = []  # at the last look
 
     def ask(self) -> Future[list[str]]:
         """Look now; return, in one line each, what keeps the service from working."""
@@ -71,6 +72,7 @@ class Health:
             try:
                 found = self.look()
             finally:
+                self.found = found
                 for future in asked:
                     future.set_result(found)
 

@@ -7,10 +7,12 @@ daemon runs. Everything is wired together here, by constructors.
 """
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
@@ -18,7 +20,7 @@ from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.config.records import Config, HookConfig
 from gms_hookd.config.secrets import secrets_of
 from gms_hookd.forges.registry import FORGES, scheme_of
-from gms_hookd.futures import Future
+from gms_hookd.futures import Future, apply, done
 from gms_hookd.git.hold import Holds
 from gms_hookd.git.process import Stop
 from gms_hookd.mask import Mask
@@ -39,7 +41,7 @@ from gms_hookd.web.guard import Forwarders, Guard, Hook
 from gms_hookd.web.routes import App, Policy
 from gms_hookd.workers.callbacks import Caller
 from gms_hookd.workers.reconciler import AT_ONCE, PATIENCE, Reconciler
-from gms_hookd.workers.running import Context, RunningRuns, no_daemon
+from gms_hookd.workers.running import Condition, Context, RunningRuns, no_daemon
 from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
 
 
@@ -72,6 +74,22 @@ def build(
     )
     engine = Engine(state.caches, settings, environ, holds=holds, fetched=fetched)
     return CountedEngine(engine)
+
+
+def _free(folder: Path) -> int | None:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+def _size(database: Path) -> int | None:
+    """Return the bytes of the store with its -wal."""
+    wal = database.with_name(f"{database.name}-wal")
+    try:
+        return database.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
+    except OSError:
+        return None
 
 
 log = logging.getLogger(__name__)
@@ -122,7 +140,9 @@ class Service:
             self._rules.engine,
             ending=self._ending,
             reload=reload,
+            condition=self._look,
         )
+        self.condition = Condition()
         self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
         self._clock = ClockWatch(self.context)
         self.pools = self._checks, self._plans, self._copies
@@ -215,6 +235,26 @@ class Service:
             self.health.ask,
             forges,
             anonymous=self._guard(config, replace(config.webhook, name="")),
+        )
+
+    def _look(self) -> Future[Condition]:
+        """Return how the process fares now; without workers nobody looks for it."""
+        works = self.health.workers > 0
+        problems = self.health.ask() if works else done(self._lost())
+        return apply(problems, self._as_found)
+
+    def _lost(self) -> list[str]:
+        lost = self.context.store.lost
+        return [f"store: {lost}"] if lost else []
+
+    def _as_found(self, problems: list[str]) -> Condition:
+        return replace(
+            self.condition,
+            workers=self.health.workers,
+            problems=tuple(problems),
+            warnings=tuple(self._forwarders.warnings),
+            disk_free=_free(self.state.path),
+            database=_size(self.state.database),
         )
 
     def _forge(self, config: Config, hook: HookConfig) -> Hook:

@@ -142,6 +142,15 @@ def latest(db: Connection, hook: str | None, limit: int) -> list[Delivery]:
     return [_delivery(db, row) for row in rows]
 
 
+def refused(db: Connection, limit: int) -> list[Delivery]:
+    """List the newest refused deliveries first, looked for among the newest 2,000."""
+    query = (
+        f"SELECT {_COLUMNS} FROM deliveries WHERE id>{NEWEST}-2000 AND status>=400"
+        " ORDER BY id DESC LIMIT ?"
+    )
+    return [_delivery(db, row) for row in db.execute(query, (limit,)).fetchall()]
+
+
 def earlier(db: Connection, new_delivery: NewDelivery) -> Delivery | None:
     """Find the newest delivery with the same key and body at the same hook."""
     query = (

@@ -16,7 +16,16 @@ from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.http.message import HttpError
 from gms_hookd.model import FINAL, Run, RunStatus, Task
 from gms_hookd.runlog import RunLog
-from gms_hookd.store import Connection, deliveries, maintenance, runs, tasks
+from gms_hookd.store import (
+    Connection,
+    StoreError,
+    deliveries,
+    maintenance,
+    overview,
+    runs,
+    tasks,
+)
+from gms_hookd.store.overview import Overview
 from gms_hookd.sync.job import SyncJob, SyncResult
 from gms_hookd.web import views
 from gms_hookd.web.params import (
@@ -33,7 +42,7 @@ from gms_hookd.web.params import (
     read_text,
     which_task,
 )
-from gms_hookd.workers.running import Context
+from gms_hookd.workers.running import Condition, Context
 
 Data = Future[Any]
 _OID = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -359,6 +368,31 @@ def backup(context: Context, params: Params) -> Data:
     path = read_text(params, "path")
     copied = context.copies.do(partial(context.store.backup, Path(path)))
     return apply(copied, lambda _: {"path": path})
+
+
+def status(context: Context, params: Params) -> Data:
+    """Say how the daemon fares and what needs hands; also while the store does not."""
+    only(params, ())
+    context.refusals.flush(now=True)
+    return then(context.condition(), partial(_with_overview, context))
+
+
+def _with_overview(context: Context, condition: Condition) -> Data:
+    found: Data = Future()
+    looked = context.store.read(overview.overview)
+    looked.add_done_callback(partial(_show_status, context, condition, found))
+    return found
+
+
+def _show_status(
+    context: Context, condition: Condition, found: Data, looked: Future[Overview]
+) -> None:
+    error = looked.exception()
+    if error is not None and not isinstance(error, StoreError):
+        found.set_exception(error)
+        return
+    queue = None if error else looked.result()
+    found.set_result(views.status(condition, queue, str(error or ""), context.attempts))
 
 
 def reload(context: Context, params: Params) -> Data:

@@ -57,6 +57,7 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("GET", "deliveries"): api.list_deliveries,
     ("GET", "delivery"): api.show_delivery,
     ("GET", "delivery/parcel"): api.show_content,
+    ("GET", "status"): api.status,
     ("POST", "backup"): api.backup,
     ("POST", "reload"): api.reload,
 }

@@ -3,11 +3,14 @@
 import json
 from typing import Any
 
+from gms_hookd import __version__
 from gms_hookd.git import refspec
 from gms_hookd.model import Delivery, Ref, Run, Task
 from gms_hookd.store.deliveries import DeliveryContent
+from gms_hookd.store.overview import FailingTask, Overview
 from gms_hookd.sync.job import SyncResult
 from gms_hookd.units import rfc3339
+from gms_hookd.workers.running import Condition
 
 Json = dict[str, Any]
 PUSH_OPTION = "--push-option="
@@ -78,6 +81,81 @@ def run(record: Run, attempts: int) -> Json:
         "details": record.details,
         "refs": [ref(each) for each in record.refs],
     }
+
+
+def status(
+    condition: Condition, queue: Overview | None, error: str, attempts: int
+) -> Json:
+    """Show how the daemon fares; `needs_hands` has one line for each that does.
+
+    Where the store cannot be read, `error` says why, and what it would know is null.
+    """
+    problems = list(condition.problems)
+    if error and not any(each.startswith("store:") for each in problems):
+        problems.append(f"store: {error}")
+    return {
+        "version": __version__,
+        "since": moment(condition.since),
+        "listeners": list(condition.listeners),
+        "ready": not problems,
+        "problems": problems,
+        "warnings": list(condition.warnings),
+        "restart_for": list(condition.restart_for),
+        "reload_refused": condition.refusal or None,
+        "workers": condition.workers,
+        "disk": {"free": condition.disk_free, "database": condition.database},
+        "notices": None,
+        **_queue(queue, attempts),
+        "needs_hands": _needs_hands(condition, problems, queue),
+    }
+
+
+def _queue(queue: Overview | None, attempts: int) -> Json:
+    if queue is None:
+        names = ("queue", "running", "failing", "retried", "refused")
+        return dict.fromkeys(names)
+    return {
+        "queue": {
+            "queued": queue.queued,
+            "oldest": queue.oldest and _brief(queue.oldest, attempts),
+            "running": queue.running,
+            "failing": queue.failing,
+            "retried": queue.retried,
+        },
+        "running": [_brief(each, attempts) for each in queue.under_way],
+        "failing": [_failing(each, attempts) for each in queue.failing_tasks],
+        "retried": [_failing(each, attempts) for each in queue.retried_tasks],
+        "refused": [delivery(each) for each in queue.refused],
+    }
+
+
+def _brief(record: Run, attempts: int) -> Json:
+    shown = run(record, attempts)
+    del shown["details"], shown["refs"]
+    return shown
+
+
+def _failing(record: FailingTask, attempts: int) -> Json:
+    """Show a run that did not go well, due again where its task's next run is."""
+    shown = _brief(record.run, attempts)
+    if record.waiting:
+        shown["next_try"] = moment(record.waiting.next_try)
+    return shown
+
+
+def _needs_hands(
+    condition: Condition, problems: list[str], queue: Overview | None
+) -> list[str]:
+    found = list(problems)
+    if condition.refusal:
+        found.append(condition.refusal)
+    if condition.restart_for:
+        changed = ", ".join(condition.restart_for)
+        found.append(f"a restart is needed for {changed}: systemctl restart gms-hookd")
+    if queue and queue.failing:
+        count = "1 task" if queue.failing == 1 else f"{queue.failing} tasks"
+        found.append(f"{count} failing: `gms-hookd run show RUN` says why")
+    return found
 
 
 def plan(outcome: SyncResult, details: str) -> Json:

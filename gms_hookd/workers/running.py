@@ -17,7 +17,7 @@ from itertools import count
 from typing import NamedTuple
 
 from gms_hookd.errors import Conflict
-from gms_hookd.futures import Future, failed
+from gms_hookd.futures import Future, done, failed
 from gms_hookd.git.process import Stop
 from gms_hookd.mask import Mask
 from gms_hookd.model import FINAL, Moment, Run
@@ -228,11 +228,37 @@ def no_daemon() -> Future[None]:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """How the process fares: where it listens since when (ms), what is wrong with it.
+
+    `since` is None where no daemon runs. `restart_for` names settings that have changed
+    and are in use only after a restart; `refusal` says why the last reload was refused.
+    Sizes are bytes, None where they cannot be found out.
+    """
+
+    since: int | None = None
+    listeners: tuple[str, ...] = ()
+    workers: int = 0
+    restart_for: tuple[str, ...] = ()
+    refusal: str = ""
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    disk_free: int | None = None
+    database: int | None = None
+
+
+def no_condition() -> Future[Condition]:
+    """Return the condition of a process that serves nobody."""
+    return done(Condition())
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """The store, the running runs, a pool for each kind of long work, clocks (seconds).
 
     The engine is there to plan, not to sync: that is the workers' business. `reload`
-    asks the daemon for its configuration to be read again, a Conflict if it is refused.
+    asks the daemon for its configuration to be read again, a Conflict if it is refused;
+    `condition` looks how the process fares now.
     `timeout` is that of a task without one of its own, `attempts` what each run gets;
     `ending` stops plans when the daemon ends.
     """
@@ -252,6 +278,7 @@ class Context:
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     reload: Callable[[], Future[None]] = no_daemon
+    condition: Callable[[], Future[Condition]] = no_condition
 
     def now(self) -> int:
         """Tell the time as Unix milliseconds."""

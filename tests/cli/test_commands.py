@@ -196,7 +196,8 @@ def test_every_command_has_a_help_of_its_own(ok, words):
 def test_the_commands_are_those_of_the_contract():
     words = {" ".join(name) for name in main.COMMANDS}
     assert words == {
-        "serve", "demo", "check", "trigger", "sign", "backup",
+        "serve", "status", "reload", "manual", "demo", "check", "trigger", "sign",
+        "backup",
         "task add", "task list", "task show", "task set", "task enable",
         "task disable", "task remove", "task sync",
         "run list", "run show", "run log", "run retry", "run cancel",
