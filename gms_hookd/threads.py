@@ -146,10 +146,10 @@ class Pool:
         within: float = SILENT,
     ) -> None:
         self._name = name
-        self._most = waiting
+        self._most = size + waiting
         self._within = within
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._idle = size
+        self._count = 0  # jobs that wait or are done now
         self._lock = threading.Lock()
         self._closed = False
         self._threads = [threads.start(f"{name}-{n}", self._serve) for n in range(size)]
@@ -160,8 +160,9 @@ class Pool:
         with self._lock:
             if self._closed:
                 return failed(BusyError("shutting down"))
-            if self._jobs.qsize() >= self._most + self._idle:
+            if self._count >= self._most:
                 return failed(BusyError(f"too much waits ({self._name}): try again"))
+            self._count += 1
             self._jobs.put(partial(_settle, future, function))
         return future
 
@@ -180,15 +181,13 @@ class Pool:
         self._jobs.put(None)  # for the next of them
 
     def _work(self, thread: Supervised, job: Callable[[], None]) -> None:
-        with self._lock:
-            self._idle -= 1
         thread.beat(self._within)
         try:
             job()
         finally:
             thread.beat(FOR_EVER)
             with self._lock:
-                self._idle += 1
+                self._count -= 1
 
 
 def _settle(future: Future[T], function: Callable[[], T]) -> None:

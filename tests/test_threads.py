@@ -148,7 +148,7 @@ def test_a_pool_takes_so_many_jobs_and_no_more(threads):
         pool.do(lambda: 1).result(PATIENCE)
     go.set()
     assert all(future.result(PATIENCE) for future in taken)
-    until(lambda: pool._idle == 2)
+    until(lambda: not pool._count)
     assert pool.do(lambda: 1).result(PATIENCE) == 1
     pool.close(PATIENCE)
 
@@ -161,7 +161,7 @@ def test_a_job_that_takes_too_long_is_a_problem_and_an_idle_pool_none(threads, c
     pool.do(begun.set)
     job = pool.do(lambda: go.wait(PATIENCE))
     assert begun.wait(PATIENCE)
-    until(lambda: pool._idle == 0 and pool._jobs.empty())
+    until(lambda: pool._count == 1 and pool._jobs.empty())
     clock.forward(70)
     until(threads.problems)
     assert "thread pool-0: a sign of life is due for 10 s" in threads.problems()
