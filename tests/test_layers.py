@@ -11,7 +11,17 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gms_hookd"
 
 ORDER = (
-    {"errors", "model", "units", "safetext", "mask", "payload", "files", "futures"},
+    {
+        "errors",
+        "model",
+        "units",
+        "safetext",
+        "mask",
+        "payload",
+        "files",
+        "futures",
+        "pyz",
+    },
     {"log", "runlog", "threads", "auth"},
     {"git", "http", "notify"},
     {"forges"},

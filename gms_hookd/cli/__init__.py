@@ -5,5 +5,5 @@
 this process, `terminal` and `render` how answers look.
 
 May import: auth, config, errors, files, forges, futures, git, http, log, mask, model,
-runlog, safetext, service, store, threads, units.
+pyz, runlog, safetext, service, store, threads, units.
 """

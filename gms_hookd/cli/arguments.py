@@ -142,6 +142,38 @@ def manual(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def completion(parser: argparse.ArgumentParser) -> None:
+    """Take the shell."""
+    parser.add_argument("shell", choices=("bash",), help="that completes")
+
+
+def install(parser: argparse.ArgumentParser) -> None:
+    """Take how to install."""
+    parser.add_argument(
+        "--socket",
+        action="store_true",
+        help="let systemd hold the listening sockets, also while the daemon restarts",
+    )
+    dry_run(parser)
+
+
+def uninstall(parser: argparse.ArgumentParser) -> None:
+    """Take how much goes."""
+    parser.add_argument(
+        "--purge",
+        action="store_true",
+        help="remove configuration, secrets, state and user as well",
+    )
+    dry_run(parser)
+
+
+def dry_run(parser: argparse.ArgumentParser) -> None:
+    """Take whether to print only."""
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the steps, change nothing"
+    )
+
+
 def demo_options(parser: argparse.ArgumentParser) -> None:
     """Take whether to stop after the show."""
     parser.add_argument(

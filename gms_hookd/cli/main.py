@@ -22,10 +22,12 @@ from gms_hookd.cli.arguments import (
     as_json,
     backup,
     common,
+    completion,
     delivery_list,
     demo_options,
     hook,
     hook_test,
+    install,
     manual,
     nothing,
     number,
@@ -39,6 +41,7 @@ from gms_hookd.cli.arguments import (
     task_set,
     task_sync,
     trigger,
+    uninstall,
 )
 from gms_hookd.cli.session import Session
 from gms_hookd.cli.terminal import style_of
@@ -115,6 +118,15 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ),
     ("hook", "test"): Command(
         "hook.hook_test", hook_test, "send a signed push"
+    ),
+    ("install",): Command(
+        "install.install", install, "make it a service of this machine; or upgrade it"
+    ),
+    ("uninstall",): Command(
+        "install.uninstall", uninstall, "undo that; state and /etc are kept"
+    ),
+    ("completion",): Command(
+        "completion.completion", completion, "what a shell needs to complete commands"
     ),
     ("backup",): Command(
         "backup.backup", backup, "a consistent copy of the store"
