@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from gms_hookd.errors import Failure
@@ -21,8 +21,8 @@ from gms_hookd.futures import Future, failed
 
 T = TypeVar("T")
 SILENT = 30.0  # seconds without a sign of life after which a thread counts as stuck
+IDLE = 2.0  # seconds between signs of life of a thread that has nothing to do
 PAUSE = 1.0  # seconds until work that failed is begun again
-FOR_EVER = math.inf
 log = logging.getLogger(__name__)
 
 
@@ -175,8 +175,14 @@ class Pool:
             thread.join(timeout)
 
     def _serve(self, thread: Supervised) -> None:
-        thread.beat(FOR_EVER)
-        while job := self._jobs.get():
+        while True:
+            thread.beat()
+            try:
+                job = self._jobs.get(timeout=IDLE)
+            except Empty:
+                continue
+            if job is None:
+                break
             self._work(thread, job)
         self._jobs.put(None)  # for the next of them
 
@@ -185,7 +191,6 @@ class Pool:
         try:
             job()
         finally:
-            thread.beat(FOR_EVER)
             with self._lock:
                 self._count -= 1
 

@@ -30,7 +30,7 @@ from gms_hookd.futures import Future
 from gms_hookd.git.url import origin
 from gms_hookd.safetext import quoted
 from gms_hookd.store.files import Files
-from gms_hookd.threads import FOR_EVER, Supervised, Threads
+from gms_hookd.threads import IDLE, Supervised, Threads
 
 log = logging.getLogger(__name__)
 Connection = sqlite3.Connection
@@ -213,7 +213,7 @@ class DatabaseThread:
             if self._closed:
                 return
             self._closed = True
-            self._orders.put(_Operation(_nothing, Future(), bare=True, last=True))
+            self._orders.put(_last())
         if self._thread:
             self._thread.join(LONGEST_END)
         self._refuse_all("shutting down")
@@ -221,13 +221,20 @@ class DatabaseThread:
     def _serve(self, thread: Supervised) -> None:
         db = self._connected()
         try:
-            thread.beat(FOR_EVER)
-            while self._turn(db, self._orders.get(), thread):
-                thread.beat(FOR_EVER)
+            while self._turn(db, self._next(thread), thread):
+                pass
         finally:
             with self._in_use:
                 self._db = None
                 db.close()
+
+    def _next(self, thread: Supervised) -> _Operation:
+        while True:
+            thread.beat()
+            with suppress(Empty):
+                return self._orders.get(timeout=IDLE)
+            if self._closed:  # and what ends it was lost with a failure
+                return _last()
 
     def _connected(self) -> Connection:
         try:
@@ -393,6 +400,10 @@ def _values(db: Connection, batch: list[_Operation]) -> list[Any]:
         else:
             values += gathered(db, [order.item for order in orders])
     return values
+
+
+def _last() -> _Operation:
+    return _Operation(_nothing, Future(), bare=True, last=True)
 
 
 def _nothing(_db: Connection) -> None:

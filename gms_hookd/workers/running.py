@@ -25,7 +25,7 @@ from gms_hookd.runlog import RunLog
 from gms_hookd.store import Connection, Store, runs
 from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.job import SyncEngine
-from gms_hookd.threads import FOR_EVER, SILENT, Pool, Supervised, Threads
+from gms_hookd.threads import IDLE, Pool, Supervised, Threads
 from gms_hookd.workers.hosts import Hosts
 
 KEPT = 64  # logs of ended runs, for those who still watch
@@ -198,17 +198,16 @@ class RunningRuns:
         """Wait for the next watch whose time is up; None at the end."""
         with self._lock:
             while not self._closed and not self._overdue():
-                wait = self._until_next()
-                thread.beat(FOR_EVER if wait is None else wait + SILENT)
-                self._timer.wait(wait)
+                thread.beat()
+                self._timer.wait(min(self._until_next(), IDLE))
             return None if self._closed else heapq.heappop(self._deadlines)[2]
 
     def _overdue(self) -> bool:
         return bool(self._deadlines) and self._deadlines[0][0] <= self._clock()
 
-    def _until_next(self) -> float | None:
+    def _until_next(self) -> float:
         if not self._deadlines:
-            return None
+            return IDLE
         return max(self._deadlines[0][0] - self._clock(), 0.001)
 
     def close(self) -> None:

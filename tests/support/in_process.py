@@ -8,7 +8,6 @@ from gms_hookd.http.listener import listen
 from gms_hookd.http.server import Server
 from gms_hookd.service.service import Service
 from gms_hookd.service.state_dir import StateDirectory
-from gms_hookd.store import maintenance
 from tests.support.process import PATIENCE, SECRET, ask
 from tests.support.repositories import ENVIRON
 
@@ -46,19 +45,7 @@ class Place:
         self.service.start(workers)
         self.running = {t.name: t for t in threading.enumerate() if t not in before}
 
-    def wake(self):
-        """Have every thread do something."""
-        service = self.service
-        service.running.wake_all()
-        service.running.watch(1, 0.0)
-        service.context.store.write(maintenance.ping)
-        service.context.store.read(maintenance.ping)
-        for pool in (*service.pools, self.server._large):
-            for _ in range(8):
-                pool.do(int)
-
     def reasons(self):
-        self.wake()
         return self.service.health.ask().result(PATIENCE)
 
     def api(self, method, call, **fields):

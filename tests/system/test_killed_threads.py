@@ -24,13 +24,23 @@ def kill(thread):
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.setattr("gms_hookd.service.service.LONGEST_END", 1.0)
-    monkeypatch.setattr("gms_hookd.store.dbthread.LONGEST_END", 1.0)
-    monkeypatch.setattr("gms_hookd.service.service.MAINTENANCE", 0.1)
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Let the threads of this process look around more often than usual."""
+    for module in ("service.service", "store.dbthread"):
+        monkeypatch.setattr(f"gms_hookd.{module}.LONGEST_END", 1.0)
+    for module in ("threads", "workers.running", "workers.worker", "store.dbthread"):
+        monkeypatch.setattr(f"gms_hookd.{module}.IDLE", 0.02)
+    for module in ("service", "health"):
+        monkeypatch.setattr(f"gms_hookd.service.{module}.LOOK", 0.02)
     for module in ("reconciler", "callbacks"):
-        monkeypatch.setattr(f"gms_hookd.workers.{module}.TICK", 0.1)
+        monkeypatch.setattr(f"gms_hookd.workers.{module}.TICK", 0.02)
+    monkeypatch.setattr("gms_hookd.service.service.MAINTENANCE", 0.1)
+    monkeypatch.setattr("gms_hookd.threads.PAUSE", 0.02)
+
+
+@pytest.fixture
+def place(tmp_path):
     made = Place(tmp_path)
     yield made
     made.close()
