@@ -18,6 +18,7 @@ import re
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, product
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus, unquote_plus, unquote_to_bytes
 
@@ -170,11 +171,11 @@ class Mask:
                 yield from self._near(view, (offset + GRAM * n for n in hits))
 
     def _near(self, view: bytes, places: Iterable[int]) -> Iterator[_Span]:
-        for place in places:
-            for start in range(max(place - STEP, 0), place + 1):
-                for width in self._widths:
-                    if view[start : start + width] in self._windows:
-                        yield start, start + width
+        starts = (range(max(place - STEP, 0), place + 1) for place in places)
+        spans = product(chain.from_iterable(starts), self._widths)
+        for start, width in spans:
+            if view[start : start + width] in self._windows:
+                yield start, start + width
 
 
 def _numbers(view: bytes) -> list[tuple[int, "array[int]"]]:

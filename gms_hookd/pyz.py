@@ -72,11 +72,13 @@ def _pack(archive: zipfile.ZipFile, package: Path) -> None:
         _add(archive, "__main__.py", MAIN.encode())
         for source in sources(package):
             name = source.relative_to(package.parent).as_posix()
-            content = source.read_bytes()
-            _add(archive, name, content)
-            if source.suffix == ".py":
-                compiled = _compiled(content, name)
-                _add(archive, name + "c", compiled, zipfile.ZIP_STORED)
+            _add_source(archive, name, source.read_bytes())
+
+
+def _add_source(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    _add(archive, name, content)
+    if name.endswith(".py"):
+        _add(archive, name + "c", _compiled(content, name), zipfile.ZIP_STORED)
 
 
 def _compiled(source: bytes, name: str) -> bytes:

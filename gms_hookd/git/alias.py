@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from gms_hookd.git import url as giturl
@@ -69,12 +70,11 @@ class Aliases:
         return tuple(dict.fromkeys((found, *others)))
 
     def _others(self, address: Address) -> Iterator[Address]:
-        for pair in self.pairs:
-            for one, other in (pair, pair[::-1]):
-                rest = one.below(address)
-                if rest:
-                    path = f"{other.path}/{rest}" if other.path else rest
-                    yield Address(other.host, other.port, path)
+        both_ways = chain(self.pairs, (pair[::-1] for pair in self.pairs))
+        for one, other in both_ways:
+            if rest := one.below(address):
+                path = f"{other.path}/{rest}" if other.path else rest
+                yield Address(other.host, other.port, path)
 
 
 def gerrit(place: Place) -> tuple[Place, ...]:

@@ -185,9 +185,9 @@ def remove(path: Path) -> None:
 
 def _of_refs(refs: Path, *, empty: bool) -> Iterator[Path]:
     for where, _, names in os.walk(os.fsencode(refs)):
-        for name in names:
-            path = os.path.join(where, name)
-            if name.endswith(b".lock") or (empty and not os.path.getsize(path)):
+        paths = (os.path.join(where, name) for name in names)
+        for path in paths:
+            if path.endswith(b".lock") or (empty and not os.path.getsize(path)):
                 yield Path(os.fsdecode(path))
 
 

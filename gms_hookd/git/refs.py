@@ -304,11 +304,7 @@ def packed_refs(path: Path, prefix: bytes) -> dict[str, str]:
 def loose_refs(gitdir: Path, prefix: bytes) -> dict[str, str]:
     """Return the loose refs below a prefix."""
     root = os.fsencode(gitdir)
-    found = {}
-    for where, _, names in os.walk(os.path.join(root, prefix)):
-        for name in names:
-            path = os.path.join(where, name)
-            oid = read_oid(os.fsdecode(path))
-            if oid and not name.endswith(b".lock"):
-                found[os.fsdecode(path[len(root) + 1 :])] = oid
-    return found
+    walk = os.walk(os.path.join(root, prefix))
+    paths = (os.path.join(where, name) for where, _, names in walk for name in names)
+    oids = {p: read_oid(os.fsdecode(p)) for p in paths if not p.endswith(b".lock")}
+    return {os.fsdecode(p[len(root) + 1 :]): oid for p, oid in oids.items() if oid}
