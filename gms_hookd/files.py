@@ -150,13 +150,13 @@ SERVICE = "gms-hookd"  # the user of the unit, and its group
 def closed(path: Path) -> str:
     """Return why this user cannot read a file, with the remedy that root can paste."""
     who = _user()
+    if who != SERVICE:
+        remedy = "run this as root or as the user of the daemon"
+        return f"user {who} may not read it: {remedy}"
     for folder in reversed(path.absolute().parents):
         if not os.access(folder, os.X_OK):
             return f"user {who} may not enter {folder}: move it to /etc/gms-hookd"
-    remedy = "run this as root or as the user of the daemon"
-    if who == SERVICE:
-        remedy = _shared(shlex.quote(str(path)))
-    return f"user {who} may not read it: {remedy}"
+    return f"user {who} may not read it: {_shared(shlex.quote(str(path)))}"
 
 
 def _narrowed(quoted: str) -> str:

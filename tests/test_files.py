@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd.files import SecretFileError, read_secret
+from gms_hookd.files import SERVICE, SecretFileError, read_secret
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -74,5 +74,15 @@ def test_a_file_that_is_open_is_refused_with_a_remedy(place, mode, uid, remedy):
 def test_a_file_that_root_keeps_to_itself_is_told_apart(place):
     path = secret(place, 0o600)
     assert "may not read it: run this as root" in read_as(NOBODY, path)
+
+
+@needs_root
+def test_the_service_is_told_how_root_shares_a_file_with_it(place, monkeypatch):
+    monkeypatch.setattr("gms_hookd.files._user", lambda: SERVICE)
+    path = secret(place, 0o600)
+    shared = f"chgrp gms-hookd {path} && chmod 640 {path}"
+    assert read_as(NOBODY, path).endswith(f"may not read it: {shared}")
+    path.chmod(0o644)
+    assert read_as(NOBODY, path).endswith(f"is open to others: {shared}")
     place.chmod(0o700)
     assert f"may not enter {place}: move it" in read_as(NOBODY, path)

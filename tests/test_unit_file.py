@@ -46,6 +46,10 @@ def test_the_user_is_a_lasting_one(settings):
     assert values(settings, "DynamicUser") == []
 
 
+def test_git_may_set_the_group_bit_on_folders_of_a_shared_target(settings):
+    assert values(settings, "RestrictSUIDSGID") == []
+
+
 def test_the_package_brings_the_same_bytes():
     name = "service/gms-hookd.service"
     assert pkgutil.get_data("gms_hookd", name) == UNIT.read_bytes()

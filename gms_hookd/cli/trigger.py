@@ -32,7 +32,11 @@ def _standard_input() -> bytes:
 
 def _secret(session: Session) -> str:
     """Return the secret to sign with; no other is read."""
-    if secrets := session.webhook_secrets():
+    try:
+        secrets = session.webhook_secrets()
+    except ConfigError as error:
+        raise ConfigError(f"{error}, or set WEBHOOK_SECRET") from None
+    if secrets:
         return secrets[0]
     raise ConfigError(
         "webhook.secret: there is none that this user may read: set WEBHOOK_SECRET,"
