@@ -113,8 +113,7 @@ class World:
         twin.commit("dev", on=twin.tip())
         for name in ("t1", "t2"):
             self.past[name].repo.hook("post-receive", "cat >> changes\n")
-        for past in self.past.values():
-            past.note(self.tick, self.time)
+        self.note()
         host.faults.append(self.request)
         for folder in ("home", "caches"):
             (root / folder).mkdir()
@@ -175,6 +174,9 @@ class World:
         act = self.work if work else getattr(self, self.chance.choice(acts))
         self.say(act.__name__)
         act()
+        self.note()
+
+    def note(self):
         for past in self.past.values():
             past.note(self.tick, self.time)
 
@@ -198,7 +200,7 @@ class World:
         source = self.past[self.terms["source"]]
         if len(source.entries) > 1:
             source.repo.put(source.entries[-2][2])
-            source.note(self.tick, self.time)
+            self.note()
             self.tell(source.now.get(self.source_ref()))
 
     def deliver(self):
@@ -235,6 +237,7 @@ class World:
         self.spend(0.7 * TRUST)
         if self.chance.random() < 0.4:
             self.past[self.terms["source"]].repo.commit("main")
+            self.note()
         self.tell(self.past[self.terms["target"]].now.get(MAIN))
         self.work()
 
@@ -349,8 +352,7 @@ class World:
         self.deep = True
         self.worker.run_one()
         self.deep = False
-        for past in self.past.values():
-            past.note(self.tick, self.time)
+        self.note()
         self.restart()
         for run in queued:
             self.judge(self.do(runs.get, run.id), began)
@@ -392,10 +394,12 @@ class World:
         targets = self.past[self.terms["target"]].since(since, 1)
         for src, dst in self.pairs():
             wanted = {refs.get(src) for refs in sources}
-            if len(hints) == 1:
+            if None in wanted:
+                continue  # the source had no such branch: nothing was to be done
+            if len(hints) == 1 and None not in hints:
                 wanted |= hints
             there = {refs.get(dst) for refs in targets}
-            assert None in wanted - hints or wanted & there, self.story(src, wanted)
+            assert wanted & there, self.story(src, wanted, there)
 
     def pairs(self):
         spec = self.terms["refspecs"][0]
