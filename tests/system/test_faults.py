@@ -352,6 +352,18 @@ def test_a_reload_says_of_each_key_whether_a_restart_is_needed(daemon):
     assert daemon.log().count("only after a restart key=server.tls_cert") == 3
 
 
+def test_a_daemon_without_standard_streams_serves(daemon, pair):
+    closed = 'exec "$@" <&- >&- 2>&-'
+    daemon.command = ("sh", "-c", closed, "sh", *daemon.command)
+    daemon.start()
+    run = run_number(daemon.trigger(daemon.add_task("one", *pair()))[1])
+    assert daemon.ended(run)["status"] == "success"
+    for number in (0, 1, 2):
+        assert os.readlink(f"/proc/{daemon.process.pid}/fd/{number}") == os.devnull
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+
+
 def test_a_storm_of_reloads_is_few_and_holds_up_no_end(daemon):
     daemon.start()
     daemon.manager.close()  # unread messages would hold up the daemon
