@@ -1075,7 +1075,7 @@ def test_certificates_and_what_fsck_may_find_are_set_for_each_host(conf, tmp_pat
 
 @pytest.mark.parametrize(("text", "line"), [
     ("tls_key_file = '/k'", "tls_cert_file: is missing: a key needs its certificate"),
-    ("allow_fsck = ['nonsense']", "allow_fsck: 'nonsense' is nothing that fsck can"),
+    ("allow_fsck = ['nonsense']", "allow_fsck: 'nonsense' is no kind of fault"),
     ("allow_fsck = 'badDate'", "allow_fsck: must be a list"),
     ("ca_file = '/c'\nssh_key_file = '/k'", "ssh_key_file: is for ssh:// only"),
 ])  # fmt: skip

@@ -289,7 +289,7 @@ def test_a_kept_connection_that_is_dead_without_a_word_is_opened_anew(
     source.commit()
     monkeypatch.setattr(access, "PROBED", 0.5)
     assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
-    assert "the kept ssh connection is dead: opening it anew" in bench.log.text()
+    assert "the kept ssh connection is dead: opening another" in bench.log.text()
     assert target.refs() == source.refs()
     assert relay.connections == 2
 
