@@ -47,5 +47,6 @@ class ConfigError(Failure):
 
     exit_status = 2
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, setting: tuple[str, ...] = ()) -> None:
         super().__init__(one_line(hidden(message)))
+        self.setting = setting  # its name, where it is about one

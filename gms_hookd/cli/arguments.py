@@ -188,6 +188,14 @@ def as_json(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check(parser: argparse.ArgumentParser) -> None:
+    """Take how to print, and whether the daemon must run."""
+    as_json(parser)
+    parser.add_argument(
+        "--service", action="store_true", help="exit 1 when the daemon does not run"
+    )
+
+
 def task(parser: argparse.ArgumentParser) -> None:
     """Take one task."""
     parser.add_argument("task", metavar="TASK", help="id or name")

@@ -21,6 +21,7 @@ from gms_hookd.cli.arguments import (
     UsageError,
     as_json,
     backup,
+    check,
     common,
     completion,
     delivery_list,
@@ -94,7 +95,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("demo",): Command(
         "demo.show_demo", demo_options, "the main job, shown"
     ),
-    ("check",): Command("check.show_check", as_json, "look at the set-up"),
+    ("check",): Command("check.show_check", check, "look at the set-up"),
     ("task", "add"): Command("task.task_add", task_add, "print the new id"),
     ("task", "list"): Command("task.task_list", as_json, "all tasks"),
     ("task", "show"): Command("task.task_show", one_task, "one task"),

@@ -1,6 +1,7 @@
 """The commands that are the daemon, and that ask it to read its configuration."""
 
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 
@@ -8,6 +9,8 @@ from gms_hookd import log
 from gms_hookd.cli import api_client
 from gms_hookd.cli.api_client import OverSocket, post
 from gms_hookd.cli.session import Args, Session, held
+from gms_hookd.config.records import Config
+from gms_hookd.config.sources import Name
 from gms_hookd.errors import Failure
 from gms_hookd.safetext import without_logins
 from gms_hookd.service import daemon, reaper
@@ -24,7 +27,11 @@ def serve(session: Session, args: Args) -> int:
     try:
         with held(session.state) as state:
             load = partial(session.config, **overrides)
-            return daemon.serve(load, state, session.environ)
+
+            def written(without: Collection[Name]) -> Config:
+                return session.config(without=without, **overrides)
+
+            return daemon.serve(load, state, session.environ, written)
     finally:
         log.finish()
 

@@ -9,7 +9,7 @@ process holds the state directory meanwhile and asks an application of its own.
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from gms_hookd.cli.api_client import Api, get
 from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.config.load import load_config, webhook_secrets
 from gms_hookd.config.records import Config
+from gms_hookd.config.sources import Name
 from gms_hookd.http.client import PATIENCE
 from gms_hookd.service.identity import act_as_service
 from gms_hookd.service.service import Service
@@ -48,14 +49,18 @@ class Session:
         """Print a line."""
         print(text, file=self.out, flush=True)
 
-    def config(self, **overrides: object) -> Config:
-        """Read the configuration, as the service's user does. Raises ConfigError."""
+    def config(self, without: Collection[Name] = (), **overrides: object) -> Config:
+        """Read the configuration, as the service's user does, but for some settings.
+
+        Raises ConfigError.
+        """
         act_as_service(self.state)
         return load_config(
             with_credentials(self.environ, self.state),
             file=self.file,
             state=self.state,
             overrides=overrides,
+            without=without,
         )
 
     def webhook_secrets(self) -> tuple[str, ...]:

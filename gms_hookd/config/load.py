@@ -9,7 +9,7 @@ the state directory. `secret`, `secret_file` and `secrets` are one setting, and 
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -47,6 +47,8 @@ from gms_hookd.git.alias import Aliases
 from gms_hookd.git.credentials import Credential
 
 MADE = "webhook-secret"
+MOST_FAULTS = 50
+_SECRETS = ("secret", "secret_file", "secrets")
 _HOOK_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
 _OPTIONS = ("header", "algorithm", "prefix", "encoding", "username")
 _LOGIN = ("username", "password_file", "token_file")
@@ -74,24 +76,86 @@ def load_config(
     state: Path,
     overrides: Mapping[str, object] = _NOTHING,
     folder: Path = ETC,
+    without: Collection[Name] = (),
 ) -> Config:
     """Read the configuration; `overrides` are the command line's, by dotted name.
 
-    Raises ConfigError. Without any secret it is for the caller to call `made_secret`
-    and to load again.
+    What is named in `without` is passed over, all of it if that holds (). Raises
+    ConfigError. Without any secret it is for the caller to call `made_secret` and to
+    load again.
     """
+    environ = {n: text for n, text in environ.items() if (n,) not in without}
     given = [
         Source({tuple(name.split(".")): given for name, given in overrides.items()}),
         *_variables(environ),
     ]
-    path = config_file(environ, file, folder)
+    path = None if () in without else config_file(environ, file, folder)
     read = configfile.read_config(path) if path else None
-    written = _written(read, path)
-    found = Settings([*given, *_files(environ, written, state)])
+    written = _written(read, path, without)
+    *files, made = _files(environ, written, state)
+    every = [source.without(without) for source in (*given, *files, made)]
+    found = Settings(every)
     config = _config(found, path)
     exposed = read is not None and read.exposed
-    warnings = (*_warnings(config, written, exposed), *_doubts(found, config))
+    warnings = (
+        *_warnings(config, written, exposed),
+        *_doubts(found, config),
+        *_overruled(Settings(every[:-1])),
+    )
     return replace(config, warnings=warnings)
+
+
+def faults(load: Callable[[Collection[Name]], Config]) -> tuple[Config, list[str]]:
+    """Return the configuration without what is wrong with it, and all that is.
+
+    `load` reads it without the settings that it is given.
+    """
+    without: set[Name] = set()
+    found: dict[str, None] = {}
+    while True:
+        try:
+            return load(without), list(found)
+        except ConfigError as error:
+            if () in without:
+                raise
+            found[str(error)] = None
+            without.add(_to_leave_out(load, without, error, len(found)))
+
+
+def _to_leave_out(
+    load: Callable[[Collection[Name]], Config],
+    without: Collection[Name],
+    error: ConfigError,
+    count: int,
+) -> Name:
+    """Return what to pass over so that this error comes no more: no more than needed.
+
+    What is missing cannot be left out: then what wants it is, or all around it.
+    """
+    name = error.setting
+    if count >= MOST_FAULTS or not name:
+        return ()
+    table = name[:-1]
+    beside = [(*table, key) for key in sources.KEYS.get(name[0], ())]
+    for each in (name, *beside):
+        if each not in without and not _same(load, {*without, each}, error):
+            return each
+    while table in without:
+        table = table[:-1]
+    return table
+
+
+def _same(
+    load: Callable[[Collection[Name]], Config],
+    without: Collection[Name],
+    error: ConfigError,
+) -> bool:
+    """Return whether what is left has the same fault."""
+    try:
+        load(without)
+    except ConfigError as another:
+        return str(another) == str(error)
+    return False
 
 
 def webhook_secrets(
@@ -121,10 +185,15 @@ def _variables(environ: Mapping[str, str]) -> list[Source]:
     ]
 
 
-def _written(read: configfile.ConfigFile | None, path: Path | None) -> Source:
+def _written(
+    read: configfile.ConfigFile | None,
+    path: Path | None,
+    without: Collection[Name] = (),
+) -> Source:
     if read is None or path is None:
         return Source({})
-    return sources.contents(read.content, path, yaml=read.yaml)
+    content = sources.pruned(read.content, without)
+    return sources.contents(content, path, yaml=read.yaml)
 
 
 def _files(environ: Mapping[str, str], written: Source, state: Path) -> list[Source]:
@@ -318,7 +387,7 @@ def _secrets(found: Settings, table: Name) -> tuple[str, ...]:
 
 def _named_secrets(found: Settings, table: Name) -> tuple[str, tuple[str, ...]]:
     """Return the name of the setting that says the secrets of a hook, and them."""
-    one, file, several = ((*table, key) for key in ("secret", "secret_file", "secrets"))
+    one, file, several = ((*table, key) for key in _SECRETS)
     found.get(one, validators.text, None)
     found.get(file, validators.line, None)
     found.get(several, validators.texts, None)
@@ -524,6 +593,12 @@ def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
         if not os.path.exists(path):
             name = sources.dotted(("credentials", credential.url))
             yield f"{name}: {path} does not exist yet"
+
+
+def _overruled(found: Settings) -> Iterator[str]:
+    """Name the secrets that are set twice: to rotate the wrong one changes nothing."""
+    yield from found.overruled(*(("webhook", key) for key in _SECRETS))
+    yield from found.overruled(*_TOKENS)
 
 
 def _doubts(found: Settings, config: Config) -> Iterator[str]:

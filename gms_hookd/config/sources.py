@@ -7,8 +7,8 @@ Environment variables are called GMS_HOOKD_<SECTION>_<KEY>; lists in them have c
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -66,7 +66,7 @@ class Source:
 
     `values` are what it says, not yet looked at; `calls` are names of its own for them;
     relative paths start at `folder`; `place` ends each error text. `foreign` are names
-    that are not ours.
+    that are not ours. `origin` is what people know it by, where its names do not tell.
     """
 
     values: Mapping[Name, object] = field(repr=False)
@@ -74,10 +74,20 @@ class Source:
     folder: Path = Path()
     place: str = ""
     foreign: tuple[str, ...] = ()
+    origin: str = ""
 
     def error(self, name: Name, problem: object) -> ConfigError:
         """Make the error for one of its settings."""
-        return ConfigError(f"{self.called(name)}: {problem}{self.place}")
+        return ConfigError(f"{self.called(name)}: {problem}{self.place}", name)
+
+    def without(self, names: Collection[Name]) -> "Source":
+        """Return the source without these settings and what is below them."""
+        kept = {
+            name: value
+            for name, value in self.values.items()
+            if not any(name[: len(each)] == each for each in names)
+        }
+        return replace(self, values=kept)
 
     def called(self, name: Name) -> str:
         """Return what this source calls a setting."""
@@ -118,6 +128,17 @@ class Settings:
                 raise source.error(second, f"is set as well as {also}: keep one")
         return found[0] if found else None
 
+    def overruled(self, *names: Name) -> Iterator[str]:
+        """Name what says one of these without effect, and what is used in its place."""
+        found = [(s, n) for s in self._sources for n in names if n in s.values]
+        for source, name in found[1:]:
+            winner, used = found[0]
+            said = winner.origin or winner.called(used)
+            yield (
+                f"{source.called(name)}{source.place}: has no effect, as {said}"
+                " goes first: remove one of the two"
+            )
+
     def error(self, name: Name, problem: object) -> ConfigError:
         """Make the error for a setting, wherever it is or would be set."""
         return next(self._with(name), Source({})).error(name, problem)
@@ -140,7 +161,8 @@ def environment(environ: Mapping[str, str]) -> Source:
             values[known[variable]] = _parsed(known[variable], environ[variable])
         elif variable.startswith(_PREFIX) and variable not in _OTHERS:
             meant = suggestion(variable, {name: name for name in known})
-            raise ConfigError(f"{variable}: unknown variable{meant}")
+            text = f"{variable}: unknown variable{meant}"
+            raise ConfigError(text, (variable,))
     return Source(values, {name: _variable(name) for name in values})
 
 
@@ -153,7 +175,7 @@ def variable(name: str, setting: Name, environ: Mapping[str, str]) -> Source:
 def credentials(environ: Mapping[str, str]) -> Source:
     """Return the secrets that systemd hands over, by the paths of their files."""
     folder = environ.get("CREDENTIALS_DIRECTORY", "")
-    return secret_files(
+    found = secret_files(
         {
             ("webhook", "secret_file"): Path(folder, "webhook-secret"),
             ("api", "token_file"): Path(folder, "api-token"),
@@ -161,6 +183,7 @@ def credentials(environ: Mapping[str, str]) -> Source:
         if folder
         else {}
     )
+    return replace(found, origin="the credential that systemd hands over")
 
 
 def secret_files(files: Mapping[Name, Path]) -> Source:
@@ -180,6 +203,20 @@ def suggestion(wrong: str, known: Mapping[str, str], likeness: float = 0.75) -> 
     words = {spelling.lower(): meant for spelling, meant in known.items()}
     close = get_close_matches(wrong.lower(), words, n=1, cutoff=likeness)
     return f" (did you mean {words[close[0]]}?)" if close else ""
+
+
+def pruned(content: object, names: Collection[Name]) -> object:
+    """Return a file's content without these settings and sections."""
+    if () in names:
+        return {}
+    if not isinstance(content, dict):
+        return content
+    below = {key: [n[1:] for n in names if n[:1] == (str(key),)] for key in content}
+    return {
+        key: pruned(body, below[key])
+        for key, body in content.items()
+        if () not in below[key]
+    }
 
 
 class _Content:
@@ -245,7 +282,8 @@ class _Content:
         return body
 
     def _error(self, name: Name, problem: str) -> ConfigError:
-        return ConfigError(f"{dotted(name) or 'the file'}: {problem}{self.place}")
+        text = f"{dotted(name) or 'the file'}: {problem}{self.place}"
+        return ConfigError(text, name)
 
 
 def dotted(name: Name) -> str:

@@ -12,12 +12,13 @@ import select
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from gms_hookd.config.load import made_secret, refuse_weak, shared_sockets
 from gms_hookd.config.records import Config
+from gms_hookd.config.sources import Name
 from gms_hookd.errors import ConfigError, Conflict, Unavailable
 from gms_hookd.files import closed
 from gms_hookd.futures import Future
@@ -348,10 +349,14 @@ def tls_context(config: Config) -> tls.Context | None:
 
 
 def serve(
-    load: Callable[[], Config], state: StateDirectory, environ: Mapping[str, str]
+    load: Callable[[], Config],
+    state: StateDirectory,
+    environ: Mapping[str, str],
+    written: Callable[[Collection[Name]], Config] | None = None,
 ) -> int:
     """Serve on the state directory until a signal ends it; gives the exit status.
 
+    `written` loads the configuration without some of its settings.
     ConfigError, StoreError or OSError, each of one line, where the start fails.
     """
     faulthandler.enable(sys.stderr)
@@ -365,6 +370,7 @@ def serve(
         signals = _Signals()
         reloads = ReloadRequests(signals.hang_up)
         service = Service.open(config, state, environ, reloads.ask)
+        service.written = written
         opened.callback(service.close)
         redact(service.mask.line)
         _warn(config, listeners)

@@ -7,28 +7,36 @@ daemon runs. Everything is wired together here, by constructors.
 """
 
 import logging
+import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
 from gms_hookd.auth.whitelist import Whitelist
+from gms_hookd.config.load import faults
 from gms_hookd.config.records import Config, HookConfig
 from gms_hookd.config.secrets import secrets_of
+from gms_hookd.config.sources import Name
 from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.futures import Future, apply, done
 from gms_hookd.git.hold import Holds
 from gms_hookd.git.process import Stop
+from gms_hookd.http.descriptors import descriptors
 from gms_hookd.mask import Mask
 from gms_hookd.safetext import quoted
 from gms_hookd.service import systemd
 from gms_hookd.service.clock import ClockWatch
 from gms_hookd.service.counted_engine import CountedEngine
+from gms_hookd.service.findings import Environment
 from gms_hookd.service.health import Health
+from gms_hookd.service.inspection import findings
 from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.store import Store, StoreError, maintenance, runs, tasks
 from gms_hookd.store.refusals import Refusals
@@ -41,7 +49,13 @@ from gms_hookd.web.guard import Forwarders, Guard, Hook
 from gms_hookd.web.routes import App, Policy
 from gms_hookd.workers.callbacks import Caller
 from gms_hookd.workers.reconciler import AT_ONCE, PATIENCE, Reconciler
-from gms_hookd.workers.running import Condition, Context, RunningRuns, no_daemon
+from gms_hookd.workers.running import (
+    Condition,
+    Context,
+    Inspected,
+    RunningRuns,
+    no_daemon,
+)
 from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
 
 
@@ -141,7 +155,9 @@ class Service:
             ending=self._ending,
             reload=reload,
             condition=self._look,
+            inspect=self._inspect,
         )
+        self.written: Callable[[Collection[Name]], Config] | None = None
         self.condition = Condition()
         self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
         self._clock = ClockWatch(self.context)
@@ -242,6 +258,31 @@ class Service:
         works = self.health.workers > 0
         problems = self.health.ask() if works else done(self._lost())
         return apply(problems, self._as_found)
+
+    def _inspect(self, known: Inspected) -> Future[list[dict[str, Any]]]:
+        """Judge as this process all that `check` looks at; in a thread of its own."""
+        return self._copies.do(partial(self._findings, known))
+
+    def _findings(self, known: Inspected) -> list[dict[str, Any]]:
+        load = self.written
+        config, wrong = faults(load) if load else (self.config, [])
+        condition = known.condition
+        place = Environment(
+            self._environ,
+            self.state.path,
+            daemon=condition.since is not None,
+            unready=condition.problems,
+            warnings=condition.warnings,
+            descriptors=descriptors(os.getpid()),
+            config=config,
+            tasks=[asdict(task) for task in known.tasks],
+            problem=known.problem or None,
+            faults=wrong,
+            restart_for=condition.restart_for,
+            refusal=condition.refusal,
+            latest={h.name: known.latest.get(h.name) for h in config.hooks},
+        )
+        return [asdict(each) for each in findings(place)]
 
     def _lost(self) -> list[str]:
         lost = self.context.store.lost

@@ -43,7 +43,7 @@ _DATABASE = "gms-hookd.db"
 _CONTROL = "control.sock"
 _FILES = re.compile(
     r"lock|control\.sock|gms-hookd\.db(-wal|-shm|-journal)?"
-    r"|webhook-secret(\.[0-9]+\.tmp)?"
+    r"|last-backup|webhook-secret(\.[0-9]+\.tmp)?"
 )
 _COPY = re.compile(r"\.?backup-[0-9a-f]+(\.[0-9]+\.partial)?")
 _FOLDERS = frozenset({"caches", "home"})

@@ -1,14 +1,19 @@
 """A consistent copy of the store, for safe keeping."""
 
+import logging
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
 from gms_hookd.errors import Invalid, Unavailable
 from gms_hookd.files import leads_to, sync_folder
+from gms_hookd.safetext import quoted
 from gms_hookd.store.dbthread import Connection, Error, connect
+
+log = logging.getLogger(__name__)
+MARK = "last-backup"  # a file of the state directory, as old as the last copy
 
 
 def write_copy(store: Path, copy: Path, vacuum: Callable[[Path], None]) -> None:
@@ -25,10 +30,25 @@ def write_copy(store: Path, copy: Path, vacuum: Callable[[Path], None]) -> None:
         _copy(fresh, vacuum)
         os.replace(fresh, copy)
         sync_folder(copy.parent)
+        _note(store.parent, copy)
     except (OSError, Error) as error:
         raise Unavailable(f"cannot write {copy}: {error}") from None
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def _note(state: Path, copy: Path) -> None:
+    log.info("backup written file=%s bytes=%d", quoted(copy), copy.stat().st_size)
+    with suppress(OSError):  # a full disk does not make the copy a worse one
+        (state / MARK).touch(0o600)
+
+
+def last_backup(state: Path) -> float | None:
+    """Return when the last copy was made (Unix time), None if none ever was."""
+    try:
+        return (state / MARK).stat().st_mtime
+    except OSError:
+        return None
 
 
 def _is_taken(store: Path, name: str) -> bool:

@@ -142,6 +142,14 @@ def latest(db: Connection, hook: str | None, limit: int) -> list[Delivery]:
     return [_delivery(db, row) for row in rows]
 
 
+def latest_of_hooks(db: Connection) -> dict[str, int]:
+    """Return when the last verified delivery of each hook came (ms)."""
+    rows = db.execute(
+        "SELECT hook,max(received_ms) FROM deliveries WHERE status=200 GROUP BY hook"
+    )
+    return dict(rows.fetchall())
+
+
 def refused(db: Connection, limit: int) -> list[Delivery]:
     """List the newest refused deliveries first, looked for among the newest 2,000."""
     query = (

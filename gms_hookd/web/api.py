@@ -42,7 +42,7 @@ from gms_hookd.web.params import (
     read_text,
     which_task,
 )
-from gms_hookd.workers.running import Condition, Context
+from gms_hookd.workers.running import Condition, Context, Inspected
 
 Data = Future[Any]
 _OID = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -393,6 +393,29 @@ def _show_status(
         return
     queue = None if error else looked.result()
     found.set_result(views.status(condition, queue, str(error or ""), context.attempts))
+
+
+def check(context: Context, params: Params) -> Data:
+    """Have the daemon judge what it can read, write and reach itself."""
+    only(params, ())
+    return then(context.condition(), partial(_with_known, context))
+
+
+def _with_known(context: Context, condition: Condition) -> Data:
+    """Inspect with what the store knows, or with why it cannot be read."""
+    known: Future[Inspected] = Future()
+
+    def keep(looked: Future[Inspected]) -> None:
+        error = looked.exception()
+        unread = Inspected(condition, problem=str(error))
+        known.set_result(unread if error else looked.result())
+
+    context.store.read(_inspected, condition).add_done_callback(keep)
+    return then(known, context.inspect)
+
+
+def _inspected(db: Connection, condition: Condition) -> Inspected:
+    return Inspected(condition, tasks.every(db), deliveries.latest_of_hooks(db))
 
 
 def reload(context: Context, params: Params) -> Data:

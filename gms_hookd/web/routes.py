@@ -58,11 +58,12 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("GET", "delivery"): api.show_delivery,
     ("GET", "delivery/parcel"): api.show_content,
     ("GET", "status"): api.status,
+    ("GET", "check"): api.check,
     ("POST", "backup"): api.backup,
     ("POST", "reload"): api.reload,
 }
 _PATHS = {path for _, path in CALLS}
-_ON_SOCKET_ONLY = frozenset({"backup", "reload"})
+_ON_SOCKET_ONLY = frozenset({"backup", "check", "reload"})
 
 
 @dataclass(frozen=True, slots=True)

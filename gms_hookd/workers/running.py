@@ -11,16 +11,17 @@ import math
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from gms_hookd.errors import Conflict
 from gms_hookd.futures import Future, done, failed
 from gms_hookd.git.process import Stop
 from gms_hookd.mask import Mask
-from gms_hookd.model import FINAL, Moment, Run
+from gms_hookd.model import FINAL, Moment, Run, Task
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import Connection, Store, runs
 from gms_hookd.store.refusals import Refusals
@@ -28,6 +29,7 @@ from gms_hookd.sync.job import SyncEngine
 from gms_hookd.threads import IDLE, Pool, Supervised, Threads
 from gms_hookd.workers.hosts import Hosts
 
+Json = dict[str, Any]
 KEPT = 64  # logs of ended runs, for those who still watch
 RUSH = 10, 0.05  # so many triggers in so many seconds are one
 
@@ -246,6 +248,23 @@ class Condition:
     database: int | None = None
 
 
+class Inspected(NamedTuple):
+    """What an inspection must know of the store: `problem` is why it knows nothing.
+
+    `latest` is when the last delivery of each hook came (ms).
+    """
+
+    condition: Condition
+    tasks: Sequence[Task] = ()
+    latest: Mapping[str, int] = MappingProxyType({})
+    problem: str = ""
+
+
+def no_inspection(_known: Inspected) -> Future[list[Json]]:
+    """Refuse to judge for a daemon where none runs."""
+    return failed(Conflict("no daemon runs: systemctl start gms-hookd"))
+
+
 def no_condition() -> Future[Condition]:
     """Return the condition of a process that serves nobody."""
     return done(Condition())
@@ -257,7 +276,8 @@ class Context:
 
     The engine is there to plan, not to sync: that is the workers' business. `reload`
     asks the daemon for its configuration to be read again, a Conflict if it is refused;
-    `condition` looks how the process fares now.
+    `condition` looks how the process fares now; `inspect` looks at all that `check`
+    does, of what the store knows.
     `timeout` is that of a task without one of its own, `attempts` what each run gets;
     `ending` stops plans when the daemon ends.
     """
@@ -278,6 +298,7 @@ class Context:
     monotonic: Callable[[], float] = time.monotonic
     reload: Callable[[], Future[None]] = no_daemon
     condition: Callable[[], Future[Condition]] = no_condition
+    inspect: Callable[[Inspected], Future[list[Json]]] = no_inspection
 
     def now(self) -> int:
         """Tell the time as Unix milliseconds."""

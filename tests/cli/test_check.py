@@ -2,10 +2,15 @@
 
 import json
 import os
+import shutil
+import signal
 import socket
 import stat
+import subprocess
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +19,10 @@ from gms_hookd.cli.check import ERROR, OK, WARNING, Environment
 from gms_hookd.cli.terminal import Style
 from gms_hookd.config.load import load_config
 from gms_hookd.git.credentials import Credential
+from gms_hookd.service import inspection
+from tests.support.repositories import Repo
+
+ROOT = Path(__file__).parents[2]
 
 TASK = {"id": 1, "name": "t", "source": "/", "target": "ssh://git@h.example/x.git"}
 
@@ -165,7 +174,9 @@ def test_an_ssh_task_needs_key_and_known_hosts(place, tmp_path):
     assert "ssh-keyscan h.example" in found[1].remedy
     key = tmp_path / "key"
     key.touch(0o600)
-    sync = replace(place.config.sync, ssh_key_file=key, ssh_known_hosts=key)
+    known = tmp_path / "known"
+    known.write_text("h.example ssh-ed25519 AAAA\n")
+    sync = replace(place.config.sync, ssh_key_file=key, ssh_known_hosts=known)
     assert about(configured(with_task, sync=sync), "task 1") == []
 
 
@@ -282,3 +293,225 @@ def test_files_of_tls_that_are_not_there_are_named(place):
     known = configured(replace(place, tasks=(task,)), credentials=(gone,))
     [found] = about(known, "task 1 source")
     assert f"ca_file: {place.state}/ca.pem does not exist" in found.finding
+
+
+def test_every_fault_of_a_configuration_is_found_at_once(command, tmp_path):
+    (tmp_path / "open").write_text("a-secret-that-is-long-enough\n")
+    (tmp_path / "open").chmod(0o644)
+    status, out, _ = command(
+        f'[webhook]\nsercet = 1\nrate_limit = "x"\n[hooks.github]\nsecret = ""\n'
+        f'[hooks.ci]\nprovider = "nope"\n[sync]\nworkers = 0\n[api]\ntoken_file ='
+        f' "{tmp_path}/open"\n[server]\ntls_key = "/nonexistent"\nlisten = "x"\n'
+    )
+    assert status == 2
+    for name in ("webhook.sercet", "webhook.rate_limit", "hooks.github.secret",
+                 "hooks.ci.provider", "sync.workers", "api.token_file", "is open to",
+                 "server.tls", "server.listen"):  # fmt: skip
+        assert name in out, name
+    assert "ok      sqlite" in out
+
+
+@pytest.mark.parametrize("text", ["[webhook\n", "x = 1\n", "webhook = 1\n"])
+def test_a_file_that_makes_no_sense_does_not_end_the_inspection(command, text):
+    status, out, _ = command(text)
+    assert status == 2
+    assert "ok      sqlite" in out
+    assert "warning daemon: not running" in out
+
+
+def test_a_stopped_daemon_is_a_warning_and_an_error_for_a_service(command):
+    listen = '[server]\nlisten = ["127.0.0.1:0"]\n'
+    assert command(listen)[0] == 0
+    status, _, err = command(listen, "--service")
+    assert (status, err) == (
+        1,
+        "gms-hookd: the daemon is not running: systemctl start gms-hookd\n",
+    )
+
+
+def test_a_secret_that_is_overruled_is_a_warning(command, monkeypatch):
+    monkeypatch.setenv("WEBHOOK_SECRET", "another-secret-of-more-than-sixteen")
+    _, out, _ = command('[webhook]\nsecret = "secret-in-the-file-which-rotates"\n')
+    assert "webhook.secret in " in out
+    assert "has no effect, as WEBHOOK_SECRET goes first" in out
+    assert "which-rotates" not in out
+
+
+def certificate(folder, *days):
+    """Make a certificate of so many days with its key."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.check_call(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x", "-keyout", key,
+         "-out", cert, *days],
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    key.chmod(0o600)
+    return cert, key
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl here")
+@pytest.mark.parametrize(
+    ("days", "level", "word"),
+    [(("-days", "90"), OK, "valid until"), (("-days", "9"), WARNING, "ends on"),
+     (("-days", "20000"), OK, "valid until 20")],
+)  # fmt: skip
+def test_a_certificate_is_judged_by_its_end(place, tmp_path, days, level, word):
+    cert, key = certificate(tmp_path, *days)
+    server = replace(place.config.server, tls_cert=cert, tls_key=key)
+    (found,) = about(configured(place, server=server), "tls")
+    assert found.level == level
+    assert word in found.finding
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl here")
+def test_a_certificate_that_cannot_be_served_is_an_error(place, tmp_path):
+    cert, _ = certificate(tmp_path)
+    (tmp_path / "other").mkdir()
+    _, key = certificate(tmp_path / "other")
+    server = replace(place.config.server, tls_cert=cert, tls_key=key)
+    (found,) = about(configured(place, server=server), "tls")
+    assert "does not belong to the key" in found.finding
+    cert.write_text("junk")
+    (found,) = about(configured(place, server=server), "tls")
+    assert (found.level, bool(found.remedy)) == (ERROR, True)
+
+
+def local(target):
+    return {"id": 1, "name": "t", "source": str(target), "target": str(target)}
+
+
+def test_an_absent_target_is_made_by_its_remedy(place, tmp_path):
+    target = tmp_path / "new.git"
+    found = [
+        each
+        for each in about(replace(place, tasks=[local(target)]), "task 1 target")
+        if each.level == ERROR
+    ]
+    assert len(found) == 1
+    subprocess.check_call(["sh", "-ec", found[0].remedy], stdout=subprocess.DEVNULL)
+    assert about(replace(place, tasks=[local(target)]), "task 1") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for chown")
+def test_the_objects_of_another_user_in_a_target_are_found(daemon, tmp_path):
+    target = Repo(tmp_path / "target.git")
+    source = Repo(tmp_path / "source.git")
+    source.commit("main")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    theirs = target.path / "objects" / "ab"
+    theirs.mkdir()
+    as_nobody = subprocess.run(
+        [sys.executable, "-c", CHILD, str(target.path), str(tmp_path / "state")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert "belongs to root, and user nobody may not write it" in as_nobody.stdout, (
+        as_nobody
+    )
+    assert "chown -R nobody: " in as_nobody.stdout
+
+
+CHILD = """
+import os, subprocess, sys
+from pathlib import Path
+subprocess.check_call(["chown", "-R", "nobody:", sys.argv[1]])
+subprocess.check_call(["chown", "root:", sys.argv[1] + "/objects/ab"])
+import pwd
+from gms_hookd.config.load import load_config
+from gms_hookd.service.findings import Environment
+from gms_hookd.service.inspection import findings
+os.setgid(pwd.getpwnam("nobody").pw_gid); os.setuid(pwd.getpwnam("nobody").pw_uid)
+state = Path(sys.argv[2])
+config = load_config({}, state=state, folder=state)
+task = {"id": 1, "name": "t", "source": "https://h.example/x", "target": sys.argv[1]}
+place = Environment(dict(os.environ), state, config=config, tasks=[task])
+for found in findings(place):
+    if "target" in found.subject:
+        print(found)
+"""
+
+
+def test_a_host_without_a_pinned_key_is_an_error(place, tmp_path):
+    home = place.state / "home" / ".ssh"
+    home.mkdir(parents=True)
+    (home / "id_ed25519").write_text("key")
+    (home / "id_ed25519").chmod(0o644)
+    (home / "known_hosts").write_text("other.example ssh-ed25519 AAAA\n")
+    with_ssh = replace(place, tasks=[TASK])
+    found = about(with_ssh, "task 1 target")
+    assert any("is open to others" in f.finding and f.remedy for f in found), found
+    assert any("has no key of h.example" in f.finding for f in found), found
+    (home / "id_ed25519").chmod(0o600)
+    (home / "known_hosts").write_text("h.example ssh-ed25519 AAAA\n")
+    assert about(with_ssh, "task 1 target") == []
+
+
+def test_hooks_and_backups_that_are_long_ago_are_warnings(place, tmp_path):
+    old = int((time.time() - 40 * 86400) * 1000)
+    new = int(time.time() * 1000)
+    heard = replace(place, latest={"a": None, "b": old, "c": new})
+    for name, levels_of in (("a", [WARNING]), ("b", [WARNING]), ("c", [])):
+        assert levels(heard, f"hook {name}") == levels_of
+    kept = replace(place, tasks=[local(tmp_path)])
+    assert levels(kept, "backup") == [WARNING]
+    (place.state / "last-backup").touch()
+    assert levels(kept, "backup") == [OK]
+    os.utime(place.state / "last-backup", (0, 0))
+    assert levels(kept, "backup") == [WARNING]
+
+
+def test_a_look_that_fails_does_not_end_the_others(place, monkeypatch):
+    def broken(_place):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(inspection, "LOOKS", (broken, *inspection.LOOKS))
+    found = inspection.findings(place)
+    assert found[0].finding == "cannot be looked at: Input/output error"
+    assert any(each.subject == "sqlite" for each in found)
+
+
+@pytest.fixture
+def asked(daemon, capsys):
+    def ask(*more):
+        where = ["--config", str(daemon.config), "--state", str(daemon.state)]
+        status = main.main(["check", *more, *where])
+        return status, *capsys.readouterr()
+
+    return ask
+
+
+def test_a_running_daemon_judges_itself(daemon, asked, tmp_path):
+    daemon.start()
+    daemon.add_task("gone", tmp_path / "none.git", tmp_path / "target.git")
+    status, out, _ = asked("--service")
+    assert status == 1
+    assert "ok      daemon: running" in out
+    assert "none.git does not exist" in out
+    daemon.config.write_text("[sync]\nworkers = 0\n[api]\ntokn = 1\n")
+    status, out, _ = asked()
+    assert status == 2
+    assert out.count("error   configuration: sync.workers") == 1
+    assert out.count("error   configuration: api.tokn") == 1
+    daemon.signal(signal.SIGHUP)
+    daemon.until(lambda: daemon.api("GET", "status")["reload_refused"])
+    assert "error   daemon: reload refused" in asked()[1]
+
+
+def test_a_daemon_that_hangs_is_named_and_the_rest_is_looked_at(
+    daemon, asked, monkeypatch
+):
+    monkeypatch.setattr("gms_hookd.cli.check.QUICK", 0.5)
+    daemon.start()
+    daemon.signal(signal.SIGSTOP)
+    try:
+        status, out, _ = asked()
+    finally:
+        daemon.signal(signal.SIGCONT)
+    assert status == 1
+    assert "error   daemon: the daemon does not answer for 5 s" in out
+    assert "-> systemctl restart gms-hookd" in out
+    assert "ok      sqlite" in out

@@ -1,0 +1,45 @@
+"""What an inspection finds: each with its level, and the remedy that can be pasted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gms_hookd.config.records import Config
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: `ok`, `warning` or `error`, what is so, what to do."""
+
+    level: str
+    subject: str
+    finding: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What is looked at, as far as it is known.
+
+    `faults` are all that is wrong with the configuration as it is written; `config` is
+    what can be said of it without them. `tasks` and `latest` (the last delivery of each
+    hook, and when it came in ms) are the store's. The rest is
+    what the daemon says of itself.
+    """
+
+    environ: Mapping[str, str]
+    state: Path
+    daemon: bool | None = None
+    unready: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    descriptors: int | None = None
+    config: Config | None = None
+    tasks: Sequence[Mapping[str, Any]] = ()
+    problem: str | None = None
+    faults: Sequence[str] = ()
+    restart_for: Sequence[str] = ()
+    refusal: str = ""
+    latest: Mapping[str, int | None] | None = None

@@ -1,0 +1,183 @@
+"""Look at what the tasks need: hosts, keys, repositories on this machine."""
+
+import os
+import pwd
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from gms_hookd.files import SERVICE, SecretFileError, check_secret, closed
+from gms_hookd.git import url as giturl
+from gms_hookd.git.credentials import CredentialStore, access, pinning
+from gms_hookd.git.errors import GitError
+from gms_hookd.git.ownership import untrusted
+from gms_hookd.git.process import Limits, Stop, execute
+from gms_hookd.git.url import GitUrl
+from gms_hookd.runlog import RunLog
+from gms_hookd.service.findings import ERROR, Environment, Finding
+
+PATIENCE = 5.0  # seconds for ssh-keygen
+MOST_FOLDERS = 2000  # of a repository that are looked at
+DROP_IN = "/etc/systemd/system/gms-hookd.service.d/targets.conf"
+
+
+def inspect_tasks(place: Environment) -> Iterator[Finding]:
+    """Look at source and target of each task."""
+    if place.config is None:
+        return
+    sync = place.config.sync
+    files = sync.ssh_key_file, sync.ssh_known_hosts
+    keys = CredentialStore(place.state / "home", place.config.credentials, *files)
+    for task in place.tasks:
+        for side in ("source", "target"):
+            subject = f"task {task['id']} {side}"
+            yield from _url(place, subject, task[side], keys)
+
+
+def _url(
+    place: Environment, subject: str, text: str, keys: CredentialStore
+) -> Iterator[Finding]:
+    allowed = place.config.sync.allow_protocols if place.config else ()
+    try:
+        url = giturl.parse(text, allowed)
+        if url.scheme != "ssh":  # of whose key there is more to say
+            access(url, keys)
+    except (ValueError, GitError) as error:
+        yield Finding(ERROR, subject, str(error))
+        return
+    if url.scheme == "ssh":
+        yield from _ssh(place, subject, url, keys)
+    elif url.local:
+        yield from _local(place, subject, url)
+
+
+def _local(place: Environment, subject: str, url: GitUrl) -> Iterator[Finding]:
+    """Look at a repository on this machine, as this process sees it."""
+    task, side = subject.split(" ")[1:]
+    trusted = place.config.sync.trust_owners if place.config else ()
+    path = Path(url.path)
+    if why := untrusted(url.path, trusted):
+        yield Finding(ERROR, subject, why)
+    elif not path.exists():
+        yield _absent(subject, task, side, path)
+    elif side == "target":
+        yield from _unwritable(subject, path)
+    elif not os.access(path, os.R_OK | os.X_OK):
+        yield Finding(ERROR, subject, f"{path}: {closed(path)}")
+
+
+def _absent(subject: str, task: str, side: str, path: Path) -> Finding:
+    hidden = next(p for p in path.parents if p.exists())
+    quoted = shlex.quote(str(path))
+    if not os.access(hidden, os.X_OK):
+        return Finding(ERROR, subject, f"{path}: {closed(path)}")
+    if side == "source":
+        remedy = f"correct the path: gms-hookd task set {task} source=/PATH"
+        return Finding(ERROR, subject, f"{path} does not exist", remedy)
+    remedy = f"git init --bare {quoted} && chown -R {_user()}: {quoted}"
+    return Finding(ERROR, subject, f"{path} does not exist", remedy)
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _unwritable(subject: str, path: Path) -> Iterator[Finding]:
+    repository = path / ".git" if (path / ".git").is_dir() else path
+    quoted = shlex.quote(str(path))
+    if os.statvfs(repository).f_flag & os.ST_RDONLY:
+        said = f"{path} is on a file system that is read-only for the service"
+        yield Finding(ERROR, subject, said, _writable(path))
+        return
+    for folder in _folders(repository):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            owner = _owner(folder)
+            said = f"{folder} belongs to {owner}, and user {_user()} may not write it"
+            remedy = f"chown -R {_user()}: {quoted}"
+            yield Finding(ERROR, subject, said, remedy)
+            return
+
+
+def _writable(path: Path) -> str:
+    """Return the commands that let the unit write there (systemd.exec(5))."""
+    line = shlex.quote(f"[Service]\\nReadWritePaths={path}\\n")
+    folder = os.path.dirname(DROP_IN)
+    return (
+        f"mkdir -p {folder} && printf {line} >> {DROP_IN} &&"
+        f" systemctl daemon-reload && systemctl restart {SERVICE}"
+    )
+
+
+def _owner(path: Path) -> str:
+    try:
+        return pwd.getpwuid(path.stat().st_uid).pw_name
+    except (KeyError, OSError):
+        return "somebody else"
+
+
+def _folders(repository: Path) -> Iterator[Path]:
+    """Name the folders that a push writes in, so many at most."""
+    yield repository
+    count = 0
+    for top in ("objects", "refs"):
+        for folder, _, _ in os.walk(repository / top):
+            yield Path(folder)
+            count += 1
+            if count >= MOST_FOLDERS:
+                return
+
+
+def _ssh(
+    place: Environment, subject: str, url: GitUrl, keys: CredentialStore
+) -> Iterator[Finding]:
+    search = place.environ.get("PATH", os.defpath)
+    if shutil.which("ssh", path=search) is None:
+        remedy = "apt-get install openssh-client"
+        yield Finding(ERROR, subject, "there is no ssh", remedy)
+    identity = keys.identity(url)
+    yield from _key(subject, identity.key)
+    if not identity.known_hosts.exists():
+        remedy = f"compare the host's key, then: {pinning(url, identity.known_hosts)}"
+        yield Finding(ERROR, subject, f"no host key at {identity.known_hosts}", remedy)
+    elif not _is_known(url, identity.known_hosts, search):
+        said = f"{identity.known_hosts} has no key of {url.host}"
+        remedy = f"compare the host's key, then: {pinning(url, identity.known_hosts)}"
+        yield Finding(ERROR, subject, said, remedy)
+
+
+def _key(subject: str, key: Path) -> Iterator[Finding]:
+    if not key.exists():
+        make = f"ssh-keygen -t ed25519 -N '' -f {shlex.quote(str(key))}"
+        remedy = f"set sync.ssh_key_file, or: {make}"
+        yield Finding(ERROR, subject, f"no key at {key}", remedy)
+        return
+    if not os.access(key, os.R_OK):
+        yield Finding(ERROR, subject, f"{key}: {closed(key)}")
+        return
+    try:
+        check_secret(key, key.stat())
+    except SecretFileError as error:
+        said, _, remedy = str(error).rpartition(": ")
+        yield Finding(ERROR, subject, said, remedy)
+
+
+def _is_known(url: GitUrl, known_hosts: Path, search: str) -> bool:
+    """Return whether the host has a line; ssh-keygen reads hashed ones, too."""
+    if shutil.which("ssh-keygen", path=search) is None:
+        return True
+    host = url.host.strip("[]")
+    name = host if url.port in (None, 22) else f"[{host}]:{url.port}"
+    if not re.fullmatch(r"[\w.:\[\]-]+", name) or name.startswith("-"):
+        return True
+    limits = Limits(time.monotonic() + PATIENCE, Stop(), RunLog())
+    command = ("ssh-keygen", "-F", name, "-f", str(known_hosts))
+    try:
+        return bool(execute(command, {"PATH": search}, limits).out)
+    except GitError:
+        return False

@@ -1,0 +1,379 @@
+"""Look at configuration and environment; say of each finding what to do about it.
+
+It judges what this process can read, write and reach: a running daemon looks itself,
+a command in its place where none runs.
+"""
+
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from gms_hookd.config.load import refuse_weak
+from gms_hookd.config.records import Config
+from gms_hookd.errors import ConfigError
+from gms_hookd.git.command import PROXIES
+from gms_hookd.git.errors import GitError
+from gms_hookd.git.process import Limits, Stop, execute
+from gms_hookd.http import tls
+from gms_hookd.http.descriptors import FEW_DESCRIPTORS, MORE_DESCRIPTORS, admitted
+from gms_hookd.http.listener import listen
+from gms_hookd.runlog import RunLog
+from gms_hookd.service.findings import ERROR, OK, WARNING, Environment, Finding
+from gms_hookd.service.inspect_tasks import inspect_tasks
+from gms_hookd.service.state_dir import unfit
+from gms_hookd.store.backup import last_backup
+from gms_hookd.store.dbthread import SQLITE_VERSION
+
+Version = tuple[int, ...]
+OLDEST_PYTHON = (3, 11)
+OLDEST_GIT = (2, 32)
+OLDEST_SQLITE = (3, 24)
+# The last release with a known hole of each series (git's release notes up to 2.56).
+HOLES = ((2, 39, 3), (2, 40, 3), (2, 41, 2), (2, 42, 3), (2, 43, 6), (2, 44, 3),
+         (2, 45, 3), (2, 46, 3), (2, 47, 2), (2, 48, 1), (2, 49, 0),
+         (2, 50, 0))  # fmt: skip
+LEAST_DISK = 1 << 30
+RELEASED = 1_767_225_600  # 2026-01-01: a clock before that is not set
+AHEAD = 60
+SHORT_SECRET = 16
+IMAGES = frozenset({"dockerhub", "msr"})  # who names an image, no repository
+
+
+DAY = 86400.0
+TLS_ENDS = 14 * DAY
+BACKUP_OLD = 7 * DAY
+QUIET = 30 * DAY
+
+
+def findings(place: Environment) -> list[Finding]:
+    """Look at everything; a look that fails is a finding, and the others go on."""
+    return [finding for look in LOOKS for finding in _looked(look, place)]
+
+
+def _looked(look: "Look", place: Environment) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        found.extend(look(place))
+    except Exception as error:  # noqa: BLE001 - whatever it met, others look on
+        subject = look.__name__.removeprefix("_")
+        why = str(getattr(error, "strerror", None) or error)
+        found.append(Finding(ERROR, subject, f"cannot be looked at: {why}"))
+    return found
+
+
+def _python(_place: Environment) -> Iterator[Finding]:
+    version = sys.version_info[:3]
+    level = OK if version >= OLDEST_PYTHON else ERROR
+    remedy = None if level == OK else "install Python 3.11 or newer"
+    yield Finding(level, "python", f"{_dotted(version)} at {sys.executable}", remedy)
+
+
+def _sqlite(_place: Environment) -> Iterator[Finding]:
+    level = OK if SQLITE_VERSION >= OLDEST_SQLITE else ERROR
+    remedy = None if level == OK else f"needs {_dotted(OLDEST_SQLITE)} or newer"
+    yield Finding(level, "sqlite", _dotted(SQLITE_VERSION), remedy)
+
+
+def _git(place: Environment) -> Iterator[Finding]:
+    said = _output(place.environ, "git", "--version")
+    if said is None:
+        yield Finding(ERROR, "git", "not found", f"install git in {_path(place)}")
+        return
+    yield git_finding(said)
+
+
+def git_finding(said: str) -> Finding:
+    """Judge what `git --version` said."""
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said)
+    version = tuple(int(part or 0) for part in found.groups()) if found else ()
+    if version < OLDEST_GIT:
+        return Finding(ERROR, "git", said, "needs git 2.32 or newer")
+    hole = version < HOLES[0] or any(
+        version[:2] == last[:2] and version <= last for last in HOLES
+    )
+    if hole:
+        remedy = "upgrade, unless your distribution has patched this version itself"
+        return Finding(WARNING, "git", f"{said} has known security holes", remedy)
+    return Finding(OK, "git", said)
+
+
+def _lfs(place: Environment) -> Iterator[Finding]:
+    said = _output(place.environ, "git", "lfs", "version")
+    if said is not None:
+        yield Finding(OK, "git-lfs", said)
+        return
+    strict = place.config is not None and place.config.sync.lfs == "strict"
+    wanted = " although sync.lfs is strict" if strict else ""
+    yield Finding(
+        WARNING if strict else OK,
+        "git-lfs",
+        f"not found: LFS objects are not synced{wanted}",
+        "install git-lfs if a source keeps files in LFS",
+    )
+
+
+def _output(environ: Mapping[str, str], *argv: str) -> str | None:
+    """Return the first line that a command prints; None where it does not work."""
+    limits = Limits(time.monotonic() + 10, Stop(), RunLog())
+    try:
+        done = execute(argv, {"PATH": environ.get("PATH", os.defpath)}, limits)
+    except GitError:
+        return None
+    said = done.out.decode(errors="replace").strip()
+    return said.split("\n")[0] if done.status == 0 and said else None
+
+
+def _path(place: Environment) -> str:
+    return place.environ.get("PATH", os.defpath)
+
+
+def _state(place: Environment) -> Iterator[Finding]:
+    state = place.state
+    if not state.exists():
+        yield Finding(OK, "state", f"{state} does not exist yet; serve makes it")
+        return
+    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
+        remedy = "run as root or as the user of the daemon, or give --state"
+        yield Finding(ERROR, "state", f"{state} may not be used", remedy)
+    elif found := unfit(state):
+        problem, remedy = found
+        yield Finding(ERROR, "state", f"{state} {problem}", remedy)
+    else:
+        yield Finding(OK, "state", str(state))
+
+
+def _disk(place: Environment) -> Iterator[Finding]:
+    there = next(p for p in (place.state, *place.state.parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    enough = free >= LEAST_DISK
+    remedy = None if enough else "make room: runs wait while the disk is full"
+    level = OK if enough else WARNING
+    yield Finding(level, "disk", f"{free >> 20} MiB free at {there}", remedy)
+
+
+def _clock(place: Environment) -> Iterator[Finding]:
+    now = time.time()
+    stamps = [p.stat().st_mtime for p in place.state.glob("gms-hookd.db*")]
+    newest = max(stamps, default=0)
+    if now < max(RELEASED, newest - AHEAD):
+        remedy = "set the clock; timestamps and retention depend on it"
+        said = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+        yield Finding(ERROR, "clock", f"{said} lies in the past", remedy)
+    else:
+        yield Finding(OK, "clock", time.strftime("%Y-%m-%d %H:%M:%S %z"))
+
+
+def _secrets(place: Environment) -> Iterator[Finding]:
+    if place.config is None:
+        return
+    hooks = (place.config.webhook, *place.config.hooks)
+    for hook in hooks:
+        subject = f"hook {hook.name}"
+        if not hook.secrets:
+            yield Finding(OK, subject, "no secret yet; serve makes one")
+        elif min(map(len, hook.secrets)) < SHORT_SECRET:
+            remedy = "openssl rand -hex 32, then set it here and at the sender"
+            yield Finding(WARNING, subject, "a secret is short", remedy)
+        else:
+            yield Finding(OK, subject, f"{len(hook.secrets)} active secret(s)")
+
+
+def _proxies(place: Environment) -> Iterator[Finding]:
+    for name in PROXIES:
+        user, at, _ = place.environ.get(name, "").partition("://")[2].rpartition("@")
+        if at and (odd := re.search("[/#?@]", user)):
+            remedy = f"write {odd[0]} in user or password as {quote(odd[0], safe='')}"
+            said = f"the address ends for git at a {odd[0]} before its host"
+            yield Finding(WARNING, name, said, remedy)
+
+
+def _hooks(place: Environment) -> Iterator[Finding]:
+    known = {task[key] for task in place.tasks for key in ("id", "name")}
+    for hook in place.config.hooks if place.config else ():
+        subject = f"hook {hook.name}"
+        missing = [str(task) for task in hook.tasks or () if task not in known]
+        if missing:
+            remedy = f"correct hooks.{hook.name}.tasks, or add them (task add)"
+            yield Finding(WARNING, subject, f"no task {', '.join(missing)}", remedy)
+        if hook.tasks is None and hook.provider in IMAGES:
+            remedy = f'name some: hooks.{hook.name}.tasks = ["..."]'
+            yield Finding(WARNING, subject, "starts nothing: it has no tasks", remedy)
+
+
+def _configuration(place: Environment) -> Iterator[Finding]:
+    for fault in place.faults:
+        yield Finding(ERROR, "configuration", fault)
+    if place.problem:
+        subject = "store" if place.config else "configuration"
+        yield Finding(ERROR, subject, place.problem)
+    elif place.config and not place.faults:
+        yield _judged(place.config)
+    for warning in place.config.warnings if place.config else ():
+        yield Finding(WARNING, "configuration", warning)
+
+
+def _judged(config: Config) -> Finding:
+    try:
+        refuse_weak(config, config.server.listen)
+    except ConfigError as error:
+        return Finding(ERROR, "configuration", str(error))
+    return Finding(OK, "configuration", str(config.file or "no file"))
+
+
+def _dotted(version: Version) -> str:
+    return ".".join(map(str, version))
+
+
+def _daemon(place: Environment) -> Iterator[Finding]:
+    if place.daemon is None:
+        return
+    for reason in place.unready:
+        yield Finding(ERROR, "daemon", f"not ready: {reason}")
+    for warning in place.warnings:
+        yield Finding(WARNING, "daemon", warning)
+    if place.refusal:
+        remedy = "correct it, then: systemctl reload gms-hookd"
+        yield Finding(ERROR, "daemon", place.refusal, remedy)
+    if place.restart_for:
+        said = f"{', '.join(place.restart_for)}: changed, but in use after a restart"
+        yield Finding(WARNING, "daemon", said, "systemctl restart gms-hookd")
+    if place.daemon:
+        yield Finding(OK, "daemon", "running")
+    else:
+        yield Finding(WARNING, "daemon", "not running", "systemctl start gms-hookd")
+
+
+def _descriptors(place: Environment) -> Iterator[Finding]:
+    if place.descriptors is None:
+        return
+    found = f"{place.descriptors} files may be open at a time"
+    if place.descriptors >= FEW_DESCRIPTORS:
+        yield Finding(OK, "descriptors", found)
+        return
+    few = f"only {found}, {admitted(place.descriptors)} of them connections"
+    yield Finding(WARNING, "descriptors", few, MORE_DESCRIPTORS)
+
+
+def _listeners(place: Environment) -> Iterator[Finding]:
+    known = place.config is not None and place.daemon is not None
+    for spec in place.config.server.listen if known and place.config else ():
+        if place.daemon or _is_file(spec):
+            yield Finding(OK, "listen", f"{spec} is in use")
+        else:
+            yield _listener(spec)
+
+
+def _is_file(spec: str) -> bool:
+    return spec.startswith("unix:") and Path(spec.removeprefix("unix:")).exists()
+
+
+def _listener(spec: str) -> Finding:
+    try:
+        listen(spec).close()
+    except ValueError as error:
+        return Finding(ERROR, "listen", str(error), "write HOST:PORT or unix:PATH")
+    except OSError as error:
+        remedy = "stop what listens there, or change server.listen"
+        why = str(error.strerror or error).partition(" (")[0]
+        return Finding(ERROR, "listen", f"{spec}: {why}", remedy)
+    return Finding(OK, "listen", f"{spec} is free")
+
+
+def _tls(place: Environment) -> Iterator[Finding]:
+    """Judge certificate and key as the daemon would use them."""
+    server = place.config.server if place.config else None
+    if server is None or server.tls_cert is None or server.tls_key is None:
+        return
+    try:
+        tls.context(server.tls_cert, server.tls_key)
+    except OSError as error:
+        yield Finding(ERROR, "tls", *_unusable(server.tls_cert, error))
+        return
+    left = tls.valid_until(server.tls_cert) - time.time()
+    ends = time.strftime("%Y-%m-%d", time.localtime(time.time() + left))
+    if left > TLS_ENDS:
+        yield Finding(OK, "tls", f"{server.tls_cert} is valid until {ends}")
+        return
+    level, said = (ERROR, "has ended on") if left < 0 else (WARNING, "ends on")
+    remedy = "renew it in place, then: systemctl reload gms-hookd"
+    yield Finding(level, "tls", f"{server.tls_cert} {said} {ends}", remedy)
+
+
+def _unusable(certificate: Path, error: OSError) -> tuple[str, str]:
+    reason = getattr(error, "reason", None) or ""
+    if reason == "KEY_VALUES_MISMATCH":
+        remedy = "name the key that belongs to it in server.tls_key"
+        return f"{certificate} does not belong to the key", remedy
+    why = error.strerror or str(error)
+    return f"{certificate}: {why}", "server.tls_cert and tls_key are PEM files"
+
+
+def _authorities(place: Environment) -> Iterator[Finding]:
+    """Look whether certificates of hosts can be checked at all."""
+    if not tls.knows_authorities() and any(_by_https(task) for task in place.tasks):
+        remedy = "apt-get install ca-certificates"
+        yield Finding(ERROR, "ca", "this machine trusts no authority", remedy)
+    for each in place.config.credentials if place.config else ():
+        if each.ca_file and (why := tls.no_authority(each.ca_file)):
+            remedy = "put the authority's certificate there, as PEM"
+            yield Finding(ERROR, "ca", f"{each.ca_file}: {why}", remedy)
+
+
+def _by_https(task: Mapping[str, object]) -> bool:
+    return any(str(task[side]).startswith("https:") for side in ("source", "target"))
+
+
+def _backup(place: Environment) -> Iterator[Finding]:
+    if not place.tasks:
+        return
+    at = last_backup(place.state)
+    remedy = "gms-hookd backup /var/backups/gms-hookd.db"
+    if at is None:
+        yield Finding(WARNING, "backup", "there has never been one", remedy)
+        return
+    days = (time.time() - at) / DAY
+    late = days * DAY > BACKUP_OLD
+    said = f"the last one is {days:.0f} days old"
+    yield Finding(WARNING if late else OK, "backup", said, remedy if late else None)
+
+
+def _quiet_hooks(place: Environment) -> Iterator[Finding]:
+    for hook, at in (place.latest or {}).items():
+        if at is None:
+            said = "no delivery has come yet"
+        elif time.time() - at / 1000 > QUIET:
+            day = time.strftime("%Y-%m-%d", time.localtime(at / 1000))
+            said = f"the last delivery came on {day}"
+        else:
+            continue
+        remedy = f"gms-hookd hook test {hook}; gms-hookd hook list"
+        yield Finding(WARNING, f"hook {hook}", said, remedy)
+
+
+Look = Callable[[Environment], Iterator[Finding]]
+LOOKS: tuple[Look, ...] = (
+    _python,
+    _git,
+    _lfs,
+    _sqlite,
+    _clock,
+    _configuration,
+    _tls,
+    _secrets,
+    _authorities,
+    _proxies,
+    _hooks,
+    _quiet_hooks,
+    _state,
+    _disk,
+    _backup,
+    _daemon,
+    _descriptors,
+    _listeners,
+    inspect_tasks,
+)
