@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gms_hookd import __version__, pyz
-from gms_hookd.cli import completion
+from gms_hookd.cli import api_client, completion
 from gms_hookd.cli.session import Args, Session
 from gms_hookd.config.load import load_config
+from gms_hookd.config.records import Config
 from gms_hookd.errors import Failure
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import Limits, Stop, execute
@@ -70,6 +71,8 @@ class Installer:
             self.say(f"# needs {line}")
         if lacks and not dry_run:
             raise Failure(f"nothing was changed: needs {lacks[0]}")
+        if not dry_run:
+            self._refuse_broken_config()
         parts = self._parts(socket=socket)
         steps = installation.install_plan(self.layout, machine, parts)
         if dry_run:
@@ -104,8 +107,18 @@ class Installer:
 
     def _listen(self) -> tuple[str, ...]:
         """Return the listeners that the service's own configuration names."""
-        found = load_config({}, state=self.layout.state, folder=self.layout.etc)
-        return found.server.listen
+        return self._config().server.listen
+
+    def _config(self) -> Config:
+        return load_config({}, state=self.layout.state, folder=self.layout.etc)
+
+    def _refuse_broken_config(self) -> None:
+        """Stop no daemon that neither the new program nor the old could start again.
+
+        Raises ConfigError.
+        """
+        if api_client.listens(control_socket(self.layout.state)):
+            self._config()
 
     def _show(self, steps: Iterable[Step]) -> int:
         for step in steps:
@@ -145,9 +158,16 @@ class Installer:
             self._do(start)
         except Failure:
             # It may be the store, which the new program has migrated.
-            self._each(installation.store_plan(self.layout))
+            self._put_store_back(problem)
         self._each(installation.finish_plan(self.layout))
         raise Failure(f"{problem}: the old program serves again")
+
+    def _put_store_back(self, problem: str) -> None:
+        try:
+            self._each(installation.store_plan(self.layout))
+        except Failure as error:
+            why = f"the old program does not start either: {self._reason(error)}"
+            raise Failure(f"{problem}; {why}") from None
 
     def _each(self, steps: Iterable[Step]) -> None:
         for step in steps:

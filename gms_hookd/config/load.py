@@ -37,6 +37,7 @@ from gms_hookd.errors import ConfigError
 from gms_hookd.files import (
     SecretFileError,
     check_secret,
+    closed,
     make_secret,
     read_secret,
     secret_doubt,
@@ -294,6 +295,8 @@ def _listen(found: Settings) -> tuple[str, ...]:
 def _check_tls(found: Settings, name: Name, path: Path) -> None:
     try:
         mode = path.stat().st_mode
+    except PermissionError:
+        raise found.error(name, f"{path}: {closed(path)}") from None
     except OSError as error:
         raise found.error(name, f"{path}: {error.strerror}") from None
     if not stat.S_ISREG(mode):
@@ -535,6 +538,8 @@ def _check_key(source: Source, name: Name) -> Path:
         check_secret(path, path.stat())
     except FileNotFoundError:
         pass
+    except PermissionError:
+        raise source.error(name, f"{path}: {closed(path)}") from None
     except OSError as error:
         raise source.error(name, f"{path}: {error.strerror}") from None
     except SecretFileError as error:

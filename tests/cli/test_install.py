@@ -15,7 +15,7 @@ import pytest
 from gms_hookd import pyz
 from gms_hookd.cli.install import Installer
 from gms_hookd.cli.main import main
-from gms_hookd.errors import Failure
+from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.service.installation import Layout
 
 SYSTEMCTL = """\
@@ -234,6 +234,18 @@ def test_an_upgrade_cut_off_anywhere_is_finished_by_the_next(place):
     assert place.layout.program.read_bytes() == good
     assert not place.layout.unfinished.exists()
     assert '"app"' in place.command("task", "list", "--json")
+
+
+def test_a_daemon_whose_configuration_is_broken_by_now_is_not_stopped(place):
+    place.install()
+    first = place.pid()
+    place.next(b"another")
+    with (place.layout.etc / "config.toml").open("a") as config:
+        config.write("[sync]\nworkerz = 3\n")
+    with pytest.raises(ConfigError, match=r"sync\.workerz"):
+        place.install()
+    assert place.pid() == first
+    assert place.layout.program.read_bytes() != b"another"
 
 
 def test_dry_run_changes_nothing_and_is_a_script(place):
