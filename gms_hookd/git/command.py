@@ -120,6 +120,7 @@ class Git:
         afar: bool = False,
         http: bool = False,
         bodies: bool = False,
+        protocol: bool = False,
         lines: re.Pattern[bytes] | None = None,
     ) -> Done:
         """Run one command, whatever its exit status.
@@ -128,8 +129,9 @@ class Git:
         a quiet one is not in the log. writing names the local repository that it
         changes, if not this one. With afar it may know of proxies, and ends when the
         host that it talks to is silent for too long; with http the header fields of
-        what it says are there, too, and what comes after them with bodies. Of what it
-        prints only lines like `lines` are kept.
+        what it says are there, too, and what comes after them with bodies; with
+        protocol, which version of git's protocol is spoken. Of what it prints only
+        lines like `lines` are kept.
         """
         environ = {**self.environ, **(extra or {}), **self.journal.environ}
         hidden = () if afar else PROXIES
@@ -138,7 +140,7 @@ class Git:
         argv = (self.binary, f"--git-dir={self.gitdir}", *args)
         if not quiet:
             self.limits.log.line("$ " + one_line(shlex.join(("git", *args)), SHOWN))
-        with traced(http=http, bodies=bodies) as trace:
+        with traced(http=http, bodies=bodies, protocol=protocol) as trace:
             done = execute(
                 argv,
                 {**environ, **trace.environ},

@@ -96,6 +96,7 @@ READ_CAP = 1024 * 1024 * 1024  # bytes of stdout of which only some lines are ke
 ERR_CAP = 64 * 1024  # characters of stderr kept to tell why
 ERR_LOGGED = 1024 * 1024  # characters of stderr of one command that go to the log
 LINE_COSTS = 100  # characters that a short line is taken for
+SPOKE_V2 = re.compile(r'=> Send header: POST |"negotiated-version","value":"2"')
 TRACED = 64 * 1024  # bytes of http headers that are looked into
 TRACED_BODIES = 32 * 1024 * 1024  # bytes among which a host's answer is looked for
 HEARD = re.compile(rb"<= Recv (?:header|data): .*|=> Send header: [A-Z]+ \S+ HTTP/.*")
@@ -127,6 +128,14 @@ class Done:
     err: str
     ended: ErrorKind | None = None  # TIMEOUT, STALL, STOPPED or SIZE where we ended it
     headers: str = field(default="", repr=False)  # of http requests and answers
+
+    @property
+    def tells_symrefs(self) -> bool:
+        """Whether a host was spoken to by protocol v2, which tells all symbolic refs.
+
+        By http v0 has nothing to ask for by POST once the refs were listed.
+        """
+        return bool(SPOKE_V2.search(self.headers))
 
     @property
     def failed(self) -> bool:
@@ -420,11 +429,13 @@ class Trace:
     """What git tells of the http headers that it sends and gets, in memory only.
 
     git masks the secrets in it, older ones not all: it is read here and never shown.
-    With bodies it tells of these, too, and the first of it is read, not the last.
+    With bodies it tells of these, too, and the first of it is read, not the last. With
+    protocol it tells which version of git's protocol is spoken, and nothing of http.
     """
 
     file: int | None
     bodies: bool = False
+    protocol: bool = False
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -433,7 +444,9 @@ class Trace:
 
     @property
     def environ(self) -> dict[str, str]:
-        """Return what makes git write it: GIT_TRACE_CURL, see git(1)."""
+        """Return what makes git write it: see git(1), and api-trace2 of git's docs."""
+        if self.protocol:
+            return {"GIT_TRACE2_EVENT": f"/dev/fd/{self.file}"}
         place = {"GIT_TRACE_CURL": f"/dev/fd/{self.file}"}
         less = {} if self.bodies else {"GIT_TRACE_CURL_NO_DATA": "1"}
         return {} if self.file is None else {**place, **less}
@@ -450,9 +463,12 @@ class Trace:
 
 
 @contextlib.contextmanager
-def traced(*, http: bool, bodies: bool = False) -> Iterator[Trace]:
+def traced(
+    *, http: bool, bodies: bool = False, protocol: bool = False
+) -> Iterator[Trace]:
     """Give what makes one command of git trace its http headers, if it has any."""
-    trace = Trace(os.memfd_create("http-headers") if http else None, bodies)
+    file = os.memfd_create("git-trace") if http or protocol else None
+    trace = Trace(file, bodies, protocol)
     try:
         yield trace
     finally:

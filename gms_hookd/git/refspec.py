@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 CACHED = "refs/src/"  # where a cache keeps what its source serves
 MIRROR = ("refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*")
+MANY_TIPS = 1000  # object ids that are looked for in each line
 FORGES_OWN = (
     "pull", "pull-requests", "merge-requests", "keep-around", "environments",
     "pipelines", "changes",
@@ -138,6 +139,13 @@ class Scope:
     lines: re.Pattern[bytes] | None = None
 
 
+def with_tips(oids: Collection[str]) -> Scope:
+    """Ask for refs of any name that have one of these object ids."""
+    if len(oids) > MANY_TIPS:
+        return Scope()
+    return Scope(lines=re.compile(rf"(?m)^(?:{'|'.join(oids)})\t.*$".encode()))
+
+
 def _scope(
     names: Iterable[str], foreign: Iterable[str], *, around: bool = False
 ) -> Scope:
@@ -206,11 +214,10 @@ class Selection:
         """Return what to ask a source for."""
         return _scope([s.src for s in self.specs], self._foreign)
 
-    @property
-    def at_target(self) -> Scope:
-        """Return what to ask a target for, with what may stand in the way there."""
+    def at_target(self, more: Iterable[str] = ()) -> Scope:
+        """Return what to ask a target for: what may stand in the way, and more refs."""
         alike = all(s.src == s.dst for s in self.specs)
-        names = [s.dst for s in self.specs]
+        names = [*(s.dst for s in self.specs), *more]
         return _scope(names, self._foreign if alike else (), around=True)
 
     @property

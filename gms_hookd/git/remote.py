@@ -104,10 +104,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The refs that a repository has, ref -> object id; symbolic ref -> ref."""
+    """The refs that a repository has, ref -> object id; symbolic ref -> ref.
+
+    blind: the host does not tell which refs are symbolic.
+    """
 
     refs: Mapping[str, str]
-    symrefs: Mapping[str, str]
+    symrefs: Mapping[str, str] = field(default_factory=dict)
+    blind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +173,14 @@ class Remote:
     def listing(self, scope: Scope) -> Listing:
         """Read those of its refs, and which are symbolic; raises GitError.
 
-        By protocol v2 a host tells every symbolic ref that can be resolved. What one
-        on this machine has besides is asked for by name, see Listing.dangling.
+        By protocol v2 a host tells every symbolic ref that can be resolved, by v0 next
+        to none. What one on this machine has besides is asked for by name: dangling.
         """
         asked = ("--symref", "--refs", *scope.options, "--end-of-options", self.url)
-        out = self._ask(*asked, lines=scope.lines)
-        return Listing(dict(parse_refs(out)), symrefs(out))
+        done = self._ask(*asked, lines=scope.lines)
+        refs = dict(parse_refs(done.out))
+        blind = not (self.access.url.local or done.tells_symrefs)
+        return Listing(refs, symrefs(done.out), blind)
 
     def dangling(self, names: Iterable[str]) -> dict[str, str]:
         """Return those of these refs that are symbolic at a target on this machine."""
@@ -183,8 +189,8 @@ class Remote:
 
     def head(self) -> str | None:
         """Name its default branch; None where it has none, or does not say."""
-        out = self._ask("--symref", "--end-of-options", self.url, "HEAD")
-        return symrefs(out).get("HEAD")
+        done = self._ask("--symref", "--end-of-options", self.url, "HEAD")
+        return symrefs(done.out).get("HEAD")
 
     def push(self, moves: Sequence[RefUpdate]) -> Report:
         """Carry out moves, each under a lease on the object id it replaces."""
@@ -237,11 +243,11 @@ class Remote:
         url = self.access.url
         return NO_MAINTENANCE if url.local and is_maintained(url.path) else ()
 
-    def _ask(self, *args: str, lines: re.Pattern[bytes] | None = None) -> bytes:
+    def _ask(self, *args: str, lines: re.Pattern[bytes] | None = None) -> Done:
         done = self._run("ls-remote", *args, lines=lines)
         if done.failed:
             raise self._error(done, "ls-remote")
-        return done.out
+        return done
 
     def _run(
         self,
@@ -260,6 +266,7 @@ class Remote:
             writing=writing,
             afar=not self.access.url.local,
             http=self.access.by_http,
+            protocol=self.access.url.scheme == "ssh" and args[0] == "ls-remote",
             lines=lines,
         )
         if done.failed and done.kind is ErrorKind.NETWORK:

@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from gms_hookd.git.advice import OTHER_HASH
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.hold import Hold
 from gms_hookd.git.maintenance import crowded, join_packs
-from gms_hookd.git.refspec import Selection, Wanted
+from gms_hookd.git.refspec import Selection, Wanted, with_tips
 from gms_hookd.git.remote import Listing, Remote
 from gms_hookd.model import Ref, RefResult, RunStatus, commit_range
 from gms_hookd.sync import lfs
+from gms_hookd.sync.aliases import aliases_of, found_before, found_out
 from gms_hookd.sync.default_branch import DefaultBranch
 from gms_hookd.sync.fetch import HEX, Fetch, RecentFetches, Served
 from gms_hookd.sync.job import (
@@ -87,6 +89,7 @@ class Attempt:
         self._known = {ref: oid for ref, oid in known if oid}
         self._wanted: dict[str, Wanted] = {}
         self._latest: Views | None = None
+        self._moves: tuple[Move, ...] = ()
         self._empty = False
         self._ahead: frozenset[tuple[str, str]] = frozenset()
         self._gone: set[str] = set()
@@ -115,6 +118,7 @@ class Attempt:
             self._selection,
             label=self._label(),
             again=self._again,
+            verified=self._verified,
             first=self._first(views),
             pushes=self._pushes,
             late=[r for r, o in self._job.known.items() if o.startswith(REFUSED)],
@@ -225,7 +229,7 @@ class Attempt:
         read if what is remembered is too old.
         """
         if self._has_memory():
-            views = self._views(Listing(self._known, {}))
+            views = self._views(Listing(self._known))
             moves = self._decide(views)
             if self._trusts_memory(moves):
                 return views, moves
@@ -255,7 +259,8 @@ class Attempt:
         return not moved(self._target.access.url, tips)
 
     def _read(self) -> Listing:
-        listing = self._target.listing(self._selection.at_target)
+        marked = aliases_of(self._job.known)
+        listing = self._target.listing(self._selection.at_target(marked.values()))
         found = listing.refs
         length = HEX[self._cache.object_format()]
         if any(len(oid) != length for oid in found.values()):
@@ -271,7 +276,8 @@ class Attempt:
             if ref not in self._wanted and found.get(ref, oid) != oid
         }
         dangling = self._target.dangling(self._wanted.keys() - found.keys())
-        return Listing(found, {**listing.symrefs, **dangling})
+        before = found_before(marked, listing)
+        return replace(listing, symrefs={**listing.symrefs, **dangling, **before})
 
     def _is_confirmed(self, moves: Sequence[Move]) -> bool:
         """Tell whether a person has seen all of the plan that a guard would hold."""
@@ -292,11 +298,24 @@ class Attempt:
             self._selection,
             self._empty,
             target.symrefs,
+            target.blind,
         )
         return self._latest
 
     def _decide(self, views: Views) -> tuple[Move, ...]:
-        return decide(views, self._cache.kin(pairs(views), self._ahead))
+        kin = self._cache.kin(pairs(views), self._ahead)
+        self._moves = decide(views, kin)
+        tips = {m.old for m in self._moves if m.acts and m.old}
+        if views.blind and tips and self._selection.at_target().lines:
+            alike = self._target.refs(with_tips(tips))
+            self._latest = replace(views, target={**alike, **views.target})
+            self._moves = decide(self._latest, kin)
+        return self._moves
+
+    def _verified(self, done: list[Move]) -> list[Move]:
+        if self._latest is None:
+            return done
+        return found_out(done, self._moves, self._latest, self._target, self._cache)
 
     def _first(self, views: Views) -> str | None:
         """Name the branch that an empty target should see first, to make it default."""

@@ -25,6 +25,7 @@ from gms_hookd.sync.plan import Move, deletions, refused
 MESSAGE = 1500  # characters of an error and its remedy
 UNCERTAIN = "?"  # before a known id: the target was seen to differ, so read it first
 REFUSED = "!"  # before a known id: the target would not have another one
+ALIAS = "@"  # after a known id, before the ref that this one is an alias of
 
 
 class SyncJob(NamedTuple):
@@ -55,7 +56,7 @@ class SyncJob(NamedTuple):
 
 def without_mark(known: str) -> str:
     """Return the object id that is remembered, "" for none."""
-    return known.lstrip(UNCERTAIN + REFUSED)
+    return known.lstrip(UNCERTAIN + REFUSED).partition(ALIAS)[0]
 
 
 class SyncResult(NamedTuple):
@@ -197,7 +198,7 @@ def remembered(known: Mapping[str, str], moves: Sequence[Move]) -> dict[str, str
         if move.alias:
             after.pop(move.ref, None)
             if move.new:
-                after[move.ref] = UNCERTAIN + (move.old or "")
+                after[move.ref] = UNCERTAIN + (move.old or "") + ALIAS + move.alias
         elif move.conflict or move.unknown:
             after[move.ref] = UNCERTAIN + without_mark(after.get(move.ref, ""))
         elif move.declined:

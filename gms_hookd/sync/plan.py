@@ -17,6 +17,10 @@ from gms_hookd.model import RefResult
 
 HELD_DELETIONS = 5  # a run that deletes more, and more than half, waits for a human
 BEYOND = "it is not what was to be deleted when that was confirmed"
+TWIN = (
+    "it may be an alias of {}, which has the same tip, and the target does not tell:"
+    " by ssh it does with AcceptEnv GIT_PROTOCOL in its sshd_config"
+)
 UNSAID = "the target did not say"
 UNCHANGED_LISTED = 200  # refs
 _KEPT = re.compile(r"deletion of the current branch|delete the current branch")
@@ -55,7 +59,7 @@ class Move:
     reason: str | None = None
     conflict: bool = False
     transient: bool = False
-    alias: bool = False
+    alias: str | None = None  # the ref that this one, a symbolic one, stands for
     unknown: bool = False  # whether it may have arrived all the same
     declined: bool = False  # whether the target would not have it
 
@@ -70,7 +74,8 @@ class Views:
     """What is known when the decision is taken; target ref -> object id.
 
     symrefs are the symbolic refs of the target, and the refs that they stand for: a
-    push to one would move the other, and a deletion would delete the other.
+    push to one would move the other, and a deletion would delete the other. blind: the
+    target does not tell them, so refs with one tip may be one ref.
     """
 
     wanted: Mapping[str, Wanted]
@@ -80,6 +85,7 @@ class Views:
     selection: Selection
     empty: bool = False
     symrefs: Mapping[str, str] = field(default_factory=dict)
+    blind: bool = False
 
     @property
     def changing(self) -> list[str]:
@@ -118,7 +124,66 @@ def decide(views: Views, kin: Mapping[tuple[str, str], Ancestry]) -> tuple[Move,
         moves += [_deletion(ref, old, views) for ref, old in _gone(views)]
     else:
         moves += _missing(views)
-    return with_aliases(_unobstructed(moves, views), views)
+    clear = _undoubted(list(_unobstructed(moves, views)), views)
+    return with_aliases(clear, views)
+
+
+def doubtful(moves: Iterable[Move], views: Views) -> dict[str, str]:
+    """Return the refs that cannot be told from others: ref -> one of those.
+
+    A move of theirs would move the other one, too, if one is an alias of the other; and
+    the other one is not to be moved so.
+    """
+    if not views.blind:
+        return {}
+    acting = [m for m in moves if m.acts]
+    after = {**views.target, **{m.ref: m.new for m in acting}}
+    ends: dict[str, dict[str | None, str]] = {m.old: {} for m in acting if m.old}
+    for ref, oid in views.target.items():
+        if oid in ends:
+            ends[oid].setdefault(after[ref], ref)
+    found = {}
+    for move in acting:
+        others = ends.get(move.old or "", {}).items()
+        other = next((ref for end, ref in others if end != move.new), None)
+        if other:
+            found[move.ref] = other
+    return found
+
+
+def _undoubted(moves: list[Move], views: Views) -> list[Move]:
+    """Refuse deletions that may delete another ref, too.
+
+    Once that other ref has moved, and this one has not, it will be deleted.
+    """
+    found = doubtful(moves, views)
+    return [
+        replace(refused(m, TWIN.format(found[m.ref])), conflict=True)
+        if m.result is RefResult.DELETED and m.ref in found
+        else m
+        for m in moves
+    ]
+
+
+def moved_along(
+    done: Sequence[Move], now: Mapping[str, str], moves: Sequence[Move], views: Views
+) -> dict[str, str]:
+    """Return the refs whose move has moved another: ref -> that one."""
+    after = {m.ref: m.new for m in moves if m.acts}
+    tips: dict[str, list[str]] = {}
+    for ref, oid in now.items():
+        tips.setdefault(oid, []).append(ref)
+    found = {}
+    for move in done:
+        along = (
+            ref
+            for ref in (tips.get(move.new or "", ()) if move.acts else ())
+            if ref != move.ref and after.get(ref) != move.new
+            if views.target.get(ref) == move.old
+        )
+        if other := next(along, None):
+            found[move.ref] = other
+    return found
 
 
 def with_aliases(moves: Iterable[Move], views: Views) -> tuple[Move, ...]:
@@ -126,7 +191,7 @@ def with_aliases(moves: Iterable[Move], views: Views) -> tuple[Move, ...]:
 
     What was said of them before, when that was still to come, is replaced.
     """
-    plain = [m for m in moves if not m.alias]
+    plain = [m for m in moves if m.ref not in views.symrefs]
     found = {m.ref: m for m in plain}
     selected = (
         ref
@@ -144,9 +209,9 @@ def _alias(ref: str, moves: Mapping[str, Move], views: Views) -> Move:
     want = views.wanted.get(ref)
     reason = f"an alias of {real} at the target"
     if want and tip == want.oid:
-        return Move(ref, RefResult.UNCHANGED, tip, tip, reason, alias=True)
+        return Move(ref, RefResult.UNCHANGED, tip, tip, reason, alias=real)
     old, new = views.target.get(ref), want.oid if want else None
-    return Move(ref, RefResult.REJECTED, old, new, reason, conflict=True, alias=True)
+    return Move(ref, RefResult.REJECTED, old, new, reason, conflict=True, alias=real)
 
 
 def stands_for(ref: str, symrefs: Mapping[str, str]) -> str:

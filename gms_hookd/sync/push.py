@@ -25,6 +25,7 @@ PLAIN = (RefResult.CREATED, RefResult.UPDATED)
 LOST = (RefResult.FORCED, RefResult.DELETED)
 MOVED = "the target moved while its old tip was kept"
 Again = Callable[[], tuple[Move, ...]]
+Verified = Callable[[list[Move]], list[Move]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Push:
         *,
         label: str,
         again: Again,
+        verified: Verified,
         first: str | None,
         pushes: PushLog,
         late: Collection[str] = (),
@@ -70,6 +72,7 @@ class Push:
         self._selection = selection
         self._label = label
         self._again = again
+        self._verified = verified
         self._first = first
         self._pushes = pushes
         self._late = frozenset(late)
@@ -146,7 +149,7 @@ class Push:
         verdicts = [
             judged(m, lines.get(m.ref), why.get(m.ref), alone=one) for m in part
         ]
-        done = [verdict for verdict, settled in verdicts if settled]
+        done = self._verified([verdict for verdict, settled in verdicts if settled])
         unsure = [verdict for verdict, settled in verdicts if not settled]
         together = judged_together(done, lines)
         return _Sent(done, unsure, together, report.named)
@@ -283,7 +286,7 @@ class Push:
         """
         target = self._target.within(time.monotonic() + seconds)
         try:
-            now = target.refs(self._selection.at_target)
+            now = target.refs(self._selection.at_target())
         except GitError as error:
             self._log.line(f"what arrived is unknown: {error}")
             return None

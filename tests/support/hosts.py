@@ -99,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
             "CONTENT_TYPE": self.headers.get("Content-Type", ""),
             "CONTENT_LENGTH": str(len(body)),
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "GIT_PROTOCOL": self.headers.get(self.server.protocol, ""),
             "GIT_CONFIG_COUNT": str(3 + len(self.server.settings)),
             "GIT_CONFIG_KEY_0": "http.receivepack",
             "GIT_CONFIG_VALUE_0": "true",
@@ -172,6 +172,7 @@ class HttpHost(ThreadingHTTPServer):
         self.faults: list = []
         self.settings: tuple = ()  # of the git that serves
         self.requests: list = []
+        self.protocol = "Git-Protocol"  # the header where it looks for one
         self.answered = 0  # bytes
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
         self._thread.start()

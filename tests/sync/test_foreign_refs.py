@@ -160,7 +160,7 @@ def test_a_scope_keeps_what_is_selected(spec):
 
 
 def test_a_scope_of_a_target_keeps_what_may_stand_in_the_way():
-    scope = select(["x:a/b/c"], force=False).at_target
+    scope = select(["x:a/b/c"], force=False).at_target()
     near = {"refs/heads/a", "refs/heads/a/b", "refs/heads/a/b/c", "refs/heads/a/b/c/d"}
     assert (
         kept(scope, [*near, "refs/heads/a/bc", "refs/heads/b", "refs/tags/a"]) == near
@@ -171,7 +171,7 @@ def test_a_scope_of_a_target_keeps_what_may_stand_in_the_way():
 def test_whole_kinds_are_asked_for_by_option_alone():
     scope = select([], force=False).at_source
     assert (scope.options, scope.lines) == (("--heads", "--tags"), None)
-    assert select(["refs/notes/*:refs/notes/*"], force=False).at_target.options == ()
+    assert select(["refs/notes/*:refs/notes/*"], force=False).at_target().options == ()
 
 
 def kept(scope, refs):

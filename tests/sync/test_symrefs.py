@@ -1,9 +1,13 @@
 """Symbolic refs at a target: never pushed to, never deleted, told what they are."""
 
+import shlex
+import subprocess
+
 import pytest
 
 from gms_hookd.model import RefResult, RunStatus
-from tests.support.repositories import task
+from tests.support.hosts import keygen
+from tests.support.repositories import ENVIRON, task
 
 MAIN, MASTER = "refs/heads/main", "refs/heads/master"
 AN_ALIAS = f"an alias of {MAIN} at the target"
@@ -210,3 +214,101 @@ def test_aliases_of_a_source_arrive_as_branches(source, target, bench):
         assert target.refs() == source.refs()
         assert symrefs(target) == {}
         source.commit()
+
+
+# By protocol v0 a host tells of no symbolic ref but HEAD.
+
+
+@pytest.fixture(params=["http", "ssh"])
+def blind(request, opened, tmp_path):
+    """Make an engine, and name a repository, by ways that tell no aliases."""
+    if request.param == "http":
+        host = request.getfixturevalue("http_host")
+        host.protocol = "none"
+        return opened(), host.url
+    sshd = request.getfixturevalue("sshd")
+    keygen(tmp_path / "key")
+    public = (tmp_path / "key.pub").read_text()
+    command = 'command="env -u GIT_PROTOCOL sh -c \\"$SSH_ORIGINAL_COMMAND\\""'
+    with (sshd.root / "authorized").open("a") as file:
+        file.write(f"{command} {public}")
+    known = sshd.known_hosts
+    return opened(ssh_key_file=tmp_path / "key", ssh_known_hosts=known), sshd.url
+
+
+@pytest.mark.parametrize("specs", [(), ("refs/heads/m*r:refs/heads/m*r",)])
+def test_what_may_be_an_alias_is_not_pruned(source, target, blind, specs):
+    bench, url_of = blind
+    copied(source, target, "main")
+    point(target, MASTER)
+    source.put({"refs/heads/mr": source.tip()})
+    it = task(source, url_of(target), *specs, prune=True)
+    for _ in range(2):
+        outcome = bench.sync(it)
+        result, reason = found(outcome)[MASTER]
+        assert result is RefResult.REJECTED
+        assert reason.startswith(
+            f"it may be an alias of {MAIN}, which has the same tip"
+        )
+        assert "AcceptEnv GIT_PROTOCOL" in reason
+        assert outcome.status is RunStatus.CONFLICT
+        assert target.tip() == source.tip()
+
+
+def test_a_branch_is_pruned_once_its_tip_is_its_own(source, target, http_host, bench):
+    http_host.protocol = "none"
+    source.put({"refs/heads/a": source.tip(), "refs/heads/b": source.tip()})
+    it = task(source, http_host.url(target), prune=True)
+    bench.sync(it)
+    source.put({"refs/heads/a": None})
+    assert bench.sync(it).status is RunStatus.CONFLICT
+    source.commit("main", "b")
+    assert bench.sync(it).status is RunStatus.CONFLICT, "they move after the deletions"
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    assert target.refs() == source.refs()
+
+
+def test_branches_that_go_together_may_be_one(source, target, http_host, bench):
+    http_host.protocol = "none"
+    source.commit("a", on=source.tip())
+    source.put({"refs/heads/b": source.tip("a")})
+    it = task(source, http_host.url(target), prune=True)
+    bench.sync(it)
+    source.put({"refs/heads/a": None, "refs/heads/b": None})
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    assert target.refs() == source.refs()
+
+
+@pytest.mark.parametrize("specs", [(), ("master:master",)])
+def test_an_alias_is_found_out_by_what_moves_along(
+    source, target, http_host, bench, specs
+):
+    http_host.protocol = "none"
+    source.commit("master", on=source.tip())
+    copied(source, target, "main")
+    old = source.tip()
+    point(target, MASTER)
+    it = task(source, http_host.url(target), *specs)
+    outcome = bench.sync(it)
+    result, reason = found(outcome)[MASTER]
+    assert (result, outcome.status) == (RefResult.REJECTED, RunStatus.CONFLICT)
+    told, _, command = reason.partition("; to put that back: ")
+    assert told == AN_ALIAS + ", which moved, too"
+    subprocess.run(shlex.split(command), check=True, env=ENVIRON, capture_output=True)
+    assert target.tip() == old
+    for _ in range(2):
+        outcome = bench.sync(it)
+        assert found(outcome)[MASTER] == (RefResult.REJECTED, AN_ALIAS)
+        assert target.tip() == old, "it is remembered"
+
+
+def test_branches_with_one_tip_go_their_ways(source, target, blind):
+    bench, url_of = blind
+    source.put({"refs/heads/a": source.tip(), "refs/heads/b": source.tip()})
+    it = task(source, url_of(target))
+    bench.sync(it)
+    source.commit("a")
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    source.put({"refs/heads/b": source.tip("a"), MAIN: source.tip("a")})
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    assert target.refs() == source.refs()
