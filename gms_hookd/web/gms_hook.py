@@ -41,6 +41,7 @@ class GmsHook:
     def deliver(self, request: Request) -> Future[Response]:
         """Take a delivery; the answer comes when it is committed, or the run ended."""
         client = self._admit(request)
+        self.guard.check_signature(request)
         task_id = _task_id(request)
         seconds = _wait(request.query)
         trigger = runs.Trigger(self._new_delivery(client), task_id, self._new_run)
@@ -50,8 +51,9 @@ class GmsHook:
         return then(accepted, partial(self._ended, task_id, seconds))
 
     def show(self, request: Request, run_id: int) -> Future[Response]:
-        """Show a run to whoever can sign the empty body."""
+        """Show a run to whoever can sign its path."""
         self._admit(request)
+        self.guard.check_path_signature(request)
         found = self._context.store.read(_read, run_id, self._context)
         return apply(found, self._shown)
 
@@ -67,7 +69,6 @@ class GmsHook:
         client = self.guard.client(request)
         self.guard.check_address(request, client)
         self.guard.check_rate(client, self._context.monotonic())
-        self.guard.check_signature(request)
         return client
 
     def _new_delivery(self, client: str) -> deliveries.NewDelivery:

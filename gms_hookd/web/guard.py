@@ -27,6 +27,8 @@ UNREADABLE = (
     " proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for)"
 )
 
+OUTDATED = "the signature of the empty body shows no run"
+
 
 class Hook(Protocol):
     """What answers for one hook."""
@@ -117,6 +119,22 @@ class Guard:
 
     def check_signature(self, request: Request) -> None:
         """Refuse with 401 what no active secret has signed."""
-        header = request.headers.get("x-hub-signature-256")
-        if not self.keys.verify(header, request.body):
+        if not self._signs(request, request.body):
             raise HttpError(401, "missing or wrong signature")
+
+    def check_path_signature(self, request: Request) -> None:
+        """Refuse with 401 a request whose path no active secret has signed.
+
+        The signature of its empty body is the same for every request, for ever: who
+        sends that is told what to sign.
+        """
+        signed, outdated = (
+            self._signs(request, text) for text in (request.path.encode(), b"")
+        )
+        if outdated:
+            raise HttpError(401, f"{OUTDATED}: sign {request.path}, the path asked for")
+        if not signed:
+            raise HttpError(401, "missing or wrong signature")
+
+    def _signs(self, request: Request, text: bytes) -> bool:
+        return self.keys.verify(request.headers.get("x-hub-signature-256"), text)

@@ -331,17 +331,45 @@ def test_a_wait_that_is_no_number_up_to_300_is_400(app, task, wait):
     assert trigger(app, path=f"{TRIGGER}?wait={wait}")[0] == 400
 
 
-def test_a_run_is_shown_to_whoever_signs_the_empty_body(app, task, context):
+def ask_run(app, path, signed_text, secret=SECRET):
+    headers = {"x-hub-signature-256": sign(secret, signed_text.encode())}
+    return ask(app, "GET", path, headers=headers)
+
+
+def test_a_run_is_shown_to_whoever_signs_its_path(app, task, context):
     trigger(app)
     end(context, 1)
-    good = {"x-hub-signature-256": sign(SECRET, b"")}
-    status, shown, _ = ask(app, "GET", "/api/webhooks/runs/1", headers=good)
+    path = "/api/webhooks/runs/1"
+    status, shown, _ = ask_run(app, path, path)
     assert (status, shown["status"], shown["details"]) == (200, "success", "log\n")
-    bad = {"x-hub-signature-256": sign(SECRET, b"x")}
-    assert ask(app, "GET", "/api/webhooks/runs/1", headers=bad)[0] == 401
+    assert ask_run(app, "//api/webhooks//runs/1", path)[0] == 200
     for number in ("2", "x", "-1", "1/2", "9" * 30, "%31"):
         path = f"/api/webhooks/runs/{number}"
-        assert ask(app, "GET", path, headers=good)[0] == 404
+        assert ask_run(app, path, path)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("x", SECRET),
+        ("/api/webhooks/runs/2", SECRET),
+        ("/api/webhooks/runs/1", "another"),
+        ("/api/webhooks/runs/1\n", SECRET),
+        ("", "another"),
+    ],
+)
+def test_another_signature_shows_no_run(app, task, text, secret):
+    trigger(app)
+    status, shown, _ = ask_run(app, "/api/webhooks/runs/1", text, secret)
+    assert (status, shown) == (401, {"error": "missing or wrong signature"})
+
+
+@pytest.mark.parametrize("path", ["/api/webhooks/runs/1", "/api/webhooks/runs/77"])
+def test_the_signature_of_the_empty_body_is_told_what_to_sign(app, task, path):
+    trigger(app)
+    status, shown, _ = ask_run(app, path, "")
+    assert (status, "the empty body" in shown["error"]) == (401, True)
+    assert f"sign {path}" in shown["error"]
 
 
 @pytest.mark.parametrize(
