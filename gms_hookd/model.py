@@ -71,6 +71,11 @@ class Ref:
         """Whether the target's ref was changed."""
         return self.result not in (RefResult.UNCHANGED, RefResult.REJECTED)
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it may have been changed all the same."""
+        return not self.acted and UNKNOWN in (self.reason or "")
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -147,6 +152,7 @@ class Moment(NamedTuple):
         return max(self.up - earlier.up, self.wall - earlier.wall) / 1000
 
 
+UNKNOWN = "it is not known whether it arrived"  # in the reason of a ref
 RANGES = 20  # changed refs that a commit range names
 
 
@@ -160,8 +166,11 @@ def commit_range(refs: Iterable[Ref]) -> str:
 
 def over_attempts(first: Ref | None, then: Ref) -> Ref:
     """Return what became of a ref over two attempts; what was done is never dropped."""
-    if first is None or not first.acted:
+    if first is None:
         return then
+    if not first.acted:
+        same = (first.old, first.new) == (then.old, then.new) or not first.in_doubt
+        return then if same else replace(then, reason=_both(first.reason, then.reason))
     if then.result is RefResult.UNCHANGED:
         return first
     if then.result is RefResult.REJECTED:

@@ -237,7 +237,7 @@ def listed(
     """
     rows = {m.ref: _row(m, record.get(m.ref)) for m in moves}
     others = (row for row in record.values() if row.ref not in rows)
-    return (*rows.values(), *(row for row in others if row.acted or not whole))
+    return (*rows.values(), *(r for r in others if r.acted or r.in_doubt or not whole))
 
 
 def _row(move: Move, done: Ref | None) -> Ref:

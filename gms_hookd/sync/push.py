@@ -9,7 +9,7 @@ from gms_hookd.git.cache import BACKUPS, Cache
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.refspec import Selection, stored
 from gms_hookd.git.remote import Remote, Report
-from gms_hookd.model import Ref, RefResult
+from gms_hookd.model import UNKNOWN, Ref, RefResult
 from gms_hookd.sync.apart import FEW, Search, Seen
 from gms_hookd.sync.plan import UNSAID, Move, judged, judged_together, refused
 from gms_hookd.sync.pushlog import PushLog
@@ -274,7 +274,7 @@ class Push:
         """Refuse a move that has not arrived, or of which nobody knows."""
         reason, sent = str(error), error.kind not in UNSENT
         if arrived is None:
-            reason += "; it is not known whether it arrived"
+            reason += f"; {UNKNOWN}"
         if arrived is None and move.ref in self.pins:
             reason += f"; if it did, {self._to_restore(move)}"
         return refused(move, reason, transient=error.transient, unknown=sent)

@@ -9,10 +9,10 @@ flushed.
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
-from gms_hookd.model import Ref, RefResult, over_attempts
+from gms_hookd.model import UNKNOWN, Ref, RefResult, over_attempts
 from gms_hookd.sync.job import SyncJob
 
 
@@ -47,11 +47,15 @@ class PushLog:
     def compare(self, target: Mapping[str, str]) -> None:
         """Take for done what is open, and is at the target as it was to be.
 
-        The rest stays open: a host that is slow may carry it out yet.
+        What is there as it was stays open: a host that is slow may carry it out yet.
+        Where somebody else has been since nobody knows.
         """
-        done = [row for row in self.open.values() if target.get(row.ref) == row.new]
-        if done:
-            self.end(done)
+        left = list(self.open.values())
+        done = [row for row in left if target.get(row.ref) == row.new]
+        moved = (r for r in left if target.get(r.ref) not in (r.old, r.new))
+        known = [*done, *map(_in_doubt, moved)]
+        if known:
+            self.end(known)
 
     def _recall(self) -> None:
         done: dict[str, Ref] = {}
@@ -86,5 +90,11 @@ class PushLog:
 def _settle(rows: Iterable[Ref], open_: dict[str, Ref], record: dict[str, Ref]) -> None:
     for row in rows:
         open_.pop(row.ref, None)
-        if row.acted:
+        if row.acted or row.in_doubt:
             record[row.ref] = over_attempts(record.get(row.ref), row)
+
+
+def _in_doubt(row: Ref) -> Ref:
+    why = f"an earlier attempt was cut off; {UNKNOWN}"
+    lost = f"; if it did, {row.reason}" if row.reason else ""
+    return replace(row, result=RefResult.REJECTED, reason=why + lost)

@@ -210,7 +210,7 @@ def test_a_cache_that_breaks_between_two_pushes_does_not_take_the_first(
     bench = fake(at("push", second))
     outcome = bench.sync(task(source, target, force=True, prune=True))
     assert outcome.status is RunStatus.SUCCESS, bench.log.text()
-    assert "making it anew" in bench.log.text()
+    assert "the cache is broken" in bench.log.text()
     assert done(outcome.refs) == BOTH
 
 
@@ -229,6 +229,24 @@ def test_a_push_of_unknown_fate_says_so_and_is_looked_up_by_the_next_attempt(
     assert (again.status, done(again.refs)) == (RunStatus.SUCCESS, MAIN)
     assert again.commit_range == f"{main.old}..{main.new}"
     assert restored(again.refs, target) == lost
+
+
+def test_a_push_of_unknown_fate_stays_listed_when_somebody_has_been_there_since(
+    source, target, lost, fake, tmp_path
+):
+    cut = ARRIVES + "echo fatal: early EOF >&2; exit 128"
+    bench = fake(at("push", cut) + at("ls-remote", "test -e arrived && exit 128"))
+    it = task(source, target, "main:main", force=True)
+    first = bench.sync(it, run=7)
+    theirs = target.commit("main", on=lost["refs/heads/gone"])
+    again = Bench(tmp_path).sync(it, run=7, attempt=2, before=first.refs)
+    (main,) = again.refs
+    assert (main.result, main.old, main.new) == ("forced", theirs, source.tip())
+    assert "it is not known whether it arrived; if it did, to restore: " in main.reason
+    commands = [text.split("; ")[0] for text in main.reason.split("to restore: ")[1:]]
+    kept = [shlex.split(text)[-1].partition(":")[0] for text in commands]
+    cache = Repo(tmp_path / "caches" / cache_key(str(source)))
+    assert {cache.tip(ref) for ref in kept} == {lost["refs/heads/main"], theirs}
 
 
 def test_what_one_run_has_open_is_not_taken_for_the_work_of_another(
