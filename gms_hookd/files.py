@@ -203,6 +203,7 @@ def _write_secret(path: Path, text: str) -> None:
 
 
 def sync_folder(path: Path) -> None:
+    """Make what was put into a folder last. Raises OSError."""
     """Have what was renamed into the folder survive a power cut (fsync(2))."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

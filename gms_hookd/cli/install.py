@@ -14,6 +14,7 @@ from gms_hookd.cli.session import Args, Session
 from gms_hookd.config.load import load_config
 from gms_hookd.config.records import Config
 from gms_hookd.errors import Failure
+from gms_hookd.files import sync_folder
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.http import client as http_client
@@ -97,6 +98,8 @@ class Installer:
     def _look(self, dry_run: bool) -> Machine:
         if os.geteuid() != 0 and not dry_run:
             raise Failure("only root can do this: use sudo, or --dry-run to see how")
+        if os.geteuid() != 0:
+            self.say("# not run by root: it may not see all that is there")
         return installation.look(self.layout)
 
     def _parts(self, *, socket: bool) -> Parts:
@@ -231,3 +234,4 @@ def write(file: File) -> None:
         to.flush()
         os.fsync(to.fileno())
     fresh.replace(file.path)
+    sync_folder(file.path.parent)

@@ -167,7 +167,7 @@ class Step:
 
 
 def look(layout: Layout) -> Machine:
-    """Return what this machine has. Raises OSError."""
+    """Return what this machine has, as far as this user may see it."""
     configs = (layout.etc / "config.toml", layout.etc / "config.yaml")
     return Machine(
         user=_is_user(layout.user),
@@ -176,11 +176,11 @@ def look(layout: Layout) -> Machine:
         unit=_content(layout.units / UNIT),
         socket=_content(layout.units / SOCKET),
         completion=_content(layout.completion),
-        configs=tuple(path for path in configs if path.exists()),
-        state=layout.state.is_dir() and not layout.state.is_symlink(),
-        private=layout.private.is_dir(),
+        configs=tuple(path for path in configs if os.path.exists(path)),
+        state=os.path.isdir(layout.state) and not os.path.islink(layout.state),
+        private=os.path.isdir(layout.private),
         previous=_content(layout.previous),
-        unfinished=layout.unfinished.exists(),
+        unfinished=os.path.exists(layout.unfinished),
     )
 
 
@@ -442,7 +442,7 @@ def _quoted(path: Path) -> str:
 def _content(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
 
 

@@ -267,13 +267,14 @@ def test_without_systemd_it_says_what_it_would_need(place):
     assert not place.layout.program.exists()
 
 
-def test_only_root_may():
+def test_only_root_may(monkeypatch):
     if os.geteuid() != 0:
         assert main(["install"]) == main(["uninstall"]) == 1
         return
+    monkeypatch.setenv("HOME", "/nonexistent")
     if not (child := os.fork()):
         os.setuid(65534)
-        os._exit(main(["install", "--state", "/nonexistent"]))
+        os._exit(main(["install"]) + main(["install", "--dry-run"]))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
 
 
