@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from gms_hookd.mask import Mask
+from gms_hookd.safetext.mask import Mask
 
 HEAD = 64 * 1024
 TAIL = 192 * 1024

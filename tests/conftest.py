@@ -12,7 +12,7 @@ from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.futures import done
-from gms_hookd.mask import Mask
+from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import Store
 from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.engine import Engine, EngineSettings

@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from gms_hookd.mask import Mask
+from gms_hookd.safetext.mask import Mask
 
 SEEN = 12  # characters in a row that nobody may see
 LETTERS = (

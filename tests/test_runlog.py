@@ -3,9 +3,9 @@ from functools import partial
 
 import pytest
 
-from gms_hookd.mask import Mask
 from gms_hookd.runlog import HEAD, LINE, TAIL, RunLog
 from gms_hookd.safetext import one_line
+from gms_hookd.safetext.mask import Mask
 
 
 @pytest.mark.parametrize(("text", "safe"), [

@@ -19,8 +19,8 @@ from gms_hookd.errors import Failure
 from gms_hookd.forges.base import Forge
 from gms_hookd.forges.registry import FORGES, default_scheme, scheme_of
 from gms_hookd.http import client as http_client
-from gms_hookd.mask import Mask
 from gms_hookd.safetext import safe
+from gms_hookd.safetext.mask import Mask
 
 NOWHERE = "https://example.invalid/gms-hookd/test.git"
 ANY_SECRET = ("0" * 64,)

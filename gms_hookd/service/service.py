@@ -29,8 +29,8 @@ from gms_hookd.futures import Future, apply, done
 from gms_hookd.git.hold import Holds
 from gms_hookd.git.process import Stop
 from gms_hookd.http.descriptors import descriptors
-from gms_hookd.mask import Mask
 from gms_hookd.safetext import quoted
+from gms_hookd.safetext.mask import Mask
 from gms_hookd.service import systemd
 from gms_hookd.service.clock import ClockWatch
 from gms_hookd.service.counted_engine import CountedEngine

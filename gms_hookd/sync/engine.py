@@ -23,8 +23,8 @@ from gms_hookd.git.recovery import Journal
 from gms_hookd.git.refspec import Selection
 from gms_hookd.git.remote import Remote
 from gms_hookd.git.url import GitUrl
-from gms_hookd.mask import Mask
 from gms_hookd.runlog import RunLog
+from gms_hookd.safetext.mask import Mask
 from gms_hookd.sync.attempt import Attempt, run_attempt
 from gms_hookd.sync.fetch import RecentFetches
 from gms_hookd.sync.job import SyncJob, SyncResult, failure, without_secrets

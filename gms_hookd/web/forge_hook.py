@@ -17,10 +17,10 @@ from gms_hookd.forges.base import Event, Forge
 from gms_hookd.futures import Future, apply
 from gms_hookd.git.alias import Aliases
 from gms_hookd.http.message import HttpError, Request, Response
-from gms_hookd.mask import Mask
 from gms_hookd.model import FINAL, Delivery, RunStatus
 from gms_hookd.payload import PayloadError, decode, dump_json
 from gms_hookd.safetext import quoted
+from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import Connection, NotFound, callbacks, deliveries, runs, tasks
 from gms_hookd.store.refusals import Refusal
 from gms_hookd.web.guard import PREFIX, Guard

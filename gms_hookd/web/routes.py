@@ -17,9 +17,9 @@ from gms_hookd.auth.whitelist import UNIX
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.log import event
-from gms_hookd.mask import Mask
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted
+from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import StoreError, deliveries
 from gms_hookd.store.refusals import Refusal
 from gms_hookd.threads import BusyError

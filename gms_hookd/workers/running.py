@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from gms_hookd.errors import Conflict
 from gms_hookd.futures import Future, done, failed
 from gms_hookd.git.process import Stop
-from gms_hookd.mask import Mask
 from gms_hookd.model import FINAL, Moment, Run, Task
 from gms_hookd.runlog import RunLog
+from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import Connection, Store, runs
 from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.job import SyncEngine

@@ -1,7 +1,7 @@
 """A ref whose name holds a secret of ours is synced, and not kept by its name."""
 
-from gms_hookd.mask import Mask
 from gms_hookd.model import RunStatus
+from gms_hookd.safetext.mask import Mask
 from tests.support.repositories import task
 
 SECRET = "5up3r-secret-of-the-house-0123"

@@ -18,7 +18,7 @@ from gms_hookd import log
 from gms_hookd.config.load import load_config
 from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.http.message import Request
-from gms_hookd.mask import Mask
+from gms_hookd.safetext.mask import Mask
 from gms_hookd.service.service import Service
 from gms_hookd.service.state_dir import StateDirectory
 from tests.support.hosts import HttpHost, certificate

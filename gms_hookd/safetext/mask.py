@@ -22,7 +22,12 @@ from itertools import chain, product
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus, unquote_plus, unquote_to_bytes
 
-from gms_hookd.safetext import HIDDEN, without_fields, without_logins, without_tokens
+from gms_hookd.safetext.shapes import (
+    HIDDEN,
+    without_fields,
+    without_logins,
+    without_tokens,
+)
 
 SHORTEST = 4  # masking a shorter secret would mask ordinary words
 WINDOW = 12

@@ -1,73 +1,7 @@
-"""Text that is safe to log, to store and to show: one line, escaped, cut.
-
-What a secret looks like to somebody who does not know it: in a URL, in any text. Those
-that are known are the mask's (`mask`).
-"""
+"""What a secret looks like to somebody who does not know it: in a URL, in any text."""
 
 import re
-import unicodedata
 from urllib.parse import unquote
-
-
-def one_line(text: str, limit: int = 500) -> str:
-    """Make one printable line of it, cut at so many characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= limit else line[: limit - 3] + "..."
-
-
-FIELD_LIMIT = 200
-REASON_LIMIT = 900  # why a run failed: what failed, the host's words, the remedy
-_BARE = re.compile(r"[\w./:@+,%~^*#>-]+")
-
-
-def quoted(value: object, limit: int = FIELD_LIMIT) -> str:
-    """Write an untrusted value for `key=value`, in at most `limit` characters."""
-    text = str(value)
-    if len(text) <= limit and text.isprintable() and _BARE.fullmatch(text):
-        return text
-    escaped = text[:limit].replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{_cut(flattened(escaped), limit - 2, len(text) > limit)}"'
-
-
-def flattened(text: str) -> str:
-    """Escape what is not printable: controls, line separators, lone surrogates."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escape(c) for c in text)
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
-
-
-def _cut(text: str, limit: int, more: bool) -> str:
-    if len(text) <= limit and not more:
-        return text
-    return text[: limit - 3].rstrip("\\") + "..."
-
-
-UNSEEN = ("C", "Zl", "Zp")
-
-
-def safe(text: str, keep: str = "") -> str:
-    """Return `text` with everything that is not plainly visible written as escape."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if c in keep or _seen(c) else _escaped_char(c) for c in text)
-
-
-def _seen(character: str) -> bool:
-    return not unicodedata.category(character).startswith(UNSEEN)
-
-
-def _escaped_char(character: str) -> str:
-    return character.encode("unicode_escape").decode()
-
-
-def safe_lines(text: str) -> str:
-    """Return a text of several lines made safe, its line breaks and tabs kept."""
-    return safe(text.replace("\r\n", "\n"), keep="\n\t")
-
 
 # The prefixes that forges give their tokens so that they are found: docs.github.com
 # "About authentication to GitHub", docs.gitlab.com "Token overview", Atlassian, AWS,

@@ -1,0 +1,41 @@
+"""safetext/: text that is safe to log, to store and to show.
+
+`text`: one line, escaped, cut. `shapes`: what a secret looks like to somebody who does
+not know it. `mask`: the configured secrets, found in any spelling. What comes from
+outside is masked whole, and cut after that.
+Names: one_line, quoted, safe, without_logins, Mask.
+
+May import: nothing.
+"""
+
+from gms_hookd.safetext.shapes import (
+    HIDDEN,
+    hidden,
+    in_address,
+    without_fields,
+    without_logins,
+    without_tokens,
+)
+from gms_hookd.safetext.text import (
+    REASON_LIMIT,
+    flattened,
+    one_line,
+    quoted,
+    safe,
+    safe_lines,
+)
+
+__all__ = [
+    "HIDDEN",
+    "REASON_LIMIT",
+    "flattened",
+    "hidden",
+    "in_address",
+    "one_line",
+    "quoted",
+    "safe",
+    "safe_lines",
+    "without_fields",
+    "without_logins",
+    "without_tokens",
+]
