@@ -136,11 +136,13 @@ def of_a_push(entry: CrashRecord, limits: Limits) -> None:
     target = Path(entry.writing)
     if not entry.writing or not (target / "refs").is_dir():
         return
-    stale = list(of_a_git(target, empty=False))
-    limits.stop.wait(DEAD_AFTER if stale else 0)
-    for path in stale:
-        old = age(path) >= DEAD_AFTER and _changed(path) >= entry.since - DEAD_AFTER
-        if old and not _in_use(path):
+    stale = {path: _changed(path) for path in of_a_git(target, empty=False)}
+    if not stale or limits.stop.wait(DEAD_AFTER):
+        return  # there is no time: the next run sees to it
+    for path, changed in stale.items():
+        # Not by its age: the clock may have been set since.
+        left = _changed(path) == changed and changed >= entry.since - DEAD_AFTER
+        if left and not _in_use(path):
             _try_to_remove(path, limits)
 
 

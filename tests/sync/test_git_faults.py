@@ -282,6 +282,17 @@ def test_what_a_receiver_killed_in_a_push_left_is_removed_by_that_run(
 
 
 @pytest.mark.usefixtures("hasty")
+def test_it_is_removed_though_the_clock_was_set_back_meanwhile(
+    bench, source, target, tmp_path
+):
+    lock = f"{target}/refs/heads/main.lock"
+    tomorrow = f"touch {lock}; touch -d tomorrow {lock}"
+    target.hook("pre-receive", DIES_ONCE.format(tmp_path, tomorrow))
+    assert bench.sync(task(source, target)).transient
+    assert leftovers(target.path) == []
+
+
+@pytest.mark.usefixtures("hasty")
 def test_a_push_of_somebody_else_into_the_same_target_is_left_alone(
     bench, source, target, tmp_path
 ):
