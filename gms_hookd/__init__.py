@@ -13,8 +13,10 @@ and its own first lines say which:
     forges     what each provider sends: one module a provider
     git        one git process, one repository, one cache
     http       HTTP/1.1 over TCP, TLS and unix sockets; the client
+    notify     whom to tell: one module a kind of target
     auth       signatures, schemes, addresses, rates
-    (modules)  errors model units safetext mask payload files futures threads log runlog
+    safetext   text that is safe to log, to store and to show
+    (modules)  errors model units payload files futures threads log runlog cron
 
 The words are those of the contract: hook, delivery, task, run, attempt, source, target,
 cache. A trigger's way: http.server -> web.routes -> web.gms_hook or web.forge_hook ->
