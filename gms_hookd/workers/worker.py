@@ -237,7 +237,13 @@ class Worker:
             _tell_end(claim.run, result)
             self._context.running.ended(ids)
         else:
-            _tell_return(claim.run, runs.Return(self._context.now(), runs.CHANGED))
+            log.warning(
+                "run goes back run=%d task=%d attempt=%d error=%s",
+                claim.run.id,
+                claim.run.task_id,
+                claim.run.attempt,
+                quoted(runs.CHANGED),
+            )
             self._context.running.paused(claim.run.id)
         self._context.running.wake()
 
@@ -249,7 +255,7 @@ class Worker:
 
     def _give_back(self, claim: runs.ClaimedRun, back: runs.Return, left: int) -> None:
         run = claim.run
-        _tell_return(run, back, f" attempts_left={left}")
+        _log_return(run, back, left)
         self._context.running.paused(run.id)
         self._offer(
             lambda: self._context.store.write(runs.requeue, run.id, back).result()
@@ -282,9 +288,9 @@ def _tell_end(run: Run, result: runs.Result) -> None:
     )
 
 
-def _tell_return(run: Run, back: runs.Return, left: str = "") -> None:
+def _log_return(run: Run, back: runs.Return, left: int) -> None:
     log.warning(
-        "run goes back run=%d task=%d attempt=%d next_try=%s%s error=%s",
+        "run goes back run=%d task=%d attempt=%d next_try=%s attempts_left=%d error=%s",
         run.id,
         run.task_id,
         run.attempt,
