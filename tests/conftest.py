@@ -10,6 +10,7 @@ import pytest
 
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
+from gms_hookd.auth.tokens import Tokens
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.futures import done
 from gms_hookd.safetext.mask import Mask
@@ -88,6 +89,8 @@ def store(tmp_path, empty_store):
 
 SECRET = f"correct horse battery staple {CANARY}"
 
+TOKENS = Tokens(("t0ken", "old-t0ken"), ("r3ad",))
+
 
 def guard(**more):
     settings = {
@@ -124,11 +127,11 @@ def context(store, clock, engine):
 def make_app(context):
     """Make an application whose gate, token or readiness a test chooses."""
 
-    def make(token="t0ken", ready=lambda: done([]), anonymous=None, **gate_settings):
+    def make(tokens=TOKENS, ready=lambda: done([]), anonymous=None, **gate_settings):
         own = guard(**gate_settings)
         hook = GmsHook(own, context)
         counted = replace(own, buckets=anonymous or Buckets(0))
-        policy = Policy({"task-sync": hook}, token, ready, anonymous=counted)
+        policy = Policy({"task-sync": hook}, tokens, ready, anonymous=counted)
         return App(context, policy)
 
     return make

@@ -2,7 +2,7 @@
 
 Owns the comparison of secrets (hmac.compare_digest), the schemes by which a delivery is
 authenticated, the list of allowed networks and the token buckets.
-Names: Scheme and its kinds, hub_keys, matches, Whitelist, Buckets.
+Names: Scheme and its kinds, hub_keys, matches, Tokens, Whitelist, Buckets.
 
 May import: payload.
 """

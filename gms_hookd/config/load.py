@@ -3,7 +3,7 @@
 Sources, the first of which wins: command line; WEBHOOK_SECRET, as in GMS; environment
 GMS_HOOKD_<SECTION>_<KEY>; systemd credentials; the file; the secret that was made in
 the state directory. `secret`, `secret_file` and `secrets` are one setting, and so are
-`token` and `token_file`, `listen` and `port`.
+those of `token` and of `read_token`, `listen` and `port`.
 """
 
 import os
@@ -53,7 +53,8 @@ _SECRETS = ("secret", "secret_file", "secrets")
 _HOOK_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
 _OPTIONS = ("header", "algorithm", "prefix", "encoding", "username")
 _LOGIN = ("username", "password_file", "token_file")
-_TOKENS = ("api", "token"), ("api", "token_file")
+_TOKENS = ("api", "token"), ("api", "token_file"), ("api", "tokens")
+_READ_TOKENS = ("api", "read_token"), ("api", "read_token_file")
 _TLS = ("tls_cert_file", "tls_key_file", "ca_file")
 _KEYS_OF: Mapping[str, tuple[str, ...]] = {
     "https": (*_LOGIN, *_TLS),
@@ -62,7 +63,7 @@ _KEYS_OF: Mapping[str, tuple[str, ...]] = {
     "file": (),
 }
 _FOR_ALL = ("allow_fsck",)
-_INLINE = frozenset({"secret", "secrets", "token"})
+_INLINE = frozenset({"secret", "secrets", "token", "tokens", "read_token"})
 # A secret of every form, for what is checked before there is one.
 _ANY_SECRET = ("0" * 64,)
 _NOTHING: Mapping[str, object] = MappingProxyType({})
@@ -252,7 +253,7 @@ def _config(found: Settings, path: Path | None) -> Config:
         server=_server(found),
         webhook=webhook,
         hooks=tuple(_hook(found, name, webhook) for name in found.tables("hooks")),
-        api=ApiConfig(_token(found)),
+        api=_api(found),
         sync=sync,
         credentials=tuple(
             _credential(found, url, sync) for url in found.tables("credentials")
@@ -390,23 +391,35 @@ def _secrets(found: Settings, table: Name) -> tuple[str, ...]:
 
 def _named_secrets(found: Settings, table: Name) -> tuple[str, tuple[str, ...]]:
     """Return the name of the setting that says the secrets of a hook, and them."""
-    one, file, several = ((*table, key) for key in _SECRETS)
+    names = [(*table, key) for key in _SECRETS]
+    return _chosen(found, names, validators.secret)
+
+
+def _chosen(
+    found: Settings, names: Sequence[Name], reader: Callable[[object], str]
+) -> tuple[str, tuple[str, ...]]:
+    """Return which of these settings says secrets, and them; none where none does.
+
+    `names` are a secret itself, its file and, where there may be several, their list.
+    """
+    one, file, *lists = names
     found.get(one, validators.text, None)
     found.get(file, validators.line, None)
-    found.get(several, validators.texts, None)
-    chosen = found.one_of(one, file, several)
+    for name in lists:
+        found.get(name, validators.texts, None)
+    chosen = found.one_of(*names)
     if chosen is None:
         return "", ()
     source, name = chosen
     called = source.called(name)
-    if name == file:
-        return called, (_secret_in_file(source, name),)
-    reader = validators.secrets if name == several else _one_secret
-    return called, source.read(name, reader)
-
-
-def _one_secret(value: object) -> tuple[str, ...]:
-    return (validators.secret(value),)
+    if name in lists:
+        return called, source.read(name, partial(validators.several, reader))
+    if name == one:
+        return called, (source.read(name, reader),)
+    try:
+        return called, (reader(_secret_in_file(source, name)),)
+    except ValueError as error:
+        raise source.error(name, error) from None
 
 
 def _secret_in_file(source: Source, name: Name) -> str:
@@ -416,20 +429,17 @@ def _secret_in_file(source: Source, name: Name) -> str:
         raise source.error(name, error) from None
 
 
-def _token(found: Settings) -> str | None:
-    text, file = _TOKENS
-    found.get(text, validators.text, None)
-    found.get(file, validators.line, None)
-    chosen = found.one_of(text, file)
-    if chosen is None:
-        return None
-    source, name = chosen
-    if name == text:
-        return source.read(name, validators.token)
-    try:
-        return validators.token(_secret_in_file(source, name))
-    except ValueError as error:
-        raise source.error(name, error) from None
+def _api(found: Settings) -> ApiConfig:
+    _, tokens = _chosen(found, _TOKENS, validators.token)
+    called, reading = _chosen(found, _READ_TOKENS, validators.token)
+    read_token = next(iter(reading), None)
+    if read_token in tokens:
+        raise ConfigError(
+            f"{called}: is api.token too, so that who may read may write:"
+            " set another (openssl rand -hex 32)",
+            _READ_TOKENS[0],
+        )
+    return ApiConfig(tokens, read_token)
 
 
 def _sync(found: Settings) -> SyncConfig:
@@ -604,14 +614,14 @@ def _overruled(found: Settings) -> Iterator[str]:
     """Name the secrets that are set twice: to rotate the wrong one changes nothing."""
     yield from found.overruled(*(("webhook", key) for key in _SECRETS))
     yield from found.overruled(*_TOKENS)
+    yield from found.overruled(*_READ_TOKENS)
 
 
 def _doubts(found: Settings, config: Config) -> Iterator[str]:
     """Name the secrets that hold what is probably not meant to be part of them."""
     hooks = (("hooks", hook.name) for hook in config.hooks)
     named = [_named_secrets(found, table) for table in (("webhook",), *hooks)]
-    if config.api.token and (chosen := found.one_of(*_TOKENS)):
-        named.append((chosen[0].called(chosen[1]), (config.api.token,)))
+    named += (_chosen(found, ts, validators.token) for ts in (_TOKENS, _READ_TOKENS))
     for credential in config.credentials:
         name = sources.dotted(("credentials", credential.url))
         path = credential.password_file or credential.token_file
@@ -630,8 +640,9 @@ def _weak(config: Config) -> Iterator[tuple[str, str]]:
         if not own and hook.secrets == config.webhook.secrets:
             continue  # inherited, and named there
         yield from ((name, why) for s in hook.secrets if (why := weakness(s)))
-    if config.api.token and (why := weakness(config.api.token)):
-        yield "api.token", why
+    named = [("api.token", token) for token in config.api.tokens]
+    named += [("api.read_token", config.api.read_token or "")]
+    yield from ((name, why) for name, s in named if s and (why := weakness(s)))
 
 
 def _is_local(listen: str) -> bool:

@@ -45,9 +45,13 @@ class HookConfig:
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """The API on the network; without a token it is on the control socket only."""
+    """The API on the network; without a token it is on the control socket only.
 
-    token: str | None = field(repr=False)
+    `tokens`, the newest first, open every call, `read_token` those that only look.
+    """
+
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+    read_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ def secrets_of(config: Config, environ: Mapping[str, str]) -> frozenset[str]:
     """Return every secret of a configuration, and the passwords of proxies."""
     hooks = (config.webhook, *config.hooks)
     secrets = [secret for hook in hooks for secret in hook.secrets]
-    secrets += [config.api.token] if config.api.token else []
+    secrets += (*config.api.tokens, config.api.read_token or "")
     secrets += (s for credential in config.credentials for s in _of(credential))
     secrets += (s for name in PROXIES for s in _in_proxy(environ.get(name, "")))
-    return frozenset(secrets)
+    return frozenset(filter(None, secrets))
 
 
 def _of(credential: Credential) -> Iterator[str]:

@@ -29,7 +29,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "provider", "scheme", *_HOOK,
         "header", "algorithm", "prefix", "encoding", "username", "tasks", "callback",
     ),
-    "api": ("token", "token_file"),
+    "api": ("token", "token_file", "tokens", "read_token", "read_token_file"),
     "sync": (
         "workers", "timeout", "stall", "attempts", "allow_protocols", "ssh_key_file",
         "ssh_known_hosts", "trust", "reconcile", "lfs", "trust_owners",
@@ -46,8 +46,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 NAMED = ("hooks", "credentials")
 FREE = ("aliases",)  # sections whose keys the operator chooses
 _LISTS = {
-    "listen", "trusted_proxies", "secrets", "ip_whitelist", "allow_protocols",
-    "trust_owners",
+    "listen", "trusted_proxies", "secrets", "tokens", "ip_whitelist",
+    "allow_protocols", "trust_owners",
 }  # fmt: skip
 _NUMBERS = {"port", "rate_limit", "workers", "attempts", "per_host"}
 # What GMS configures and we do not.

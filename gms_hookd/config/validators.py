@@ -106,9 +106,9 @@ def secret(value: object) -> str:
     return checked_secret(text(value))
 
 
-def secrets(value: object) -> tuple[str, ...]:
-    """Take a list of secrets, at least one."""
-    return tuple(secret(item) for item in texts(value) or [""])
+def several(one: Callable[[object], str], value: object) -> tuple[str, ...]:
+    """Take a list of what `one` takes, at least one."""
+    return tuple(one(item) for item in texts(value) or [""])
 
 
 def token(value: object) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
+from gms_hookd.auth.tokens import Tokens
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.config.load import faults
 from gms_hookd.config.records import Config, HookConfig
@@ -245,9 +246,10 @@ class Service:
             for hook in config.hooks
             if hook.secrets
         }
+        reading = (config.api.read_token,) if config.api.read_token else ()
         return Policy(
             {own.guard.hook: own},
-            config.api.token,
+            Tokens(config.api.tokens, reading),
             self.health.ask,
             forges,
             anonymous=self._guard(config, replace(config.webhook, name="")),

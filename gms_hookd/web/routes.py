@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
-from gms_hookd.auth import signature
+from gms_hookd.auth.tokens import Rights, Tokens
 from gms_hookd.auth.whitelist import UNIX
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http.message import HttpError, Request, Response
@@ -62,6 +62,12 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("POST", "backup"): api.backup,
     ("POST", "reload"): api.reload,
 }
+ON_SOCKET = "this is open on the control socket only"
+READS_ONLY = "this only reads: give api.token as a bearer token to write"
+_UNSET = {
+    Rights.READ: "set api.read_token to open what only reads",
+    Rights.WRITE: "set api.token to open it",
+}
 _PATHS = {path for _, path in CALLS}
 _ON_SOCKET_ONLY = frozenset({"backup", "check", "reload"})
 
@@ -74,7 +80,7 @@ class Policy:
     """
 
     hooks: Mapping[str, gms_hook.GmsHook]
-    token: str | None
+    tokens: Tokens
     ready: Callable[[], Future[list[str]]]
     forges: Mapping[str, Hook] = field(default_factory=dict)
     anonymous: Guard = field(kw_only=True)
@@ -151,15 +157,20 @@ class App:
         """Let in the control socket, whose file permissions stand for a token."""
         if request.control:
             return
-        if self._policy.token is None or path in _ON_SOCKET_ONLY:
-            raise HttpError(403, "this is open on the control socket only")
-        anonymous = self._policy.anonymous
+        needed = Rights.READ if request.method in ("GET", "HEAD") else Rights.WRITE
+        tokens, anonymous = self._policy.tokens, self._policy.anonymous
+        if path in _ON_SOCKET_ONLY:
+            raise HttpError(403, ON_SOCKET)
+        if tokens.most < needed:
+            raise HttpError(403, f"{ON_SOCKET}: {_UNSET[needed]}")
         anonymous.check_failures(request, self._context.monotonic())
-        given = signature.bearer_token(request.headers.get("authorization"))
-        if not signature.matches(given, [self._policy.token]):
+        rights = tokens.rights(request.headers.get("authorization"))
+        if rights is Rights.NONE:
             anonymous.count_failure(request, self._context.monotonic())
             bearer = ("WWW-Authenticate", "Bearer")
             raise HttpError(401, "a valid bearer token is needed", (bearer,))
+        if rights < needed:
+            raise HttpError(403, READS_ONLY)
 
     def _health(self, request: Request) -> Future[Response]:
         if request.path == "/healthz":

@@ -13,6 +13,7 @@ import pytest
 
 from gms_hookd.config.load import load_config, made_secret, refuse_weak, webhook_secrets
 from gms_hookd.config.records import Config
+from gms_hookd.config.secrets import secrets_of
 from gms_hookd.config.sources import KEYS
 from gms_hookd.config.validators import FSCK
 from gms_hookd.errors import ConfigError
@@ -74,7 +75,7 @@ def test_defaults_are_those_of_the_contract(conf):
     assert (config.webhook.name, config.webhook.provider) == ("task-sync", "gms")
     assert config.webhook.secrets == ()
     assert config.webhook.rate_limit == 100
-    assert config.api.token is None
+    assert (config.api.tokens, config.api.read_token) == ((), None)
     assert (config.sync.workers, config.sync.timeout, config.sync.attempts) == (
         8,
         600,
@@ -150,7 +151,7 @@ def test_every_key_of_toml_is_read(everything, tmp_path):
     assert everything.server.max_body == 2**20
     assert everything.webhook.secrets == ("new", "old")
     assert everything.webhook.rate_limit == 0
-    assert everything.api.token == "t0ken"
+    assert everything.api.tokens == ("t0ken",)
     assert everything.sync.timeout == 5400
     assert everything.sync.ssh_known_hosts == tmp_path / "known_hosts"
     assert everything.retention.deliveries == 14 * DAY
@@ -475,6 +476,16 @@ WRONG = [
     ("[webhook]\nsecrets = ['x']\nsecret = 'x'",
      "webhook.secrets: is set as well as webhook.secret: keep one"),
     ("[api]\ntoken = 'x'\ntoken_file = '/x'", "api.token_file: is set as well as"),
+    ("[api]\ntokens = []", "api.tokens: is empty"),
+    ("[api]\ntokens = ['x', 'a b']", "api.tokens: must be visible ASCII"),
+    ("[api]\ntokens = ['x']\ntoken = 'x'", "api.tokens: is set as well as api.token"),
+    ("[api]\nread_token = ''", "api.read_token: is empty"),
+    ("[api]\nread_token = 'caf\u00e9'", "api.read_token: must be visible ASCII"),
+    ("[api]\nread_token = 'x'\nread_token_file = '/x'",
+     "api.read_token_file: is set as well as"),
+    ("[api]\nread_token_file = '/nowhere'", "api.read_token_file: /nowhere: No such"),
+    ("[api]\ntokens = ['y', 'x']\nread_token = 'x'",
+     "api.read_token: is api.token too"),
     ("[webhook]\nsecret_file = '/nowhere'", "webhook.secret_file: /nowhere: No such"),
     ("[webhook]\nsecret_file = '/'", "webhook.secret_file: /: is not a regular file"),
     # hooks
@@ -679,10 +690,23 @@ def test_hooks_inherit_the_secret_that_won(conf):
 def test_the_token_comes_from_the_same_sources(conf, tmp_path):
     secret_file(tmp_path / "api-token", "credential")
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    assert conf("[api]\ntoken = 'file'").api.token == "file"
-    assert conf("[api]\ntoken = 'file'", environ=environ).api.token == "credential"
+    assert conf("[api]\ntoken = 'file'").api.tokens == ("file",)
+    assert conf("[api]\ntoken = 'file'", environ=environ).api.tokens == ("credential",)
     environ["GMS_HOOKD_API_TOKEN"] = "environment"
-    assert conf("[api]\ntoken = 'file'", environ=environ).api.token == "environment"
+    assert conf("[api]\ntoken = 'file'", environ=environ).api.tokens == ("environment",)
+
+
+def test_tokens_are_several_and_the_read_token_is_its_own_setting(conf, tmp_path):
+    path = secret_file(tmp_path / "read", "r" * 40 + "\n")
+    api = conf(f"[api]\ntokens = ['new', 'old']\nread_token_file = '{path}'").api
+    assert (api.tokens, api.read_token) == (("new", "old"), "r" * 40)
+    assert "new" not in repr(api)
+    assert "rrr" not in repr(api)
+    environ = {"GMS_HOOKD_API_TOKENS": "x1, x2", "GMS_HOOKD_API_READ_TOKEN": "x3"}
+    config = conf("[api]\ntoken = 't1'\nread_token = 't2'", environ=environ)
+    assert (config.api.tokens, config.api.read_token) == (("x1", "x2"), "x3")
+    assert sum("has no effect" in warning for warning in config.warnings) == 2
+    assert {"x1", "x2", "x3"} <= secrets_of(config, {})
 
 
 def test_the_environment_overrules_every_plain_setting(conf, tmp_path):
@@ -959,6 +983,9 @@ def test_a_random_secret_is_no_warning_and_never_refused(conf, tmp_path):
         ("[hooks.gitlab]\nsecret = 'changeme'", r"hooks\.gitlab\.secret"),
         ("[api]\ntoken = 'changeme-please'", r"api\.token"),
         ("[api]\ntoken = 'abcdefghijkl'", r"api\.token"),
+        ("[api]\ntokens = ['%s', 'changeme-please']", r"api\.token"),
+        ("[api]\nread_token = 'read-token'", r"api\.read_token"),
+        ("[api]\ntoken = '%s'\nread_token = 'changeme1234'", r"api\.read_token"),
     ],
 )
 def test_each_secret_that_can_be_guessed_is_named(conf, text, name):

@@ -3,17 +3,20 @@
 import json
 import os
 import subprocess
+from base64 import b64encode
 
 import pytest
 
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys, sign
+from gms_hookd.auth.tokens import Tokens
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.futures import done
 from gms_hookd.http.message import Fault, Request
 from gms_hookd.model import RunStatus
 from gms_hookd.store import runs
 from gms_hookd.web.guard import Forwarders
+from gms_hookd.web.routes import CALLS
 from tests.conftest import SECRET
 from tests.support.wiring import answered
 
@@ -426,11 +429,54 @@ def test_the_api_needs_the_token_on_the_network(app):
     assert tasks(authorization="bearer t0ken") == 200
 
 
+def with_token(app, authorization, method="GET", path="tasks", body=b"{}"):
+    headers = {"authorization": authorization}
+    asked = ask(app, method, API + path, body, headers=headers, peer="192.0.2.1")
+    return asked[0], asked[1]
+
+
 def test_without_a_token_the_api_is_on_the_control_socket_only(make_app):
-    app = make_app(token=None)
-    headers = {"authorization": "Bearer "}
-    assert ask(app, "GET", API + "tasks", headers=headers, peer="192.0.2.1")[0] == 403
+    app = make_app(tokens=Tokens())
+    for header in ("Bearer ", "Basic Og=="):
+        status, shown = with_token(app, header)
+        assert (status, "set api.read_token" in shown["error"]) == (403, True)
+    assert "set api.token" in with_token(app, "Bearer x", "POST", "run")[1]["error"]
     assert call(app, "GET", "tasks")[0] == 200
+
+
+BASIC = "Basic " + b64encode(b"prometheus:r3ad").decode()
+
+
+@pytest.mark.parametrize("header", ["Bearer r3ad", "token r3ad", BASIC])
+def test_a_read_token_opens_what_reads_and_never_what_writes(make_app, task, header):
+    app = make_app(anonymous=Buckets(1))
+    paths = {path for method, path in CALLS if method == "POST"} - {"backup", "reload"}
+    for path in sorted(paths):
+        status, shown = with_token(app, header, "POST", path, b'{"id": 1}')
+        assert (status, "api.token" in shown["error"]) == (403, True)
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert with_token(app, header, method)[0] == 403
+    for path in ("backup", "reload", "check"):
+        assert with_token(app, header, "GET", path)[0] == 403
+    for path in ("tasks", "task?id=1", "history", "deliveries", "status"):
+        assert with_token(app, header, path=path)[0] == 200
+
+
+def test_only_a_bearer_token_writes(app, task):
+    browsers = "Basic " + b64encode(b"me:t0ken").decode()
+    for header in ("Bearer t0ken", "token old-t0ken"):
+        assert with_token(app, header, "POST", "run", b'{"task_id": 1}')[0] == 200
+    assert with_token(app, browsers, "POST", "run", b'{"task_id": 1}')[0] == 403
+    assert with_token(app, browsers)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "wrong", ["Bearer wrong", "token wrong", "Basic " + b64encode(b"u:x").decode()]
+)
+def test_a_wrong_read_token_counts_against_the_address(make_app, wrong):
+    app = make_app(tokens=Tokens((), ("r3ad",)), anonymous=Buckets(2))
+    assert [with_token(app, wrong)[0] for _ in range(3)] == [401, 401, 429]
+    assert with_token(app, "Bearer r3ad")[0] == 429
 
 
 def test_wrong_tokens_count_against_the_address(make_app):
