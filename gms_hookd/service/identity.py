@@ -3,6 +3,7 @@
 What root would write there, or into a target, the service could not change again.
 """
 
+import codecs
 import os
 import pwd
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from pathlib import Path
 
 from gms_hookd.files import SERVICE
 from gms_hookd.service.state_dir import SERVICE_STATE
+
+# What Python loads at its first use: from below /root, say, it could not any more.
+LATE = ("ascii", "latin-1", "idna")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ def act_as_service(state: Path) -> None:
     if user is None:
         return
     _hand_over(state, user)
+    for name in LATE:
+        codecs.lookup(name)
     os.setgroups(user.groups)
     os.setgid(user.gid)
     os.setuid(user.uid)
