@@ -322,6 +322,28 @@ def delivery_list(parser: argparse.ArgumentParser) -> None:
     as_json(parser)
 
 
+def notice_list(parser: argparse.ArgumentParser) -> None:
+    """Take which notices to list."""
+    parser.add_argument("--target", metavar="NAME", help="of [notify.NAME]")
+    parser.add_argument(
+        "--status", metavar="S", choices=("waiting", "sent", "dead", "dropped")
+    )
+    limit(parser)
+    as_json(parser)
+
+
+def target(parser: argparse.ArgumentParser) -> None:
+    """Take one target of notices."""
+    parser.add_argument("name", metavar="NAME", help="of [notify.NAME]")
+    as_json(parser)
+
+
+def notice(parser: argparse.ArgumentParser) -> None:
+    """Take one notice."""
+    parser.add_argument("id", metavar="ID", help="as notify list shows it")
+    as_json(parser)
+
+
 def limit(parser: argparse.ArgumentParser) -> None:
     """Take how many to list."""
     parser.add_argument(

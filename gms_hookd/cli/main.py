@@ -31,12 +31,15 @@ from gms_hookd.cli.arguments import (
     install,
     manual,
     nothing,
+    notice,
+    notice_list,
     number,
     one,
     one_task,
     run_list,
     serve_options,
     sign,
+    target,
     task,
     task_add,
     task_set,
@@ -84,6 +87,7 @@ GROUPS = {
     "run": "executions of tasks",
     "hook": "where forges report pushes",
     "delivery": "requests to the hooks",
+    "notify": "who is told of what",
 }
 COMMANDS: dict[tuple[str, ...], Command] = {
     ("serve",): Command("serve.serve", serve_options, "the daemon"),
@@ -128,6 +132,15 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ),
     ("completion",): Command(
         "completion.completion", completion, "what a shell needs to complete commands"
+    ),
+    ("notify", "list"): Command(
+        "notify.notify_list", notice_list, "the newest notices"
+    ),
+    ("notify", "test"): Command(
+        "notify.notify_test", target, "send a message, show the answer"
+    ),
+    ("notify", "resend"): Command(
+        "notify.notify_resend", notice, "send a notice again"
     ),
     ("backup",): Command(
         "backup.backup", backup, "a consistent copy of the store"

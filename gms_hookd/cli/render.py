@@ -253,6 +253,19 @@ def _nothing(run: Record) -> str:
     return "nothing to do" if run["end_time"] else "has not ended yet"
 
 
+def notices(found: Sequence[Record], style: Style) -> str:
+    """Return the list of notices."""
+    head = ("ID", "TARGET", "EVENT", "RUN", "STATUS", "TRIES", "MADE", "SENT", "ERROR")
+    return table(head, map(_notice_row, found), style) if found else "no notices"
+
+
+def _notice_row(notice: Record) -> tuple[object, ...]:
+    what = notice["id"], notice["target"], notice["event"], notice["run_id"]
+    became = notice["status"], notice["attempts"]
+    times = when(notice["created_at"]), when(notice["sent_at"])
+    return *what, *became, *times, notice["error"]
+
+
 def deliveries(found: Sequence[Record], style: Style) -> str:
     """Return the list of deliveries."""
     head = ("ID", "RECEIVED", "HOOK", "EVENT", "CLIENT", "STATUS", "RUNS", "REASON")

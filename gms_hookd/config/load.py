@@ -22,6 +22,7 @@ from gms_hookd.auth.whitelist import Whitelist, is_socket
 from gms_hookd.config import file as configfile
 from gms_hookd.config import sources, validators
 from gms_hookd.config.file import config_file
+from gms_hookd.config.notify import notify_targets
 from gms_hookd.config.records import (
     ETC,
     GMS_HOOK,
@@ -261,6 +262,7 @@ def _config(found: Settings, path: Path | None) -> Config:
         retention=_retention(found),
         warnings=(),
         aliases=_aliases(found),
+        notify=notify_targets(found),
     )
 
 

@@ -93,6 +93,30 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifyConfig:
+    """Whom to tell of what, and how it is reached.
+
+    `url` is a credential itself at most vendors; `secrets` newest first, at `email` the
+    password. `tasks` are ids, names or globs, None for all. `remind` is in seconds, 0
+    for never. `insecure`: not by TLS. `options` are those of the kind.
+    """
+
+    name: str
+    kind: str
+    url: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    events: frozenset[str]
+    tasks: tuple[int | str, ...] | None = None
+    language: str = "en"
+    fallback: str | None = None
+    remind: float = 86400.0
+    proxy: str = field(default="", repr=False)
+    ca_file: Path | None = None
+    insecure: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All that is configured; `warnings` are lines for the operator."""
 
@@ -106,3 +130,4 @@ class Config:
     retention: Retention
     warnings: tuple[str, ...]
     aliases: Aliases = Aliases()
+    notify: tuple[NotifyConfig, ...] = ()

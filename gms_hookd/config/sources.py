@@ -41,9 +41,14 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "ssh_proxy",
     ),
     "aliases": (),
+    "notify": (
+        "kind", "url", "url_file", "secret_file", "events", "tasks", "language",
+        "fallback", "remind", "proxy", "ca_file", "insecure", "password_file", "from",
+        "to", "chat_id", "username", "repository", "keyword",
+    ),
     "retention": ("runs", "deliveries", "backups", "bodies"),
 }  # fmt: skip
-NAMED = ("hooks", "credentials")
+NAMED = ("hooks", "credentials", "notify")
 FREE = ("aliases",)  # sections whose keys the operator chooses
 _LISTS = {
     "listen", "trusted_proxies", "secrets", "tokens", "ip_whitelist",

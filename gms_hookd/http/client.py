@@ -5,6 +5,7 @@ Environment proxies are never used: what is asked is this machine, or exactly th
 which the operator gave.
 """
 
+import base64
 import http.client
 import json
 import socket
@@ -12,15 +13,17 @@ import ssl
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from gms_hookd.errors import Failure
+from gms_hookd.http.timed import Budget, connected, secured
 
 PATIENCE = 60.0
 ANSWER_LIMIT = 64 << 20
+KEPT = 8 << 10  # bytes of an answer to what we send to others
 JSON_HEADERS = {"accept": "application/json", "content-type": "application/json"}
 
 
@@ -102,6 +105,102 @@ def send(url: str, body: bytes, headers: Mapping[str, str], patience: float) -> 
         return _posted(answer.status, answer.getheader("Location", ""), raw)
 
 
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How others are reached: `within` seconds in all, by which proxy and trust.
+
+    `proxy` is `http://[user:password@]host:port`, or nothing.
+    """
+
+    within: float
+    ca_file: Path | None = None
+    proxy: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What another answered; names of headers are lower case, 8 KiB of the body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def exchange(
+    method: str, url: str, body: bytes, headers: Mapping[str, str], wire: Wire
+) -> Reply:
+    """Send one request to somebody else's server; redirects are not followed.
+
+    However slowly the peer drips and however much it sends, it ends by `wire.within`
+    seconds (looking up the name aside). Raises ClientError.
+    """
+    parts = _parsed(url)
+    with one_line_errors(parts.netloc, wire.within, "HTTP"):
+        connection = _opened(parts, wire)
+        with closing(connection):
+            target = _path(parts)
+            if wire.proxy and parts.scheme == "http":
+                target, headers = url, {**headers, **_login(urlsplit(wire.proxy))}
+            connection.request(method, target, body, dict(headers))
+            answer = connection.getresponse()
+            named = {name.lower(): value for name, value in answer.getheaders()}
+            return Reply(answer.status, named, _start(answer))
+
+
+def _start(answer: http.client.HTTPResponse) -> bytes:
+    """Return the beginning of a body; what was cut off after it says enough."""
+    try:
+        return answer.read(KEPT)
+    except http.client.IncompleteRead as error:
+        return error.partial[:KEPT]
+
+
+def _opened(parts: SplitResult, wire: Wire) -> http.client.HTTPConnection:
+    budget = Budget(wire.within)
+    secure = parts.scheme == "https"
+    host, port = parts.hostname or "", _port(parts) or (443 if secure else 80)
+    proxy = urlsplit(wire.proxy)
+    if wire.proxy:
+        plain = connected(proxy.hostname or "", proxy.port or 3128, budget)
+    else:
+        plain = connected(host, port, budget)
+    connection = http.client.HTTPConnection(host, port)
+    connection.sock = plain
+    try:
+        if wire.proxy and secure:
+            _ask_proxy(plain, f"{_bracketed(host)}:{port}", _login(proxy))
+        if secure:
+            connection.sock = secured(plain, host, budget, wire.ca_file)
+            connection.default_port = 443
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _ask_proxy(plain: socket.socket, to: str, login: Mapping[str, str]) -> None:
+    """Have a proxy lead on to a host (RFC 9110, 9.3.6). Raises ClientError."""
+    lines = [f"CONNECT {to} HTTP/1.1", f"Host: {to}"]
+    lines += [f"{name}: {value}" for name, value in login.items()]
+    plain.sendall("\r\n".join([*lines, "", ""]).encode())
+    answer = http.client.HTTPResponse(plain, method="CONNECT")
+    answer.begin()
+    if not 200 <= answer.status < 300:
+        raise ClientError(f"the proxy refuses: {answer.status} {answer.reason}"[:200])
+
+
+def _login(proxy: SplitResult) -> dict[str, str]:
+    if proxy.username is None:
+        return {}
+    given = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    encoded = base64.b64encode(given.encode()).decode()
+    return {"Proxy-Authorization": f"Basic {encoded}"}
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 def _parsed(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
@@ -146,8 +245,13 @@ def _posted(status: int, location: str, raw: bytes) -> Posted:
 
 
 @contextmanager
-def one_line_errors(where: str, patience: float) -> Iterator[None]:
-    """Turn what sockets, TLS, HTTP and JSON raise into a ClientError of one line."""
+def one_line_errors(
+    where: str, patience: float, what: str = "gms-hookd"
+) -> Iterator[None]:
+    """Turn what sockets, TLS, HTTP and JSON raise into a ClientError of one line.
+
+    `what` is what should have answered.
+    """
     try:
         yield
     except (ConnectionRefusedError, FileNotFoundError, socket.gaierror) as error:
@@ -162,7 +266,7 @@ def one_line_errors(where: str, patience: float) -> Iterator[None]:
     except OSError as error:
         raise ClientError(f"{where}: {_why(error)}") from error
     except (http.client.HTTPException, ValueError, RecursionError) as error:
-        raise ClientError(f"{where}: what answers is not gms-hookd") from error
+        raise ClientError(f"{where}: what answers is not {what}") from error
 
 
 def _why(error: OSError) -> str:

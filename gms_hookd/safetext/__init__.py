@@ -21,7 +21,6 @@ from gms_hookd.safetext.text import (
     flattened,
     one_line,
     quoted,
-    reason,
     safe,
     safe_lines,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "in_address",
     "one_line",
     "quoted",
-    "reason",
     "safe",
     "safe_lines",
     "without_fields",

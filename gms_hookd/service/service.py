@@ -22,7 +22,7 @@ from gms_hookd.auth.signature import hub_keys
 from gms_hookd.auth.tokens import Tokens
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.config.load import faults
-from gms_hookd.config.records import Config, HookConfig
+from gms_hookd.config.records import Config, HookConfig, NotifyConfig
 from gms_hookd.config.secrets import secrets_of
 from gms_hookd.config.sources import Name
 from gms_hookd.forges.registry import FORGES, scheme_of
@@ -30,7 +30,9 @@ from gms_hookd.futures import Future, apply, done
 from gms_hookd.git.hold import Holds
 from gms_hookd.git.process import Stop
 from gms_hookd.http.descriptors import descriptors
-from gms_hookd.safetext import quoted, reason
+from gms_hookd.notify.base import Target
+from gms_hookd.notify.policy import Subscriber
+from gms_hookd.safetext import quoted
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.service import systemd
 from gms_hookd.service.clock import ClockWatch
@@ -39,16 +41,20 @@ from gms_hookd.service.findings import Environment
 from gms_hookd.service.health import Health
 from gms_hookd.service.inspection import findings
 from gms_hookd.service.state_dir import StateDirectory
-from gms_hookd.store import Store, StoreError, maintenance, runs, tasks
+from gms_hookd.store import Store, StoreError, maintenance, notices, runs, tasks
 from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import SILENT, Pool, Supervised, Threads
+from gms_hookd.web import views
 from gms_hookd.web.api import LONGEST_PLAN
 from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
 from gms_hookd.web.gms_hook import GmsHook
 from gms_hookd.web.guard import Forwarders, Guard, Hook
 from gms_hookd.web.routes import App, Policy
 from gms_hookd.workers.callbacks import Caller
+from gms_hookd.workers.notifier import AT_ONCE as TARGETS
+from gms_hookd.workers.notifier import WITHIN as NOTICE
+from gms_hookd.workers.notifier import Notifier, Recipient
 from gms_hookd.workers.reconciler import AT_ONCE, PATIENCE, Reconciler
 from gms_hookd.workers.running import (
     Condition,
@@ -161,8 +167,17 @@ class Service:
         self.written: Callable[[Collection[Name]], Config] | None = None
         self.condition = Condition()
         self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
+        self._notices = Pool(threads, "notice", TARGETS, within=NOTICE)
+        self._notifier = Notifier(
+            lambda: self.context,
+            lambda: self._recipients,
+            self._notices,
+            lambda run, task: views.subject(run, task, self.config.sync.attempts),
+            self._stopping,
+        )
+        self.context = replace(self.context, test_notice=self._notifier.test)
         self._clock = ClockWatch(self.context)
-        self.pools = self._checks, self._plans, self._copies
+        self.pools = self._checks, self._plans, self._copies, self._notices
         self.health = Health(
             self.context, threads, state.path, self._stopping, state.is_held
         )
@@ -184,7 +199,8 @@ class Service:
         threads = Threads()
         store = Store.open(state.database, threads)
         service = cls(state, config, store, environ, threads, reload=reload)
-        again, failed = store.write(runs.recover, service.context.now()).result()
+        recover = partial(runs.recover, subscribers=service.running.subscribers)
+        again, failed = store.write(recover, service.context.now()).result()
         for run_id in again:
             log.warning("run recovered run=%d", run_id)
         for run_id in failed:
@@ -218,6 +234,9 @@ class Service:
         )
         self._engines = [e for e in self._engines if not e.closed] + [engine]
         retry = RetryPolicy(attempts=config.sync.attempts)
+        self._recipients = {each.name: _recipient(each) for each in config.notify}
+        told = tuple(each.subscriber for each in self._recipients.values())
+        self.running.subscribers = told
         return Rules(engine, retry, config.sync.timeout, config.sync.trust)
 
     def _fetched(self, task_id: int) -> None:
@@ -234,6 +253,7 @@ class Service:
             protocols=config.sync.allow_protocols,
             trust_owners=config.sync.trust_owners,
             mask=self.mask,
+            targets=tuple(self._recipients),
         )
         return self.context
 
@@ -352,6 +372,7 @@ class Service:
         )
         self._start("reconcile", reconciler.run_forever)
         self._start("callback", Caller(self.context, self._stopping).run_forever)
+        self._start("notices", self._notifier.run_forever)
         self._start("upkeep", self._keep_up_forever)
         self._start("health", self.health.run_forever)
 
@@ -378,7 +399,7 @@ class Service:
         try:
             return self._clock.look()
         except StoreError as error:
-            log.error("cannot look at the clock error=%s", reason(error))
+            log.error("cannot look at the clock error=%s", quoted(error))
             return False
 
     def keep_up(self) -> None:
@@ -392,7 +413,7 @@ class Service:
             self.context.store.alone(maintenance.shrink).result()
             every = self.context.store.read(tasks.every).result()
         except StoreError as error:
-            log.error("upkeep failed error=%s", reason(error))
+            log.error("upkeep failed error=%s", quoted(error))
             return
         sources = {task.source for task in every}
         self._rules.engine.maintain(sources, delete=believed)
@@ -406,24 +427,15 @@ class Service:
         )
         store = self.context.store
         first = store.read(maintenance.first_since, deliveries_before).result()
-        pruned, bodies, gone = 0, 0, 1
+        gone = 1
         while gone and not self._stopping.is_set():
-            rows = store.write(maintenance.prune, runs_before, first).result()
-            texts = store.write(maintenance.drop_bodies, bodies_before).result()
-            pruned, bodies, gone = pruned + rows, bodies + texts, rows + texts
-        surplus = self._drop_surplus()
-        if pruned or bodies or surplus:
-            line = "retention deleted rows=%d bodies=%d surplus=%d"
-            log.info(line, pruned, bodies, surplus)
-
-    def _drop_surplus(self) -> int:
-        store, count = self.context.store, 0
+            gone = store.write(maintenance.prune, runs_before, first).result()
+            gone += store.write(maintenance.drop_bodies, bodies_before).result()
+            gone += store.write(notices.prune, runs_before).result()
         more = maintenance.surplus(store.path)
         while more and not self._stopping.is_set():
             store.write(maintenance.drop, more[: maintenance.BATCH]).result()
-            count += len(more[: maintenance.BATCH])
             more = more[maintenance.BATCH :] or maintenance.surplus(store.path)
-        return count
 
     def stop(self, grace: float, hurry: Callable[[], bool] = lambda: False) -> None:
         """End the workers: running syncs get `grace` seconds, then go back."""
@@ -455,3 +467,26 @@ class Service:
         for engine in self._engines:
             engine.close()
         self.context.store.close()
+
+
+def _recipient(config: NotifyConfig) -> Recipient:
+    """Return a target as the notifier knows it."""
+    target = Target(
+        config.name, config.kind, config.url, config.secrets, config.options
+    )
+    subscriber = Subscriber(
+        config.name,
+        config.events,
+        config.tasks or (),
+        heartbeat=config.kind == "ping",
+        remind=int(config.remind * 1000),
+    )
+    return Recipient(
+        target,
+        subscriber,
+        language=config.language,
+        fallback=config.fallback,
+        proxy=config.proxy,
+        ca_file=config.ca_file,
+        insecure=config.insecure,
+    )

@@ -34,7 +34,8 @@ from gms_hookd.model import (
     Task,
     commit_range,
 )
-from gms_hookd.store import deliveries, tasks
+from gms_hookd.notify.policy import CONFLICT, FAILED, SUCCESS, Ended, Subscriber
+from gms_hookd.store import deliveries, notices, tasks
 from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.deliveries import NEWEST, NewDelivery, RecordedDelivery
 from gms_hookd.store.shares import Shares
@@ -107,6 +108,7 @@ class Result(NamedTuple):
     details: str = ""
     tips: Mapping[str, str] | None = None
     seen: Moment | None = None
+    kind: str = ""  # class of a failure
 
 
 def accept(db: Connection, triggers: Sequence[Trigger]) -> list[RecordedDelivery]:
@@ -347,9 +349,17 @@ def waits_for(
 
 
 def finish(
-    db: Connection, run_id: int, result: Result, now: int, claimed: Task | None = None
+    db: Connection,
+    run_id: int,
+    result: Result,
+    now: int,
+    claimed: Task | None = None,
+    *,
+    subscribers: Sequence[Subscriber] = (),
 ) -> tuple[int, ...]:
     """End a running run; gives its id and the ids of the runs that joined it.
+
+    What is to be told to the `subscribers` is committed with it.
 
     A run whose task has got another source, target or refspecs since it was `claimed`
     did what is no longer asked for: it remembers nothing, and goes back to the queue
@@ -382,7 +392,33 @@ def finish(
     elif claimed and same and result.seen is not None:
         query = "INSERT OR REPLACE INTO seen(task_id,wall_ms,up_ms) VALUES(?,?,?)"
         db.execute(query, (claimed.id, *result.seen))
+    if subscribers:
+        _note_end(db, run_id, result, now, subscribers)
     return (run_id, *_joined(db, run_id))
+
+
+_EVENTS = {
+    RunStatus.SUCCESS: SUCCESS,
+    RunStatus.CONFLICT: CONFLICT,
+    RunStatus.FAILED: FAILED,
+}
+
+
+def _note_end(
+    db: Connection,
+    run_id: int,
+    result: Result,
+    now: int,
+    subscribers: Sequence[Subscriber],
+) -> None:
+    event = _EVENTS.get(result.status)
+    query = "SELECT task_id,task_name,commit_range FROM runs WHERE id=?"
+    row = db.execute(query, (run_id,)).fetchone()
+    if event is None or row is None:
+        return
+    kind = CONFLICT if event == CONFLICT else result.kind
+    ended = Ended(event, now, kind, changed=bool(row[2]))
+    notices.note_end(db, subscribers, (row[0], row[1]), run_id, ended)
 
 
 def _doubt(db: Connection, run_id: int) -> None:
@@ -483,7 +519,9 @@ def _absorb(db: Connection, run_id: int) -> str | None:
     return str(trigger)
 
 
-def recover(db: Connection, now: int) -> tuple[list[int], list[int]]:
+def recover(
+    db: Connection, now: int, subscribers: Sequence[Subscriber] = ()
+) -> tuple[list[int], list[int]]:
     """Give the running runs of a dead process back; gives (queued again, failed).
 
     A run that took the process down `CRASHES` times is failed: it would do it again.
@@ -498,7 +536,8 @@ def recover(db: Connection, now: int) -> tuple[list[int], list[int]]:
         db.execute("UPDATE runs SET crashes=? WHERE id=?", (blame, run_id))
         if blame > CRASHES - 0.001:
             why = f"the daemon died while it ran this, at attempt {attempt} again"
-            finish(db, run_id, Result(RunStatus.FAILED, error_message=why), now)
+            result = Result(RunStatus.FAILED, error_message=why, kind="daemon")
+            finish(db, run_id, result, now, subscribers=subscribers)
             failed.append(run_id)
         else:
             why = "the daemon died while it ran this"

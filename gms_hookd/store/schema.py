@@ -1,14 +1,11 @@
 """The schema as a tuple of steps; `PRAGMA user_version` counts the ones taken."""
 
-import logging
 from pathlib import Path
 
 from gms_hookd.errors import StoreError
 from gms_hookd.git.url import place
-from gms_hookd.safetext import quoted
 from gms_hookd.store.dbthread import Connection, Error, untouched
 
-log = logging.getLogger(__name__)
 APPLICATION_ID = 0x474D5348  # "GMSH"
 MAGIC = b"SQLite format 3\0"  # sqlite.org/fileformat2.html, 1.3.1
 SQLITE_NOTADB = 26
@@ -124,6 +121,26 @@ _WALL_CLOCK = (
     """CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK(id=1),
         wall_ms INTEGER NOT NULL, up_ms INTEGER NOT NULL, doubt_ms INTEGER NOT NULL)""",
 )
+# The outbox, and what is known of tasks whose last run did not succeed.
+_NOTICES = (
+    """CREATE TABLE notices(
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+        target TEXT NOT NULL, event TEXT NOT NULL, task_id INTEGER,
+        task_name TEXT NOT NULL DEFAULT '', run_id INTEGER,
+        status TEXT NOT NULL CHECK(status IN ('waiting','sent','dead','dropped')),
+        attempts INTEGER NOT NULL DEFAULT 0,
+        next_ms INTEGER NOT NULL, delay_ms INTEGER NOT NULL DEFAULT 0,
+        created_ms INTEGER NOT NULL, sent_ms INTEGER, error TEXT NOT NULL DEFAULT '',
+        failures INTEGER NOT NULL DEFAULT 0, since_ms INTEGER,
+        reminder INTEGER NOT NULL DEFAULT 0, came_from TEXT, batch TEXT, said TEXT)""",
+    "CREATE INDEX notices_of_target ON notices(target, status, number)",
+    "CREATE INDEX notices_waiting ON notices(target, number) WHERE status='waiting'",
+    "CREATE INDEX notices_by_age ON notices(created_ms)",
+    """CREATE TABLE failing(
+        task_id INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
+        run_id INTEGER NOT NULL, since_ms INTEGER NOT NULL, failures INTEGER NOT NULL,
+        kinds TEXT NOT NULL, looked_ms INTEGER NOT NULL)""",
+)
 STEPS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _SECOND,
@@ -131,6 +148,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     _CONFIRMED,
     _SEEN,
     _WALL_CLOCK,
+    _NOTICES,
 )
 
 
@@ -198,10 +216,6 @@ def prepare(db: Connection, path: Path) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     for number in range(version, len(STEPS)):
         _take(db, number)
-    if 0 < version < len(STEPS):
-        log.info(
-            "store migrated from=%d to=%d file=%s", version, len(STEPS), quoted(path)
-        )
 
 
 def _take(db: Connection, number: int) -> None:

@@ -69,6 +69,7 @@ class SyncResult(NamedTuple):
     seen: known was found to be so, of all refs that the target should have.
     held names the deletions that a guard held back, None where none did.
     unable: it failed for want of git here, which says nothing about the task.
+    kind: the class of the failure.
     """
 
     status: RunStatus
@@ -83,6 +84,7 @@ class SyncResult(NamedTuple):
     held: Mapping[str, str] | None = None
     seen: bool = False
     there: Mapping[str, str] | None = None
+    kind: str = ""
 
 
 class SyncEngine(Protocol):
@@ -120,6 +122,7 @@ def failure(job: SyncJob, log: RunLog, error: GitError) -> SyncResult:
         unable=error.kind is ErrorKind.GIT,
         known=job.known,
         retry_after=error.retry_after,
+        kind=error.kind.value,
     )
 
 
@@ -155,6 +158,7 @@ def summarised(
         known=job.known if guard else remembered(before, moves),
         pinned=tuple(pinned),
         held=deletions(moves) if guard else None,
+        kind=ErrorKind.POLICY.value if status is RunStatus.FAILED else "",
     )
 
 

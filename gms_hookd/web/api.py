@@ -21,6 +21,7 @@ from gms_hookd.store import (
     StoreError,
     deliveries,
     maintenance,
+    notices,
     overview,
     runs,
     tasks,
@@ -360,6 +361,35 @@ def show_content(context: Context, params: Params) -> Data:
     only(params, ("id",))
     found = context.store.read(deliveries.content, read_number(params, "id"))
     return apply(found, views.delivery_content)
+
+
+def list_notices(context: Context, params: Params) -> Data:
+    """List the newest notices first."""
+    only(params, ("target", "status", "before", "limit"))
+    target = read_text(params, "target") if "target" in params else None
+    before = read_text(params, "before") if "before" in params else None
+    status = read_text(params, "status") if "status" in params else None
+    if status is not None and status not in notices.STATUSES:
+        words = ", ".join(notices.STATUSES)
+        raise HttpError(400, f"status: one of {words} is needed")
+    which = notices.Which(target, status, before)
+    found = context.store.read(notices.latest, which, read_limit(params))
+    return apply(found, lambda listed: [views.notice(each) for each in listed])
+
+
+def resend_notice(context: Context, params: Params) -> Data:
+    """Have a notice sent again, with the same id."""
+    only(params, ("id",))
+    key = read_text(params, "id")
+    sent = context.store.write(notices.resend, key, context.targets, context.now())
+    return apply(sent, views.notice)
+
+
+def test_notice(context: Context, params: Params) -> Data:
+    """Send a target a message now, and say what it answered."""
+    only(params, ("target",))
+    told = context.test_notice(read_text(params, "target"))
+    return apply(told, lambda each: {"sent": each.sent, "answer": each.said})
 
 
 def backup(context: Context, params: Params) -> Data:

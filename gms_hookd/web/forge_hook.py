@@ -19,13 +19,15 @@ from gms_hookd.git.alias import Aliases
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Delivery, RunStatus
 from gms_hookd.payload import PayloadError, decode, dump_json
+from gms_hookd.safetext import quoted
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import Connection, NotFound, callbacks, deliveries, runs, tasks
 from gms_hookd.store.refusals import Refusal
-from gms_hookd.web.gms_hook import tell_delivery
 from gms_hookd.web.guard import PREFIX, Guard
 from gms_hookd.web.matching import NO_ALIASES, Directory, judge
 from gms_hookd.workers.running import Context
+
+log = logging.getLogger(__name__)
 
 LARGEST_KEPT = 1 << 20  # bytes of a body that is kept where bodies are
 LONGEST_REASON = 1000
@@ -130,17 +132,15 @@ class ForgeHook:
         except PayloadError as error:
             raise HttpError(400, str(error)) from None
         event = self._fit_to_keep(self._verifier.forge.parse(request.headers, payload))
-        new_delivery = self._new_delivery(client, event, request.body)
         taken = self._context.store.write(
             receive,
-            new_delivery,
+            self._new_delivery(client, event, request.body),
             event,
             self._options,
             self._kept(request),
             mask=self._mask,
         )
-        level = logging.WARNING if event.warning else logging.INFO
-        return apply(taken, partial(self._answer, new_delivery, request.id, level))
+        return apply(taken, partial(self._answer, event))
 
     def _fit_to_keep(self, event: Event) -> Event:
         """Return an event whose texts may be kept; what it is matched by stays."""
@@ -173,18 +173,19 @@ class ForgeHook:
         body = mask.body(request.body) if wanted else None
         return deliveries.DeliveryContent(headers, body)
 
-    def _answer(
-        self,
-        new_delivery: deliveries.NewDelivery,
-        request_id: str,
-        level: int,
-        received: Received,
-    ) -> Response:
+    def _answer(self, event: Event, received: Received) -> Response:
         if received.run_ids:
             self._context.running.arrived()
-        outcome = (200, received.reason, received.task_ids, received.run_ids)
-        recorded = deliveries.RecordedDelivery(new_delivery, *outcome)
-        tell_delivery(request_id, recorded, level)
+        level = logging.WARNING if event.warning else logging.INFO
+        log.log(
+            level,
+            "delivery hook=%s id=%d event=%s runs=%s reason=%s",
+            self.guard.hook,
+            received.delivery_id,
+            quoted(event.name, 80),
+            quoted(",".join(map(str, received.run_ids)), 80),
+            quoted(received.reason),
+        )
         return Response(200, dump_json(_answer(received)))
 
 

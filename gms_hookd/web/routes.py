@@ -16,7 +16,7 @@ from gms_hookd.auth.tokens import Rights, Tokens
 from gms_hookd.auth.whitelist import UNIX
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http.message import HttpError, Request, Response
-from gms_hookd.log import SELDOM, event
+from gms_hookd.log import event
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted
 from gms_hookd.safetext.mask import Mask
@@ -59,6 +59,9 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("GET", "delivery/parcel"): api.show_content,
     ("GET", "status"): api.status,
     ("GET", "check"): api.check,
+    ("GET", "notices"): api.list_notices,
+    ("POST", "notice/resend"): api.resend_notice,
+    ("POST", "notice/test"): api.test_notice,
     ("POST", "backup"): api.backup,
     ("POST", "reload"): api.reload,
 }
@@ -209,17 +212,6 @@ class App:
         reply(response)
 
     def _tell(self, request: Request, response: Response, since: float) -> None:
-        if response.status >= 500:
-            # While the disk is full each request would tell the same.
-            log.warning(
-                "request not served id=%s path=%s status=%d",
-                request.id,
-                self._policy.shown(request.path, self._context.mask),
-                response.status,
-                extra=SELDOM,
-            )
-        if not log.isEnabledFor(logging.DEBUG):
-            return
         took = (self._context.monotonic() - since) * 1000
         event(
             log,
@@ -227,7 +219,6 @@ class App:
             f" method={quoted(request.method, 16)}"
             f" path={self._policy.shown(request.path, self._context.mask)}"
             f" status={response.status} ms={took:.1f}",
-            logging.DEBUG,
         )
 
     def _refuse(self, request: Request, error: BaseException) -> tuple[Response, bool]:

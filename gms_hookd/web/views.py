@@ -7,6 +7,7 @@ from gms_hookd import __version__
 from gms_hookd.git import refspec
 from gms_hookd.model import Delivery, Ref, Run, Task
 from gms_hookd.store.deliveries import DeliveryContent
+from gms_hookd.store.notices import NoticeRow
 from gms_hookd.store.overview import FailingTask, Overview
 from gms_hookd.sync.job import SyncResult
 from gms_hookd.units import rfc3339
@@ -156,6 +157,31 @@ def _needs_hands(
         count = "1 task" if queue.failing == 1 else f"{queue.failing} tasks"
         found.append(f"{count} failing: `gms-hookd run show RUN` says why")
     return found
+
+
+def subject(record: Run | None, of: Task | None, attempts: int) -> Json:
+    """Show what a notice is about: its task and its run, null where they are gone."""
+    return {
+        "task": task(of, None, attempts) if of else None,
+        "run": run(record, attempts) if record else None,
+    }
+
+
+def notice(record: NoticeRow) -> Json:
+    """Show a notice."""
+    return {
+        "id": record.key,
+        "target": record.target,
+        "event": record.event,
+        "task_id": record.task_id,
+        "run_id": record.run_id,
+        "status": record.status,
+        "attempts": record.attempts,
+        "next_try": moment(record.next_try),
+        "created_at": moment(record.created_at),
+        "sent_at": moment(record.sent_at),
+        "error": record.error or None,
+    }
 
 
 def plan(outcome: SyncResult, details: str) -> Json:

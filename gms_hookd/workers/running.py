@@ -17,10 +17,11 @@ from itertools import count
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from gms_hookd.errors import Conflict
+from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.futures import Future, done, failed
 from gms_hookd.git.process import Stop
 from gms_hookd.model import FINAL, Moment, Run, Task
+from gms_hookd.notify.policy import Subscriber
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import Connection, Store, runs
@@ -50,6 +51,7 @@ class RunningRuns:
         threads: Threads | None = None,
     ) -> None:
         self.hosts = Hosts()
+        self.subscribers: tuple[Subscriber, ...] = ()  # who is to hear how runs end
         self._clock = clock
         self._lock = threading.Lock()
         self._bell = threading.Condition(self._lock)
@@ -271,6 +273,19 @@ def no_condition() -> Future[Condition]:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What a target answered to a message that somebody waits for."""
+
+    sent: bool
+    said: str
+
+
+def no_notifier(name: str) -> Future[Told]:
+    """Refuse to send to a target where none is configured."""
+    return failed(NotFound(f"no target {name!r} in the configuration"))
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """The store, the running runs, a pool for each kind of long work, clocks (seconds).
 
@@ -279,7 +294,8 @@ class Context:
     `condition` looks how the process fares now; `inspect` looks at all that `check`
     does, of what the store knows.
     `timeout` is that of a task without one of its own, `attempts` what each run gets;
-    `ending` stops plans when the daemon ends.
+    `ending` stops plans when the daemon ends; `targets` are those of notices, and
+    `test_notice` sends one of them a message.
     """
 
     store: Store
@@ -299,6 +315,8 @@ class Context:
     reload: Callable[[], Future[None]] = no_daemon
     condition: Callable[[], Future[Condition]] = no_condition
     inspect: Callable[[Inspected], Future[list[Json]]] = no_inspection
+    targets: tuple[str, ...] = ()
+    test_notice: Callable[[str], Future[Told]] = no_notifier
 
     def now(self) -> int:
         """Tell the time as Unix milliseconds."""

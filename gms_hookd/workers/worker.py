@@ -11,14 +11,14 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from gms_hookd.git.process import Stop
 from gms_hookd.git.url import origin
-from gms_hookd.log import SELDOM, event
 from gms_hookd.model import Moment, Run, RunStatus, commit_range
 from gms_hookd.runlog import RunLog
-from gms_hookd.safetext import quoted, reason
+from gms_hookd.safetext import REASON_LIMIT, quoted
 from gms_hookd.store import StoreError, runs
 from gms_hookd.sync.job import SyncEngine, SyncJob, SyncResult
 from gms_hookd.threads import SILENT, Supervised
@@ -115,7 +115,7 @@ class Worker:
         try:
             return self.run_one() is not None
         except StoreError as error:
-            log.error("cannot claim error=%s", reason(error), extra=SELDOM)
+            log.error("cannot claim error=%s", quoted(error))
         return False
 
     def _patience(self) -> float:
@@ -149,7 +149,8 @@ class Worker:
     def _fail(self, claim: runs.ClaimedRun) -> None:
         why = "internal error: see the log of the daemon"
         self._context.running.paused(claim.run.id)
-        ids = self._record(claim, runs.Result(RunStatus.FAILED, error_message=why))
+        result = runs.Result(RunStatus.FAILED, error_message=why, kind="daemon")
+        ids = self._record(claim, result)
         self._context.running.ended(ids)
         self._context.running.wake()
 
@@ -158,7 +159,7 @@ class Worker:
         try:
             self.run_one(run_id)
         except StoreError as error:
-            log.error("cannot claim run=%d error=%s", run_id, reason(error))
+            log.error("cannot claim run=%d error=%s", run_id, quoted(error))
 
     def _carry_out(self, claim: runs.ClaimedRun) -> None:
         run = claim.run
@@ -166,7 +167,9 @@ class Worker:
         self._beat((claim.task.timeout or rules.timeout) + TO_SPARE)
         record, stop = RunLog(), Stop()
         self._context.running.began(run.id, run.attempt, record, stop)
-        _tell_start(run)
+        log.info(
+            "run started run=%d task=%d attempt=%d", run.id, run.task_id, run.attempt
+        )
         if self._stopping.is_set():
             stop.set("shutdown")
         verify = not run.trigger.startswith(
@@ -230,18 +233,17 @@ class Worker:
             details=record.text(),
             tips=None if outcome.known == claim.tips else outcome.known,
             seen=began if outcome.seen else None,
+            kind=outcome.kind,
         )
         ids = self._record(claim, result)
         if ids:
-            took = self._context.moment().since(began)
-            _tell_end(claim.run, result, took)
+            _tell_end(claim.run, result)
             self._context.running.ended(ids)
         else:
             log.warning(
-                "run goes back run=%d task=%d name=%s attempt=%d error=%s",
+                "run goes back run=%d task=%d attempt=%d error=%s",
                 claim.run.id,
                 claim.run.task_id,
-                quoted(claim.run.task_name),
                 claim.run.attempt,
                 quoted(runs.CHANGED),
             )
@@ -251,12 +253,14 @@ class Worker:
     def _record(self, claim: runs.ClaimedRun, result: runs.Result) -> tuple[int, ...]:
         """Give the ids of the runs that have ended; none if this one goes on."""
         now, store = self._context.now(), self._context.store
-        ended = (claim.run.id, result, now, claim.task)
-        return self._offer(lambda: store.write(runs.finish, *ended).result()) or ()
+        ended = claim.run.id, result, now, claim.task
+        listening = self._context.running.subscribers
+        finish = partial(runs.finish, subscribers=listening)
+        return self._offer(lambda: store.write(finish, *ended).result()) or ()
 
     def _give_back(self, claim: runs.ClaimedRun, back: runs.Return, left: int) -> None:
         run = claim.run
-        _tell_return(run, back, str(left))
+        _log_return(run, back, left)
         self._context.running.paused(run.id)
         self._offer(
             lambda: self._context.store.write(runs.requeue, run.id, back).result()
@@ -270,45 +274,34 @@ class Worker:
             try:
                 return write()
             except StoreError as error:
-                log.error("cannot record error=%s", reason(error), extra=SELDOM)
+                log.error("cannot record error=%s", quoted(error))
             if self._stopping.wait(OFFER_AGAIN):
                 return None
 
 
-def _tell_start(run: Run) -> None:
-    """Log that an attempt begins, and where the wish for it came from."""
-    event(
-        log,
-        f"run started run={run.id} task={run.task_id} name={quoted(run.task_name)}"
-        f" attempt={run.attempt} trigger={quoted(run.trigger)}"
-        f" deliveries={quoted(','.join(map(str, run.deliveries)) or '-', 80)}",
-    )
-
-
-def _tell_end(run: Run, result: runs.Result, took: float) -> None:
-    """Log how a run ended; `took` is the seconds of its last attempt."""
-    event(
-        log,
-        f"run ended run={run.id} task={run.task_id} name={quoted(run.task_name)}"
-        f" attempt={run.attempt} status={result.status.value}"
-        f" seconds={took:.1f} trigger={quoted(run.trigger)}"
-        f" changed={quoted(result.commit_range or '-', 100)}"
-        f" error={reason(result.error_message or '-')}",
-        logging.INFO if result.status is RunStatus.SUCCESS else logging.WARNING,
-    )
-
-
-def _tell_return(run: Run, back: runs.Return, left: str = "-") -> None:
-    log.warning(
-        "run goes back run=%d task=%d name=%s attempt=%d next_try=%s attempts_left=%s"
-        " error=%s",
+def _tell_end(run: Run, result: runs.Result) -> None:
+    level = logging.INFO if result.status is RunStatus.SUCCESS else logging.WARNING
+    log.log(
+        level,
+        "run ended run=%d task=%d attempt=%d status=%s changed=%s error=%s",
         run.id,
         run.task_id,
-        quoted(run.task_name),
+        run.attempt,
+        result.status.value,
+        quoted(result.commit_range, 100),
+        quoted(result.error_message, REASON_LIMIT),
+    )
+
+
+def _log_return(run: Run, back: runs.Return, left: int) -> None:
+    log.warning(
+        "run goes back run=%d task=%d attempt=%d next_try=%s attempts_left=%d error=%s",
+        run.id,
+        run.task_id,
         run.attempt,
         rfc3339(back.now + back.delay),
         left,
-        reason(back.error),
+        quoted(back.error, REASON_LIMIT),
     )
 
 

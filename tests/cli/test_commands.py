@@ -201,6 +201,7 @@ def test_the_commands_are_those_of_the_contract():
         "task add", "task list", "task show", "task set", "task enable",
         "task disable", "task remove", "task sync",
         "run list", "run show", "run log", "run retry", "run cancel",
+        "notify list", "notify test", "notify resend",
         "delivery list", "delivery show", "hook list", "hook secret", "hook test",
     }  # fmt: skip
 

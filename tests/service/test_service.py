@@ -107,6 +107,7 @@ TAKEN_OVER = {
     },
     "credentials": set(sources.KEYS["credentials"]),
     "aliases": set(),
+    "notify": set(sources.KEYS["notify"]),
     "retention": set(sources.KEYS["retention"]),
 }  # fmt: skip
 FIXED = {**dict.fromkeys(daemon.FIXED), "server.port": None}

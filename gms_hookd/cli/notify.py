@@ -1,0 +1,35 @@
+"""cli.notify."""
+
+from gms_hookd.cli import render
+from gms_hookd.cli.api_client import get, post
+from gms_hookd.cli.session import Args, Session, api_of
+from gms_hookd.cli.terminal import as_json
+from gms_hookd.safetext import safe
+
+
+def notify_list(session: Session, args: Args) -> int:
+    """List notices, the newest first."""
+    query: dict[str, str | int] = {"limit": args.limit}
+    asked = {"target": args.target, "status": args.status}
+    query.update({key: value for key, value in asked.items() if value is not None})
+    with api_of(session) as api:
+        return session.show(args, get(api, "notices", **query), render.notices)
+
+
+def notify_test(session: Session, args: Args) -> int:
+    """Send a message to a target and print what it answered; 1 if it refused."""
+    with api_of(session) as api:
+        told = post(api, "notice/test", {"target": args.name})
+    if args.json:
+        session.say(as_json(told))
+    else:
+        said = "sent" if told["sent"] else "not sent"
+        session.say(safe(f"{args.name}: {said}: {told['answer']}"))
+    return 0 if told["sent"] else 1
+
+
+def notify_resend(session: Session, args: Args) -> int:
+    """Have a notice sent again."""
+    with api_of(session) as api:
+        found = post(api, "notice/resend", {"id": args.id})
+    return session.show(args, [found], render.notices)

@@ -1,0 +1,122 @@
+"""Hand a mail to a server: over TLS from the start, or by STARTTLS; never without.
+
+Pages: RFC 5321, RFC 3207, RFC 8314.
+"""
+
+import smtplib
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from pathlib import Path
+
+from gms_hookd.http.client import ClientError, one_line_errors
+from gms_hookd.http.timed import Budget, TimedSocket, connected, secured
+
+READY, HELLO = 220, 250
+PERMANENT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where mail is handed over; `implicit`: TLS from the start.
+
+    `insecure`: without any TLS, which is for a server on this machine.
+    """
+
+    host: str
+    port: int
+    implicit: bool = False
+    insecure: bool = False
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: Path | None = None
+
+
+class RefusedError(ClientError):
+    """The server said no, and will say it again: a reply of 500 or more."""
+
+
+def deliver(message: EmailMessage, server: MailServer, within: float) -> str:
+    """Hand a message over; return what the server said, one line.
+
+    Raises RefusedError, and ClientError where another try may help; never takes much
+    longer than `within` seconds.
+    """
+    budget = Budget(within)
+    where = f"{server.host}:{server.port}"
+    with (
+        one_line_errors(where, within, "a mail server"),
+        _smtp_errors(where),
+        closing(_opened(server, budget)) as session,
+    ):
+        if server.username:
+            session.login(server.username, server.password)
+        refused = session.send_message(message)
+        if refused:
+            raise smtplib.SMTPRecipientsRefused(refused)
+        return f"{where} has taken it"
+
+
+def _opened(server: MailServer, budget: Budget) -> smtplib.SMTP:
+    # Without the name it would ask a name server for it, for as long as that takes.
+    session = smtplib.SMTP(local_hostname=socket.gethostname() or "localhost")
+    plain = connected(server.host, server.port, budget)
+    _use(session, plain)
+    try:
+        if server.implicit:
+            _use(session, secured(plain, server.host, budget, server.ca_file))
+        code, said = session.getreply()
+        if code != READY:
+            raise smtplib.SMTPConnectError(code, said)
+        session.ehlo_or_helo_if_needed()
+        if not (server.implicit or server.insecure):
+            _start_tls(session, plain, server, budget)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _start_tls(
+    session: smtplib.SMTP, plain: TimedSocket, server: MailServer, budget: Budget
+) -> None:
+    if not session.has_extn("starttls"):
+        raise RefusedError(
+            f"{server.host}:{server.port}: offers no STARTTLS: use smtps://"
+        )
+    code, said = session.docmd("STARTTLS")
+    if code != READY:
+        raise smtplib.SMTPResponseException(code, said)
+    _use(session, secured(plain, server.host, budget, server.ca_file))
+    # What was said before TLS is forgotten (RFC 3207, 4.2).
+    session.ehlo_resp = session.helo_resp = None
+    session.esmtp_features, session.does_esmtp = {}, False
+    session.ehlo_or_helo_if_needed()
+
+
+def _use(session: smtplib.SMTP, connection: socket.socket) -> None:
+    session.sock = connection
+    session.file = None
+
+
+@contextmanager
+def _smtp_errors(where: str) -> Iterator[None]:
+    try:
+        yield
+    except smtplib.SMTPRecipientsRefused as error:
+        code, said = next(iter(error.recipients.values()))
+        raise _error(where, code, said) from None
+    except smtplib.SMTPResponseException as error:
+        raise _error(where, error.smtp_code, error.smtp_error) from None
+    except smtplib.SMTPServerDisconnected as error:
+        raise ClientError(f"{where}: {error}") from None
+    except smtplib.SMTPException as error:
+        raise RefusedError(f"{where}: {error}") from None
+
+
+def _error(where: str, code: int, said: bytes | str) -> ClientError:
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+    kind = RefusedError if code >= PERMANENT else ClientError
+    return kind(f"{where}: {code} {' '.join(text.split())}"[:300])

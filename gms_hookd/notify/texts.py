@@ -1,0 +1,185 @@
+"""What a notice says: one table of sentences, in English and in Chinese."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from gms_hookd.notify.base import Level
+
+LANGUAGES = ("en", "zh")
+LISTED = 20  # tasks that a digest names
+_MARKS = {
+    "failed": "FAILED",
+    "conflict": "CONFLICT",
+    "recovered": "RECOVERED",
+    "changed": "CHANGED",
+    "success": "OK",
+    "stalled": "STALLED",
+    "renamed": "RENAMED",
+    "test": "TEST",
+}
+_LEVELS = {
+    "recovered": Level.GOOD,
+    "success": Level.GOOD,
+    "test": Level.GOOD,
+    "changed": Level.CHANGED,
+    "conflict": Level.WARNING,
+    "stalled": Level.WARNING,
+    "renamed": Level.WARNING,
+}
+SENTENCES: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "recovered": "[RECOVERED after {failures} {times}, {lasted}] {task}",
+        "still": "[STILL {mark} for {lasted}, {failures} {times}] {task}",
+        "plain": "[{mark}] {task}",
+        "digest": "[{mark}] {count} notices about {tasks} tasks",
+        "digest_of_one": "[{mark}] {count} notices about {task}",
+        "lost": "{lost} older notices were dropped: too many waited",
+        "fallback": "could not be delivered to {target}",
+        "more": "... and {more} more",
+        "test": "[TEST] gms-hookd on {host} reaches you",
+        "once": "failure",
+        "often": "failures",
+        "run": "run",
+        "attempt": "attempt",
+        "trigger": "trigger",
+        "way": "way",
+        "changes": "changes",
+        "since": "failing since",
+        "day": "d",
+        "hour": "h",
+        "minute": "min",
+        "second": "s",
+    },
+    "zh": {
+        "recovered": "[已恢复] {task}（此前失败 {failures} 次，历时 {lasted}）",
+        "still": "[仍未恢复：{mark}，已 {lasted}，失败 {failures} 次] {task}",
+        "plain": "[{mark}] {task}",
+        "digest": "[{mark}] {count} 条通知，涉及 {tasks} 个任务",
+        "digest_of_one": "[{mark}] {count} 条通知，任务 {task}",
+        "lost": "等待的通知过多，已丢弃较早的 {lost} 条",
+        "fallback": "未能送达 {target}",
+        "more": "……另有 {more} 条",
+        "test": "[测试] 主机 {host} 上的 gms-hookd 可以通知到您",
+        "once": "",
+        "often": "",
+        "run": "运行",
+        "attempt": "尝试",
+        "trigger": "触发",
+        "way": "路径",
+        "changes": "变更",
+        "since": "失败开始于",
+        "day": "天",
+        "hour": "小时",
+        "minute": "分钟",
+        "second": "秒",
+    },
+}
+_ZH_MARKS = {
+    "failed": "失败",
+    "conflict": "冲突",
+    "recovered": "已恢复",
+    "changed": "有变更",
+    "success": "成功",
+    "stalled": "停滞",
+    "renamed": "已改名",
+    "test": "测试",
+}
+
+
+class Told(NamedTuple):
+    """One event, as far as its text needs it; `lasted` is in seconds."""
+
+    event: str
+    task: str = ""
+    failures: int = 0
+    lasted: float = 0.0
+    reminder: bool = False
+    reason: str = ""
+
+
+def level(event: str) -> Level:
+    """Return how bad an event is."""
+    return _LEVELS.get(event, Level.BAD)
+
+
+def mark(event: str, language: str) -> str:
+    """Return the word that stands first in a title."""
+    words = _ZH_MARKS if language == "zh" else _MARKS
+    return words.get(event, event.upper())
+
+
+def title(told: Told, language: str) -> str:
+    """Return the title of a notice about one event."""
+    words = SENTENCES[language]
+    form = "plain"
+    if told.event == "recovered" and told.failures:
+        form = "recovered"
+    elif told.reminder:
+        form = "still"
+    return words[form].format(
+        mark=mark(told.event, language),
+        task=told.task or "gms-hookd",
+        failures=told.failures,
+        times=words["once" if told.failures == 1 else "often"],
+        lasted=duration(told.lasted, language),
+    )
+
+
+def digest(each: Sequence[Told], language: str) -> tuple[str, str, Level]:
+    """Return title, lines and level of a message about many events; the worst leads."""
+    words = SENTENCES[language]
+    worst = max(each, key=lambda told: _badness(level(told.event)))
+    names = list(dict.fromkeys(told.task for told in each if told.task))
+    head = words["digest_of_one" if len(names) == 1 else "digest"].format(
+        mark=mark(worst.event, language),
+        count=len(each),
+        tasks=len(names),
+        task=names[0] if names else "",
+    )
+    lines = [_line(told, language) for told in each[:LISTED]]
+    if len(each) > LISTED:
+        lines.append(words["more"].format(more=len(each) - LISTED))
+    return head, "\n".join(lines), level(worst.event)
+
+
+def _line(told: Told, language: str) -> str:
+    reason = f": {told.reason}" if told.reason else ""
+    return f"{title(told, language)}{reason}"
+
+
+def _badness(found: Level) -> int:
+    return (Level.GOOD, Level.CHANGED, Level.WARNING, Level.BAD).index(found)
+
+
+def lost(count: int, language: str) -> str:
+    """Return the line that says how many notices were dropped."""
+    return SENTENCES[language]["lost"].format(lost=count)
+
+
+def not_delivered(target: str, language: str) -> str:
+    """Return the line that says to whom it was to go first."""
+    return SENTENCES[language]["fallback"].format(target=target)
+
+
+def test(host: str, language: str) -> str:
+    """Return the title of a notice that tries a target out."""
+    return SENTENCES[language]["test"].format(host=host)
+
+
+def label(word: str, language: str) -> str:
+    """Return what a fact is called."""
+    return SENTENCES[language][word]
+
+
+def duration(seconds: float, language: str) -> str:
+    """Return seconds as people say it, in one or two units."""
+    words = SENTENCES[language]
+    whole = max(int(seconds), 0)
+    sizes = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+    parts: list[str] = []
+    for size, unit in sizes:
+        count, whole = divmod(whole, size)
+        if count or (parts and len(parts) < 2):
+            parts.append(f"{count} {words[unit]}" if count else "")
+    said = [part for part in parts[:2] if part]
+    return " ".join(said) or f"0 {words['second']}"

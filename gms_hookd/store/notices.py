@@ -1,0 +1,418 @@
+"""The outbox: what is to be told to whom, kept until it is delivered or given up.
+
+made with what it tells -> waiting -> sent
+                             |  ^---- later (next try)
+                             +-> dead: refused for good, or given up
+                             +-> dropped: too many wait, or its target is gone
+"""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+from uuid import uuid4
+
+from gms_hookd.errors import Conflict, NotFound
+from gms_hookd.notify import policy
+from gms_hookd.notify.policy import Ended, Failing, Subscriber
+from gms_hookd.store.dbthread import Connection, Row
+
+WAITING, SENT, DEAD, DROPPED = "waiting", "sent", "dead", "dropped"
+STATUSES = (WAITING, SENT, DEAD, DROPPED)
+MOST = 1000  # that wait for one target
+ALONE = 5  # more that wait for one target become one message
+BATCH = 500
+_COLUMNS = (
+    "number,id,target,event,task_id,run_id,status,attempts,"
+    "CASE status WHEN 'waiting' THEN next_ms END,created_ms,"
+    "CASE status WHEN 'sent' THEN sent_ms END,error,"
+    "task_name,failures,since_ms,reminder,came_from,batch,said"
+)
+# No try is further away than the delay that was set for it, whatever the clock does.
+_DUE = "status='waiting' AND next_ms NOT BETWEEN :now+1 AND :now+delay_ms"
+
+
+class NoticeRow(NamedTuple):
+    """One notice; times in ms. `key` is the `webhook-id`, the same at each attempt.
+
+    `came_from` is the target that it could not be delivered to; `batch` is the key of
+    the message that it is part of; `said` is a text of the daemon's own.
+    """
+
+    number: int
+    key: str
+    target: str
+    event: str
+    task_id: int | None
+    run_id: int | None
+    status: str
+    attempts: int
+    next_try: int | None
+    created_at: int
+    sent_at: int | None
+    error: str
+    task_name: str = ""
+    failures: int = 0
+    since: int | None = None
+    reminder: bool = False
+    came_from: str | None = None
+    batch: str | None = None
+    said: str | None = None
+
+
+class Lot(NamedTuple):
+    """What is sent in one message: one notice, or all that waited for a target.
+
+    `lost` counts what was dropped since the last message.
+    """
+
+    key: str
+    rows: tuple[NoticeRow, ...]
+    lost: int = 0
+
+
+class Subject(NamedTuple):
+    """What a notice is about, beside its run."""
+
+    task_id: int | None = None
+    task_name: str = ""
+    run_id: int | None = None
+    failing: Failing | None = None
+    reminder: bool = False
+    came_from: str | None = None
+    said: str | None = None
+
+
+def note_end(
+    db: Connection,
+    subscribers: Sequence[Subscriber],
+    task: tuple[int, str],
+    run_id: int,
+    ended: Ended,
+) -> None:
+    """Make the notices about a run that ends, in the transaction that ends it."""
+    task_id, name = task
+    before = _failing(db, task_id)
+    after, news = policy.decide(before, ended)
+    if after != before:
+        _keep(db, task_id, run_id, after)
+    subject = Subject(task_id, name, run_id, news.failing)
+    for target, event in policy.wanted(subscribers, task_id, name, news):
+        add(db, target, event, subject, ended.at)
+
+
+def _failing(db: Connection, task_id: int) -> Failing | None:
+    query = "SELECT since_ms,failures,kinds,looked_ms FROM failing WHERE task_id=?"
+    row = db.execute(query, (task_id,)).fetchone()
+    return _as_failing(row) if row else None
+
+
+def _as_failing(row: Row) -> Failing:
+    since, failures, kinds, looked = row
+    return Failing(since, failures, frozenset(json.loads(kinds)), looked)
+
+
+def _keep(db: Connection, task_id: int, run_id: int, after: Failing | None) -> None:
+    if after is None:
+        db.execute("DELETE FROM failing WHERE task_id=?", (task_id,))
+        return
+    db.execute(
+        # Not for a task that was removed while it ran.
+        "INSERT OR REPLACE INTO failing(task_id,run_id,since_ms,failures,kinds,"
+        "looked_ms) SELECT id,?,?,?,?,? FROM tasks WHERE id=?",
+        (
+            run_id,
+            after.since,
+            after.failures,
+            json.dumps(sorted(after.kinds)),
+            after.looked,
+            task_id,
+        ),
+    )
+
+
+def remind(db: Connection, subscribers: Sequence[Subscriber], now: int) -> int:
+    """Make the reminders that are due about tasks that still fail; give how many."""
+    query = (
+        "SELECT f.task_id,t.name,f.run_id,f.since_ms,f.failures,f.kinds,f.looked_ms"
+        " FROM failing f JOIN tasks t ON t.id=f.task_id WHERE t.enabled"
+    )
+    made = 0
+    for task_id, name, run_id, *rest in db.execute(query).fetchall():
+        failing = _as_failing(tuple(rest))
+        due = policy.reminders(subscribers, task_id, name, failing, now)
+        subject = Subject(task_id, name, run_id, failing, reminder=True)
+        for target, event in due:
+            add(db, target, event, subject, now)
+        if due:
+            query = "UPDATE failing SET looked_ms=? WHERE task_id=?"
+            db.execute(query, (now, task_id))
+        made += len(due)
+    return made
+
+
+def reminders_due(db: Connection, subscribers: Sequence[Subscriber], now: int) -> bool:
+    """Tell whether `remind` would make any; changes nothing."""
+    query = (
+        "SELECT f.task_id,t.name,f.since_ms,f.failures,f.kinds,f.looked_ms"
+        " FROM failing f JOIN tasks t ON t.id=f.task_id WHERE t.enabled"
+    )
+    return any(
+        policy.reminders(subscribers, task_id, name, _as_failing(tuple(rest)), now)
+        for task_id, name, *rest in db.execute(query)
+    )
+
+
+def add(db: Connection, target: str, event: str, subject: Subject, now: int) -> str:
+    """Have a target told of an event; return the notice's key."""
+    key = f"msg_{uuid4().hex}"
+    failing = subject.failing
+    db.execute(
+        "INSERT INTO notices(id,target,event,task_id,task_name,run_id,status,next_ms,"
+        "created_ms,failures,since_ms,reminder,came_from,said)"
+        " VALUES(?,?,?,?,?,?,'waiting',?,?,?,?,?,?,?)",
+        (
+            key,
+            target,
+            event,
+            subject.task_id,
+            subject.task_name,
+            subject.run_id,
+            now,
+            now,
+            failing.failures if failing else 0,
+            failing.since if failing else None,
+            subject.reminder,
+            subject.came_from,
+            subject.said,
+        ),
+    )
+    _drop_oldest(db, target)
+    return key
+
+
+def _drop_oldest(db: Connection, target: str) -> None:
+    query = "SELECT count(*) FROM notices WHERE status='waiting' AND target=?"
+    if db.execute(query, (target,)).fetchone()[0] <= MOST:
+        return
+    db.execute(
+        "UPDATE notices SET status='dropped',error='too many waited' WHERE number="
+        "(SELECT min(number) FROM notices WHERE status='waiting' AND target=?)",
+        (target,),
+    )
+
+
+def due(db: Connection, now: int) -> list[str]:
+    """List the targets for which something is to be sent now."""
+    query = f"SELECT DISTINCT target FROM notices WHERE {_DUE} ORDER BY target"
+    return [row[0] for row in db.execute(query, {"now": now}).fetchall()]
+
+
+def take(db: Connection, target: str, now: int, *, together: bool) -> Lot | None:
+    """Return what is to be sent to a target next; None where nothing is due.
+
+    Where many wait, and they may go `together`, they are one message from now on.
+    """
+    query = (
+        f"SELECT {_COLUMNS} FROM notices WHERE {_DUE} AND target=:target"
+        " ORDER BY number LIMIT 1"
+    )
+    first = db.execute(query, {"now": now, "target": target}).fetchone()
+    if first is None:
+        return None
+    row = _row(first)
+    lost = _lost(db, target)
+    if not together:
+        return Lot(row.key, (row,), lost)
+    batch = row.batch or _gathered(db, target)
+    rows = _of_batch(db, batch) if batch else (row,)
+    return Lot(batch or row.key, rows, lost)
+
+
+def _gathered(db: Connection, target: str) -> str | None:
+    """Make one message of all that wait for a target; None where they are few."""
+    free = "status='waiting' AND target=? AND batch IS NULL"
+    found = db.execute(f"SELECT count(*) FROM notices WHERE {free}", (target,))
+    if found.fetchone()[0] <= ALONE:
+        return None
+    batch = f"msg_{uuid4().hex}"
+    db.execute(f"UPDATE notices SET batch=? WHERE {free}", (batch, target))
+    return batch
+
+
+def _of_batch(db: Connection, batch: str) -> tuple[NoticeRow, ...]:
+    query = (
+        f"SELECT {_COLUMNS} FROM notices WHERE status='waiting' AND batch=?"
+        " ORDER BY number"
+    )
+    return tuple(_row(row) for row in db.execute(query, (batch,)).fetchall())
+
+
+def _lost(db: Connection, target: str) -> int:
+    query = (
+        "SELECT count(*) FROM notices"
+        " WHERE status='dropped' AND target=? AND sent_ms IS NULL"
+    )
+    found: int = db.execute(query, (target,)).fetchone()[0]
+    return found
+
+
+def _row(row: Row) -> NoticeRow:
+    found = NoticeRow(*row)
+    return found._replace(reminder=bool(found.reminder))
+
+
+def sent(db: Connection, lot: Lot, now: int) -> None:
+    """Note that a message was delivered."""
+    _update(db, lot, "status='sent',error='',sent_ms=?", (now,))
+    if lot.lost:  # the text said how many
+        db.execute(
+            "UPDATE notices SET sent_ms=?"
+            " WHERE status='dropped' AND target=? AND sent_ms IS NULL",
+            (now, lot.rows[0].target),
+        )
+
+
+def later(db: Connection, lot: Lot, now: int, delay: int, why: str) -> None:
+    """Note a try that failed; the next is due `delay` ms from `now` on."""
+    _update(db, lot, "error=?,next_ms=?,delay_ms=?", (why, now + delay, delay))
+
+
+def bury(db: Connection, lot: Lot, now: int, why: str, fallback: str | None) -> None:
+    """Give up a message; `fallback` is the target that is told instead.
+
+    What came from another target already goes no further.
+    """
+    _update(db, lot, "status='dead',error=?", (why,))
+    for row in lot.rows if fallback else ():
+        if row.came_from is None and fallback is not None:
+            failing = _failing_then(row)
+            subject = Subject(
+                row.task_id,
+                row.task_name,
+                row.run_id,
+                failing,
+                row.reminder,
+                row.target,
+                row.said,
+            )
+            add(db, fallback, row.event, subject, now)
+
+
+def _failing_then(row: NoticeRow) -> Failing | None:
+    if row.since is None:
+        return None
+    return Failing(row.since, row.failures, frozenset(), row.since)
+
+
+def _update(db: Connection, lot: Lot, changes: str, values: tuple[object, ...]) -> None:
+    db.executemany(
+        f"UPDATE notices SET attempts=attempts+1,{changes}"
+        " WHERE number=? AND status='waiting'",
+        [(*values, row.number) for row in lot.rows],
+    )
+
+
+def drop_all(db: Connection, target: str, why: str) -> int:
+    """Drop what waits for a target; give how many."""
+    query = "UPDATE notices SET status='dropped',error=? WHERE status='waiting'"
+    return db.execute(f"{query} AND target=?", (why, target)).rowcount
+
+
+def resend(db: Connection, key: str, known: Collection[str], now: int) -> NoticeRow:
+    """Have a notice sent again, with the same key; Conflict if it waits already."""
+    found = get(db, key)
+    if found.target not in known:
+        raise Conflict(f"target: no [notify.{found.target}] is configured")
+    if found.status == WAITING and found.attempts == 0:
+        raise Conflict(f"notice {key} is waiting already")
+    db.execute(
+        "UPDATE notices SET status='waiting',next_ms=?,delay_ms=0,sent_ms=NULL,"
+        "batch=NULL WHERE number=?",
+        (now, found.number),
+    )
+    return get(db, key)
+
+
+def get(db: Connection, key: str) -> NoticeRow:
+    """Find a notice; NotFound if there is none."""
+    query = f"SELECT {_COLUMNS} FROM notices WHERE id=?"
+    row = db.execute(query, (key,)).fetchone()
+    if row is None:
+        raise NotFound(f"no notice {key}"[:200])
+    return _row(row)
+
+
+class Which(NamedTuple):
+    """Notices to list: of one target, of one status, those before one; None for all."""
+
+    target: str | None = None
+    status: str | None = None
+    before: str | None = None
+
+
+def latest(db: Connection, which: Which, limit: int) -> list[NoticeRow]:
+    """List the newest notices first."""
+    target, status, before = which
+    number = get(db, before).number if before is not None else None
+    query = (
+        f"SELECT {_COLUMNS} FROM notices WHERE (:target IS NULL OR target=:target)"
+        " AND (:status IS NULL OR status=:status)"
+        " AND (:before IS NULL OR number<:before) ORDER BY number DESC LIMIT :limit"
+    )
+    asked = {"target": target, "status": status, "before": number, "limit": limit}
+    return [_row(row) for row in db.execute(query, asked).fetchall()]
+
+
+class Tally(NamedTuple):
+    """What became of the notices for a target; times in ms."""
+
+    waiting: int
+    dead: int
+    last_sent: int | None
+    last_error: str
+
+
+def tallies(db: Connection) -> dict[str, Tally]:
+    """Count by target what waits and what is dead, with the newest error of these.
+
+    What is dead counts until something was sent to that target since.
+    """
+    query = (
+        "SELECT target,max(sent_ms) FROM notices WHERE status='sent' GROUP BY target"
+    )
+    last = dict(db.execute(query).fetchall())
+    query = (
+        "SELECT target,status,created_ms,error FROM notices"
+        " WHERE status IN ('waiting','dead') ORDER BY number"
+    )
+    found = {target: Tally(0, 0, at, "") for target, at in last.items()}
+    for target, status, created, error in db.execute(query):
+        before = found.get(target) or Tally(0, 0, None, "")
+        if status == DEAD and created <= (before.last_sent or -1):
+            continue
+        counted = before._replace(
+            waiting=before.waiting + (status == WAITING),
+            dead=before.dead + (status == DEAD),
+            last_error=error or before.last_error,
+        )
+        found[target] = counted
+    return found
+
+
+def prune(db: Connection, before: int) -> int:
+    """Delete one batch of what ended and was made before then (ms); give how many."""
+    return db.execute(
+        "DELETE FROM notices WHERE number IN (SELECT number FROM notices"
+        " WHERE status<>'waiting' AND created_ms<? LIMIT ?)",
+        (before, BATCH),
+    ).rowcount
+
+
+def forget_failing(db: Connection) -> None:
+    """Forget which tasks fail: nobody is to hear of it."""
+    db.execute("DELETE FROM failing")
+
+
+def names(rows: Iterable[NoticeRow]) -> tuple[str, ...]:
+    """Return the names of the tasks that notices are about, each once."""
+    return tuple(dict.fromkeys(row.task_name for row in rows if row.task_name))

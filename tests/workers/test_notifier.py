@@ -1,0 +1,286 @@
+"""What is sent, to whom, how often: by a real socket to a vendor that misbehaves."""
+
+import json
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from gms_hookd.http import client
+from gms_hookd.http.client import ClientError, Wire, exchange
+from gms_hookd.model import RunStatus
+from gms_hookd.notify.base import Target
+from gms_hookd.notify.policy import Subscriber
+from gms_hookd.threads import Pool, Threads
+from gms_hookd.web import views
+from gms_hookd.workers import notifier
+from gms_hookd.workers.notifier import Notifier, Recipient, backoff
+from tests.store.test_notices import USUAL, Outbox
+from tests.support import vendor as vendors
+from tests.support.in_process import until
+from tests.support.vendor import Vendor
+
+WIRE = Wire(1.0)
+
+
+@pytest.fixture
+def vendor():
+    made = Vendor()
+    yield made
+    made.stop()
+
+
+def recipient(vendor, name="chat", kind="slack", **more):
+    subscriber = Subscriber(name, USUAL)
+    secrets = more.pop("secrets", ())
+    target = Target(name, kind, getattr(vendor, "url", vendor), secrets)
+    return Recipient(target, subscriber, **more)
+
+
+class Office:
+    """A notifier, its outbox, and who is told."""
+
+    def __init__(self, context, clock, *recipients):
+        self.recipients = {each.target.name: each for each in recipients}
+        subscribers = [each.subscriber for each in recipients]
+        self.outbox = Outbox(context.store, *subscribers)
+        self.outbox.now = context.now()
+        self.context, self.clock = context, clock
+        self.stopping = threading.Event()
+        self.pool = Pool(Threads(), "notice", 4)
+        self.notifier = Notifier(
+            lambda: self.context,
+            lambda: self.recipients,
+            self.pool,
+            lambda run, task: views.subject(run, task, 5),
+            self.stopping,
+            chance=lambda: 1.0,
+        )
+        self.app = self.outbox.task()
+
+    def fails(self, task=None, **more):
+        self.outbox.now = self.context.now()
+        return self.outbox.end(task or self.app, RunStatus.FAILED, "network", **more)
+
+    def send(self, forward=0.0):
+        """Have what is due sent, and wait for that."""
+        self.clock.forward(forward)
+        self.notifier.turn()
+        assert until(lambda: not self.notifier._busy)
+
+    def statuses(self):
+        return [row.status for row in self.outbox.listed()]
+
+
+@pytest.fixture
+def office(context, clock):
+    made = []
+
+    def make(*recipients):
+        made.append(Office(context, clock, *recipients))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.pool.close()
+
+
+def test_a_failure_reaches_a_chat_once(office, vendor):
+    place = office(recipient(vendor))
+    place.fails(error_message="remote: no")
+    place.send()
+    place.send(60)
+    (got,) = vendor.got
+    sent = json.loads(got.body)
+    assert sent["text"] == "[FAILED] app"
+    assert "remote: no" in got.body.decode()
+    assert place.statuses() == ["sent"]
+
+
+def test_a_program_gets_task_and_run_signed_and_with_one_id(office, vendor):
+    place = office(recipient(vendor, kind="webhook", secrets=("whsec_" + "A" * 32,)))
+    vendor.answer = 503, b"busy"
+    run_id = place.fails()
+    place.send()
+    vendor.answer = 204, b""
+    place.send(3600)
+    first, second = vendor.got
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.headers["webhook-timestamp"] != second.headers["webhook-timestamp"]
+    assert second.headers["webhook-signature"].startswith("v1,")
+    sent = json.loads(second.body)
+    assert sent["type"] == "sync.failed"
+    assert sent["data"]["run"]["id"] == run_id
+    assert sent["data"]["task"]["name"] == "app"
+    assert sent["data"]["failures"] == 1
+    assert sent["data"]["failing_since"] == sent["timestamp"]
+
+
+def test_500_tasks_that_fail_at_once_are_at_most_three_messages(office, vendor):
+    place = office(recipient(vendor), recipient(vendor, "beat", kind="ping"))
+    place.outbox.fill(3)
+    place.send()
+    place.outbox.fill(497)
+    for _ in range(30):
+        place.send(10)
+    assert place.statuses() == ["sent"] * 500
+    assert len(vendor.got) <= 3
+    assert (
+        "497" in vendor.got[-1].body.decode() or "499" in vendor.got[-1].body.decode()
+    )
+
+
+def test_a_recovery_says_for_how_long_in_the_language_of_its_target(office, vendor):
+    place = office(recipient(vendor), recipient(vendor, "zh", language="zh"))
+    for _ in range(3):
+        place.fails()
+        place.send(1200)
+    place.outbox.now = place.context.now()
+    place.outbox.end(place.app, RunStatus.SUCCESS)
+    place.send(60)
+    titles = {json.loads(got.body)["text"] for got in vendor.got}
+    assert "[RECOVERED after 3 failures, 1 h] app" in titles
+    assert "[已恢复] app（此前失败 3 次，历时 1 小时）" in titles  # noqa: RUF001
+
+
+def test_what_is_refused_for_good_goes_to_the_fallback(office, vendor):
+    gone = Vendor()
+    gone.answer = 404, b"no_service"
+    place = office(
+        recipient(gone, fallback="other"), recipient(vendor, "other", kind="discord")
+    )
+    place.outbox.subscribers = (place.recipients["chat"].subscriber,)
+    place.fails()
+    place.send()
+    place.send()
+    gone.stop()
+    assert place.statuses() == ["dead", "sent"]
+    assert "could not be delivered to chat" in vendor.got[0].body.decode()
+
+
+def test_a_target_that_is_no_longer_configured_gets_nothing(office, vendor):
+    place = office(recipient(vendor))
+    place.fails()
+    place.recipients = {}
+    place.send()
+    assert (place.statuses(), vendor.got) == (["dropped"], [])
+
+
+def test_a_retry_after_is_obeyed_and_it_is_given_up_in_the_end(office, vendor):
+    place = office(recipient(vendor))
+    vendor.answer, vendor.headers = (429, b""), {"Retry-After": "1800"}
+    place.fails()
+    place.send()
+    (row,) = place.outbox.listed()
+    assert row.next_try == place.context.now() + 1_800_000
+    for _ in range(40):
+        place.send(12 * 3600)
+    assert place.statuses() == ["dead"]
+    assert len(vendor.got) < 15
+
+
+@pytest.mark.parametrize("asked", [None, 0.0, 3600.0])
+def test_the_delay_grows_from_seconds_to_half_a_day(asked):
+    for chance in (0.0, 1.0):
+        delays = [backoff(n, chance, asked) for n in range(60)]
+        assert delays == sorted(delays)
+        assert 10 <= delays[0] <= max(10, asked or 0)
+        assert delays[-1] <= 12 * 3600
+        assert all(delay >= (asked or 0) for delay in delays)
+
+
+def test_no_secret_of_a_target_is_in_row_or_log(office, vendor, caplog):
+    place = office(recipient(vendor))
+    mask = place.context.mask.plus(["T0K3N-of-vendor"])
+    place.context = replace(place.context, mask=mask)
+    vendor.answer = 400, b"no such hook: /hook/T0K3N-of-vendor"
+    place.fails()
+    place.send()
+    (row,) = place.outbox.listed()
+    assert row.status == "dead"
+    assert "no such hook" in row.error
+    assert "T0K3N" not in row.error + caplog.text
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [vendors.hangs, vendors.drips, vendors.closes, vendors.floods_headers],
+)
+def test_a_peer_that_misbehaves_is_left_within_the_deadline(vendor, behaviour):
+    vendor.behaviour = behaviour
+    began = time.monotonic()
+    with pytest.raises(ClientError) as raised:
+        exchange("POST", vendor.url, b"{}", {}, WIRE)
+    assert time.monotonic() - began < 20
+    assert "T0K3N" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("behaviour", [vendors.floods, vendors.closes_early])
+def test_of_an_answer_the_beginning_is_enough(vendor, behaviour):
+    vendor.behaviour = behaviour
+    reply = exchange("POST", vendor.url, b"{}", {}, WIRE)
+    assert reply.status == 200
+    assert len(reply.body) <= client.KEPT
+
+
+def test_a_body_that_drips_ends_in_time_too(vendor):
+    vendor.behaviour = vendors.drips_body
+    with pytest.raises(ClientError):
+        exchange("POST", vendor.url, b"{}", {}, WIRE)
+
+
+def test_no_redirect_is_followed(office, vendor):
+    other = Vendor()
+    vendor.answer, vendor.headers = (308, b""), {"Location": other.url}
+    place = office(recipient(vendor))
+    place.fails()
+    place.send()
+    other.stop()
+    assert (len(vendor.got), other.got) == (1, [])
+    assert place.statuses() == ["dead"]
+
+
+def test_a_peer_that_hangs_holds_up_no_other(office, vendor, monkeypatch):
+    monkeypatch.setattr(notifier, "DEADLINE", 30.0)
+    slow = Vendor()
+    slow.behaviour = vendors.hangs
+    place = office(recipient(slow, "slow"), recipient(vendor))
+    place.fails()
+    place.notifier.turn()
+    assert until(lambda: len(vendor.got) == 1)
+    assert until(lambda: place.notifier._busy == {"slow"})
+    place.notifier.turn()
+    assert len(slow.got) == 1
+    slow.stop()
+    assert until(lambda: not place.notifier._busy)
+
+
+def test_a_target_is_tried_out_and_says_what_it_was_answered(office, vendor):
+    place = office(recipient(vendor))
+    told = place.notifier.test("chat").result(30)
+    assert (told.sent, told.said) == (True, "status 200: ok")
+    vendor.answer = 403, b"invalid_token"
+    told = place.notifier.test("chat").result(30)
+    assert (told.sent, "invalid_token" in told.said) == (False, True)
+    assert place.outbox.listed() == []
+
+
+def test_an_unusual_request_goes_by_the_proxy(vendor):
+    proxied = exchange(
+        "POST",
+        "http://far.example/x",
+        b"",
+        {},
+        Wire(
+            5.0,
+            None,
+            vendor.url.replace("http://", "http://user:pa%20ss@").partition("/hook")[0],
+        ),
+    )
+    (got,) = vendor.got
+    assert proxied.status == 200
+    assert got.path == "http://far.example/x"
+    assert got.headers["proxy-authorization"] == "Basic dXNlcjpwYSBzcw=="
+    assert got.headers["host"] == "far.example"
