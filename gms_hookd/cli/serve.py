@@ -41,6 +41,8 @@ def reload(session: Session, args: Args) -> int:
     socket = control_socket(session.state)
     if not api_client.listens(socket):
         raise Failure(f"no daemon listens at {socket}: systemctl start gms-hookd")
-    post(OverSocket(socket), "reload", {})
+    reloaded = post(OverSocket(socket), "reload", {})
     session.say("configuration reloaded")
+    if keys := ", ".join(reloaded["restart_for"]):
+        session.say(f"in use only after a restart: {keys}")
     return 0

@@ -108,19 +108,20 @@ class ReloadRequests:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[Future[list[str]]] = deque()
 
-    def ask(self) -> Future[None]:
+    def ask(self) -> Future[list[str]]:
         """Have the configuration read again.
 
-        The future raises Conflict with the reason where it is refused.
+        The future gives the keys that are changed and need a restart to be in use; it
+        raises Conflict with the reason where it is refused.
         """
-        asked: Future[None] = Future()
+        asked: Future[list[str]] = Future()
         self._waiting.append(asked)
         self._wake()
         return asked
 
-    def take(self) -> list[Future[None]]:
+    def take(self) -> list[Future[list[str]]]:
         """Return who waits now; who asks later waits for the next reload."""
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
@@ -251,7 +252,7 @@ class Daemon:
             if refused:
                 each.set_exception(Conflict(refused))
             else:
-                each.set_result(None)
+                each.set_result(self._waiting)
 
     def _read_again(self) -> str:
         """Use the configuration as it is written now; return why not, "" if so."""

@@ -135,7 +135,7 @@ class Service:
         environ: Mapping[str, str],
         threads: Threads,
         *,
-        reload: Callable[[], Future[None]],
+        reload: Callable[[], Future[list[str]]],
     ) -> None:
         self.state = state
         self.config = config
@@ -189,7 +189,7 @@ class Service:
         config: Config,
         state: StateDirectory,
         environ: Mapping[str, str],
-        reload: Callable[[], Future[None]] = no_daemon,
+        reload: Callable[[], Future[list[str]]] = no_daemon,
     ) -> "Service":
         """Open the store and give back what a dead process was running.
 

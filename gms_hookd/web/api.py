@@ -449,9 +449,9 @@ def _inspected(db: Connection, condition: Condition) -> Inspected:
 
 
 def reload(context: Context, params: Params) -> Data:
-    """Have the configuration read again; a refusal says why."""
+    """Have the configuration read again: what needs a restart; a refusal says why."""
     only(params, ())
-    return apply(context.reload(), lambda _: {"reloaded": True})
+    return apply(context.reload(), lambda keys: {"restart_for": keys})
 
 
 def _wake(context: Context) -> Callable[[views.Json], views.Json]:

@@ -225,7 +225,7 @@ class RunningRuns:
         self._thread.join()
 
 
-def no_daemon() -> Future[None]:
+def no_daemon() -> Future[list[str]]:
     """Refuse what only a daemon can do."""
     return failed(Conflict("no daemon runs: systemctl start gms-hookd"))
 
@@ -312,7 +312,7 @@ class Context:
     mask: Mask = field(default_factory=Mask)
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
-    reload: Callable[[], Future[None]] = no_daemon
+    reload: Callable[[], Future[list[str]]] = no_daemon
     condition: Callable[[], Future[Condition]] = no_condition
     inspect: Callable[[Inspected], Future[list[Json]]] = no_inspection
     targets: tuple[str, ...] = ()

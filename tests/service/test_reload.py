@@ -42,6 +42,13 @@ def test_the_command_waits_until_the_configuration_is_in_use(daemon):
     assert daemon.trigger(1, secret="another-secret-of-the-test")[0] == 404
 
 
+def test_what_needs_a_restart_is_named(daemon):
+    daemon.start()
+    daemon.configure("[sync]\nworkers = 3")
+    said = "configuration reloaded\nin use only after a restart: sync.workers\n"
+    assert reload(daemon) == (0, said, "")
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [("[server\nno toml", "config.toml"), ("[sync]\nworkerz = 1", "sync.workerz")],
