@@ -38,6 +38,21 @@ def duration(text: str) -> float:
     return seconds
 
 
+def moment(text: str, now: float) -> int:
+    """Return the Unix time (ms) that an RFC 3339 time, a date or an age means.
+
+    A date, and a time without an offset, are local ones. ValueError for others.
+    """
+    if _DURATION.fullmatch(text):
+        return int((now - duration(text)) * 1000)
+    try:
+        return round(datetime.fromisoformat(text).astimezone().timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(
+            "not a time: use 2026-11-28, 2026-11-28T22:50:00Z or an age as in 2h or 7d"
+        ) from None
+
+
 def size(text: str) -> int:
     """Return the bytes that `text` means, a bare number as well; or ValueError."""
     found = _SIZE.fullmatch(text)

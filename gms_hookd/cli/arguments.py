@@ -4,6 +4,7 @@ Each function returns the value or raises ValueError with a text for the operato
 """
 
 import argparse
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -41,6 +42,11 @@ def wait(text: str) -> int:
     if number <= LONGEST_WAIT:
         return number
     raise ValueError(f"{text!r} is more than {LONGEST_WAIT} seconds")
+
+
+def since(text: str) -> str:
+    """Read a time as the API takes it."""
+    return units.rfc3339(units.moment(text, time.time()))
 
 
 def branch(text: str) -> str:
@@ -295,8 +301,10 @@ def sign(parser: argparse.ArgumentParser) -> None:
 def run_list(parser: argparse.ArgumentParser) -> None:
     """Take which runs to list."""
     parser.add_argument("--task", metavar="TASK", help="id or name")
-    parser.add_argument("--status", metavar="S", choices=STATUSES)
-    limit(parser)
+    parser.add_argument(
+        "--status", metavar="S", choices=STATUSES, help=f"one of {', '.join(STATUSES)}"
+    )
+    page(parser)
     as_json(parser)
 
 
@@ -318,8 +326,25 @@ def hook_test(parser: argparse.ArgumentParser) -> None:
 def delivery_list(parser: argparse.ArgumentParser) -> None:
     """Take which deliveries to list."""
     parser.add_argument("--hook", metavar="H", help="name of the hook")
-    limit(parser)
+    parser.add_argument(
+        "--status", metavar="N", type=checked(positive), help="HTTP status, as in 401"
+    )
+    page(parser)
     as_json(parser)
+
+
+def page(parser: argparse.ArgumentParser) -> None:
+    """Take which part of a list to show."""
+    parser.add_argument(
+        "--since",
+        metavar="TIME",
+        type=checked(since),
+        help="RFC 3339, a date or an age",
+    )
+    parser.add_argument(
+        "--before", metavar="ID", type=checked(positive), help="older than this one"
+    )
+    limit(parser)
 
 
 def notice_list(parser: argparse.ArgumentParser) -> None:
@@ -351,7 +376,7 @@ def limit(parser: argparse.ArgumentParser) -> None:
         type=checked(positive),
         default=20,
         metavar="N",
-        help="newest first",
+        help="how many, the newest first (default: 20)",
     )
 
 

@@ -2,16 +2,16 @@
 
 from gms_hookd.cli import render
 from gms_hookd.cli.api_client import get
+from gms_hookd.cli.pages import pages_of, show_pages
 from gms_hookd.cli.session import Args, Session, api_of
 
 
 def delivery_list(session: Session, args: Args) -> int:
     """List deliveries, the newest first."""
-    query: dict[str, str | int] = {"limit": args.limit}
-    if args.hook is not None:
-        query["hook"] = args.hook
+    query: dict[str, str | int] = {} if args.hook is None else {"hook": args.hook}
     with api_of(session) as api:
-        return session.show(args, get(api, "deliveries", **query), render.deliveries)
+        pages = pages_of(api, "deliveries", args, query)
+        return show_pages(session, args, pages, render.deliveries)
 
 
 def delivery_show(session: Session, args: Args) -> int:

@@ -2,6 +2,7 @@
 
 from gms_hookd.cli import render
 from gms_hookd.cli.api_client import get, post
+from gms_hookd.cli.pages import pages_of, show_pages
 from gms_hookd.cli.session import Args, Session, api_of, opened, task_id
 from gms_hookd.cli.terminal import Screen, Style
 
@@ -9,12 +10,11 @@ from gms_hookd.cli.terminal import Screen, Style
 def run_list(session: Session, args: Args) -> int:
     """List runs, the newest first."""
     with api_of(session) as api:
-        query: dict[str, str | int] = {"limit": args.limit}
+        query: dict[str, str | int] = {}
         if args.task is not None:
             query["task_id"] = task_id(api, args.task)
-        if args.status is not None:
-            query["status"] = args.status
-        return session.show(args, get(api, "history", **query), render.runs)
+        pages = pages_of(api, "history", args, query)
+        return show_pages(session, args, pages, render.runs)
 
 
 def run_show(session: Session, args: Args) -> int:

@@ -252,6 +252,7 @@ class Service:
             attempts=config.sync.attempts,
             protocols=config.sync.allow_protocols,
             trust_owners=config.sync.trust_owners,
+            hooks=(config.webhook.name, *(hook.name for hook in config.hooks)),
             mask=self.mask,
             targets=tuple(self._recipients),
         )

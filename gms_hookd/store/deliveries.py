@@ -134,12 +134,34 @@ def get(db: Connection, delivery_id: int) -> Delivery:
     return _delivery(db, row)
 
 
-def latest(db: Connection, hook: str | None, limit: int) -> list[Delivery]:
-    """List the newest deliveries first, of one hook or of all."""
-    which = "" if hook is None else "WHERE hook=:hook"
-    query = f"SELECT {_COLUMNS} FROM deliveries {which} ORDER BY id DESC LIMIT :limit"
-    rows = db.execute(query, {"hook": hook, "limit": limit}).fetchall()
+def latest(
+    db: Connection,
+    hook: str | None,
+    limit: int,
+    *,
+    status: int | None = None,
+    before: int = sys.maxsize,
+    since: int = 0,
+) -> list[Delivery]:
+    """List the newest deliveries first, of one hook or of all, of one HTTP status.
+
+    Those before an id only, and since a time (ms).
+    """
+    which = "" if hook is None else " AND hook=:hook"
+    which += "" if status is None else " AND status=:status"
+    query = (
+        f"SELECT {_COLUMNS} FROM deliveries WHERE id<:before"
+        f" AND received_ms>=:since{which} ORDER BY id DESC LIMIT :limit"
+    )
+    values = {"hook": hook, "status": status, "before": before, "since": since}
+    rows = db.execute(query, {**values, "limit": limit}).fetchall()
     return [_delivery(db, row) for row in rows]
+
+
+def is_known(db: Connection, hook: str) -> bool:
+    """Return whether a delivery of this hook is kept."""
+    query = "SELECT 1 FROM deliveries WHERE hook=? LIMIT 1"
+    return db.execute(query, (hook,)).fetchone() is not None
 
 
 def latest_of_hooks(db: Connection) -> dict[str, int]:

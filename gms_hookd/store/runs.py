@@ -18,6 +18,7 @@ pointer (`merged`), its deliveries move over.
 """
 
 import json
+import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -598,16 +599,28 @@ def get(db: Connection, run_id: int, details: bool = False) -> Run:
     return _run(db, row, details)
 
 
+class Wanted(NamedTuple):
+    """Which rows of a list: those before an id, and since a time (ms)."""
+
+    limit: int
+    before: int = sys.maxsize
+    since: int = 0
+
+
 def history(
-    db: Connection, task_id: int | None, status: RunStatus | None, limit: int
+    db: Connection, task_id: int | None, status: RunStatus | None, wanted: Wanted | int
 ) -> list[Run]:
     """List the newest runs first, of one task or all, of one status or all."""
-    where = f"WHERE id IN ({_of_task(status)})" if task_id is not None else ""
+    page = Wanted(wanted) if isinstance(wanted, int) else wanted
+    where = f"id IN ({_of_task(status)})" if task_id is not None else "id<:before"
     if task_id is None and status is not None:
-        where = "WHERE status=:status"
-    query = f"SELECT {_COLUMNS},NULL FROM runs {where} ORDER BY id DESC LIMIT :limit"
-    wanted = {"task_id": task_id, "status": status, "limit": limit}
-    return [_run(db, row, False) for row in db.execute(query, wanted).fetchall()]
+        where = "status=:status AND id<:before"
+    query = (
+        f"SELECT {_COLUMNS},NULL FROM runs WHERE {where} AND created_ms>=:since"
+        " ORDER BY id DESC LIMIT :limit"
+    )
+    values = {"task_id": task_id, "status": status, **page._asdict()}
+    return [_run(db, row, False) for row in db.execute(query, values).fetchall()]
 
 
 def _of_task(status: RunStatus | None) -> str:
@@ -615,7 +628,8 @@ def _of_task(status: RunStatus | None) -> str:
     kinds = [*_ALIVE.values(), _ENDED]
     if status is not None:
         kinds = [_ALIVE.get(status, f"{_ENDED} AND status=:status")]
-    each = (f"SELECT id FROM runs WHERE task_id=:task_id AND {kind}" for kind in kinds)
+    of_task = "SELECT id FROM runs WHERE task_id=:task_id AND id<:before"
+    each = (f"{of_task} AND {kind}" for kind in kinds)
     return " UNION ALL ".join(each) + " ORDER BY id DESC LIMIT :limit"
 
 

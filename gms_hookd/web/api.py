@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.http.message import HttpError
@@ -18,6 +18,7 @@ from gms_hookd.model import FINAL, Run, RunStatus, Task
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import (
     Connection,
+    NotFound,
     StoreError,
     deliveries,
     maintenance,
@@ -39,6 +40,7 @@ from gms_hookd.web.params import (
     read_draft,
     read_limit,
     read_number,
+    read_page,
     read_status,
     read_text,
     which_task,
@@ -207,12 +209,27 @@ def _plan(context: Context, job: SyncJob, until: float) -> tuple[SyncResult, str
     return outcome, log.text()
 
 
+class Listed(NamedTuple):
+    """One page of a list; `before` is what the next one is asked with, if there is."""
+
+    items: list[views.Json]
+    before: int | None
+
+
+def _page(items: list[views.Json], limit: int) -> Listed:
+    """Return a page out of what was found, with one more if there is more."""
+    more = len(items) > limit
+    return Listed(items[:limit], items[limit - 1]["id"] if more else None)
+
+
 def history(context: Context, params: Params) -> Data:
     """List the newest runs first."""
-    only(params, ("task_id", "status", "limit"))
+    only(params, ("task_id", "status", "since", "before", "limit"))
     task_id = read_number(params, "task_id") if "task_id" in params else None
-    wanted = task_id, read_status(params), read_limit(params)
-    return context.store.read(_history, context, *wanted)
+    wanted = read_page(params, context.clock())
+    status = read_status(params)
+    found = context.store.read(_history, context, task_id, status, wanted)
+    return apply(found, lambda items: _page(items, wanted.limit))
 
 
 def _history(
@@ -220,9 +237,12 @@ def _history(
     context: Context,
     task_id: int | None,
     status: RunStatus | None,
-    limit: int,
+    wanted: runs.Wanted,
 ) -> list[views.Json]:
-    listed = runs.history(db, task_id, status, limit)
+    one_more = wanted._replace(limit=wanted.limit + 1)
+    listed = runs.history(db, task_id, status, one_more)
+    if not listed and task_id is not None and not runs.last(db, task_id):
+        tasks.get(db, task_id)  # NotFound, unless it is there and has never run
     return [views.run(context.awaiting(db, run), context.attempts) for run in listed]
 
 
@@ -336,14 +356,34 @@ def delete_run(context: Context, params: Params) -> Data:
 
 def list_deliveries(context: Context, params: Params) -> Data:
     """List the newest deliveries first."""
-    only(params, ("hook", "limit"))
+    only(params, ("hook", "status", "since", "before", "limit"))
     hook = read_text(params, "hook") if "hook" in params else None
+    status = read_number(params, "status", least=100) if "status" in params else None
+    wanted = read_page(params, context.clock())
     # The refused ones are written without anybody waiting: let them in first.
     context.refusals.flush(now=True)
     written = context.store.write(maintenance.ping)
-    limit = read_limit(params)
-    found = then(written, lambda _: context.store.read(deliveries.latest, hook, limit))
-    return apply(found, lambda listed: [views.delivery(each) for each in listed])
+    which = hook, status, wanted
+    found = then(written, lambda _: context.store.read(_deliveries, context, *which))
+    return apply(found, lambda items: _page(items, wanted.limit))
+
+
+def _deliveries(
+    db: Connection,
+    context: Context,
+    hook: str | None,
+    status: int | None,
+    wanted: runs.Wanted,
+) -> list[views.Json]:
+    limit, before, since = wanted
+    listed = deliveries.latest(
+        db, hook, limit + 1, status=status, before=before, since=since
+    )
+    known = hook in (None, *context.hooks) or (hook and deliveries.is_known(db, hook))
+    if not known:
+        names = ", ".join(sorted(context.hooks))
+        raise NotFound(f"no hook {hook!r}: there are {names}")
+    return [views.delivery(each) for each in listed]
 
 
 def show_delivery(context: Context, params: Params) -> Data:

@@ -9,8 +9,8 @@ from gms_hookd.git import url as giturl
 from gms_hookd.git.ownership import untrusted
 from gms_hookd.http.message import HttpError
 from gms_hookd.model import RunStatus, Task
-from gms_hookd.store import tasks
-from gms_hookd.units import duration
+from gms_hookd.store import runs, tasks
+from gms_hookd.units import duration, moment
 from gms_hookd.web import views
 from gms_hookd.workers.running import Context
 
@@ -216,6 +216,18 @@ def read_status(params: Params) -> RunStatus | None:
     except ValueError:
         words = ", ".join(RunStatus)
         raise HttpError(400, f"status: one of {words} is needed") from None
+
+
+def read_page(params: Params, now: float) -> runs.Wanted:
+    """Return which part of a list is asked for; `now` is Unix time."""
+    since = 0
+    if "since" in params:
+        try:
+            since = moment(read_text(params, "since"), now)
+        except ValueError as error:
+            raise HttpError(400, f"since: {error}") from None
+    before = read_number(params, "before") if "before" in params else LARGEST_ID
+    return runs.Wanted(read_limit(params), before, since)
 
 
 def read_limit(params: Params) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from gms_hookd.auth.tokens import Rights, Tokens
 from gms_hookd.auth.whitelist import UNIX
@@ -154,7 +154,7 @@ class App:
         self._authorize(request, path)
         _allow(request, *(method for method, known in CALLS if known == path))
         found = CALLS[request.method, path](self._context, _params(request))
-        return apply(found, _envelope)
+        return apply(found, partial(_envelope, request))
 
     def _authorize(self, request: Request, path: str) -> None:
         """Let in the control socket, whose file permissions stand for a token."""
@@ -316,6 +316,14 @@ def _query(query: str) -> Mapping[str, str]:
     return found
 
 
-def _envelope(data: object) -> Response:
-    answer = {"code": 0, "msg": "success", "data": data}
-    return Response(200, dump_json(answer))
+def _envelope(request: Request, data: object) -> Response:
+    page = data if isinstance(data, api.Listed) else None
+    answer = {"code": 0, "msg": "success", "data": page.items if page else data}
+    headers = (_next(request, page.before),) if page and page.before else ()
+    return Response(200, dump_json(answer), headers)
+
+
+def _next(request: Request, before: int) -> tuple[str, str]:
+    """Return the header that leads to the next page (RFC 8288)."""
+    query = urlencode({**_query(request.query), "before": before})
+    return "Link", f'<{request.path}?{query}>; rel="next"'

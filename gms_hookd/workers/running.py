@@ -309,6 +309,7 @@ class Context:
     ending: Stop = field(default_factory=Stop)
     protocols: tuple[str, ...] = ("https", "ssh", "file")
     trust_owners: tuple[int, ...] = ()
+    hooks: tuple[str, ...] = ("task-sync",)
     mask: Mask = field(default_factory=Mask)
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
