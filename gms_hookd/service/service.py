@@ -148,6 +148,7 @@ class Service:
         self._engines: list[CountedEngine] = []
         self._holds = Holds()
         self.mask = Mask()
+        self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
         self._rules = self._make_rules(config)
         self._ending = Stop()
         self._plans = Pool(threads, "plan", PLANS, waiting=PLANS_WAITING, within=PLAN)
@@ -166,7 +167,6 @@ class Service:
         )
         self.written: Callable[[Collection[Name]], Config] | None = None
         self.condition = Condition()
-        self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
         self._notices = Pool(threads, "notice", TARGETS, within=NOTICE)
         self._notifier = Notifier(
             lambda: self.context,
@@ -223,7 +223,8 @@ class Service:
         # The old ones too: what is under way may know them yet.
         self.mask = self.mask.plus(secrets_of(config, environ))
         for engine in self._engines:
-            engine.retire()
+            # To end its connections may take a while, and nobody waits for that.
+            self._checks.do(engine.retire)
         engine = build(
             config,
             self.state,
