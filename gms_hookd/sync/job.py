@@ -217,7 +217,11 @@ def remembered(known: Mapping[str, str], moves: Sequence[Move]) -> dict[str, str
 
 
 def _status(moves: Sequence[Move], guard: str) -> RunStatus:
-    if guard or any(m.conflict for m in moves):
+    if guard:
+        return RunStatus.CONFLICT
+    if any(m.transient for m in moves):  # what is no conflict is worth another attempt
+        return RunStatus.FAILED
+    if any(m.conflict for m in moves):
         return RunStatus.CONFLICT
     rejected = any(m.result is RefResult.REJECTED for m in moves)
     return RunStatus.FAILED if rejected else RunStatus.SUCCESS
@@ -227,6 +231,7 @@ def _message(moves: Sequence[Move], guard: str) -> str:
     if guard:
         return f"held back: {guard}; `task sync TASK --yes` does it all the same"
     bad = [m for m in moves if m.result is RefResult.REJECTED]
+    bad.sort(key=lambda m: not m.transient)
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     return f"{bad[0].ref}: {bad[0].reason}{more}"
 

@@ -402,13 +402,16 @@ def _deletion(ref: str, old: str, views: Views) -> Move:
     if old != known and not views.selection.force:
         reason = "gone at the source, but moved at the target by someone else"
         return Move(ref, RefResult.REJECTED, old, None, reason, conflict=True)
-    if alias := _wanted_alias(ref, views):
+    if alias := _alias_of(ref, views):
         reason = f"{alias} is an alias of it at the target"
         return Move(ref, RefResult.REJECTED, old, None, reason, conflict=True)
     return Move(ref, RefResult.DELETED, old, None)
 
 
-def _wanted_alias(ref: str, views: Views) -> str | None:
-    """Name a ref that is to stay, and would be gone with this one."""
-    aliases = (a for a in views.symrefs if a in views.wanted)
-    return next((a for a in aliases if stands_for(a, views.symrefs) == ref), None)
+def _alias_of(ref: str, views: Views) -> str | None:
+    """Return a symbolic ref that would be gone with this one.
+
+    What points nowhere is told by no protocol, and a push to it makes what it names.
+    """
+    names = sorted(views.symrefs)
+    return next((a for a in names if stands_for(a, views.symrefs) == ref), None)

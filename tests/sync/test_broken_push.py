@@ -117,6 +117,23 @@ def test_what_arrived_of_a_push_before_one_that_failed_is_kept(
     assert target.tip() == new
 
 
+def test_a_conflict_does_not_keep_the_others_from_another_attempt(
+    http_host, source, target, bench, failing
+):
+    source.commit("a")
+    it = task(source, http_host.url(target))
+    bench.sync(it)
+    target.commit("a")
+    source.commit("a", "main")
+    failing(lambda r: r.answer(503))
+    outcome = bench.sync(it, verify=True)
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert outcome.error_message.startswith(f"{MAIN}: git push: error: RPC failed")
+    http_host.faults.clear()
+    assert bench.sync(it).status is RunStatus.CONFLICT
+    assert target.tip() == source.tip()
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_the_time_that_a_push_is_asked_to_wait_is_kept(
     http_host, source, target, bench, failing, status

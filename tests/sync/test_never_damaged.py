@@ -116,3 +116,48 @@ def test_unrelated_history_is_a_conflict(source, target, bench):
     outcome = bench.sync(task(source, target))
     assert outcome.status is RunStatus.CONFLICT
     assert [r.result for r in outcome.refs] == [RefResult.REJECTED]
+
+
+def test_a_search_for_what_is_declined_pushes_under_leases_too(source, target, bench):
+    source.commit("a", "b", "c", "d")
+    it = task(source, target, force=True)
+    bench.sync(it)
+    target.commit("a", "b", "c", "d")
+    source.commit("a", "b", "c", "d")
+    declined = "grep -q ' refs/heads/c$' && exit 1; exit 0"
+    target.hook("pre-receive", declined)
+    outcome = bench.sync(it)
+    pushes = [w for w in bench.log.text().split("\n") if w.startswith("$ git push")]
+    assert len(pushes) > 3
+    for words in map(str.split, pushes):
+        leased = {w.split("=")[1].split(":")[0] for w in words if "with-lease=" in w}
+        pushed = {w.split(":")[1] for w in words if ":refs/" in w and "--" not in w}
+        assert leased == pushed
+    kept = {ref: oid for ref, oid, *_ in outcome.pinned}
+    assert kept.keys() == {"refs/heads/a", "refs/heads/b", "refs/heads/d"}
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+def test_who_moves_a_target_while_a_push_of_ours_fails_is_not_overwritten(
+    http_host, source, target, opened, arrives
+):
+    bench, it = opened(), task(source, http_host.url(target), "main:main")
+    bench.sync(it)
+    source.commit()
+    others = []
+
+    def fail(request):
+        if request.command != "POST" or "receive-pack" not in request.path:
+            return False
+        if arrives:
+            request.carry_out()
+        others.append(target.commit())
+        request.answer(502)
+        return True
+
+    http_host.faults.append(fail)
+    outcome = bench.sync(it)
+    http_host.faults.clear()
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert bench.sync(it).status is RunStatus.CONFLICT
+    assert [target.tip()] == others

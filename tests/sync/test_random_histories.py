@@ -84,3 +84,123 @@ def check(target, before, outcome, *, force, prune):
             assert force
         if told[ref].result in (RefResult.FORCED, RefResult.DELETED):
             assert pinned[ref] == old
+
+
+REFUSING = (
+    'while read old new ref; do if grep -qx "$ref" refused; then echo "no: $ref" >&2;'
+    " exit 1; fi; done\n"
+)
+TROUBLES = (
+    lambda r: r.answer(503, {"Retry-After": "1"}),
+    lambda r: r.answer(500, body=b"<html>oops</html>"),
+    lambda r: r.cut(),
+    lambda r: r.carry_out() and r.answer(504),
+    lambda r: r.cut(r.carry_out()[:-7]),
+    lambda r: r.carry_out() and r.cut(),
+)
+
+
+class Host:
+    """A target behind http: with aliases, refused refs and requests that fail."""
+
+    def __init__(self, http_host, target, chance):
+        self.target, self.chance = target, chance
+        self.troubles = []
+        self.refused = set()
+        http_host.faults.append(self.fault)
+        self.hook = "pre-receive"
+
+    def fault(self, request):
+        pushes = request.command == "POST" and "receive-pack" in request.path
+        if not pushes or not self.troubles:
+            return False
+        trouble = self.troubles.pop()
+        if trouble:
+            trouble(request)
+        return trouble is not None
+
+    def turn(self):
+        """Choose which refs are refused in the next run, and which requests fail."""
+        chance = self.chance
+        some = [full(n) for n in NAMES if chance.random() < 0.15]
+        self.refuse(some if chance.random() < 0.5 else [])
+        one_in_two = chance.random() < 0.5
+        self.troubles = [
+            chance.choice((*TROUBLES, None, None))
+            for _ in range(chance.randrange(4) * one_in_two)
+        ]
+
+    def refuse(self, refs):
+        self.refused = set(refs)
+        (self.target.path / "refused").write_text("".join(f"{r}\n" for r in refs))
+        (self.target.path / "hooks" / self.hook).unlink(missing_ok=True)
+        self.hook = self.chance.choice(("pre-receive", "update"))
+        one = 'grep -qx "$1" refused && exit 1; exit 0\n'
+        self.target.hook(self.hook, REFUSING if self.hook == "pre-receive" else one)
+
+    def aliases(self):
+        out = self.target.git("for-each-ref", "--format=%(refname) %(symref)")
+        return dict(line.split() for line in out.splitlines() if len(line.split()) == 2)
+
+    def drop_aliases(self):
+        for path in (self.target.path / "refs").rglob("*"):
+            if path.is_file() and path.read_text().startswith("ref: "):
+                path.unlink()
+
+    def change_aliases(self):
+        """Point some names to branches; what pointed somewhere before is gone."""
+        self.drop_aliases()
+        refs = self.target.refs()
+        heads = [r for r in refs if r.startswith("refs/heads/")]
+        for name in map(full, self.chance.choices(NAMES, k=2)):
+            real = self.chance.choice(heads)
+            if name.startswith("refs/tags/") or name == real or in_the_way(name, refs):
+                continue
+            if name not in refs or name != full("main"):
+                self.target.git("symbolic-ref", name, real)
+                return
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("prune", [False, True])
+def test_nothing_is_lost_at_a_host_in_trouble(
+    source, target, http_host, opened, force, prune
+):
+    chance = random.Random(f"host {force}{prune}")
+    bench = opened()
+    host = Host(http_host, target, chance)
+    source.commit("c", on=source.tip())
+    it = task(source, http_host.url(target), force=force, prune=prune)
+    bench.sync(it)
+    for _ in range(ROUNDS):
+        for repo in chance.choices([source, target], weights=[3, 1], k=3):
+            happen(repo, chance)
+        host.drop_aliases() if chance.random() < 0.5 else host.change_aliases()
+        host.turn()
+        before, aliases = target.refs(), host.aliases()
+        outcome = bench.sync(it, verify=True, confirmed=None)
+        told = (outcome, bench.log.text())
+        assert host.aliases() == aliases, told
+        plain = {r: o for r, o in before.items() if r not in aliases}
+        check(target, plain, outcome, force=force, prune=prune)
+        after = {r: o for r, o in target.refs().items() if r not in aliases}
+        wanted = {r: source.refs().get(r) for r in after if after[r] != plain.get(r)}
+        assert {r: after[r] for r in wanted} == wanted, told
+        same = {r: o for r, o in plain.items() if r in host.refused}
+        assert {r: after.get(r) for r in same} == same, told
+        if not host.troubles and outcome.status is RunStatus.SUCCESS and prune:
+            assert target.refs() == source.refs(), told
+    converge(source, target, bench, host, it)
+
+
+def converge(source, target, bench, host, it):
+    """All arrives once there are no aliases, nothing is refused, and nothing fails."""
+    host.drop_aliases()
+    host.refuse([])
+    host.troubles = []
+    it = task(source, it.target, force=True, prune=True)
+    for _ in range(2):
+        outcome = bench.sync(it, confirmed=True)
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+    assert target.refs() == source.refs()
+    target.fsck()
