@@ -335,6 +335,7 @@ def _hook(found: Settings, name: str, webhook: HookConfig) -> HookConfig:
         options=MappingProxyType(_options(found, table)),
         tasks=found.get((*table, "tasks"), validators.tasks, None),
         callback=found.get((*table, "callback"), validators.flag, False),
+        when=found.get((*table, "when"), validators.conditions, ()),
     )
     if hook.callback and hook.provider != "dockerhub":
         raise found.error((*table, "callback"), "is for Docker Hub's hooks only")

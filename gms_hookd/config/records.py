@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gms_hookd.forges.condition import Condition
 from gms_hookd.git.alias import Aliases
 from gms_hookd.git.credentials import Credential
 
@@ -29,7 +30,7 @@ class HookConfig:
     `rate_limit` is per minute and client address, 0 is off, and None leaves verified
     deliveries unlimited. `scheme` None is the provider's default. `tasks` are the ids
     or names it is limited to, None for all. `callback`: the outcome is sent to Docker
-    Hub.
+    Hub. `when`: what a payload must have to start anything.
     """
 
     name: str
@@ -41,6 +42,7 @@ class HookConfig:
     options: Mapping[str, str]
     tasks: tuple[int | str, ...] | None = None
     callback: bool = False
+    when: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

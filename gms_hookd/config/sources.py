@@ -28,6 +28,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "hooks": (
         "provider", "scheme", *_HOOK,
         "header", "algorithm", "prefix", "encoding", "username", "tasks", "callback",
+        "when",
     ),
     "api": ("token", "token_file", "tokens", "read_token", "read_token_file"),
     "sync": (

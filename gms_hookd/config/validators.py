@@ -5,12 +5,13 @@ A reader takes a value of any type and raises ValueError with problem and remedy
 
 import pwd
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv6Address
 
 from gms_hookd import units
 from gms_hookd.auth import whitelist
 from gms_hookd.files import checked_secret
+from gms_hookd.forges.condition import Condition
 from gms_hookd.git.ssh_proxy import Proxy
 from gms_hookd.git.ssh_proxy import parse as parse_proxy
 
@@ -181,6 +182,27 @@ def _task(value: object) -> int | str:
     given = line(value)
     is_id = given.isascii() and given.isdigit() and len(given) < 19
     return int(given) if is_id else given
+
+
+def conditions(value: object) -> tuple[Condition, ...]:
+    """Take dotted paths with a value, a glob, or a list of them; sections are paths."""
+    if not isinstance(value, dict) or not value:
+        raise ValueError('must be a section, as in {status = ["success"]}')
+    return tuple(_conditions("", value))
+
+
+def _conditions(before: str, section: Mapping[object, object]) -> Iterator[Condition]:
+    for key, wanted in section.items():
+        path = f"{before}{line(key)}"
+        if isinstance(wanted, dict) and wanted:
+            yield from _conditions(f"{path}.", wanted)
+            continue
+        values = wanted if isinstance(wanted, list | tuple) else (wanted,)
+        if not values or not all(isinstance(v, str | int | float) for v in values):
+            raise ValueError(
+                f"{path}: must be a text, a number, true, false, or a list"
+            )
+        yield Condition(path, tuple(values))
 
 
 def body_size(value: object) -> int:

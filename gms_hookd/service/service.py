@@ -331,6 +331,7 @@ class Service:
             limited=hook.rate_limit is not None,
             bodies=config.retention.bodies is not None,
             callback=hook.callback,
+            when=hook.when,
         )
         return ForgeHook(self._guard(config, hook), verifier, options, self.context)
 

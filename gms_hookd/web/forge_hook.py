@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from gms_hookd.auth.schemes import Incoming, Scheme
 from gms_hookd.forges.base import Event, Forge
+from gms_hookd.forges.condition import Condition, unmet
 from gms_hookd.futures import Future, apply
 from gms_hookd.git.alias import Aliases
 from gms_hookd.http.message import HttpError, Request, Response
@@ -47,7 +48,8 @@ class HookOptions:
 
     `tasks`: the ids or names it is limited to, None for no limit. `limited`: verified
     deliveries count against `rate_limit` too. `bodies`: they are kept. `callback`: a
-    sender that waits for the outcome does. `aliases`: hosts with other names.
+    sender that waits for the outcome does. `aliases`: hosts with other names. `when`:
+    what a payload must have to start anything.
     """
 
     tasks: tuple[int | str, ...] | None = None
@@ -55,6 +57,7 @@ class HookOptions:
     limited: bool = False
     bodies: bool = False
     callback: bool = False
+    when: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,8 @@ class ForgeHook:
         except PayloadError as error:
             raise HttpError(400, str(error)) from None
         event = self._fit_to_keep(self._verifier.forge.parse(request.headers, payload))
+        if why := unmet(self._options.when, payload):
+            event = replace(event, ignored=why)
         taken = self._context.store.write(
             receive,
             self._new_delivery(client, event, request.body),

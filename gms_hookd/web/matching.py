@@ -94,12 +94,19 @@ def _candidates(event: Event, directory: Directory) -> tuple[list[Task], str]:
         names = ", ".join(map(str, event.tasks))
         found = _each(t for name in event.tasks for t in directory.named(name))
         return _within(found, own), f"no task {names}"
+    found = directory.of(event.urls)
+    if not found and own and not any(map(_is_surely_address, event.urls)):
+        return own, ""
     if places(event.urls):
-        found = directory.of(event.urls)
-        return _within(
-            found, own
-        ), f"no task has the source {_address_list(event.urls)}"
+        why = f"no task has the source {_address_list(event.urls)}"
+        return _within(found, own), why
     return own or [], "it names no repository, and the hook no tasks"
+
+
+def _is_surely_address(text: str) -> bool:
+    """Tell an address from a name: `org/app:1.2` looks like ssh's `host:path`."""
+    named = "://" in text or "@" in text or text.startswith(ANY_HOST)
+    return named and bool(_places(text, NO_ALIASES))
 
 
 def _each(tasks: Iterable[Task]) -> list[Task]:

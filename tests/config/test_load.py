@@ -1191,3 +1191,34 @@ def test_the_secret_of_one_hook_is_read_without_the_others(tmp_path, other):
     file.chmod(0o600)
     found = webhook_secrets({}, file=str(file), state=tmp_path)
     assert found == ("a-secret-of-the-test",)
+
+
+def test_what_a_payload_must_have_is_read_by_path(conf):
+    text = """
+    [hooks.generic]
+    secret = "x"
+    [hooks.generic.when]
+    status = ["success", 7]
+    "build.branch" = "main"
+    build.final = true
+    """
+    (hook,) = conf(text).hooks
+    assert [(each.path, each.wanted) for each in hook.when] == [
+        ("status", ("success", 7)),
+        ("build.branch", ("main",)),
+        ("build.final", (True,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("when", "says"),
+    [
+        ("when = 'x'", "hooks.generic.when: must be a section"),
+        ("when = {}", "hooks.generic.when: must be a section"),
+        ("when = {a = []}", "hooks.generic.when: a: must be a text, a number"),
+        ("when = {a = {b = [[1]]}}", "hooks.generic.when: a.b: must be a text"),
+        ("when = {a = 2026-01-01}", "hooks.generic.when: a: must be a text"),
+    ],
+)
+def test_what_a_payload_cannot_have_is_refused(refused, when, says):
+    assert says in refused(f"[hooks.generic]\nsecret = 'x'\n{when}")

@@ -9,6 +9,7 @@ import pytest
 
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.whitelist import Whitelist
+from gms_hookd.forges.condition import Condition
 from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.git import alias
 from gms_hookd.http.message import Request
@@ -555,3 +556,52 @@ def test_a_repository_that_is_no_address_leaves_a_hook_its_own_tasks(forge):
     hub = forge("generic", terms=HookOptions(tasks=("app",)))
     task = hub.task()
     assert hub.send({}, {"repository": "our app"})[1]["task_ids"] == [task.id]
+
+
+CI = {"event": "build", "status": "success", "repository": "org/project"}
+
+
+@pytest.mark.parametrize(
+    ("change", "starts", "says"),
+    [
+        ({}, True, "accepted for app"),
+        ({"status": "failed"}, False, 'filtered: status is "failed", not "success"'),
+        ({"repository": "other/project"}, False, "filtered: repository is"),
+    ],
+)
+def test_a_payload_is_filtered_after_it_is_proven(forge, change, starts, says):
+    when = Condition("status", ("success",)), Condition("repository", ("org/*",))
+    ci = forge("generic", terms=HookOptions(tasks=("app",), when=when))
+    ci.task()
+    status, told = ci.send({}, CI | change)
+    assert (status, bool(told["run_ids"])) == (200, starts)
+    assert says in ci.last().reason
+    assert ci.send({}, CI | change, sign=False)[0] == 401
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "org/project",
+        "project",
+        "app:1.2",
+        "registry:5000/org/app",
+        "/org/project",
+        "a b",
+    ],
+)
+def test_a_name_that_is_no_address_keeps_no_own_task_from_running(forge, name):
+    ci = forge("generic", terms=HookOptions(tasks=("app",)))
+    ci.task()
+    _, told = ci.send({}, CI | {"repository": name})
+    assert len(told["run_ids"]) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["https://github.com/other/one", "git@github.com:other/one.git"]
+)
+def test_the_address_of_another_repository_starts_no_own_task(forge, name):
+    ci = forge("generic", terms=HookOptions(tasks=("app",)))
+    ci.task()
+    _, told = ci.send({}, CI | {"repository": name})
+    assert told["run_ids"] == []
