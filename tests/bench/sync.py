@@ -328,6 +328,34 @@ def fill(repo, first, count):
     (repo.path / "packed-refs").write_text(head + "".join(lines))
 
 
+def refused(world, options):
+    """One ref of 1,000 that a pre-receive hook declines, with all that came along."""
+    source, target = world.repo("refused-s.git"), world.repo("refused-t.git")
+    fill(source, source, 1000)
+    hook = "grep -q ' refs/heads/r000765$' && exit 1; exit 0"
+    target.hook("pre-receive", f"echo >> {target}/pushes; {hook}")
+    number = world.daemon.task("refused", str(source), str(target), timeout=900)
+    took = timed(lambda: world.daemon.sync(number))
+    count = len((target.path / "pushes").read_text())
+    row("1 refused of 1,000, first", f"{took:.1f}", f"{count} pushes")
+
+
+def foreign(world, options):
+    """One branch beside 450,000 refs that nobody asked for, by http."""
+    source, urls = world.pair("foreign", "http", 0)
+    tip = source.tip()
+    names = sorted(f"refs/changes/{n % 100:02}/{n}/1" for n in range(450_000))
+    lines = "".join(f"{tip} {name}\n" for name in (*names, MAIN))
+    head = "# pack-refs with: peeled fully-peeled sorted \n"
+    (source.path / "packed-refs").write_text(head + lines)
+    number = world.daemon.task("foreign", *urls, source_branch="main")
+    acts = {
+        "ours": lambda: world.daemon.sync(number),
+        "bare fetch": lambda: world.git("fetch", "-q", urls[0], f"+{MAIN}:{MAIN}"),
+    }
+    line("450,000 foreign refs", interleaved(options.rounds, nothing, acts))
+
+
 def concurrent(world, options):
     """So many tasks at once, by so many workers: syncs a second."""
     for delay in {0: 0, options.delays[-1]: 0}:
@@ -370,6 +398,8 @@ PARTS = {
     "reuse": reuse,
     "mirrors": mirrors,
     "concurrent": concurrent,
+    "refused": refused,
+    "foreign": foreign,
 }
 
 
