@@ -1,10 +1,12 @@
 """What an operator wants to know at once: the queue, and what does not go well."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from gms_hookd.model import Delivery, Run, RunStatus
-from gms_hookd.store import deliveries, runs
+from gms_hookd.store import deliveries, notices, runs
 from gms_hookd.store.dbthread import Connection
+from gms_hookd.store.notices import Tally
 
 MOST = 20  # failing tasks and runs under way that are shown; all are counted
 REFUSED = 5  # refused deliveries that are shown
@@ -45,6 +47,7 @@ class Overview(NamedTuple):
     retried: int
     retried_tasks: tuple[FailingTask, ...]
     refused: tuple[Delivery, ...]
+    notices: Mapping[str, Tally]
 
 
 def overview(db: Connection) -> Overview:
@@ -59,6 +62,7 @@ def overview(db: Connection) -> Overview:
         retried=_count(db, _RETRIED),
         retried_tasks=_failing(db, _RETRIED),
         refused=tuple(deliveries.refused(db, REFUSED)),
+        notices=notices.tallies(db),
     )
 
 

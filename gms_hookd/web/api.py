@@ -461,8 +461,14 @@ def _show_status(
     if error is not None and not isinstance(error, StoreError):
         found.set_exception(error)
         return
-    queue = None if error else looked.result()
+    queue = None if error else _of_targets(context, looked.result())
     found.set_result(views.status(condition, queue, str(error or ""), context.attempts))
+
+
+def _of_targets(context: Context, queue: Overview) -> Overview:
+    """Leave out targets that are no longer configured: nobody is to see to them."""
+    known = {name: queue.notices.get(name) for name in context.targets}
+    return queue._replace(notices={n: tally for n, tally in known.items() if tally})
 
 
 def check(context: Context, params: Params) -> Data:

@@ -105,10 +105,23 @@ def status(
         "reload_refused": condition.refusal or None,
         "workers": condition.workers,
         "disk": {"free": condition.disk_free, "database": condition.database},
-        "notices": None,
+        "notices": _tallies(queue) if queue and queue.notices else None,
         **_queue(queue, attempts),
         "needs_hands": _needs_hands(condition, problems, queue),
     }
+
+
+def _tallies(queue: Overview) -> list[Json]:
+    return [
+        {
+            "target": target,
+            "waiting": tally.waiting,
+            "dead": tally.dead,
+            "last_sent": moment(tally.last_sent),
+            "last_error": tally.last_error or None,
+        }
+        for target, tally in queue.notices.items()
+    ]
 
 
 def _queue(queue: Overview | None, attempts: int) -> Json:
@@ -156,6 +169,10 @@ def _needs_hands(
     if queue and queue.failing:
         count = "1 task" if queue.failing == 1 else f"{queue.failing} tasks"
         found.append(f"{count} failing: `gms-hookd run show RUN` says why")
+    for target, tally in (queue.notices if queue else {}).items():
+        if tally.dead:
+            count = "1 notice" if tally.dead == 1 else f"{tally.dead} notices"
+            found.append(f"{count} for {target} not delivered: {tally.last_error}")
     return found
 
 

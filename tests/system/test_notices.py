@@ -76,6 +76,13 @@ def test_a_sync_that_fails_is_told_and_its_recovery_too(daemon, vendor, tmp_path
     sent_again = command(daemon, "notify", "resend", second["id"])
     assert "waiting" in sent_again.stdout, sent_again.stderr
     daemon.until(lambda: len(vendor.got) == 5)
+    vendor.answer = 410, b"gone: /hook/T0K3N-of-vendor"
+    daemon.api("POST", "notice/resend", id=first["id"])
+    daemon.until(lambda: daemon.api("GET", "notices?status=dead"))
+    status = daemon.api("GET", "status")
+    (tally,) = status["notices"]
+    assert (tally["target"], tally["waiting"]) == ("ops", 0)
+    assert "T0K3N" not in json.dumps(status)
     assert "T0K3N" not in daemon.log()
     for path in daemon.state.glob("gms-hookd.db*"):
         assert b"T0K3N" not in path.read_bytes()
