@@ -63,6 +63,9 @@ class Api(Protocol):
     def ask(self, call: Call) -> tuple[int, Any]:
         """Return status and JSON of one call; raises ClientError."""
 
+    def read(self, path: str) -> tuple[int, bytes]:
+        """Return status and body of a GET beside the calls; raises ClientError."""
+
 
 @dataclass(frozen=True, slots=True)
 class OverSocket:
@@ -81,6 +84,15 @@ class OverSocket:
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read(ANSWER_LIMIT))
 
+    def read(self, path: str) -> tuple[int, bytes]:
+        """Return status and body of a GET, over a connection of its own."""
+        patience = min(PATIENCE, self.patience)
+        connection = UnixConnection(str(self.path), patience)
+        with closing(connection), one_line_errors(str(self.path), patience):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read(ANSWER_LIMIT)
+
 
 @dataclass(frozen=True, slots=True)
 class InProcess:
@@ -97,6 +109,14 @@ class InProcess:
             self.handle(request, replied.set_result)
             answer = replied.result(call.patience)
             return answer.status, json.loads(answer.body)
+
+    def read(self, path: str) -> tuple[int, bytes]:
+        """Return status and body of a GET, made as the control socket makes it."""
+        with one_line_errors("the application", PATIENCE):
+            replied: Future[Response] = Future()
+            self.handle(Request("GET", path, control=True), replied.set_result)
+            answer = replied.result(PATIENCE)
+            return answer.status, answer.body
 
 
 def listens(path: Path, patience: float = PATIENCE) -> bool:

@@ -96,6 +96,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "serve.reload", nothing, "have the daemon read its configuration again"
     ),
     ("manual",): Command("manual.show", manual, "the manual, which is in the archive"),
+    ("metrics",): Command(
+        "metrics.metrics", nothing, "what GET /metrics answers"
+    ),
     ("demo",): Command(
         "demo.show_demo", demo_options, "the main job, shown"
     ),

@@ -7,7 +7,7 @@ killed as a whole, and a cap on what it may print.
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -99,15 +99,24 @@ def configured(
     return {**environ, **given}
 
 
+def uncounted(_command: str, _result: str) -> None:
+    """Count no command."""
+
+
 @dataclass(frozen=True, slots=True)
 class Git:
-    """git on one repository, for one run; its journal knows of each command."""
+    """git on one repository, for one run; its journal knows of each command.
+
+    `count` is told each command that has ended, and its result: "ok", or the kind of
+    its failure.
+    """
 
     gitdir: Path
     environ: Mapping[str, str] = field(repr=False)
     limits: Limits
     journal: Journal
     binary: str = "git"
+    count: Callable[[str, str], None] = uncounted
 
     def run(
         self,
@@ -156,7 +165,10 @@ class Git:
         if writing and done.orderly:
             self.journal.written()
         if done.failed and self._outgrown():
-            return replace(done, ended=ErrorKind.SIZE)
+            done = replace(done, ended=ErrorKind.SIZE)
+        # A local command that comes to its own end says no with its status.
+        good = not done.failed or (done.orderly and not afar)
+        self.count(args[0], "ok" if good else done.kind.name.lower())
         return done
 
     def _outgrown(self) -> bool:

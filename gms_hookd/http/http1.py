@@ -465,14 +465,14 @@ def serialise(
 ) -> bytes:
     """Return the bytes of `response`; without `body` those for a HEAD request.
 
-    Every body of ours is JSON. Raises ValueError: a header is not one line of Latin-1.
+    Raises ValueError: a header is not one line of Latin-1.
     """
-    status, content, headers = response
+    status, content, headers, content_type = response
     fields = [f"{name}: {value}" for name, value in headers]
     if connection:
         fields.append(f"Connection: {connection}")
     if content:
-        fields.append("Content-Type: application/json")
+        fields.append(f"Content-Type: {content_type}")
     own = "".join(fields)
     if not own.isprintable() and _CONTROL.search(own):
         raise ValueError("control character in a response header")

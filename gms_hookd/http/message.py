@@ -34,11 +34,12 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """One HTTP response; the body is JSON, and the socket side adds what all have."""
+    """One HTTP response; the socket side adds what all have."""
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
 
 
 class HttpError(Exception):

@@ -117,6 +117,12 @@ def _lfs(place: Environment) -> Iterator[Finding]:
     )
 
 
+def git_version(environ: Mapping[str, str]) -> str:
+    """Return the version of git, "" where none can be run."""
+    said = _output(environ, "git", "--version") or ""
+    return said.removeprefix("git version ")
+
+
 def _output(environ: Mapping[str, str], *argv: str) -> str | None:
     """Return the first line that a command prints; None where it does not work."""
     limits = Limits(time.monotonic() + 10, Stop(), RunLog())

@@ -39,8 +39,9 @@ from gms_hookd.service.clock import ClockWatch
 from gms_hookd.service.counted_engine import CountedEngine
 from gms_hookd.service.findings import Environment
 from gms_hookd.service.health import Health
-from gms_hookd.service.inspection import findings
+from gms_hookd.service.inspection import findings, git_version
 from gms_hookd.service.state_dir import StateDirectory
+from gms_hookd.service.usage import size_of, usage
 from gms_hookd.store import Store, StoreError, maintenance, notices, runs, tasks
 from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.engine import Engine, EngineSettings
@@ -50,8 +51,9 @@ from gms_hookd.web.api import LONGEST_PLAN
 from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
 from gms_hookd.web.gms_hook import GmsHook
 from gms_hookd.web.guard import Forwarders, Guard, Hook
-from gms_hookd.web.routes import App, Policy
+from gms_hookd.web.routes import App, Policy, templates
 from gms_hookd.workers.callbacks import Caller
+from gms_hookd.workers.counters import Counters
 from gms_hookd.workers.notifier import AT_ONCE as TARGETS
 from gms_hookd.workers.notifier import WITHIN as NOTICE
 from gms_hookd.workers.notifier import Notifier, Recipient
@@ -74,11 +76,12 @@ def build(
     mask: Mask,
     holds: Holds,
     fetched: Callable[[int], None],
+    count: Callable[[str, str], None],
 ) -> CountedEngine:
     """Build the engine of a configuration.
 
     All engines of a state directory share `holds`; `fetched` is told the task whose run
-    needs its source no more.
+    needs its source no more, `count` each command of git and its result.
     """
     settings = EngineSettings(
         home=state.home,
@@ -92,6 +95,7 @@ def build(
         backups=config.retention.backups,
         trust_owners=config.sync.trust_owners,
         mask=mask,
+        count=count,
     )
     engine = Engine(state.caches, settings, environ, holds=holds, fetched=fetched)
     return CountedEngine(engine)
@@ -149,6 +153,8 @@ class Service:
         self._holds = Holds()
         self.mask = Mask()
         self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
+        self.counters = Counters()
+        self.counters.requests.expect_all(templates(), ["200"])
         self._rules = self._make_rules(config)
         self._ending = Stop()
         self._plans = Pool(threads, "plan", PLANS, waiting=PLANS_WAITING, within=PLAN)
@@ -164,9 +170,11 @@ class Service:
             reload=reload,
             condition=self._look,
             inspect=self._inspect,
+            counters=self.counters,
         )
         self.written: Callable[[Collection[Name]], Config] | None = None
         self.condition = Condition()
+        self._measured: tuple[int | None, str] = None, ""
         self._notices = Pool(threads, "notice", TARGETS, within=NOTICE)
         self._notifier = Notifier(
             lambda: self.context,
@@ -232,6 +240,7 @@ class Service:
             mask=self.mask,
             holds=self._holds,
             fetched=self._fetched,
+            count=self.counters.git.add,
         )
         self._engines = [e for e in self._engines if not e.closed] + [engine]
         retry = RetryPolicy(attempts=config.sync.attempts)
@@ -268,6 +277,8 @@ class Service:
             for hook in config.hooks
             if hook.secrets
         }
+        targets = [each.name for each in config.notify]
+        self.counters.expect([own.guard.hook, *forges], targets)
         reading = (config.api.read_token,) if config.api.read_token else ()
         return Policy(
             {own.guard.hook: own},
@@ -313,13 +324,17 @@ class Service:
         return [f"store: {lost}"] if lost else []
 
     def _as_found(self, problems: list[str]) -> Condition:
+        caches, git = self._measured
         return replace(
             self.condition,
+            caches=caches,
+            git=git,
             workers=self.health.workers,
             problems=tuple(problems),
             warnings=tuple(self._forwarders.warnings),
             disk_free=_free(self.state.path),
             database=_size(self.state.database),
+            usage=usage(),
         )
 
     def _forge(self, config: Config, hook: HookConfig) -> Hook:
@@ -390,13 +405,19 @@ class Service:
     def _keep_up_forever(self, thread: Supervised) -> None:
         due = self.context.monotonic() + MAINTENANCE
         self._believes_clock()
+        self.measure()
         while not self._stopping.wait(LOOK):
             thread.beat()
             self._believes_clock()
             if self.context.monotonic() >= due:
                 thread.beat(LONGEST_UPKEEP)
                 self.keep_up()
+                self.measure()
                 due = self.context.monotonic() + MAINTENANCE
+
+    def measure(self) -> None:
+        """Find out what takes long to find out: the size of all caches, which git."""
+        self._measured = size_of(self.state.caches), git_version(self._environ)
 
     def _believes_clock(self) -> bool:
         try:

@@ -39,13 +39,14 @@ class NewDelivery(NamedTuple):
 
 
 class RecordedDelivery(NamedTuple):
-    """A delivery with its outcome."""
+    """A delivery with its outcome; `joined`: its run had been queued before."""
 
     new_delivery: NewDelivery
     status: int
     reason: str
     task_ids: tuple[int, ...] = ()
     run_ids: tuple[int, ...] = ()
+    joined: bool = False
 
 
 class DeliveryContent(NamedTuple):
@@ -89,7 +90,7 @@ def newest(db: Connection) -> int:
 
 
 def _row(entry: RecordedDelivery) -> Row:
-    new_delivery, status, reason, task_ids, run_ids = entry
+    new_delivery, status, reason, task_ids, run_ids, _ = entry
     run_id = run_ids[0] if run_ids else None
     return status, reason, str([*task_ids]), run_id, *new_delivery  # JSON, too
 

@@ -130,9 +130,11 @@ def _entry(
     if not place.enabled:
         return RecordedDelivery(new_delivery, 409, f"disabled task {task_id}")
     run_id = _enqueue(db, place, new_run, new_delivery.received_at)
-    if run_id != place.run_id:
+    joined = run_id == place.run_id
+    if not joined:
         places.update(_places(db, [task_id]))
-    return RecordedDelivery(new_delivery, 200, "accepted", (task_id,), (run_id,))
+    ids = (task_id,), (run_id,)
+    return RecordedDelivery(new_delivery, 200, "accepted", *ids, joined)
 
 
 def request(db: Connection, task_id: int, new_run: NewRun, now: int) -> Run:
@@ -143,6 +145,12 @@ def request(db: Connection, task_id: int, new_run: NewRun, now: int) -> Run:
     if not found.enabled:
         raise Conflict(f"task {task_id} is disabled: enable it first")
     return get(db, _enqueue(db, found, new_run, now))
+
+
+def newest(db: Connection) -> int:
+    """Return the highest id that a run has; no id is ever given twice."""
+    found: int = db.execute("SELECT coalesce(max(id),0) FROM runs").fetchone()[0]
+    return found
 
 
 def trigger(db: Connection, task_id: int, new_run: NewRun, now: int) -> int | None:

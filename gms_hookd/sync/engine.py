@@ -12,7 +12,7 @@ from gms_hookd.git import refspec
 from gms_hookd.git import url as giturl
 from gms_hookd.git.access import AccessFactory, SafeDirectories, SshConnections
 from gms_hookd.git.cache import Cache
-from gms_hookd.git.command import Git, environment
+from gms_hookd.git.command import Git, environment, uncounted
 from gms_hookd.git.credentials import Credential, CredentialStore
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.hold import Holds
@@ -53,6 +53,7 @@ class EngineSettings:
     grace: float = 5.0
     trust_owners: Collection[int] = ()
     mask: Mask = field(default_factory=Mask)
+    count: Callable[[str, str], None] = uncounted  # is told each command of git
 
 
 def _key(source: str) -> str | None:
@@ -190,7 +191,8 @@ class Engine:
         return Limits(deadline, stop, log, settings.grace, *caps, stall=stall)
 
     def _git(self, path: Path, journal: Journal, limits: Limits) -> Git:
-        return Git(path, self._environ, limits, journal, self._settings.binary)
+        binary, count = self._settings.binary, self._settings.count
+        return Git(path, self._environ, limits, journal, binary, count)
 
     def maintain(self, sources: Collection[str], *, delete: bool = True) -> None:
         """Maintain the caches of these sources, remove all others; runs go first.

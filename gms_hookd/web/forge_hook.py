@@ -88,13 +88,23 @@ class Verifier:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What became of a verified delivery."""
+    """What became of a verified delivery; `joined`: all its runs were queued before."""
 
     delivery_id: int
     reason: str
     task_ids: tuple[int, ...] = ()
     run_ids: tuple[int, ...] = ()
     repeats: bool = False
+    joined: bool = False
+
+    @property
+    def result(self) -> str:
+        """Return what became of it in one word, as metrics have it."""
+        if self.repeats:
+            return "repeated"
+        if not self.run_ids:
+            return "nothing"
+        return "joined" if self.joined else "queued"
 
 
 class ForgeHook:
@@ -124,6 +134,7 @@ class ForgeHook:
         """Tell of a refused delivery; nobody waits for it, a flood is counted."""
         new_delivery = self._new_delivery(self.guard.client(request))
         self._context.refusals.note(Refusal(new_delivery, status, reason, request.id))
+        self._context.counters.deliveries.add(self.guard.hook, "refused")
 
     def _read(self, request: Request, client: str) -> Future[Response]:
         if not self._verifier.opens(request, self._context.clock()):
@@ -181,6 +192,7 @@ class ForgeHook:
     def _answer(self, event: Event, received: Received) -> Response:
         if received.run_ids:
             self._context.running.arrived()
+        self._context.counters.deliveries.add(self.guard.hook, received.result)
         level = logging.WARNING if event.warning else logging.INFO
         log.log(
             level,
@@ -219,6 +231,7 @@ def receive(
     names = ", ".join(match.task.name for match in verdict.matches)
     reasons = [f"accepted for {names}"] if names else []
     reason = _cut(mask("; ".join([*reasons, *verdict.reasons])))
+    newest = runs.newest(db)
     queued = [_queue(db, new_delivery, m.task.id, m.hint) for m in verdict.matches]
     run_ids = tuple(run_id for run_id in queued if run_id is not None)
     delivery_id = deliveries.record(
@@ -226,7 +239,8 @@ def receive(
     )
     if event.callback:
         callbacks.add(db, delivery_id, event.callback, new_delivery.received_at)
-    return Received(delivery_id, reason, ids, run_ids)
+    joined = all(run_id <= newest for run_id in run_ids)
+    return Received(delivery_id, reason, ids, run_ids, joined=joined)
 
 
 def _queue(

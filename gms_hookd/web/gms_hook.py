@@ -64,6 +64,7 @@ class GmsHook:
         """Tell of a refused delivery; nobody waits for it, a flood is counted."""
         new_delivery = self._new_delivery(self.guard.client(request))
         self._context.refusals.note(Refusal(new_delivery, status, reason, request.id))
+        self._context.counters.deliveries.add(self.guard.hook, "refused")
 
     def _admit(self, request: Request) -> str:
         client = self.guard.client(request)
@@ -79,9 +80,12 @@ class GmsHook:
         )
 
     def _taken(self, task_id: int, recorded: deliveries.RecordedDelivery) -> Response:
+        count = self._context.counters.deliveries.add
         if recorded.status != 200:
+            count(self.guard.hook, "refused")
             body = dump_json({"error": recorded.reason})
             return Response(recorded.status, body)
+        count(self.guard.hook, "joined" if recorded.joined else "queued")
         self._context.running.arrived()
         answer = f'{{"message": "Sync triggered successfully", "task_id": {task_id}}}'
         return Response(200, answer.encode(), (_location(recorded),))

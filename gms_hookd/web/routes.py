@@ -23,8 +23,9 @@ from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import StoreError, deliveries
 from gms_hookd.store.refusals import Refusal
 from gms_hookd.threads import BusyError
-from gms_hookd.web import api, gms_hook, guard, params
+from gms_hookd.web import api, gms_hook, guard, metrics, params
 from gms_hookd.web.guard import Guard, Hook
+from gms_hookd.web.sampler import Sampler
 from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,12 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("POST", "backup"): api.backup,
     ("POST", "reload"): api.reload,
 }
+METRICS = "/metrics"
+# What no path of a stranger can add to.
+_PLAIN_PATHS = frozenset({
+    guard.PREFIX + "task-sync", "/healthz", "/readyz", METRICS,
+})  # fmt: skip
+_BASIC = 'Basic realm="gms-hookd", charset="UTF-8"'
 ON_SOCKET = "this is open on the control socket only"
 READS_ONLY = "this only reads: give api.token as a bearer token to write"
 _UNSET = {
@@ -110,6 +117,7 @@ class App:
     def __init__(self, context: Context, policy: Policy) -> None:
         self._context = context
         self._policy = policy
+        self._sampler = Sampler()
 
     def adopt(self, context: Context, policy: Policy) -> None:
         """Use another context and policy from the next request on."""
@@ -134,6 +142,8 @@ class App:
             return self._hook(request)
         if path.startswith(API):
             return self._call(request, path.removeprefix(API))
+        if path == METRICS:
+            return self._metrics(request)
         return self._health(request)
 
     def _hook(self, request: Request) -> Future[Response]:
@@ -170,10 +180,22 @@ class App:
         rights = tokens.rights(request.headers.get("authorization"))
         if rights is Rights.NONE:
             anonymous.count_failure(request, self._context.monotonic())
-            bearer = ("WWW-Authenticate", "Bearer")
-            raise HttpError(401, "a valid bearer token is needed", (bearer,))
+            # With Basic a browser asks its user.
+            kind = "Bearer" if request.path.startswith(API) else _BASIC
+            challenge = ("WWW-Authenticate", kind)
+            raise HttpError(401, "a valid bearer token is needed", (challenge,))
         if rights < needed:
             raise HttpError(403, READS_ONLY)
+
+    def _metrics(self, request: Request) -> Future[Response]:
+        _allow(request, "GET", "HEAD")
+        self._authorize(request, METRICS)
+        return apply(self._sampler.read(self._context), self._measured)
+
+    def _measured(self, gauges: bytes) -> Response:
+        text = metrics.counters_text(self._context.counters) + gauges
+        fresh = ("Cache-Control", "no-store")
+        return Response(200, text, (fresh,), metrics.CONTENT_TYPE)
 
     def _health(self, request: Request) -> Future[Response]:
         if request.path == "/healthz":
@@ -209,6 +231,8 @@ class App:
             response = response._replace(body=answer)
         if not counted:
             self._tell(request, response, since)
+        code = str(response.status)
+        self._context.counters.requests.add(_template(request.path), code)
         reply(response)
 
     def _tell(self, request: Request, response: Response, since: float) -> None:
@@ -270,6 +294,27 @@ def _plain(path: str) -> str:
     if hook:
         return guard.PREFIX + path[hook.end() :]
     return re.sub("/+", "/", path)
+
+
+def _template(path: str) -> str:
+    """Return the kind of a path, of which there are few."""
+    if path in _PLAIN_PATHS:
+        return path
+    if path.startswith(RUNS):
+        return RUNS + "{id}"
+    if path.startswith(guard.PREFIX):
+        return guard.PREFIX + "{hook}"
+    if path.startswith(API):
+        call = path.removeprefix(API)
+        return API + (call if call in _PATHS else "{call}")
+    return "other"
+
+
+def templates() -> list[str]:
+    """Return every kind of path."""
+    calls = (API + call for call in sorted(_PATHS))
+    kinds = RUNS + "{id}", guard.PREFIX + "{hook}", API + "{call}", "other"
+    return [*sorted(_PLAIN_PATHS), *calls, *kinds]
 
 
 def _readiness(warnings: list[str], reasons: list[str]) -> Response:

@@ -212,9 +212,11 @@ class Notifier:
         why = self._context.mask(verdict.reason)[:300]
         first = lot.rows[0]
         shown = (name, lot.key, first.event, len(lot.rows))
+        count = self._context.counters.notices.add
         if verdict.fate is Fate.SENT:
             self._hold(name, _pause(kind, lot))
             store.write(notices.sent, lot, now).result()
+            count(name, "sent")
             log.info("notice sent target=%s id=%s event=%s count=%d", *shown)
             return
         delay = backoff(first.attempts, self._chance(), verdict.after)
@@ -223,11 +225,13 @@ class Notifier:
             self._hold(name, _pace(kind))
             bury = (lot, now, why, recipient.fallback)
             store.write(notices.bury, *bury).result()
+            count(name, "dead")
             text = "notice dead target=%s id=%s event=%s count=%d error=%s"
             log.error(text, *shown, quoted(why))
             return
         self._hold(name, min(delay, HELD))
         store.write(notices.later, lot, now, int(delay * 1000), why).result()
+        count(name, "failed")
         text = "notice failed target=%s id=%s event=%s count=%d next_try=%s error=%s"
         log.warning(text, *shown, rfc3339(now + int(delay * 1000)), quoted(why))
 

@@ -28,6 +28,7 @@ from gms_hookd.store import Connection, Store, runs
 from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.job import SyncEngine
 from gms_hookd.threads import IDLE, Pool, Supervised, Threads
+from gms_hookd.workers.counters import Counters, Usage
 from gms_hookd.workers.hosts import Hosts
 
 Json = dict[str, Any]
@@ -236,7 +237,8 @@ class Condition:
 
     `since` is None where no daemon runs. `restart_for` names settings that have changed
     and are in use only after a restart; `refusal` says why the last reload was refused.
-    Sizes are bytes, None where they cannot be found out.
+    Sizes are bytes, None where they cannot be found out; `usage` is that of the
+    process, `git` the version of what it starts.
     """
 
     since: int | None = None
@@ -248,6 +250,9 @@ class Condition:
     warnings: tuple[str, ...] = ()
     disk_free: int | None = None
     database: int | None = None
+    caches: int | None = None
+    usage: Usage | None = None
+    git: str = ""
 
 
 class Inspected(NamedTuple):
@@ -318,6 +323,7 @@ class Context:
     inspect: Callable[[Inspected], Future[list[Json]]] = no_inspection
     targets: tuple[str, ...] = ()
     test_notice: Callable[[str], Future[Told]] = no_notifier
+    counters: Counters = field(default_factory=Counters)
 
     def now(self) -> int:
         """Tell the time as Unix milliseconds."""

@@ -237,6 +237,8 @@ class Worker:
         )
         ids = self._record(claim, result)
         if ids:
+            took = self._context.moment().up - began.up
+            self._context.counters.seconds.observe(took / 1000)
             _tell_end(claim.run, result)
             self._context.running.ended(ids)
         else:
@@ -256,7 +258,11 @@ class Worker:
         ended = claim.run.id, result, now, claim.task
         listening = self._context.running.subscribers
         finish = partial(runs.finish, subscribers=listening)
-        return self._offer(lambda: store.write(finish, *ended).result()) or ()
+        ids = self._offer(lambda: store.write(finish, *ended).result()) or ()
+        if ids:
+            counters = self._context.counters
+            counters.runs.add(result.status.value, claim.run.trigger)
+        return ids
 
     def _give_back(self, claim: runs.ClaimedRun, back: runs.Return, left: int) -> None:
         run = claim.run

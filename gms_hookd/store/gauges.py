@@ -1,0 +1,64 @@
+"""What metrics tell of the store: the queue, and how each task fares."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gms_hookd.model import RunStatus
+from gms_hookd.store.dbthread import Connection
+
+MOST_TASKS = 1000
+MOST_RUNS = 200  # of a task, among which its last success is looked for
+_ENDED = (
+    "SELECT status,ended_ms FROM runs WHERE task_id=?"
+    " AND status IN ('success','conflict','failed','cancelled')"
+    f" ORDER BY id DESC LIMIT {MOST_RUNS}"
+)
+_FAILED = (RunStatus.FAILED, RunStatus.CONFLICT)
+
+
+class TaskGauges(NamedTuple):
+    """When a task last succeeded (ms, 0: not lately), and how often it failed since."""
+
+    task_id: int
+    last_success: int
+    failures: int
+
+
+class Gauges(NamedTuple):
+    """The queue, `oldest` since when (ms), the first tasks, and how many more.
+
+    `notices` are those that wait, by target.
+    """
+
+    queued: int
+    running: int
+    oldest: int | None
+    tasks: tuple[TaskGauges, ...]
+    not_shown: int
+    notices: Mapping[str, int]
+
+
+def gauges(db: Connection) -> Gauges:
+    """Return what the store says now."""
+    query = f"SELECT id FROM tasks ORDER BY id LIMIT {MOST_TASKS}"
+    shown = tuple(_of_task(db, row[0]) for row in db.execute(query).fetchall())
+    query = "SELECT status,count(*),min(created_ms) FROM runs WHERE status=?"
+    queued, running = (
+        db.execute(query, (status,)).fetchone()
+        for status in (RunStatus.QUEUED, RunStatus.RUNNING)
+    )
+    every = db.execute("SELECT count(*) FROM tasks").fetchone()[0]
+    query = "SELECT target,count(*) FROM notices WHERE status='waiting' GROUP BY target"
+    notices = dict(db.execute(query).fetchall())
+    more = every - len(shown)
+    return Gauges(queued[1], running[1], queued[2], shown, more, notices)
+
+
+def _of_task(db: Connection, task_id: int) -> TaskGauges:
+    failures = 0
+    # Rows are read one by one: of a task that fares well only the newest.
+    for status, ended in db.execute(_ENDED, (task_id,)):
+        if status == RunStatus.SUCCESS:
+            return TaskGauges(task_id, ended, failures)
+        failures += status in _FAILED
+    return TaskGauges(task_id, 0, failures)
