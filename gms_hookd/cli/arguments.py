@@ -19,6 +19,7 @@ WORDS = {
     "false": False, "no": False, "off": False, "0": False,
 }  # fmt: skip
 LONGEST_WAIT = 300
+LONGEST_TIMEOUT = 7 * 24 * 3600.0  # seconds, as the API has it
 
 
 def positive(text: str) -> int:
@@ -31,9 +32,9 @@ def positive(text: str) -> int:
 def seconds(text: str) -> float:
     """Read a time of more than nothing: seconds, or with a unit as in 10m."""
     span = units.duration(text)
-    if span > 0:
+    if 0 < span <= LONGEST_TIMEOUT:
         return span
-    raise ValueError(f"{text!r} is not a time of more than 0 seconds")
+    raise ValueError(f"{text!r} is out of range: more than 0 s, at most 7d (604800 s)")
 
 
 def wait(text: str) -> int:
@@ -228,7 +229,7 @@ def task_add(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         type=checked(seconds),
         metavar="SECONDS",
-        help="of one attempt; default: sync.timeout",
+        help="of one attempt, at most 7d (default: sync.timeout, which is 10m)",
     )
     parser.add_argument(
         "--disabled", action="store_true", help="take no triggers for now"
@@ -264,7 +265,8 @@ def task_set(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=checked(change),
         metavar="KEY=VALUE",
-        help=f"KEY is one of {', '.join(KEYS)}",
+        help=f"KEY is one of {', '.join(KEYS)}; force, prune and enabled take true or"
+        " false, refspecs several with blanks between, timeout up to 7d or default",
     )
 
 
@@ -286,7 +288,7 @@ def trigger(parser: argparse.ArgumentParser) -> None:
         "--wait",
         type=checked(wait),
         metavar="SECONDS",
-        help="hold until the run ends, at most 300",
+        help="hold until the run ends, 0 to 300 (default: do not wait)",
     )
     as_json(parser)
 

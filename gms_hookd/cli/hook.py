@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gms_hookd.auth import signature
 from gms_hookd.auth.schemes import Scheme
 from gms_hookd.cli import render
 from gms_hookd.cli.api_client import Api, get
-from gms_hookd.cli.session import Args, Session, api_of, which
+from gms_hookd.cli.session import Args, Session, api_of, task_id, which
 from gms_hookd.cli.terminal import Style
-from gms_hookd.cli.trigger import own_url
-from gms_hookd.config.records import Config, HookConfig
+from gms_hookd.cli.trigger import HOOKS, own_url
+from gms_hookd.config.load import faults
+from gms_hookd.config.records import GMS_HOOK, Config, HookConfig
 from gms_hookd.errors import Failure
 from gms_hookd.forges.base import Forge
 from gms_hookd.forges.registry import FORGES, default_scheme, scheme_of
@@ -24,7 +26,9 @@ from gms_hookd.safetext.mask import Mask
 
 NOWHERE = "https://example.invalid/gms-hookd/test.git"
 ANY_SECRET = ("0" * 64,)
-GMS_EVENTS = "(a POST of `{'task_id': N}`)"
+GMS_EVENTS = '(a POST of `{"task_id": N}`)'
+NO_URL = 'set server.public_url = "https://HOST", which forges can call'
+UNKNOWN_TASK = 2**63 - 1
 GMS_PLACE = "signs the body: X-Hub-Signature-256"
 
 
@@ -58,12 +62,18 @@ def hook_list(session: Session, args: Args) -> int:
     return session.show(args, found, hooks)
 
 
+def _url(settings: Config, hook: str) -> str | None:
+    """Return what a forge must call; None where nobody has said by what name."""
+    public = settings.server.public_url
+    return f"{public}{HOOKS}{hook}" if public else None
+
+
 def _told(settings: Config) -> list[dict[str, Any]]:
     own = {
         "name": settings.webhook.name,
         "provider": settings.webhook.provider,
         "scheme": "signature",
-        "url": own_url(settings, settings.webhook.name),
+        "url": _url(settings, settings.webhook.name),
         "secret_place": GMS_PLACE,
         "events": GMS_EVENTS,
         "tasks": None,
@@ -77,7 +87,7 @@ def _entry(settings: Config, hook: HookEntry) -> dict[str, Any]:
         "name": hook.settings.name,
         "provider": hook.settings.provider,
         "scheme": hook.scheme_name,
-        "url": own_url(settings, hook.settings.name),
+        "url": _url(settings, hook.settings.name),
         "secret_place": hook.scheme.place,
         "events": hook.forge.EVENTS,
         "tasks": None if named is None else list(named),
@@ -97,7 +107,7 @@ def _block(hook: Mapping[str, Any], style: Style) -> str:
     return render.record(
         [
             ("hook", f"{hook['name']} ({hook['provider']}, {hook['scheme']})"),
-            ("url", hook["url"]),
+            ("url", hook["url"] or f"?{HOOKS}{hook['name']} ({NO_URL})"),
             ("secret", hook["secret_place"]),
             ("events", hook["events"]),
             ("tasks", hook["tasks"] and ", ".join(map(str, hook["tasks"]))),
@@ -114,7 +124,8 @@ def _came(last: Mapping[str, Any] | None) -> str:
 
 def hook_secret(session: Session, args: Args) -> int:
     """Print a new random secret, of the form that the hook's scheme needs."""
-    settings = session.config()
+    # Its file may be one that is still to be filled.
+    settings, _ = faults(session.config)
     found = [hook for hook in settings.hooks if hook.name == args.name]
     session.say(new_secret(_wants_key(found[0] if found else None, args.name)))
     if session.out.isatty():
@@ -134,12 +145,17 @@ def new_secret(key: bool) -> str:
     """Make a secret of 32 random bytes, fit for a URL; or a Standard Webhooks key."""
     if key:
         return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-    return secrets.token_urlsafe(32)
+    made = secrets.token_urlsafe(32)
+    while made.startswith("-"):  # as an argument it would be taken for an option
+        made = secrets.token_urlsafe(32)
+    return made
 
 
 def hook_test(session: Session, args: Args) -> int:
     """Send a correctly signed push to a hook; print what it was answered with."""
     settings = session.config()
+    if args.name == GMS_HOOK:
+        return _test_own(session, args, settings)
     hook = _named(settings, args.name)
     source, ref = _about(session, args.task)
     sample = hook.forge.sample(source, ref)
@@ -154,6 +170,29 @@ def hook_test(session: Session, args: Args) -> int:
     )
     mask = Mask(hook.settings.secrets)  # who answers 404 may repeat the address
     return _answered(session, args, posted, mask)
+
+
+def _test_own(session: Session, args: Args, settings: Config) -> int:
+    """Send a signed trigger; without a task one that starts none."""
+    if not settings.webhook.secrets:
+        raise Failure("webhook.secret: none is configured: gms-hookd serve makes one")
+    secret = settings.webhook.secrets[0]
+    number = UNKNOWN_TASK
+    if args.task is not None:
+        with api_of(session) as api:
+            number = task_id(api, args.task)
+    body = b'{"task_id": %d}' % number
+    url = args.url or own_url(settings, GMS_HOOK)
+    signed = signature.sign(secret, body)
+    posted = http_client.post_signed(url, body, signed, http_client.PATIENCE)
+    answer = posted.body if isinstance(posted.body, dict) else {}
+    if posted.status == 404 and answer.get("error") == f"no task {number}":
+        answer = {"message": "the signature is accepted; --task TASK starts a run"}
+    elif posted.status != 200:
+        said = answer.get("error") or posted.text.strip() or "nothing"
+        text = safe(Mask((secret,))(str(said)))[:300]
+        raise Failure(f"answered {posted.status}: {text}")
+    return session.show(args, answer, lambda said, _: safe(said["message"]))
 
 
 def _named(settings: Config, name: str) -> HookEntry:

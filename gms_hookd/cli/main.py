@@ -194,6 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except SystemExit as asked:
+        drop_output()  # of `--help | true` nobody reads
         return int(asked.code or 0)
     return status
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from gms_hookd.cli import render
 from gms_hookd.cli.api_client import Api, get, post
+from gms_hookd.cli.arguments import UsageError
 from gms_hookd.cli.session import (
     SLOW,
     Args,
@@ -21,6 +22,8 @@ from gms_hookd.cli.terminal import Screen, Style, follow
 from gms_hookd.errors import Failure
 from gms_hookd.model import RunStatus
 from gms_hookd.service.service import Service
+
+BRANCHES = frozenset({"source_branch", "target_branch"})
 
 
 def task_add(session: Session, args: Args) -> int:
@@ -58,6 +61,12 @@ def task_show(session: Session, args: Args) -> int:
 
 def task_set(session: Session, args: Args) -> int:
     """Change a task."""
+    names = [name for name, _ in args.changes]
+    ways = {"branches" if name in BRANCHES else name for name in names}
+    twice = {name for name in names if names.count(name) > 1}
+    if twice or {"branches", "refspecs"} <= ways:
+        which = ", ".join(sorted(twice)) or "branch and refspecs"
+        raise UsageError(f"{which}: given in two ways, keep one of them")
     return _update(session, args.task, dict(args.changes))
 
 

@@ -13,7 +13,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TextIO
 
 from gms_hookd.cli.api_client import Api, get
@@ -77,6 +77,7 @@ class Screen:
     out: TextIO
     style: Style
     passing: bool = False
+    shown: list[str] = field(default_factory=list)  # lines that stay
 
     def show(self, text: str) -> None:
         """Show lines, ended by a line break, and progress, by a carriage return."""
@@ -91,7 +92,15 @@ class Screen:
             self.passing = True
         elif not passing:
             self.clear()
+            self.shown.append(line)
             self.out.write(safe_lines(line) + "\n")
+
+    def show_rest(self, text: str) -> None:
+        """Show a whole log, but not again the lines that it begins with."""
+        lines = [line for line in LINES.findall(text) if not line.endswith("\r")]
+        told = len(self.shown)
+        begins = [line.rstrip("\r\n") for line in lines[:told]] == self.shown
+        self.show("".join(lines[told:] if begins else lines))
 
     def clear(self) -> None:
         """Take the progress off the terminal."""
@@ -115,7 +124,7 @@ def follow(
         else:
             pause(PAUSE)
     if run["attempt"] > shown:
-        screen.show(run["details"] or "")
+        screen.show_rest(run["details"] or "")
     screen.clear()
     return run
 

@@ -67,9 +67,10 @@ def own_url(settings: Config, hook: str) -> str:
     if spec.startswith("unix:"):
         return f"{spec}:{HOOKS}{hook}"
     host, _, port = spec.rpartition(":")
-    if host in ("", "*", "0.0.0.0", "[::]"):  # noqa: S104 - not bound
-        host = "localhost"
     scheme = "https" if settings.server.tls_cert else "http"
+    if host in ("", "*", "0.0.0.0", "[::]"):  # noqa: S104 - not bound
+        # An address needs no resolver; a certificate names hosts rather than that.
+        host = "localhost" if scheme == "https" else "127.0.0.1"
     return f"{scheme}://{host}:{port}{HOOKS}{hook}"
 
 

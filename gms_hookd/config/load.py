@@ -284,6 +284,7 @@ def _server(found: Settings) -> ServerConfig:
             ("server", "trusted_proxies"), validators.networks, ()
         ),
         max_body=found.get(("server", "max_body"), validators.body_size, 25 << 20),
+        public_url=found.get(("server", "public_url"), validators.public_url, None),
     )
 
 

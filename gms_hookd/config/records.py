@@ -14,13 +14,17 @@ GMS_HOOK = "task-sync"
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """The front: where it listens, whom it believes, how much it reads (bytes)."""
+    """The front: where it listens, whom it believes, how much it reads (bytes).
+
+    `public_url` is what forges must call, without the path of a hook.
+    """
 
     listen: tuple[str, ...]
     tls_cert: Path | None
     tls_key: Path | None
     trusted_proxies: tuple[str, ...]
     max_body: int
+    public_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,14 @@ def line(value: object) -> str:
     return given
 
 
+def public_url(value: object) -> str:
+    """Take what others call us by: http or https, a host, perhaps a path."""
+    given = line(value).rstrip("/")
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9._~/-]*)?", given):
+        raise ValueError('must be a URL without login or query, as "https://HOST"')
+    return given
+
+
 def secret(value: object) -> str:
     """Take a secret."""
     return checked_secret(text(value))

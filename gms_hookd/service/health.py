@@ -4,6 +4,7 @@ A thread of its own looks, so that who asks waits for a look and for nothing els
 a look waits for nobody for longer than a second.
 """
 
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -108,7 +109,10 @@ class Health:
 
 
 def _git() -> str:
-    return "" if shutil.which("git") else "git: is not on the PATH"
+    if shutil.which("git"):
+        return ""
+    there = shutil.which("git", os.F_OK)
+    return f"git: {there} may not be executed" if there else "git: is not on the PATH"
 
 
 class _Store:

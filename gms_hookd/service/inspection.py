@@ -6,6 +6,7 @@ a command in its place where none runs.
 
 import os
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -82,9 +83,21 @@ def _sqlite(_place: Environment) -> Iterator[Finding]:
 def _git(place: Environment) -> Iterator[Finding]:
     said = _output(place.environ, "git", "--version")
     if said is None:
-        yield Finding(ERROR, "git", "not found", f"install git in {_path(place)}")
+        yield _no_git(_path(place))
         return
     yield git_finding(said)
+
+
+def _no_git(search: str) -> Finding:
+    """Tell a git that cannot run from one that is not there."""
+    if found := shutil.which("git", path=search):
+        remedy = "apt-get install --reinstall git"
+        return Finding(ERROR, "git", f"{found} does not run", remedy)
+    if found := shutil.which("git", os.F_OK, path=search):
+        said = f"{found} may not be executed"
+        return Finding(ERROR, "git", said, f"chmod 755 {shlex.quote(found)}")
+    said = f"not found in {search}"
+    return Finding(ERROR, "git", said, "apt-get install git")
 
 
 def git_finding(said: str) -> Finding:

@@ -46,6 +46,7 @@ CRASHES = 3
 AT_ONCE = 16  # tasks looked for with one query
 BY_HAND = ("manual", "retry")
 CHANGED = "the task was changed while this ran"
+REMOVED = "cancelled: the task was removed while this ran"
 LOG = 1024 * 1024  # characters of a run's log kept over all its attempts
 _COLUMNS = (
     "id,task_id,task_key,task_name,status,attempt,trigger,created_ms,started_ms,"
@@ -374,6 +375,8 @@ def finish(
     did what is no longer asked for: it remembers nothing, and goes back to the queue
     (none has ended then).
     """
+    if claimed and result.status is RunStatus.CANCELLED and _is_gone(db, claimed.id):
+        result = result._replace(error_message=REMOVED)
     same = claimed is not None and tasks.still(db, claimed)
     if claimed and not same and _goes_on(db, claimed, result):
         back = Return(now, CHANGED, result.details, failed=False, refs=result.refs)
@@ -428,6 +431,11 @@ def _note_end(
     kind = CONFLICT if event == CONFLICT else result.kind
     ended = Ended(event, now, kind, changed=bool(row[2]))
     notices.note_end(db, subscribers, (row[0], row[1]), run_id, ended)
+
+
+def _is_gone(db: Connection, task_id: int) -> bool:
+    query = "SELECT 1 FROM tasks WHERE id=?"
+    return db.execute(query, (task_id,)).fetchone() is None
 
 
 def _doubt(db: Connection, run_id: int) -> None:

@@ -3,6 +3,7 @@
 The sum of a run, drawn from what became of each ref.
 """
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -153,7 +154,9 @@ def summarised(
         status,
         refs=refs,
         commit_range=commit_range(record.values() if guard else refs),
-        error_message="" if status is RunStatus.SUCCESS else _message(moves, guard),
+        error_message=""
+        if status is RunStatus.SUCCESS
+        else _message(moves, guard, job),
         transient=status is RunStatus.FAILED and any(m.transient for m in moves),
         known=job.known if guard else remembered(before, moves),
         pinned=tuple(pinned),
@@ -227,9 +230,10 @@ def _status(moves: Sequence[Move], guard: str) -> RunStatus:
     return RunStatus.FAILED if rejected else RunStatus.SUCCESS
 
 
-def _message(moves: Sequence[Move], guard: str) -> str:
+def _message(moves: Sequence[Move], guard: str, job: SyncJob) -> str:
     if guard:
-        return f"held back: {guard}; `task sync TASK --yes` does it all the same"
+        remedy = f"gms-hookd task sync {shlex.quote(job.task.name)} --yes"
+        return f"held back: {guard}; `{remedy}` does it all the same"
     bad = [m for m in moves if m.result is RefResult.REJECTED]
     bad.sort(key=lambda m: not m.transient)
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""

@@ -105,7 +105,7 @@ def status(
         "reload_refused": condition.refusal or None,
         "workers": condition.workers,
         "disk": {"free": condition.disk_free, "database": condition.database},
-        "notices": _tallies(queue) if queue and queue.notices else None,
+        "notices": _tallies(queue) if queue else None,
         **_queue(queue, attempts),
         "needs_hands": _needs_hands(condition, problems, queue),
     }

@@ -32,7 +32,7 @@ def test_a_daemon_that_is_well_is_status_0(daemon, asked):
     assert "queue:      empty" in out
     assert out.endswith("all is well\n")
     told = json.loads(asked("--json")[1])
-    assert (told["ready"], told["needs_hands"], told["notices"]) == (True, [], None)
+    assert (told["ready"], told["needs_hands"], told["notices"]) == (True, [], [])
     assert told["queue"]["queued"] == 0
     assert told["disk"]["free"] > 0
 
