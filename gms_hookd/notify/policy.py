@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 FAILED, CONFLICT, RECOVERED, CHANGED = "failed", "conflict", "recovered", "changed"
 SUCCESS = "success"  # of heartbeats only
-EVENTS = (FAILED, CONFLICT, RECOVERED, CHANGED, "stalled", "renamed")
+RENAMED = "renamed"
+EVENTS = (FAILED, CONFLICT, RECOVERED, CHANGED, "stalled", RENAMED)
 HEARTBEAT = (SUCCESS, FAILED, CONFLICT)
 
 

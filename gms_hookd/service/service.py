@@ -347,6 +347,7 @@ class Service:
             bodies=config.retention.bodies is not None,
             callback=hook.callback,
             when=hook.when,
+            subscribers=self.running.subscribers,
         )
         return ForgeHook(self._guard(config, hook), verifier, options, self.context)
 

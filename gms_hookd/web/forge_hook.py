@@ -7,7 +7,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import unquote_to_bytes
@@ -18,11 +18,21 @@ from gms_hookd.forges.condition import Condition, unmet
 from gms_hookd.futures import Future, apply
 from gms_hookd.git.alias import Aliases
 from gms_hookd.http.message import HttpError, Request, Response
-from gms_hookd.model import FINAL, Delivery, RunStatus
+from gms_hookd.model import FINAL, Delivery, RunStatus, Task
+from gms_hookd.notify import policy
+from gms_hookd.notify.policy import Subscriber
 from gms_hookd.payload import PayloadError, decode, dump_json
 from gms_hookd.safetext import quoted
 from gms_hookd.safetext.mask import Mask
-from gms_hookd.store import Connection, NotFound, callbacks, deliveries, runs, tasks
+from gms_hookd.store import (
+    Connection,
+    NotFound,
+    callbacks,
+    deliveries,
+    notices,
+    runs,
+    tasks,
+)
 from gms_hookd.store.refusals import Refusal
 from gms_hookd.web.guard import PREFIX, Guard
 from gms_hookd.web.matching import NO_ALIASES, Directory, judge
@@ -49,7 +59,8 @@ class HookOptions:
     `tasks`: the ids or names it is limited to, None for no limit. `limited`: verified
     deliveries count against `rate_limit` too. `bodies`: they are kept. `callback`: a
     sender that waits for the outcome does. `aliases`: hosts with other names. `when`:
-    what a payload must have to start anything.
+    what a payload must have to start anything. `subscribers`: who is to hear that a
+    repository has moved.
     """
 
     tasks: tuple[int | str, ...] | None = None
@@ -58,6 +69,7 @@ class HookOptions:
     bodies: bool = False
     callback: bool = False
     when: tuple[Condition, ...] = ()
+    subscribers: tuple[Subscriber, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +249,30 @@ def receive(
     delivery_id = deliveries.record(
         db, new_delivery, 200, reason, task_ids=ids, run_ids=run_ids, content=content
     )
+    if event.warning and options.subscribers:
+        left = directory.of(event.former)
+        said = mask(event.warning)
+        _tell_of_move(db, left, said, options.subscribers, new_delivery.received_at)
     if event.callback:
         callbacks.add(db, delivery_id, event.callback, new_delivery.received_at)
     joined = all(run_id <= newest for run_id in run_ids)
     return Received(delivery_id, reason, ids, run_ids, joined=joined)
+
+
+def _tell_of_move(
+    db: Connection,
+    left: Iterable[Task],
+    said: str,
+    subscribers: tuple[Subscriber, ...],
+    now: int,
+) -> None:
+    """Make the notices about tasks whose source the repository has left."""
+    news = policy.News((policy.RENAMED,), "", None)
+    for task in left:
+        wanted = policy.wanted(subscribers, task.id, task.name, news)
+        subject = notices.Subject(task.id, task.name, said=said)
+        for target, name in wanted:
+            notices.add(db, target, name, subject, now)
 
 
 def _queue(

@@ -168,7 +168,7 @@ class Notifier:
         self._settle(recipient, lot, self._deliver(recipient, told))
 
     def _deliver(self, recipient: Recipient, notice: Notice) -> SendResult:
-        """Send one message; return what became of it. Raises nothing foreseen."""
+        """Send one message; return what became of it."""
         try:
             if recipient.target.kind == EMAIL:
                 return self._mailed(recipient, notice)
@@ -177,6 +177,10 @@ class Notifier:
             return SendResult(Fate.NEVER, str(error))
         except ClientError as error:
             return SendResult(Fate.AGAIN, str(error))
+        except Exception:
+            # A defect of ours must not keep the others from being told.
+            log.exception("notice broke target=%s", recipient.target.name)
+            return SendResult(Fate.AGAIN, "internal error: see the log of the daemon")
 
     def _posted(self, recipient: Recipient, notice: Notice) -> SendResult:
         kind = KINDS[recipient.target.kind]

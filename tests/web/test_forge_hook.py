@@ -14,7 +14,8 @@ from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.git import alias
 from gms_hookd.http.message import Request
 from gms_hookd.model import RunStatus
-from gms_hookd.store import deliveries, maintenance, runs, tasks
+from gms_hookd.notify.policy import Subscriber
+from gms_hookd.store import deliveries, maintenance, notices, runs, tasks
 from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
 from gms_hookd.web.gms_hook import GmsHook
 from gms_hookd.web.routes import App, Policy
@@ -301,6 +302,25 @@ def test_a_rename_warns_of_the_tasks_that_it_leaves_behind(forge, caplog):
     )
     assert any(
         r.levelname == "WARNING" and "left" in r.getMessage() for r in caplog.records
+    )
+
+
+def test_who_asked_for_it_is_told_that_a_source_has_moved(forge, context):
+    asked = Subscriber("ops", frozenset({"renamed"}), tasks=("left",))
+    other = Subscriber("chat", frozenset({"failed"}))
+    hub = forge(terms=HookOptions(subscribers=(asked, other)))
+    for name in ("left", "else"):
+        hub.task(name, "git@forge.example.org:team/old.git")
+    hub.task("stays")
+    body = github_like(
+        action="renamed", changes={"repository": {"name": {"from": "old"}}}
+    )
+    hub.send({"x-github-event": "repository"}, body)
+    (made,) = context.store.read(notices.latest, notices.Which(), 9).result()
+    assert (made.target, made.event, made.task_name) == ("ops", "renamed", "left")
+    assert (
+        made.said
+        == "the repository team/old is now team/app, change the source of its tasks"
     )
 
 

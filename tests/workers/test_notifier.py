@@ -10,6 +10,7 @@ import pytest
 from gms_hookd.http import client
 from gms_hookd.http.client import ClientError, Wire, exchange
 from gms_hookd.model import RunStatus
+from gms_hookd.notify import slack
 from gms_hookd.notify.base import Target
 from gms_hookd.notify.policy import Subscriber
 from gms_hookd.threads import Pool, Threads
@@ -229,6 +230,21 @@ def test_a_body_that_drips_ends_in_time_too(vendor):
     vendor.behaviour = vendors.drips_body
     with pytest.raises(ClientError):
         exchange("POST", vendor.url, b"{}", {}, WIRE)
+
+
+def test_a_defect_of_ours_keeps_no_other_notice_from_going(
+    office, vendor, monkeypatch, caplog
+):
+    place = office(recipient(vendor))
+    place.fails()
+    with monkeypatch.context() as broken:
+        broken.setattr(slack, "render", lambda *_: 1 / 0)
+        place.send()
+    (row,) = place.outbox.listed()
+    assert (row.status, row.attempts) == ("waiting", 1)
+    assert "ZeroDivisionError" in caplog.text
+    place.send(60)
+    assert place.statuses() == ["sent"]
 
 
 def test_no_redirect_is_followed(office, vendor):
