@@ -57,6 +57,10 @@ def _head(found: Record, style: Style) -> Iterator[tuple[str, object]]:
         else None,
     )
     yield "disk", _disk(found["disk"])
+    for told in found["notices"] or ():
+        if told["waiting"] or told["dead"]:
+            said = f"{told['waiting']} waiting, {told['dead']} given up"
+            yield "notices", f"{told['target']}: {said}"
     for warning in found["warnings"]:
         yield "warning", warning
 

@@ -204,9 +204,17 @@ def _enqueue(db: Connection, place: _QueuePlace, new_run: NewRun, now: int) -> i
 
 
 def _name_trigger(db: Connection, run_id: int, trigger: str) -> None:
-    """Let a run that is wanted by others than webhooks, too, look at both sides."""
+    """Let a run that is wanted by others than webhooks, too, look at both sides.
+
+    It goes first, before what wanted the run already; webhooks that join are known by
+    their deliveries.
+    """
     if not trigger.startswith("webhook:"):
-        db.execute("UPDATE runs SET trigger=? WHERE id=?", (trigger, run_id))
+        db.execute(
+            "UPDATE runs SET trigger=:new||', '||trigger WHERE id=:id"
+            " AND instr(', '||trigger||',', ', '||:new||',')=0",
+            {"new": trigger, "id": run_id},
+        )
 
 
 def _insert(db: Connection, task_id: int, new_run: NewRun, now: int) -> int:
@@ -528,7 +536,8 @@ def _absorb(db: Connection, run_id: int) -> str | None:
         f"UPDATE runs SET {_SHARED_HINT},deletions=? WHERE id=?",
         (hint, deletions, run_id),
     )
-    _name_trigger(db, run_id, trigger)
+    for each in reversed(trigger.split(", ")):
+        _name_trigger(db, run_id, each)
     deliveries.hand_over(db, younger, run_id)
     db.execute("UPDATE merged SET run_id=? WHERE run_id=?", (run_id, younger))
     db.execute("INSERT INTO merged(id,run_id) VALUES(?,?)", (younger, run_id))

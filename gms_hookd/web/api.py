@@ -338,7 +338,7 @@ def cancel_run(context: Context, params: Params) -> Data:
 def _stop(context: Context, run: Run) -> Data:
     watch = context.running.watch(run.id, 30.0)
     if run.status in FINAL:
-        context.counters.runs.add(run.status.value, run.trigger)
+        context.counters.runs.add(run.status.value, run.trigger.split(",")[0])
         context.running.ended([run.id])
     else:
         context.running.stop(run.id, "cancelled")

@@ -261,7 +261,8 @@ class Worker:
         ids = self._offer(lambda: store.write(finish, *ended).result()) or ()
         if ids:
             counters = self._context.counters
-            counters.runs.add(result.status.value, claim.run.trigger)
+            first = claim.run.trigger.split(",")[0]  # of those that wanted it
+            counters.runs.add(result.status.value, first)
         return ids
 
     def _give_back(self, claim: runs.ClaimedRun, back: runs.Return, left: int) -> None:

@@ -17,8 +17,10 @@ from gms_hookd.config.load import load_config
 from gms_hookd.service import health
 from gms_hookd.service.findings import Environment
 from gms_hookd.service.inspection import findings
+from gms_hookd.store import runs
 from tests.cli.test_commands import ROOT
 from tests.support.repositories import Repo
+from tests.web.test_routes import API, ask
 
 
 @pytest.fixture
@@ -199,3 +201,18 @@ def test_a_guard_names_the_task_in_its_remedy(daemon, tmp_path):
 def test_help_names_defaults_ranges_and_values(say, capsys, words, told):
     assert main.main([*words, "--help"]) == 0
     assert told in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_run_by_hand_that_joins_keeps_both_triggers(app, store):
+    body = json.dumps({"name": "t", "source": "/a", "target": "/b"}).encode()
+    ask(app, "POST", API + "task/create", body, control=True)
+    first = store.write(runs.trigger, 1, runs.NewRun("webhook:github"), 1).result()
+    for _ in range(2):
+        shown = ask(app, "POST", API + "run", b'{"task_id": 1}', control=True)[1]
+        assert shown["data"]["id"] == first
+        assert shown["data"]["trigger"] == "manual, webhook:github"
+    store.write(runs.claim, 10**15).result()
+    store.write(runs.trigger, 1, runs.NewRun("cron"), 2).result()
+    store.write(runs.requeue, first, runs.Return(3, "x")).result()
+    run = store.read(runs.get, first).result()
+    assert run.trigger == "cron, manual, webhook:github"
