@@ -158,7 +158,8 @@ class ForgeHook:
         except PayloadError as error:
             raise HttpError(400, str(error)) from None
         event = self._fit_to_keep(self._verifier.forge.parse(request.headers, payload))
-        if why := unmet(self._options.when, payload):
+        why = unmet(self._options.when, payload)
+        if why:
             event = replace(event, ignored=why)
         taken = self._context.store.write(
             receive,
@@ -168,7 +169,16 @@ class ForgeHook:
             self._kept(request),
             mask=self._mask,
         )
+        taken.add_done_callback(partial(self._count, bool(why)))
         return apply(taken, partial(self._answer, event))
+
+    def _count(self, filtered: bool, taken: Future[Received]) -> None:
+        if taken.exception():
+            return
+        received = taken.result()
+        unwanted = filtered and not received.run_ids
+        result = "filtered" if unwanted else received.result
+        self._context.counters.deliveries.add(self.guard.hook, result)
 
     def _fit_to_keep(self, event: Event) -> Event:
         """Return an event whose texts may be kept; what it is matched by stays."""
@@ -204,7 +214,6 @@ class ForgeHook:
     def _answer(self, event: Event, received: Received) -> Response:
         if received.run_ids:
             self._context.running.arrived()
-        self._context.counters.deliveries.add(self.guard.hook, received.result)
         level = logging.WARNING if event.warning else logging.INFO
         log.log(
             level,

@@ -599,6 +599,26 @@ def test_a_payload_is_filtered_after_it_is_proven(forge, change, starts, says):
     assert ci.send({}, CI | change, sign=False)[0] == 401
 
 
+def test_a_delivery_is_counted_by_what_became_of_it(forge, context):
+    when = (Condition("status", ("success",)),)
+    ci = forge("generic", terms=HookOptions(tasks=("app",), when=when))
+    ci.send({}, CI)
+    ci.task()
+    for number in range(3):
+        ci.send({}, CI | {"number": number})
+    ci.send({}, CI | {"status": "failed"})
+    ci.send({}, CI, sign=False)
+    hub = forge("github")
+    for _ in range(2):
+        hub.send(
+            {"x-github-event": "push", "x-github-delivery": "1"},
+            github_like(**push(MAIN)),
+        )
+    wanted = {"nothing": 1, "queued": 1, "joined": 3, "filtered": 1, "refused": 1}
+    counted = context.counters.deliveries.counts()
+    assert counted == {("in", r): n for r, n in {**wanted, "repeated": 1}.items()}
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gms_hookd.auth.tokens import Tokens
+from gms_hookd.cli.manual import topic
 from gms_hookd.futures import Future, done
 from gms_hookd.http.message import Request
 from gms_hookd.model import RunStatus
@@ -239,3 +240,16 @@ def test_what_happens_is_counted_where_it_ends(place, tmp_path):
     assert found["process_open_fds"][()] > 3
     for private in (str(tmp_path), "nowhere", "192.0.2", "r3ad", source.tip("main")):
         assert private not in text
+
+
+def test_every_series_is_in_the_manual_and_six_alerts_name_real_ones():
+    manual = topic("metrics")
+    table = set(re.findall(r"`([a-z_]+)(?:\{[a-z,]+\})?`", manual))
+    assert set(CONTRACT) <= table
+    for name, labels in CONTRACT.items():
+        wanted = labels - {"le"}
+        listed = re.search(rf"`{name}(?:\{{([a-z,]+)\}})?`", manual)[1]
+        assert set(listed.split(",") if listed else ()) == wanted
+    assert manual.count("- alert: ") == 6
+    used = set(re.findall(r"gms_hookd_([a-z_]+)", manual))
+    assert {name.removesuffix("_bucket") for name in used} - {""} <= set(CONTRACT)
