@@ -261,6 +261,7 @@ def log_calls():
 def test_free_text_in_an_event_is_quoted(where, message, arguments):
     keys = re.findall(r"(\w+)=%", message)
     assert "%r" not in message, where
+    assert not any(isinstance(each, ast.Starred) for each in arguments), where
     assert message.count("%") == len(keys) == len(arguments), where
     for key, argument in zip(keys, arguments, strict=True):
         free = key in ("error", "reason", "warning", "changed")

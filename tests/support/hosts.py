@@ -271,7 +271,8 @@ class Relay:
                 threading.Thread(target=self._carry, args=args, daemon=True).start()
 
     def _carry(self, here, there, forgotten) -> None:
-        with contextlib.suppress(OSError):
+        # select(2) takes a socket that another thread has closed for a ValueError.
+        with contextlib.suppress(OSError, ValueError):
             while True:
                 for one in select.select([here, there], [], [])[0]:
                     data = one.recv(65536)
