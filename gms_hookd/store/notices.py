@@ -7,7 +7,7 @@ made with what it tells -> waiting -> sent
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -406,13 +406,3 @@ def prune(db: Connection, before: int) -> int:
         " WHERE status<>'waiting' AND created_ms<? LIMIT ?)",
         (before, BATCH),
     ).rowcount
-
-
-def forget_failing(db: Connection) -> None:
-    """Forget which tasks fail: nobody is to hear of it."""
-    db.execute("DELETE FROM failing")
-
-
-def names(rows: Iterable[NoticeRow]) -> tuple[str, ...]:
-    """Return the names of the tasks that notices are about, each once."""
-    return tuple(dict.fromkeys(row.task_name for row in rows if row.task_name))
