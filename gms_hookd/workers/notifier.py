@@ -221,7 +221,13 @@ class Notifier:
             self._hold(name, _pause(kind, lot))
             store.write(notices.sent, lot, now).result()
             count(name, "sent")
-            log.info("notice sent target=%s id=%s event=%s count=%d", *shown)
+            log.info(
+                "notice sent target=%s id=%s event=%s count=%d",
+                name,
+                lot.key,
+                first.event,
+                len(lot.rows),
+            )
             return
         delay = backoff(first.attempts, self._chance(), verdict.after)
         too_old = now - first.created_at > GIVE_UP * 1000
