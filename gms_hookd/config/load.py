@@ -121,7 +121,8 @@ def faults(load: Callable[[Collection[Name]], Config]) -> tuple[Config, list[str
         except ConfigError as error:
             if () in without:
                 raise
-            found[str(error)] = None
+            if not error.setting or error.setting not in without:  # else: left out
+                found[str(error)] = None
             without.add(_to_leave_out(load, without, error, len(found)))
 
 

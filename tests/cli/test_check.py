@@ -308,6 +308,7 @@ def test_every_fault_of_a_configuration_is_found_at_once(command, tmp_path):
                  "hooks.ci.provider", "sync.workers", "api.token_file", "is open to",
                  "server.tls", "server.listen"):  # fmt: skip
         assert name in out, name
+    assert out.count("hooks.ci.provider") == 1  # left out, it is not missing
     assert "ok      sqlite" in out
 
 
