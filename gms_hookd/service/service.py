@@ -207,8 +207,9 @@ class Service:
         threads = Threads()
         store = Store.open(state.database, threads)
         service = cls(state, config, store, environ, threads, reload=reload)
-        recover = partial(runs.recover, subscribers=service.running.subscribers)
-        again, failed = store.write(recover, service.context.now()).result()
+        now, listening = service.context.now(), service.running.subscribers
+        recovered = store.write(runs.recover, now, subscribers=listening)
+        again, failed = recovered.result()
         for run_id in again:
             log.warning("run recovered run=%d", run_id)
         for run_id in failed:

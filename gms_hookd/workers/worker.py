@@ -11,7 +11,6 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple, TypeVar
 
 from gms_hookd.git.process import Stop
@@ -257,8 +256,11 @@ class Worker:
         now, store = self._context.now(), self._context.store
         ended = claim.run.id, result, now, claim.task
         listening = self._context.running.subscribers
-        finish = partial(runs.finish, subscribers=listening)
-        ids = self._offer(lambda: store.write(finish, *ended).result()) or ()
+
+        def write() -> tuple[int, ...]:
+            return store.write(runs.finish, *ended, subscribers=listening).result()
+
+        ids = self._offer(write) or ()
         if ids:
             counters = self._context.counters
             first = claim.run.trigger.split(",")[0]  # of those that wanted it
