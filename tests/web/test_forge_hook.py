@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from gms_hookd.auth.ratelimit import Buckets
+from gms_hookd.auth.tokens import Tokens
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.forges.condition import Condition
 from gms_hookd.forges.registry import FORGES, scheme_of
@@ -59,7 +60,7 @@ class Forge:
         hook = ForgeHook(guard(**settings), verifier, terms or HookOptions(), context)
         own = GmsHook(guard(), context)
         policy = Policy(
-            {"task-sync": own}, None, list, {"in": hook}, anonymous=own.guard
+            {"task-sync": own}, Tokens(), list, {"in": hook}, anonymous=own.guard
         )
         self.app = App(context, policy)
 
