@@ -33,7 +33,7 @@ def shown(place, run_id):
 
 
 def listed(place):
-    return api.history(place.context, {}).result()[0]
+    return api.history(place.context, {}).result().items[0]
 
 
 def tries(run):
