@@ -85,10 +85,14 @@ class Past:
 
 
 OFTEN = ("push", "push", "deliver", "deliver", "deliver_late", "deliver_late")
-SELDOM = (
-    "retract", "rewind", "order", "meddle", "meddle", "visit", "visit", "pass_time",
-    "set_clock", "change", "fail", "cut_off", "die", "kill", "reboot", "check",
+# What goes together: mixed with all else it is seldom hit upon.
+MOODS = (
+    ("visit", "visit", "meddle"), ("visit", "meddle", "set_clock", "reboot"),
+    ("die", "retract", "retract"), ("cut_off", "fail", "retract", "order"),
+    ("change", "deliver_late", "deliver_late"), ("change", "kill", "check"),
+    ("fail", "order", "meddle"), ("rewind", "pass_time", "check", "meddle"),
 )  # fmt: skip
+SELDOM = sorted({name for mood in MOODS for name in mood})
 OUTSIDE = ("check", "reboot", "visit")  # not while a run is under way
 
 
@@ -98,8 +102,8 @@ class World:
     def __init__(self, root, host, seed):
         self.root, self.host = root, host
         self.chance = random.Random(seed)
-        # Some things only: what is mixed with all else is seldom hit upon.
-        self.mood = self.chance.sample(SELDOM, 3) * self.chance.choice((1, 2))
+        few = tuple(self.chance.sample(SELDOM, 3))
+        self.mood = self.chance.choice((*MOODS, few)) * self.chance.choice((1, 2, 4))
         self.tick, self.time, self.wall, self.born = 0, 5000.0, 1.7e9, 0.0
         self.told, self.log = [], []
         self.past = {n: Past(Repo(root / f"{n}.git")) for n in ("s1", "s2", "t1", "t2")}
