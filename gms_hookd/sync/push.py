@@ -86,6 +86,8 @@ class Push:
 
         Where it raises, `settled` has what became of some before that.
         """
+        refs = dict.fromkeys(m.ref for m in moves)
+        others = self.settled.keys() - refs.keys()
         self._settle(m for m in moves if not m.acts)
         open_ = [m for m in moves if m.acts]
         for _ in range(ROUNDS):
@@ -95,7 +97,8 @@ class Push:
         self._settle(
             refused(m, "the target moved each time", transient=True) for m in open_
         )
-        return [self.settled[ref] for ref in dict.fromkeys(m.ref for m in moves)]
+        found = (ref for ref in self.settled if ref not in others)
+        return [self.settled[ref] for ref in refs | dict.fromkeys(found)]
 
     def _settle(self, moves: Iterable[Move]) -> None:
         self.settled.update((m.ref, m) for m in moves)
@@ -217,19 +220,26 @@ class Push:
             return []
         self._log.line("the target is not as expected: reading it again")
         tried = {m.ref: m for m in unsure}
-        anew = {m.ref: m for m in self._again() if m.ref in tried}
-        open_ = []
+        moves = self._again()
+        anew = {m.ref: m for m in moves if m.ref in tried}
+        open_ = [m for m in moves if m.ref not in tried and self._is_news(m)]
         for ref, move in tried.items():
             now = anew.get(ref)
             if now is None or now.result is RefResult.UNCHANGED:
                 self.settled[ref] = self._found_done(move)
             elif now == replace(move, reason=None):
                 self.settled[ref] = _same_again(move)
-            elif now.acts:
-                open_.append(now)
             else:
-                self.settled[ref] = now
-        return open_
+                open_.append(now)
+        self._settle(m for m in open_ if not m.acts)
+        return [m for m in open_ if m.acts]
+
+    def _is_news(self, move: Move) -> bool:
+        """Tell whether a ref that was remembered to be as it should be is not so."""
+        before = self.settled.get(move.ref)
+        untouched = before is None or before.result is RefResult.UNCHANGED
+        due = move.result not in (RefResult.UNCHANGED, RefResult.DELETED)
+        return due and untouched and not move.alias
 
     def _found_done(self, move: Move) -> Move:
         if self._may_be_ours(move):

@@ -283,15 +283,11 @@ class World:
         with contextlib.suppress(StoreError):
             self.do(tasks.change, 1, self.draft(), self.now())
             if what == "target" and self.settled["target"] != self.terms["target"]:
-                self.elsewhere()
+                # What was done at either target is of this run, or of none any more.
+                self.muddled.update(told.run_id for told in self.told)
             self.settled = dict(self.terms)
             return
         self.terms = dict(self.settled)
-
-    def elsewhere(self):
-        """What was done at another target is none of a run's refs any more."""
-        self.new_lines("t1"), self.new_lines("t2")
-        self.changes.clear()
 
     def draft(self):
         repos = {s: self.past[self.terms[s]].repo for s in ("source", "target")}

@@ -92,6 +92,34 @@ def test_a_push_proves_nothing_of_other_branches(make, http_host, clock):
     assert place.target.refs() == place.source.refs()
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_a_reading_amid_a_run_counts_for_all_branches(make, clock, force):
+    """What was believed of one is seen to be wrong when another is read again."""
+    place = make(refspecs=SPECS["some branches"], force=force)
+    old, dev = place.source.refs(), place.source.commit("dev")
+    place.source.commit()
+    synced(place)
+    place.target.put(old)
+    main = place.source.commit()
+    run = synced(place)
+    assert place.target.refs() == place.source.refs()
+    assert run.status is RunStatus.SUCCESS
+    assert {ref.ref: ref.new for ref in run.refs if ref.result == "updated"} == {
+        "refs/heads/dev": dev, "refs/heads/main": main,
+    }  # fmt: skip
+
+
+def test_a_branch_that_is_seen_amid_a_run_to_have_diverged_is_a_conflict(make):
+    place = make(refspecs=SPECS["some branches"])
+    place.source.commit()
+    synced(place)
+    place.target.set(main=place.tip)
+    theirs = place.target.commit("dev")
+    place.source.commit()
+    assert synced(place).status is RunStatus.CONFLICT
+    assert (place.target.tip(), place.target.tip("dev")) == (place.source.tip(), theirs)
+
+
 def test_without_trust_the_target_is_read_each_time(place, http_host):
     place.rules = place.rules._replace(trust=0.0)
     synced(place, place.tip)
