@@ -8,6 +8,7 @@ it: lines that are not read in time are dropped and counted.
 """
 
 import logging
+import math
 import os
 import select
 import socket
@@ -37,6 +38,9 @@ PRIORITIES = (
     (logging.INFO, 6),
     (logging.NOTSET, 7),
 )
+# As `extra` of a record: of its kind there is one line a minute, and then their count.
+SELDOM = {"seldom": True}
+MINUTE = 60.0
 TIME = "%Y-%m-%d %H:%M:%S"
 # Takes bytes without waiting; returns how many it took. OSError: nobody reads.
 _Sender = Callable[[bytes], int]
@@ -97,15 +101,15 @@ def finish(seconds: float = 1.0) -> None:
             time.sleep(0.01)
 
 
-def event(logger: logging.Logger, text: str) -> None:
-    """Log `text` at level INFO: for what comes so often that a record is dear."""
-    if not logger.isEnabledFor(logging.INFO):
+def event(logger: logging.Logger, text: str, level: int = logging.INFO) -> None:
+    """Log `text`: for what comes so often that a record is dear."""
+    if not logger.isEnabledFor(level):
         return
     handlers = logging.getLogger().handlers
     if len(handlers) == 1 and isinstance(handlers[0], _Handler):
-        handlers[0].take((logging.INFO, time.time(), text))
+        handlers[0].take((level, time.time(), text))
     else:
-        logger.info("%s", text)
+        logger.log(level, "%s", text)
 
 
 def _handlers() -> list["_Handler"]:
@@ -131,10 +135,21 @@ class _Handler(logging.Handler):
         self._out = _Stream(stream)
         # Appended to and taken from by several threads, each in one atomic step.
         self._kept: deque[_Event] = deque()
+        # By the text of a kind without its values: when it was last told, how many
+        # were left out since. There are as many as the program has such lines.
+        self._seldom: dict[str, tuple[float, int]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
-        self.take(self._event(record))
+        """Write a record, unless it is one of many of its kind."""
+        level, created, text = self._event(record)
+        if getattr(record, "seldom", False):
+            told, left_out = self._seldom.get(str(record.msg), (-math.inf, 0))
+            if time.monotonic() - told < MINUTE:
+                self._seldom[str(record.msg)] = told, left_out + 1
+                return
+            self._seldom[str(record.msg)] = time.monotonic(), 0
+            text += f" left_out={left_out}" if left_out else ""
+        self.take((level, created, text))
 
     def take(self, event: _Event) -> None:
         """Write an event; between `hold` and `release` only a warning gets through."""

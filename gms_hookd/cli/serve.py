@@ -1,5 +1,6 @@
 """The commands that are the daemon, and that ask it to read its configuration."""
 
+import logging
 import sys
 from collections.abc import Collection
 from dataclasses import replace
@@ -17,13 +18,16 @@ from gms_hookd.service import daemon, reaper
 from gms_hookd.service.identity import act_as_service
 from gms_hookd.service.state_dir import control_socket
 
+DEBUG = "GMS_HOOKD_DEBUG"  # set: requests that are no deliveries are logged, too
+
 
 def serve(session: Session, args: Args) -> int:
     """Serve until a signal ends it."""
     session = replace(session, environ=reaper.stand_in(session.environ))
     overrides = {"server.listen": tuple(args.listen)} if args.listen else {}
     act_as_service(session.state)
-    log.setup(sys.stderr, session.environ, redact=without_logins)
+    level = logging.DEBUG if session.environ.get(DEBUG) else logging.INFO
+    log.setup(sys.stderr, session.environ, level, redact=without_logins)
     try:
         with held(session.state) as state:
             load = partial(session.config, **overrides)

@@ -21,6 +21,7 @@ from gms_hookd.safetext.text import (
     flattened,
     one_line,
     quoted,
+    reason,
     safe,
     safe_lines,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "in_address",
     "one_line",
     "quoted",
+    "reason",
     "safe",
     "safe_lines",
     "without_fields",

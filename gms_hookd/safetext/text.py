@@ -4,14 +4,14 @@ import re
 import unicodedata
 
 
-def one_line(text: str, limit: int = 500) -> str:
+def one_line(text: str, limit: int = 2000) -> str:
     """Make one printable line of it, cut at so many characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 FIELD_LIMIT = 200
-REASON_LIMIT = 900  # why a run failed: what failed, the host's words, the remedy
+REASON_LIMIT = 2000  # why something failed: what, the host's words, the remedy
 _BARE = re.compile(r"[\w./:@+,%~^*#>-]+")
 
 
@@ -22,6 +22,15 @@ def quoted(value: object, limit: int = FIELD_LIMIT) -> str:
         return text
     escaped = text[:limit].replace("\\", "\\\\").replace('"', '\\"')
     return f'"{_cut(flattened(escaped), limit - 2, len(text) > limit)}"'
+
+
+def reason(value: object) -> str:
+    """Write why something failed for `key=value`; its end, the remedy, is never cut."""
+    text = str(value)
+    if len(text) > REASON_LIMIT:
+        half = REASON_LIMIT // 2 - 3
+        text = f"{text[:half]} ... {text[-half:]}"
+    return quoted(text, 2 * REASON_LIMIT)
 
 
 def flattened(text: str) -> str:

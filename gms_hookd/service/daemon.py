@@ -28,7 +28,7 @@ from gms_hookd.http.limits import ConnectionLimits
 from gms_hookd.http.listener import Listener, adopt, listen
 from gms_hookd.http.server import Server
 from gms_hookd.log import dropped, hold, redact, release
-from gms_hookd.safetext import quoted
+from gms_hookd.safetext import quoted, reason
 from gms_hookd.service import systemd
 from gms_hookd.service.service import Service
 from gms_hookd.service.state_dir import StateDirectory
@@ -212,7 +212,7 @@ class Daemon:
         stuck = self._service.health.stuck()
         for problem in stuck:
             if problem.partition(":")[0] not in self._stuck:
-                log.error("watchdog not fed reason=%s", quoted(problem))
+                log.error("watchdog not fed reason=%s", reason(problem))
         self._stuck = [problem.partition(":")[0] for problem in stuck]
         self._tell(*([] if stuck else ["WATCHDOG=1"]), self._status(*stuck[:1]))
 
@@ -259,7 +259,7 @@ class Daemon:
         try:
             self._adopt(_with_secret(self._load, self._service.state))
         except (ConfigError, OSError) as error:
-            log.error("reload refused error=%s", quoted(error))
+            log.error("reload refused error=%s", reason(error))
             return f"reload refused, the old configuration stays: {error}"
         except Exception:
             # A defect of ours: who asked hears of it, and the daemon goes on.
@@ -324,7 +324,7 @@ def _warn(config: Config, listeners: Iterable[Listener]) -> None:
     open_to_others = {each.name for each in listeners if not each.control}
     passed = open_to_others - {*config.server.listen}
     for warning in (*config.warnings, *shared_sockets(config, passed)):
-        log.warning("configuration warning=%s", quoted(warning, 500))
+        log.warning("configuration warning=%s", reason(warning))
 
 
 def limits(config: Config) -> ConnectionLimits:

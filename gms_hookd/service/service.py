@@ -32,7 +32,7 @@ from gms_hookd.git.process import Stop
 from gms_hookd.http.descriptors import descriptors
 from gms_hookd.notify.base import Target
 from gms_hookd.notify.policy import Subscriber
-from gms_hookd.safetext import quoted
+from gms_hookd.safetext import quoted, reason
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.service import systemd
 from gms_hookd.service.clock import ClockWatch
@@ -425,7 +425,7 @@ class Service:
         try:
             return self._clock.look()
         except StoreError as error:
-            log.error("cannot look at the clock error=%s", quoted(error))
+            log.error("cannot look at the clock error=%s", reason(error))
             return False
 
     def keep_up(self) -> None:
@@ -439,7 +439,7 @@ class Service:
             self.context.store.alone(maintenance.shrink).result()
             every = self.context.store.read(tasks.every).result()
         except StoreError as error:
-            log.error("upkeep failed error=%s", quoted(error))
+            log.error("upkeep failed error=%s", reason(error))
             return
         sources = {task.source for task in every}
         self._rules.engine.maintain(sources, delete=believed)
@@ -453,15 +453,26 @@ class Service:
         )
         store = self.context.store
         first = store.read(maintenance.first_since, deliveries_before).result()
-        gone = 1
+        pruned, bodies, gone = 0, 0, 1
         while gone and not self._stopping.is_set():
-            gone = store.write(maintenance.prune, runs_before, first).result()
-            gone += store.write(maintenance.drop_bodies, bodies_before).result()
-            gone += store.write(notices.prune, runs_before).result()
+            rows = store.write(maintenance.prune, runs_before, first).result()
+            texts = store.write(maintenance.drop_bodies, bodies_before).result()
+            told = store.write(notices.prune, runs_before).result()
+            pruned, bodies, gone = pruned + rows + told, bodies + texts, rows + texts
+            gone += told
+        surplus = self._drop_surplus()
+        if pruned or bodies or surplus:
+            line = "retention deleted rows=%d bodies=%d surplus=%d"
+            log.info(line, pruned, bodies, surplus)
+
+    def _drop_surplus(self) -> int:
+        store, count = self.context.store, 0
         more = maintenance.surplus(store.path)
         while more and not self._stopping.is_set():
             store.write(maintenance.drop, more[: maintenance.BATCH]).result()
+            count += len(more[: maintenance.BATCH])
             more = more[maintenance.BATCH :] or maintenance.surplus(store.path)
+        return count
 
     def stop(self, grace: float, hurry: Callable[[], bool] = lambda: False) -> None:
         """End the workers: running syncs get `grace` seconds, then go back."""

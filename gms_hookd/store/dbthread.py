@@ -28,7 +28,8 @@ from typing import Any, NamedTuple, TypeGuard
 from gms_hookd.errors import StoreError, Unavailable
 from gms_hookd.futures import Future
 from gms_hookd.git.url import origin
-from gms_hookd.safetext import quoted
+from gms_hookd.log import SELDOM
+from gms_hookd.safetext import reason
 from gms_hookd.store.files import Files
 from gms_hookd.threads import IDLE, Supervised, Threads
 
@@ -331,7 +332,7 @@ class DatabaseThread:
         """Return what somebody has done to the files, "" if nothing; once."""
         problem = self._files.problem(partial(self._is_commit_of_another, db))
         if problem and problem != self._told:
-            log.error("store lost reason=%s", quoted(problem))
+            log.error("store lost reason=%s", reason(problem))
         self._told = problem
         return problem
 
@@ -461,7 +462,7 @@ def _data_version(db: Connection) -> int:
 
 
 def _unavailable(error: sqlite3.Error) -> Unavailable:
-    log.error("store unavailable error=%s", quoted(error))
+    log.error("store unavailable error=%s", reason(error), extra=SELDOM)
     if _is_damage(error):
         return _DamagedError(str(error))
     return Unavailable(f"cannot be committed: {error}")

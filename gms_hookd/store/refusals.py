@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gms_hookd.auth.ratelimit import block
 from gms_hookd.log import event
-from gms_hookd.safetext import quoted
+from gms_hookd.safetext import quoted, reason
 from gms_hookd.store import deliveries
 from gms_hookd.store.deliveries import NewDelivery
 from gms_hookd.store.store import Store
@@ -102,7 +102,7 @@ def _log(refusal: Refusal, count: int) -> None:
         log,
         f"refused id={refusal.request_id} hook={quoted(delivery.hook)}"
         f" client={quoted(delivery.client)} status={refusal.status} count={count}"
-        f" reason={quoted(refusal.reason)}",
+        f" reason={reason(refusal.reason)}",
     )
 
 

@@ -1,11 +1,14 @@
 """The schema as a tuple of steps; `PRAGMA user_version` counts the ones taken."""
 
+import logging
 from pathlib import Path
 
 from gms_hookd.errors import StoreError
 from gms_hookd.git.url import place
+from gms_hookd.safetext import quoted
 from gms_hookd.store.dbthread import Connection, Error, untouched
 
+log = logging.getLogger(__name__)
 APPLICATION_ID = 0x474D5348  # "GMSH"
 MAGIC = b"SQLite format 3\0"  # sqlite.org/fileformat2.html, 1.3.1
 SQLITE_NOTADB = 26
@@ -216,6 +219,10 @@ def prepare(db: Connection, path: Path) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     for number in range(version, len(STEPS)):
         _take(db, number)
+    if 0 < version < len(STEPS):
+        log.info(
+            "store migrated from=%d to=%d file=%s", version, len(STEPS), quoted(path)
+        )
 
 
 def _take(db: Connection, number: int) -> None:

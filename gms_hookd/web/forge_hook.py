@@ -22,7 +22,6 @@ from gms_hookd.model import FINAL, Delivery, RunStatus, Task
 from gms_hookd.notify import policy
 from gms_hookd.notify.policy import Subscriber
 from gms_hookd.payload import PayloadError, decode, dump_json
-from gms_hookd.safetext import quoted
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import (
     Connection,
@@ -34,11 +33,10 @@ from gms_hookd.store import (
     tasks,
 )
 from gms_hookd.store.refusals import Refusal
+from gms_hookd.web.gms_hook import tell_delivery
 from gms_hookd.web.guard import PREFIX, Guard
 from gms_hookd.web.matching import NO_ALIASES, Directory, judge
 from gms_hookd.workers.running import Context
-
-log = logging.getLogger(__name__)
 
 LARGEST_KEPT = 1 << 20  # bytes of a body that is kept where bodies are
 LONGEST_REASON = 1000
@@ -161,16 +159,18 @@ class ForgeHook:
         why = unmet(self._options.when, payload)
         if why:
             event = replace(event, ignored=why)
+        new_delivery = self._new_delivery(client, event, request.body)
         taken = self._context.store.write(
             receive,
-            self._new_delivery(client, event, request.body),
+            new_delivery,
             event,
             self._options,
             self._kept(request),
             mask=self._mask,
         )
         taken.add_done_callback(partial(self._count, bool(why)))
-        return apply(taken, partial(self._answer, event))
+        level = logging.WARNING if event.warning else logging.INFO
+        return apply(taken, partial(self._answer, new_delivery, request.id, level))
 
     def _count(self, filtered: bool, taken: Future[Received]) -> None:
         if taken.exception():
@@ -211,19 +211,18 @@ class ForgeHook:
         body = mask.body(request.body) if wanted else None
         return deliveries.DeliveryContent(headers, body)
 
-    def _answer(self, event: Event, received: Received) -> Response:
+    def _answer(
+        self,
+        new_delivery: deliveries.NewDelivery,
+        request_id: str,
+        level: int,
+        received: Received,
+    ) -> Response:
         if received.run_ids:
             self._context.running.arrived()
-        level = logging.WARNING if event.warning else logging.INFO
-        log.log(
-            level,
-            "delivery hook=%s id=%d event=%s runs=%s reason=%s",
-            self.guard.hook,
-            received.delivery_id,
-            quoted(event.name, 80),
-            quoted(",".join(map(str, received.run_ids)), 80),
-            quoted(received.reason),
-        )
+        outcome = (200, received.reason, received.task_ids, received.run_ids)
+        recorded = deliveries.RecordedDelivery(new_delivery, *outcome)
+        tell_delivery(request_id, recorded, level)
         return Response(200, dump_json(_answer(received)))
 
 

@@ -4,6 +4,7 @@
 -> 400 body -> committed -> 200, or 404 409 503
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -11,14 +12,17 @@ from urllib.parse import parse_qs
 
 from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.http.message import HttpError, Request, Response
+from gms_hookd.log import event
 from gms_hookd.model import FINAL, Run, RunStatus
 from gms_hookd.payload import dump_json, load_json
+from gms_hookd.safetext import quoted, reason
 from gms_hookd.store import Connection, deliveries, runs
 from gms_hookd.store.refusals import Refusal
 from gms_hookd.web import views
 from gms_hookd.web.guard import PREFIX, Guard
 from gms_hookd.workers.running import Context
 
+log = logging.getLogger(__name__)
 LONGEST_WAIT = 300.0
 LARGEST_ID = 2**63 - 1
 _WAIT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
@@ -47,8 +51,8 @@ class GmsHook:
         trigger = runs.Trigger(self._new_delivery(client), task_id, self._new_run)
         accepted = self._context.store.gather(runs.accept, trigger)
         if seconds is None:
-            return apply(accepted, partial(self._taken, task_id))
-        return then(accepted, partial(self._ended, task_id, seconds))
+            return apply(accepted, partial(self._taken, task_id, request.id))
+        return then(accepted, partial(self._ended, task_id, request.id, seconds))
 
     def show(self, request: Request, run_id: int) -> Future[Response]:
         """Show a run to whoever can sign its path."""
@@ -79,7 +83,10 @@ class GmsHook:
             guard.hook, guard.provider, client, now, "task-sync"
         )
 
-    def _taken(self, task_id: int, recorded: deliveries.RecordedDelivery) -> Response:
+    def _taken(
+        self, task_id: int, request_id: str, recorded: deliveries.RecordedDelivery
+    ) -> Response:
+        tell_delivery(request_id, recorded)
         count = self._context.counters.deliveries.add
         if recorded.status != 200:
             count(self.guard.hook, "refused")
@@ -91,15 +98,35 @@ class GmsHook:
         return Response(200, answer.encode(), (_location(recorded),))
 
     def _ended(
-        self, task_id: int, seconds: float, recorded: deliveries.RecordedDelivery
+        self,
+        task_id: int,
+        request_id: str,
+        seconds: float,
+        recorded: deliveries.RecordedDelivery,
     ) -> Future[Response]:
-        taken = self._taken(task_id, recorded)
+        taken = self._taken(task_id, request_id, recorded)
         if taken.status != 200:
             return done(taken)
         location = _location(recorded)
         ended = await_end(self._context, recorded.run_ids[0], seconds)
         attempts = self._context.attempts
         return apply(ended, lambda run: _ending(run, attempts, task_id, location))
+
+
+def tell_delivery(
+    request_id: str, recorded: deliveries.RecordedDelivery, level: int = logging.INFO
+) -> None:
+    """Log a verified delivery, in one line."""
+    new_delivery, status, why, task_ids, run_ids = recorded[:5]
+    event(
+        log,
+        f"delivery id={request_id} hook={quoted(new_delivery.hook)}"
+        f" client={quoted(new_delivery.client)} event={quoted(new_delivery.event, 80)}"
+        f" status={status} reason={reason(why)}"
+        f" tasks={quoted(','.join(map(str, task_ids)) or '-', 80)}"
+        f" runs={quoted(','.join(map(str, run_ids)) or '-', 80)}",
+        level,
+    )
 
 
 def _location(recorded: deliveries.RecordedDelivery) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.whitelist import UNIX, Whitelist, is_near
 from gms_hookd.futures import Future
 from gms_hookd.http.message import HttpError, Request, Response
-from gms_hookd.safetext import quoted
+from gms_hookd.safetext import reason
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Forwarders:
             if peer in self._named or len(self._named) >= most:
                 return
             self._named[peer] = f"{peer} {why}"
-        log.warning("forwarded requests peer=%s reason=%s", peer, quoted(why, 500))
+        log.warning("forwarded requests peer=%s reason=%s", peer, reason(why))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from gms_hookd.auth.tokens import Rights, Tokens
 from gms_hookd.auth.whitelist import UNIX
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http.message import HttpError, Request, Response
-from gms_hookd.log import event
+from gms_hookd.log import SELDOM, event
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted
 from gms_hookd.safetext.mask import Mask
@@ -236,6 +236,17 @@ class App:
         reply(response)
 
     def _tell(self, request: Request, response: Response, since: float) -> None:
+        if response.status >= 500:
+            # While the disk is full each request would tell the same.
+            log.warning(
+                "request not served id=%s path=%s status=%d",
+                request.id,
+                self._policy.shown(request.path, self._context.mask),
+                response.status,
+                extra=SELDOM,
+            )
+        if not log.isEnabledFor(logging.DEBUG):
+            return
         took = (self._context.monotonic() - since) * 1000
         event(
             log,
@@ -243,6 +254,7 @@ class App:
             f" method={quoted(request.method, 16)}"
             f" path={self._policy.shown(request.path, self._context.mask)}"
             f" status={response.status} ms={took:.1f}",
+            logging.DEBUG,
         )
 
     def _refuse(self, request: Request, error: BaseException) -> tuple[Response, bool]:

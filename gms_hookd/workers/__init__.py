@@ -6,6 +6,6 @@ Names: Worker, Reconciler, Context (what every handler has at hand), RunningRuns
                  ^         |
                  +- retry -+ (transient, attempts left; or the daemon stopped)
 
-May import: errors, futures, git, http, model, notify, payload, runlog, safetext,
+May import: errors, futures, git, http, log, model, notify, payload, runlog, safetext,
 store, sync, threads, units.
 """

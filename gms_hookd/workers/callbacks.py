@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from gms_hookd.errors import Failure
 from gms_hookd.http.client import send
+from gms_hookd.log import SELDOM
 from gms_hookd.model import RunStatus
-from gms_hookd.safetext import quoted
+from gms_hookd.safetext import reason
 from gms_hookd.store import StoreError, callbacks
 from gms_hookd.store.callbacks import Callback
 from gms_hookd.threads import Supervised
@@ -49,7 +50,7 @@ class Caller:
             try:
                 self.turn(thread.beat)
             except StoreError as error:
-                log.warning("callbacks wait error=%s", quoted(error))
+                log.warning("callbacks wait error=%s", reason(error), extra=SELDOM)
 
     def turn(self, beat: Callable[[], None] = lambda: None) -> None:
         """Make each callback that is due, once."""
@@ -79,7 +80,7 @@ class Caller:
         log.warning(
             "callback failed delivery=%d error=%s",
             callback.delivery_id,
-            quoted(problem),
+            reason(problem),
         )
         delay = FIRST_DELAY * 2**callback.tries
         at = self._context.now() + int(delay * 1000)

@@ -19,7 +19,7 @@ from gms_hookd.git.process import Stop
 from gms_hookd.git.url import origin
 from gms_hookd.model import RunStatus, Task
 from gms_hookd.runlog import RunLog
-from gms_hookd.safetext import REASON_LIMIT, quoted
+from gms_hookd.safetext import reason
 from gms_hookd.store import StoreError, source_checks
 from gms_hookd.store.shares import Shares
 from gms_hookd.store.source_checks import Check
@@ -84,7 +84,7 @@ class Reconciler:
                 source_checks.begin, now, int(spread * 1000)
             ).result()
         except StoreError as error:
-            log.warning("cannot plan the first checks error=%s", quoted(error))
+            log.warning("cannot plan the first checks error=%s", reason(error))
 
     def turn(self) -> None:
         """Start the checks that are due, as far as there is room."""
@@ -109,7 +109,7 @@ class Reconciler:
         try:
             found = read(source_checks.due, now, interval, 1, busy, hosts=full).result()
         except StoreError as error:
-            log.warning("cannot tell which checks are due error=%s", quoted(error))
+            log.warning("cannot tell which checks are due error=%s", reason(error))
             return None
         return found[0] if found else None
 
@@ -126,10 +126,10 @@ class Reconciler:
             elif due(check, look, self._context.now()):
                 self._catch_up(task, fingerprint(look))
         except StoreError as error:
-            log.warning("check failed task=%d error=%s", task.id, quoted(error))
+            log.warning("look failed task=%d error=%s", task.id, reason(error))
         except Exception:
             # The root of this thread: a defect of ours must not go unseen.
-            log.exception("check failed task=%d", task.id)
+            log.exception("look failed task=%d", task.id)
 
     def _put_off(self, task: Task) -> None:
         # Never later than an interval from now; not all at once, for the hosts' sake.
@@ -153,8 +153,8 @@ class Reconciler:
             self._context.running.hosts.note(record.answered)
             del self._stops[task.id]
         if outcome.status is not RunStatus.SUCCESS:
-            why = quoted(outcome.error_message, REASON_LIMIT)
-            log.warning("check failed task=%d error=%s", task.id, why)
+            why = reason(outcome.error_message)
+            log.warning("look failed task=%d error=%s", task.id, why)
             return None
         return Observation(outcome.known, outcome.there)
 

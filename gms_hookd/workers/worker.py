@@ -15,9 +15,10 @@ from typing import NamedTuple, TypeVar
 
 from gms_hookd.git.process import Stop
 from gms_hookd.git.url import origin
+from gms_hookd.log import SELDOM, event
 from gms_hookd.model import Moment, Run, RunStatus, commit_range
 from gms_hookd.runlog import RunLog
-from gms_hookd.safetext import REASON_LIMIT, quoted
+from gms_hookd.safetext import quoted, reason
 from gms_hookd.store import StoreError, runs
 from gms_hookd.sync.job import SyncEngine, SyncJob, SyncResult
 from gms_hookd.threads import SILENT, Supervised
@@ -114,7 +115,7 @@ class Worker:
         try:
             return self.run_one() is not None
         except StoreError as error:
-            log.error("cannot claim error=%s", quoted(error))
+            log.error("cannot claim error=%s", reason(error), extra=SELDOM)
         return False
 
     def _patience(self) -> float:
@@ -158,7 +159,7 @@ class Worker:
         try:
             self.run_one(run_id)
         except StoreError as error:
-            log.error("cannot claim run=%d error=%s", run_id, quoted(error))
+            log.error("cannot claim run=%d error=%s", run_id, reason(error))
 
     def _carry_out(self, claim: runs.ClaimedRun) -> None:
         run = claim.run
@@ -166,9 +167,7 @@ class Worker:
         self._beat((claim.task.timeout or rules.timeout) + TO_SPARE)
         record, stop = RunLog(), Stop()
         self._context.running.began(run.id, run.attempt, record, stop)
-        log.info(
-            "run started run=%d task=%d attempt=%d", run.id, run.task_id, run.attempt
-        )
+        _tell_start(run)
         if self._stopping.is_set():
             stop.set("shutdown")
         verify = not run.trigger.startswith(
@@ -236,15 +235,16 @@ class Worker:
         )
         ids = self._record(claim, result)
         if ids:
-            took = self._context.moment().up - began.up
-            self._context.counters.seconds.observe(took / 1000)
-            _tell_end(claim.run, result)
+            took = self._context.moment().since(began)
+            self._context.counters.seconds.observe(took)
+            _tell_end(claim.run, result, took)
             self._context.running.ended(ids)
         else:
             log.warning(
-                "run goes back run=%d task=%d attempt=%d error=%s",
+                "run goes back run=%d task=%d name=%s attempt=%d error=%s",
                 claim.run.id,
                 claim.run.task_id,
+                quoted(claim.run.task_name),
                 claim.run.attempt,
                 quoted(runs.CHANGED),
             )
@@ -269,7 +269,7 @@ class Worker:
 
     def _give_back(self, claim: runs.ClaimedRun, back: runs.Return, left: int) -> None:
         run = claim.run
-        _log_return(run, back, left)
+        _tell_return(run, back, str(left))
         self._context.running.paused(run.id)
         self._offer(
             lambda: self._context.store.write(runs.requeue, run.id, back).result()
@@ -283,34 +283,45 @@ class Worker:
             try:
                 return write()
             except StoreError as error:
-                log.error("cannot record error=%s", quoted(error))
+                log.error("cannot record error=%s", reason(error), extra=SELDOM)
             if self._stopping.wait(OFFER_AGAIN):
                 return None
 
 
-def _tell_end(run: Run, result: runs.Result) -> None:
-    level = logging.INFO if result.status is RunStatus.SUCCESS else logging.WARNING
-    log.log(
-        level,
-        "run ended run=%d task=%d attempt=%d status=%s changed=%s error=%s",
-        run.id,
-        run.task_id,
-        run.attempt,
-        result.status.value,
-        quoted(result.commit_range, 100),
-        quoted(result.error_message, REASON_LIMIT),
+def _tell_start(run: Run) -> None:
+    """Log that an attempt begins, and where the wish for it came from."""
+    event(
+        log,
+        f"run started run={run.id} task={run.task_id} name={quoted(run.task_name)}"
+        f" attempt={run.attempt} trigger={quoted(run.trigger)}"
+        f" deliveries={quoted(','.join(map(str, run.deliveries)) or '-', 80)}",
     )
 
 
-def _log_return(run: Run, back: runs.Return, left: int) -> None:
+def _tell_end(run: Run, result: runs.Result, took: float) -> None:
+    """Log how a run ended; `took` is the seconds of its last attempt."""
+    event(
+        log,
+        f"run ended run={run.id} task={run.task_id} name={quoted(run.task_name)}"
+        f" attempt={run.attempt} status={result.status.value}"
+        f" seconds={took:.1f} trigger={quoted(run.trigger)}"
+        f" changed={quoted(result.commit_range or '-', 100)}"
+        f" error={reason(result.error_message or '-')}",
+        logging.INFO if result.status is RunStatus.SUCCESS else logging.WARNING,
+    )
+
+
+def _tell_return(run: Run, back: runs.Return, left: str = "-") -> None:
     log.warning(
-        "run goes back run=%d task=%d attempt=%d next_try=%s attempts_left=%d error=%s",
+        "run goes back run=%d task=%d name=%s attempt=%d next_try=%s attempts_left=%s"
+        " error=%s",
         run.id,
         run.task_id,
+        quoted(run.task_name),
         run.attempt,
         rfc3339(back.now + back.delay),
         left,
-        quoted(back.error, REASON_LIMIT),
+        reason(back.error),
     )
 
 

@@ -791,7 +791,7 @@ def test_the_v6_addresses_of_one_customer_have_one_limit(make_app, path):
     "/api/webhooks/x%2F{}", "/api/v1/sync/{}", "/api/webhooks/runs/{}", "/x/{}/y",
 ])  # fmt: skip
 def test_a_secret_of_yesterday_in_an_unknown_path_is_not_logged(app, caplog, path):
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG")
     old = "e3b0c44298fc1c149afbf4c8996fb924"
     ask(app, "POST", path.format(old))
     assert "path=" in caplog.text
@@ -799,6 +799,6 @@ def test_a_secret_of_yesterday_in_an_unknown_path_is_not_logged(app, caplog, pat
 
 
 def test_an_unknown_path_of_usual_words_is_logged(app, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG")
     ask(app, "POST", "/vendor/phpunit/src/Util/eval-stdin.php")
     assert "path=/vendor/phpunit/src/Util/eval-stdin.php " in caplog.text

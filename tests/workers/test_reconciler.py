@@ -171,7 +171,7 @@ def test_a_source_that_cannot_be_read_is_a_warning_and_no_run(yard, clock, caplo
     yard.sync()
     clock.forward(INTERVAL)
     assert yard.round() == []
-    assert "check failed task=2" in caplog.text
+    assert "look failed task=2" in caplog.text
     assert yard.due() == []
 
 
@@ -296,7 +296,7 @@ def test_a_target_that_cannot_be_reached_now_is_no_reason_for_a_run(
     http_host.faults.append(lambda request: request.answer(503) or True)
     clock.forward(INTERVAL)
     assert yard.round() == []
-    assert "check failed task=1" in caplog.text
+    assert "look failed task=1" in caplog.text
     http_host.faults.clear()
     loses_all(yard.target)
     clock.forward(2 * INTERVAL)
