@@ -168,7 +168,7 @@ class Place:
         self.config = load_config(environ, file=str(self.written()), state=home)
         self.state = StateDirectory.open(home / "state")
         self.log = io.StringIO()
-        self.handler = log.setup(self.log, {})
+        self.handler = log.setup(self.log, {}, level=logging.DEBUG)
         self.service = Service.open(self.config, self.state, environ)
         log.redact(self.service.mask.line)
         self.answers = []
