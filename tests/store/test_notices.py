@@ -1,5 +1,6 @@
 """The outbox: what is told when, that nothing is lost, and that nobody is flooded."""
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -324,7 +325,7 @@ def test_an_older_file_gets_the_outbox(tmp_path):
         steps = schema.STEPS[: schema.STEPS.index(schema._NOTICES)]
         before.setattr(schema, "STEPS", steps)
         Store.open(path).close()
-    with sqlite3.connect(path) as db:
+    with contextlib.closing(sqlite3.connect(path)) as db:
         names = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
     assert "notices" not in names
     store = Store.open(path)

@@ -1,5 +1,6 @@
 """The journal is for people: one line a delivery, one at each end of a run."""
 
+import contextlib
 import logging
 import re
 import sqlite3
@@ -157,7 +158,7 @@ def test_migration_backup_and_retention_say_what_they_did(store, tmp_path, caplo
 def downgrade(path):
     """Make a store of the first schema in the place of the copy."""
     path.unlink()
-    with sqlite3.connect(path) as db:
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
         db.execute("PRAGMA journal_mode=WAL")
         for statement in schema.STEPS[0]:
             db.execute(statement)
