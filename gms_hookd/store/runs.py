@@ -139,7 +139,7 @@ def _entry(
 
 
 def request(db: Connection, task_id: int, new_run: NewRun, now: int) -> Run:
-    """Queue a run by hand, or join the queued one; Clash if the task is disabled."""
+    """Queue a run by hand, or join the queued one; Conflict if the task is disabled."""
     found = _find(db, task_id)
     if found is None:
         raise NotFound(f"no task {task_id}")
@@ -573,7 +573,7 @@ def recover(
 
 
 def cancel(db: Connection, run_id: int, now: int) -> Run:
-    """Cancel a queued run; a running one is the worker's to stop; Clash if it ended."""
+    """Cancel a queued run, a running one is the worker's; Conflict if it ended."""
     run = get(db, run_id)
     if run.status in FINAL:
         raise Conflict(f"run {run.id} has ended already: {run.status}")

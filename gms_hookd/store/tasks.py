@@ -45,7 +45,7 @@ def checked_name(name: str) -> str:
 
 
 def add(db: Connection, draft: Draft, now: int) -> Task:
-    """Add a task; Clash if the name is taken."""
+    """Add a task; Conflict if the name is taken."""
     _refuse_taken_name(db, draft.name, 0)
     cursor = db.execute(
         "INSERT INTO tasks(key,name,source,target,cache,host,path,refspecs,force,prune,"
