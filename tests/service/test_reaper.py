@@ -39,8 +39,13 @@ reaper.stand_in(os.environ)
 for _ in range(20):
     os.system("sh -c 'exec sleep 0' & ")
     os.system("setsid -f sleep 0")
+def stat(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read()
+    except OSError:  # buried since the folder was read
+        return ""
 def dead():
-    stats = [open(f"/proc/{p}/stat").read() for p in os.listdir("/proc") if p.isdigit()]
+    stats = filter(None, map(stat, filter(str.isdigit, os.listdir("/proc"))))
     return [s for s in stats if s.rpartition(")")[2].split()[0] == "Z"]
 until = time.monotonic() + 30
 while dead() and time.monotonic() < until:
