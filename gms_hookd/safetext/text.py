@@ -27,6 +27,8 @@ def quoted(value: object, limit: int = FIELD_LIMIT) -> str:
 def reason(value: object) -> str:
     """Write why something failed for `key=value`; its end, the remedy, is never cut."""
     text = str(value)
+    if not text:  # of nearly every delivery, and so not worth a look
+        return '""'
     if len(text) > REASON_LIMIT:
         half = REASON_LIMIT // 2 - 3
         text = f"{text[:half]} ... {text[-half:]}"

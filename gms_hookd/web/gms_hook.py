@@ -123,10 +123,16 @@ def tell_delivery(
         f"delivery id={request_id} hook={quoted(new_delivery.hook)}"
         f" client={quoted(new_delivery.client)} event={quoted(new_delivery.event, 80)}"
         f" status={status} reason={reason(why)}"
-        f" tasks={quoted(','.join(map(str, task_ids)) or '-', 80)}"
-        f" runs={quoted(','.join(map(str, run_ids)) or '-', 80)}",
+        f" tasks={_numbers(task_ids)} runs={_numbers(run_ids)}",
         level,
     )
+
+
+def _numbers(ids: tuple[int, ...]) -> str:
+    """Write ids for the log; of very many, only the first."""
+    if len(ids) == 1:
+        return str(ids[0])
+    return quoted(",".join(map(str, ids)) or "-", 80)
 
 
 def _location(recorded: deliveries.RecordedDelivery) -> tuple[str, str]:
