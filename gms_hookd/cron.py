@@ -87,7 +87,7 @@ class Cron:
 
         A `moment` without a zone is local time.
         """
-        aware = moment if moment.tzinfo else moment.astimezone()
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=_Local())
         if self.every:
             # Through UTC: within one zone, Python adds what clocks show.
             later = aware.replace(microsecond=0).astimezone(UTC) + self.every
@@ -244,6 +244,15 @@ def parse(text: str) -> Cron:
     )
 
 
+def next_time(text: str, now: int) -> int | None:
+    """Return the first time after `now` (both Unix ms), in local time; None for none.
+
+    ValueError where the schedule cannot be read.
+    """
+    found = parse(text).next_after(datetime.fromtimestamp(now // 1000, _Local()))
+    return None if found is None else int(found.timestamp()) * 1000
+
+
 def _zone(text: str) -> tuple[tzinfo | None, str]:
     """Split off a zone; the rest is trimmed only where there is one."""
     if not text.startswith(("TZ=", "CRON_TZ=")):
@@ -273,8 +282,9 @@ class _Local(tzinfo):
 
     def fromutc(self, moment: datetime) -> datetime:
         """Return the local time of a time in UTC that bears this zone."""
-        local = moment.replace(tzinfo=UTC).astimezone()
-        return local.replace(tzinfo=self)
+        second = moment.replace(tzinfo=UTC).timestamp()
+        # fromtimestamp() says which of two equal times it is, astimezone() does not.
+        return datetime.fromtimestamp(second).replace(tzinfo=self)  # noqa: DTZ006
 
     def utcoffset(self, moment: datetime | None) -> timedelta | None:
         """Return how far local time is ahead of UTC."""

@@ -39,7 +39,11 @@ class RefResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to sync: where from, where to, which refs, under which policy."""
+    """What to sync: where from, where to, which refs, under which policy.
+
+    `cron` is its schedule, "" for none; `next_cron` when that is met next, None while
+    the task is disabled, and where it never is.
+    """
 
     id: int
     key: str
@@ -54,6 +58,8 @@ class Task:
     created_at: int
     updated_at: int
     push_options: tuple[str, ...] = ()
+    cron: str = ""
+    next_cron: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gms_hookd.cron import parse
+from gms_hookd.cron import next_time, parse
 
+HOUR = 3_600_000  # ms
 ROUNDS = int(os.environ.get("CRON_ROUNDS", "60"))
 CASES = os.environ.get("GMS_HOOKD_CRON_CASES", "")
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
@@ -97,6 +98,15 @@ def test_a_time_without_a_zone_is_local_time(monkeypatch):
         assert parse("0 2 * * *").next_after(begin) == at("2026-07-02T02:00:00+02:00")
         local = parse("TZ=Local 0 2 * * *").next_after(at("2026-07-01T12:00:00+00:00"))
         assert local == at("2026-07-02T02:00:00+02:00")
+        # From one side of a change of the clock to the other; twice at half past two.
+        begin = datetime(2026, 10, 24, 12)  # noqa: DTZ001
+        first = parse("30 2 * * *").next_after(begin)
+        assert first.isoformat() == "2026-10-25T02:30:00+02:00"
+        second = parse("30 2 * * *").next_after(first)
+        assert second.isoformat() == "2026-10-25T02:30:00+01:00"
+        now = int(first.timestamp() * 1000)
+        assert next_time("30 2 * * *", now + 500) == now + HOUR
+        assert next_time("30 2 * * *", now + HOUR) == now + 25 * HOUR
     finally:
         monkeypatch.undo()
         time.tzset()

@@ -20,6 +20,7 @@ ORDER = (
         "files",
         "futures",
         "pyz",
+        "cron",
     },
     {"log", "runlog", "threads", "auth"},
     {"git", "http", "notify"},

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from gms_hookd import units
+from gms_hookd import cron, units
 from gms_hookd.errors import Failure
 from gms_hookd.git import refspec
 from gms_hookd.model import RunStatus
@@ -82,6 +82,12 @@ def _branches(text: str) -> list[str]:
     return [branch(each) for each in text.split()]
 
 
+def _cron(text: str) -> str:
+    if text:
+        cron.parse(text)
+    return text
+
+
 KEYS: dict[str, tuple[str, Callable[[str], object]]] = {
     "name": ("name", str),
     "source": ("source", str),
@@ -94,6 +100,7 @@ KEYS: dict[str, tuple[str, Callable[[str], object]]] = {
     "prune": ("prune", _flag),
     "enabled": ("enabled", _flag),
     "timeout": ("timeout", _timeout),
+    "cron": ("cron", _cron),
 }
 Fill = Callable[[argparse.ArgumentParser], None]
 
@@ -232,6 +239,13 @@ def task_add(parser: argparse.ArgumentParser) -> None:
         help="of one attempt, at most 7d (default: sync.timeout, which is 10m)",
     )
     parser.add_argument(
+        "--cron",
+        type=checked(_cron),
+        default="",
+        metavar="SCHEDULE",
+        help='when it runs by itself, as in "0 2 * * *", "@hourly", "@every 90m"',
+    )
+    parser.add_argument(
         "--disabled", action="store_true", help="take no triggers for now"
     )
 
@@ -266,7 +280,8 @@ def task_set(parser: argparse.ArgumentParser) -> None:
         type=checked(change),
         metavar="KEY=VALUE",
         help=f"KEY is one of {', '.join(KEYS)}; force, prune and enabled take true or"
-        " false, refspecs several with blanks between, timeout up to 7d or default",
+        " false, refspecs several with blanks between, timeout up to 7d or default,"
+        " cron a schedule or nothing",
     )
 
 

@@ -81,6 +81,16 @@ def ago(text: str | None, style: Style) -> str | None:
     return f"{when(text)} {at.astimezone():%z} ({past})"
 
 
+def until(text: str | None, style: Style) -> str | None:
+    """Return an API time as local time and how far away it is; None for none."""
+    at = moment(text)
+    if not at:
+        return None
+    wait = at.timestamp() - style.now
+    due = f"in {duration(wait)}" if wait > 0 else "now"
+    return f"{when(text)} {at.astimezone():%z} ({due})"
+
+
 def took(run: Record, style: Style) -> str | None:
     """Return how long a run took, or has been running."""
     start, end = moment(run["start_time"]), moment(run["end_time"])
@@ -109,16 +119,21 @@ def short(text: str | None) -> str:
 
 def tasks(found: Sequence[Record], style: Style) -> str:
     """Return the list of tasks."""
-    head = ("ID", "NAME", "STATE", "LAST RUN", "ENDED", "SOURCE -> TARGET")
-    return table(head, map(_task_row, found), style) if found else "no tasks"
+    if not found:
+        return "no tasks"
+    scheduled = any(task["cron"] for task in found)
+    cron = ("NEXT CRON",) if scheduled else ()
+    head = ("ID", "NAME", "STATE", "LAST RUN", "ENDED", *cron, "SOURCE -> TARGET")
+    return table(head, (_task_row(task, scheduled) for task in found), style)
 
 
-def _task_row(task: Record) -> tuple[object, ...]:
+def _task_row(task: Record, scheduled: bool) -> tuple[object, ...]:
     last = task["last_run"] or {}
     state = "on" if task["enabled"] else "off"
     way = f"{task['source']} -> {task['target']}"
+    cron = (when(task["next_cron"]),) if scheduled else ()
     ended = when(last.get("end_time"))
-    return task["id"], task["name"], state, last.get("status"), ended, way
+    return task["id"], task["name"], state, last.get("status"), ended, *cron, way
 
 
 def task(one: Record, style: Style) -> str:
@@ -134,11 +149,19 @@ def task(one: Record, style: Style) -> str:
             ("refs", " ".join(one["refspecs"]) or "refs/heads/* refs/tags/*"),
             ("policy", _policy(one)),
             ("timeout", "default" if timeout is None else duration(timeout)),
+            ("cron", one["cron"]),
+            ("next cron", _next_cron(one, style)),
             ("created", ago(one["created_at"], style)),
             ("changed", ago(one["updated_at"], style)),
             ("last run", f"{last['id']} {_outcome(last, style)}" if last else "none"),
         ]
     )
+
+
+def _next_cron(one: Record, style: Style) -> str | None:
+    if one["next_cron"] is None and one["cron"] and one["enabled"]:
+        return "never"
+    return until(one["next_cron"], style)
 
 
 def _policy(one: Record) -> str:
@@ -178,13 +201,8 @@ def _waiting(run: Record, style: Style) -> str | None:
 
 def _next_try(run: Record, style: Style) -> str | None:
     """Return when the next attempt of a queued run is due, and how many are left."""
-    at = moment(run["next_try"])
-    if not at:
-        return None
-    left = run["attempts_max"] - run["attempt"]
-    wait = at.timestamp() - style.now
-    due = f"in {duration(wait)}" if wait > 0 else "now"
-    return f"{when(run['next_try'])} {at.astimezone():%z} ({due}), {left} left"
+    at = until(run["next_try"], style)
+    return f"{at}, {run['attempts_max'] - run['attempt']} left" if at else None
 
 
 def run(one: Record, style: Style) -> str:

@@ -94,6 +94,10 @@ def _lists(found: Record, style: Style) -> Iterator[str]:
     for name, what in (("failing", "failing tasks"), ("retried", "tried again")):
         rows = [_failing(run, style) for run in found[name] or ()]
         yield from _table(what, counts.get(name, 0), head, rows, style)
+    if scheduled := found["scheduled"]:
+        times = (_scheduled(task, style) for task in scheduled)
+        listed = render.table(("TASK", "CRON", "NEXT CRON"), times, style)
+        yield f"next by schedule:\n{listed}"
     if found["refused"]:
         listed = render.deliveries(found["refused"], style)
         yield f"last deliveries refused:\n{listed}"
@@ -114,6 +118,10 @@ def _running(run: Record, style: Style) -> tuple[object, ...]:
     tries = f"{run['attempt']}/{run['attempts_max']}"
     named = run["id"], run["task_name"], run["status"], tries
     return *named, render.took(run, style), run["waits_for"]
+
+
+def _scheduled(task: Record, style: Style) -> tuple[object, ...]:
+    return task["task_name"], task["cron"], render.until(task["next_cron"], style)
 
 
 def _failing(run: Record, style: Style) -> tuple[object, ...]:

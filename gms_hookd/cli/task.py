@@ -41,6 +41,7 @@ def task_add(session: Session, args: Args) -> int:
                 "prune": args.prune,
                 "enabled": not args.disabled,
                 "timeout": args.timeout,
+                "cron": args.cron,
             },
         )
     session.say(added["id"])

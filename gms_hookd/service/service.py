@@ -65,6 +65,7 @@ from gms_hookd.workers.running import (
     RunningRuns,
     no_daemon,
 )
+from gms_hookd.workers.scheduler import Scheduler
 from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
 
 
@@ -391,6 +392,7 @@ class Service:
             self._stopping,
         )
         self._start("reconcile", reconciler.run_forever)
+        self._start("scheduler", Scheduler(self.context, self._stopping).run_forever)
         self._start("callback", Caller(self.context, self._stopping).run_forever)
         self._start("notices", self._notifier.run_forever)
         self._start("upkeep", self._keep_up_forever)

@@ -1,11 +1,11 @@
 """store/: the durable memory: tasks, runs and deliveries in one sqlite3 file.
 
 `Store` is the face; what is asked of it are the functions of `tasks`, `runs`,
-`deliveries`, `notices`, `callbacks`, `source_checks` and `maintenance`, each of which
-takes the connection first. Owns sqlite3 (dbthread.py): one thread writes, in one
-transaction for all that waits, and a result that a future holds is on the disk. `files`
-notices what befalls the files meanwhile, `refusals` counts refused requests before they
-are rows.
+`schedules`, `deliveries`, `notices`, `callbacks`, `source_checks` and `maintenance`,
+each of which takes the connection first. Owns sqlite3 (dbthread.py): one thread writes,
+in one transaction for all that waits, and a result that a future holds is on the disk.
+`files` notices what befalls the files meanwhile, `refusals` counts refused requests
+before they are rows.
 
 The deliveries of a run are a range, not a list. A delivery has the id of its run only
 where it made one; each that joins a pending run lies between the run's first delivery
@@ -16,7 +16,7 @@ and the newest one at its claim:
 
 so that a trigger which joins writes one row and changes none.
 
-May import: auth, errors, files, futures, git, log, model, notify, safetext,
+May import: auth, cron, errors, files, futures, git, log, model, notify, safetext,
 threads.
 """
 

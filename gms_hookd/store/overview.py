@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from gms_hookd.model import Delivery, Run, RunStatus
-from gms_hookd.store import deliveries, notices, runs
+from gms_hookd.model import Delivery, Run, RunStatus, Task
+from gms_hookd.store import deliveries, notices, runs, tasks
 from gms_hookd.store.dbthread import Connection
 from gms_hookd.store.notices import Tally
 
 MOST = 20  # failing tasks and runs under way that are shown; all are counted
 REFUSED = 5  # refused deliveries that are shown
+SCHEDULED = 5  # tasks whose schedules are met next that are shown
 _LAST_ENDED = (
     "SELECT max(id) FROM runs WHERE task_id=t.id"
     " AND status IN ('success','conflict','failed','cancelled')"
@@ -48,6 +49,7 @@ class Overview(NamedTuple):
     retried_tasks: tuple[FailingTask, ...]
     refused: tuple[Delivery, ...]
     notices: Mapping[str, Tally]
+    scheduled: tuple[Task, ...]
 
 
 def overview(db: Connection) -> Overview:
@@ -63,6 +65,7 @@ def overview(db: Connection) -> Overview:
         retried_tasks=_failing(db, _RETRIED),
         refused=tuple(deliveries.refused(db, REFUSED)),
         notices=notices.tallies(db),
+        scheduled=tuple(tasks.soonest(db, SCHEDULED)),
     )
 
 

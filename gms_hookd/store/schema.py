@@ -144,6 +144,14 @@ _NOTICES = (
         run_id INTEGER NOT NULL, since_ms INTEGER NOT NULL, failures INTEGER NOT NULL,
         kinds TEXT NOT NULL, looked_ms INTEGER NOT NULL)""",
 )
+# The schedule of a task; when it is met next, and at what time that was found out.
+_SCHEDULES = (
+    "ALTER TABLE tasks ADD COLUMN cron TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE tasks ADD COLUMN next_cron_ms INTEGER",
+    "ALTER TABLE tasks ADD COLUMN cron_from_ms INTEGER",
+    """CREATE INDEX tasks_scheduled ON tasks(next_cron_ms, cron_from_ms)
+        WHERE cron_from_ms IS NOT NULL""",
+)
 STEPS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _SECOND,
@@ -152,6 +160,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     _SEEN,
     _WALL_CLOCK,
     _NOTICES,
+    _SCHEDULES,
 )
 
 

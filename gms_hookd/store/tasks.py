@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from gms_hookd.cron import next_time
 from gms_hookd.errors import Conflict, Invalid, NotFound
 from gms_hookd.git.url import place
 from gms_hookd.model import Task
@@ -14,7 +15,7 @@ from gms_hookd.store.deliveries import NEWEST
 
 _COLUMNS = (
     "id,key,name,source,target,refspecs,force,prune,enabled,timeout,"
-    "created_ms,updated_ms,push_options"
+    "created_ms,updated_ms,push_options,cron,next_cron_ms"
 )
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 
@@ -32,6 +33,7 @@ class Draft(NamedTuple):
     enabled: bool = True
     timeout: float | None = None
     push_options: tuple[str, ...] = ()
+    cron: str = ""
 
 
 def checked_name(name: str) -> str:
@@ -49,11 +51,29 @@ def add(db: Connection, draft: Draft, now: int) -> Task:
     _refuse_taken_name(db, draft.name, 0)
     cursor = db.execute(
         "INSERT INTO tasks(key,name,source,target,cache,host,path,refspecs,force,prune,"
-        "enabled,timeout,push_options,created_ms,updated_ms)"
-        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "enabled,timeout,push_options,cron,created_ms,updated_ms)"
+        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (str(uuid4()), *_fields(draft), now, now),
     )
-    return get(db, cursor.lastrowid or 0)
+    task_id = cursor.lastrowid or 0
+    _schedule(db, task_id, draft, now)
+    return get(db, task_id)
+
+
+def _schedule(db: Connection, task_id: int, draft: Draft, now: int) -> None:
+    """Note when the task's schedule is met next, from `now` (ms) on."""
+    met = bool(draft.cron) and draft.enabled
+    db.execute(
+        "UPDATE tasks SET next_cron_ms=?,cron_from_ms=? WHERE id=?",
+        (_next_cron(draft.cron, now) if met else None, now if met else None, task_id),
+    )
+
+
+def _next_cron(text: str, now: int) -> int | None:
+    try:
+        return next_time(text, now)
+    except ValueError:  # the machine knows its zone no more; the scheduler says so
+        return None
 
 
 def _fields(draft: Draft) -> tuple[object, ...]:
@@ -69,6 +89,7 @@ def _fields(draft: Draft) -> tuple[object, ...]:
         draft.enabled,
         draft.timeout,
         json.dumps(draft.push_options),
+        draft.cron,
     )
 
 
@@ -130,6 +151,15 @@ def every(db: Connection) -> list[Task]:
     return [_task(row) for row in rows]
 
 
+def soonest(db: Connection, limit: int) -> list[Task]:
+    """List the tasks whose schedules are met first."""
+    query = (
+        f"SELECT {_COLUMNS} FROM tasks WHERE cron_from_ms IS NOT NULL"
+        " AND next_cron_ms IS NOT NULL ORDER BY next_cron_ms,id LIMIT ?"
+    )
+    return [_task(row) for row in db.execute(query, (limit,)).fetchall()]
+
+
 def _task(row: Row) -> Task:
     values: list[Any] = list(row)
     values[5] = tuple(json.loads(values[5]))
@@ -144,7 +174,8 @@ def change(db: Connection, task_id: int, draft: Draft, now: int) -> Task:
     _refuse_taken_name(db, draft.name, task_id)
     db.execute(
         "UPDATE tasks SET name=?,source=?,target=?,cache=?,host=?,path=?,refspecs=?,"
-        "force=?,prune=?,enabled=?,timeout=?,push_options=?,updated_ms=? WHERE id=?",
+        "force=?,prune=?,enabled=?,timeout=?,push_options=?,cron=?,updated_ms=?"
+        " WHERE id=?",
         (*_fields(draft), now, task_id),
     )
     if (before.source, before.target) != (draft.source, draft.target):
@@ -152,6 +183,8 @@ def change(db: Connection, task_id: int, draft: Draft, now: int) -> Task:
     if not still(db, before):
         _forget_findings(db, task_id)
         forget_done_elsewhere(db, before)
+    if (before.cron, before.enabled) != (draft.cron, draft.enabled):
+        _schedule(db, task_id, draft, now)
     if not draft.enabled:
         _drop_queued(db, task_id, "the task was disabled", now)
     return get(db, task_id)

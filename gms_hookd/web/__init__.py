@@ -4,6 +4,6 @@
 `gms_hook` and `forge_hook` turn a delivery into runs; `api` has the calls of
 /api/v1/sync; `routes` leads a request to one of them. Names: App, Policy, Guard.
 
-May import: auth, forges, futures, git, http, log, model, notify, payload, runlog,
-safetext, store, sync, threads, units, workers.
+May import: auth, cron, forges, futures, git, http, log, model, notify, payload,
+runlog, safetext, store, sync, threads, units, workers.
 """

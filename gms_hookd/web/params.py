@@ -4,6 +4,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gms_hookd.cron import parse
 from gms_hookd.git import refspec
 from gms_hookd.git import url as giturl
 from gms_hookd.git.ownership import untrusted
@@ -23,7 +24,7 @@ LONGEST_TEXT = 4096
 MOST_OPTIONS = 20
 _DRAFT = frozenset({"name", "source", "target", "force", "prune", "enabled", "timeout"})
 _BRANCHES = frozenset({"source_branch", "target_branch"})
-TASK_KEYS = _DRAFT | _BRANCHES | {"refspecs", "push_options"}
+TASK_KEYS = _DRAFT | _BRANCHES | {"refspecs", "push_options", "cron"}
 _PUSH_OPTIONS = frozenset({"--force", "--prune", "--no-verify"})
 WHICH = {"id": "id", "key": "key", "task_id": "id", "task_key": "key"}
 
@@ -41,6 +42,7 @@ def as_draft(task: Task) -> tasks.Draft:
         enabled=task.enabled,
         timeout=task.timeout,
         push_options=task.push_options,
+        cron=task.cron,
     )
 
 
@@ -68,6 +70,7 @@ def read_draft(context: Context, before: tasks.Draft, params: Params) -> tasks.D
         push_options=options.passed
         if "push_options" in params
         else before.push_options,
+        cron=_cron(params, before.cron),
     )
     if giturl.cache_key(draft.source) == giturl.cache_key(draft.target):
         raise HttpError(400, "target: is the source itself")
@@ -157,6 +160,20 @@ def _timeout(params: Params, before: float | None) -> float | None:
     if type(given) not in {int, float} or not 0 < given <= LONGEST_TIMEOUT:
         raise HttpError(400, "timeout: seconds are needed, more than 0, at most a week")
     return float(given)
+
+
+def _cron(params: Params, before: str) -> str:
+    """Return the schedule; null and "" mean none."""
+    if "cron" not in params:
+        return before  # also where the machine knows its zone no more
+    if not params["cron"]:
+        return ""
+    text = read_text(params, "cron")
+    try:
+        parse(text)
+    except ValueError as error:
+        raise HttpError(400, f"cron: {error}") from None
+    return text
 
 
 def only(params: Params, known: Container[str]) -> None:

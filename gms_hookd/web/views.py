@@ -38,6 +38,8 @@ def task(record: Task, last_run: Run | None, attempts: int) -> Json:
         "prune": record.prune,
         "enabled": record.enabled,
         "timeout": record.timeout,
+        "cron": record.cron or None,
+        "next_cron": moment(record.next_cron),
         "created_at": moment(record.created_at),
         "updated_at": moment(record.updated_at),
         "last_run": last,
@@ -126,7 +128,7 @@ def _tallies(queue: Overview) -> list[Json]:
 
 def _queue(queue: Overview | None, attempts: int) -> Json:
     if queue is None:
-        names = ("queue", "running", "failing", "retried", "refused")
+        names = ("queue", "running", "failing", "retried", "refused", "scheduled")
         return dict.fromkeys(names)
     return {
         "queue": {
@@ -140,6 +142,7 @@ def _queue(queue: Overview | None, attempts: int) -> Json:
         "failing": [_failing(each, attempts) for each in queue.failing_tasks],
         "retried": [_failing(each, attempts) for each in queue.retried_tasks],
         "refused": [delivery(each) for each in queue.refused],
+        "scheduled": [_scheduled(each) for each in queue.scheduled],
     }
 
 
@@ -155,6 +158,15 @@ def _failing(record: FailingTask, attempts: int) -> Json:
     if record.waiting:
         shown["next_try"] = moment(record.waiting.next_try)
     return shown
+
+
+def _scheduled(record: Task) -> Json:
+    return {
+        "task_id": record.id,
+        "task_name": record.name,
+        "cron": record.cron,
+        "next_cron": moment(record.next_cron),
+    }
 
 
 def _needs_hands(

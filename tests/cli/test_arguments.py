@@ -33,6 +33,8 @@ def test_a_timeout_is_seconds_or_has_a_unit():
         ("timeout=2m", ("timeout", 120)),
         ("timeout=default", ("timeout", None)),
         ("refspecs=", ("refspecs", [])),
+        ("cron=0 2 * * *", ("cron", "0 2 * * *")),
+        ("cron=", ("cron", "")),
         ("refspecs=refs/a/*:refs/b/* ^refs/a/x",
          ("refspecs", ["refs/a/*:refs/b/*", "^refs/a/x"])),
         ("source_branch=dev", ("source_branch", "dev")),
@@ -44,7 +46,7 @@ def test_a_change_is_a_key_of_the_api_and_its_value(text, change):
 
 
 @pytest.mark.parametrize(
-    "text", ["name", "=x", "id=3", "sourc=x", "force=maybe", "timeout=0", "branch=a..b"]
+    "text", ["name", "=x", "id=3", "sourc=x", "force=maybe", "timeout=0", "cron=soon"]
 )
 def test_a_change_that_means_nothing_is_refused(text):
     with pytest.raises(ValueError, match=r"."):

@@ -283,6 +283,29 @@ def test_a_task_goes_through_its_life(ok, no, sides):
     assert no("task", "show", "two") == (1, "gms-hookd: no task with name 'two'\n")
 
 
+def test_a_schedule_is_set_shown_and_taken_away(ok, no, sides):
+    where = ("--source", sides[0], "--target", sides[1])
+    ok("task", "add", "plain", *where)
+    assert "CRON" not in ok("task", "list")
+    ok("task", "add", "nightly", *where, "--cron", "CRON_TZ=UTC 0 2 1 1 *")
+    shown = json.loads(ok("task", "show", "nightly", "--json"))
+    assert shown["cron"] == "CRON_TZ=UTC 0 2 1 1 *"
+    assert shown["next_cron"].endswith("-01-01T02:00:00.000Z")
+    assert "next cron:" in ok("task", "show", "nightly")
+    head, _, row = ok("task", "list").splitlines()
+    year = shown["next_cron"][:4]
+    assert row.find(f"{year}-01-01") == head.find("NEXT CRON")
+    ok("task", "disable", "nightly")
+    assert json.loads(ok("task", "show", "2", "--json"))["next_cron"] is None
+    ok("task", "set", "nightly", "enabled=true", "cron=0 0 30 2 *")
+    assert "next cron:  never" in ok("task", "show", "nightly")
+    ok("task", "set", "nightly", "cron=")
+    assert json.loads(ok("task", "show", "2", "--json"))["cron"] is None
+    wrong = no("task", "add", "x", *where, "--cron", "61 * * * *")
+    assert wrong[0] == 2
+    assert "above maximum (59)" in wrong[1]
+
+
 def test_a_name_is_given_once(task, no):
     status, line = no("task", "add", "mirror", "--source", "/a", "--target", "/b")
     assert (status, "mirror" in line) == (1, True)

@@ -55,6 +55,8 @@ TASK = {
     "prune": True,
     "enabled": False,
     "timeout": None,
+    "cron": None,
+    "next_cron": None,
     "created_at": "2027-01-15T07:00:00.000Z",
     "updated_at": "2027-01-15T07:30:00.000Z",
     "last_run": RUN,

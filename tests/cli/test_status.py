@@ -74,6 +74,18 @@ def test_what_is_tried_again_says_when(daemon, asked, tmp_path):
     assert "tried again: 1" in out
 
 
+def test_what_is_scheduled_next_is_shown(daemon, asked, tmp_path):
+    daemon.start()
+    task = daemon.add_task("nightly", tmp_path / "a.git", tmp_path / "b.git")
+    daemon.add_task("never", tmp_path / "a.git", tmp_path / "b.git")
+    daemon.api("POST", "task/update", id=task, cron="CRON_TZ=UTC 30 2 29 2 *")
+    told = json.loads(asked("--json")[1])
+    (scheduled,) = told["scheduled"]
+    assert scheduled["next_cron"].endswith("-02-29T02:30:00.000Z")
+    assert (scheduled["task_id"], scheduled["task_name"]) == (task, "nightly")
+    assert "CRON_TZ=UTC 30 2 29 2 *" in asked()[1]
+
+
 def test_a_stopped_daemon_needs_hands(daemon, asked):
     daemon.start()
     daemon.signal(signal.SIGTERM)

@@ -21,6 +21,7 @@ def test_a_store_of_schema_2_keeps_its_tasks_runs_and_deliveries(tmp_path):
         every = store.read(tasks.every).result()
         assert [task.name for task in every] == ["app", "lib", "off"]
         assert [task.enabled for task in every] == [True, True, False]
+        assert {(task.cron, task.next_cron) for task in every} == {("", None)}
         run = store.read(runs.get, 1).result()
         assert (run.status, run.task_name) == (RunStatus.SUCCESS, "app")
         assert [ref.ref for ref in run.refs] == ["refs/heads/main"]

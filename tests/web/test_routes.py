@@ -510,6 +510,7 @@ def test_a_task_has_every_key_of_the_contract(task):
     assert task.keys() == {
         *("id", "key", "name", "source", "target", "refspecs", "force", "prune"),
         *("enabled", "timeout", "created_at", "updated_at", "last_run"),
+        *("cron", "next_cron"),
         *("source_branch", "target_branch"),
     }
     assert (task["source_branch"], task["target_branch"]) == ("main", "release")
@@ -567,6 +568,9 @@ def test_tasks_are_listed_found_changed_and_removed(app, task):
         ({"timeout": 0}, "timeout"),
         ({"timeout": True}, "timeout"),
         ({"timeout": "soon"}, "timeout"),
+        ({"cron": "0 2 * *"}, "cron: expected exactly 5 fields"),
+        ({"cron": "CRON_TZ=Mars/X @daily"}, "cron: provided bad location"),
+        ({"cron": 5}, "cron"),
         ({"push_options": ["--mirror"]}, "push_options"),
         ({"push_options": "--push-option"}, "push_options"),
         ({"push_options": "--push-option="}, "push_options"),
