@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -26,6 +27,13 @@ from tests.support.hosts import SSHD, HttpHost, SshHost
 from tests.support.process import Daemon
 from tests.support.repositories import Bench, Repo
 from tests.support.seen import CANARY, LEAKS, look, search
+
+
+def pytest_configure():
+    # What a shell runs behind its back begins with SIGINT ignored, and so would what
+    # the tests start and interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
