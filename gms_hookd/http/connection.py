@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import NamedTuple, Protocol
 
 from gms_hookd.futures import Future
-from gms_hookd.http.http1 import CONTINUE, DEAD, HEAD, IDLE, Message, Reader
+from gms_hookd.http.encoder import ResponseEncoder, failure
+from gms_hookd.http.http1 import CONTINUE, HEAD, IDLE, Message, Reader
 from gms_hookd.http.limits import ConnectionLimits
 from gms_hookd.http.listener import Listener
 from gms_hookd.http.message import Fault, Request, Response
@@ -32,6 +33,7 @@ class Loop(Protocol):
     """What a connection asks of the loop that owns it."""
 
     limits: ConnectionLimits
+    encoder: ResponseEncoder
     now: float
     stopping: bool
 
@@ -52,12 +54,6 @@ class Loop(Protocol):
 
     def forget(self, connection: "Connection") -> None:
         """Take `connection`, which is about to close, out of the books."""
-
-    def new_id(self) -> str:
-        """Return an id that no other request has."""
-
-    def bytes_of(self, request: Request, response: Response, option: str) -> bytes:
-        """Return what goes over the wire, with `option` as Connection field."""
 
 
 class Origin(NamedTuple):
@@ -170,14 +166,17 @@ class Connection(BaseHTTPRequestHandler):
             self._loop.hold(self, 0)
         self._keep_alive = self._keep_alive and not self._loop.stopping
         option = self._connection_option()
-        self._begin_sending(self._loop.bytes_of(request, response, option))
+        self._begin_sending(
+            self._loop.encoder.encode(request, response, option, self._loop.now)
+        )
 
     def turn_away(self) -> None:
         """Send the one answer that costs nothing."""
         self._keep_alive = False
-        request = Request("", "", id=self._loop.new_id())
+        encoder = self._loop.encoder
+        request = Request("", "", id=encoder.new_id())
         full = failure(503, "too many connections", (("Retry-After", "1"),))
-        self._begin_sending(self._loop.bytes_of(request, full, "close"))
+        self._begin_sending(encoder.encode(request, full, "close", self._loop.now))
 
     def check(self) -> None:
         """Act on the deadline; see to it that a peer going away is noticed."""
@@ -305,10 +304,13 @@ class Connection(BaseHTTPRequestHandler):
         self._ask(self._reader.refuse(Fault(503, "too many unfinished requests")))
 
     def _note_phase(self) -> None:
-        phase = self._reader.phase
-        if phase is not self._phase and not self.late:
-            self._phase = phase
-            self.deadline = self._loop.now + self._loop.limits.time_for(phase)
+        if self._reader.phase is not self._phase and not self.late:
+            self._begin_phase()
+
+    def _begin_phase(self) -> None:
+        """Give the peer the time that what it is to send now may take."""
+        self._phase = phase = self._reader.phase
+        self.deadline = self._loop.now + self._loop.limits.time_for(phase)
 
     def _ask(self, message: Message) -> None:
         head, body, fault = message
@@ -323,7 +325,7 @@ class Connection(BaseHTTPRequestHandler):
             body,
             self.peer or self.listener.name,
             self.listener.control,
-            self._loop.new_id(),
+            self._loop.encoder.new_id(),
             fault,
         )
         self.state = ANSWERING
@@ -376,8 +378,7 @@ class Connection(BaseHTTPRequestHandler):
     def _rest(self) -> None:
         self.state = READING
         self._unsent = b""
-        self._phase = DEAD
-        self._note_phase()
+        self._begin_phase()
         if self._reader.held:
             self._loop.line_up(self)
         else:
@@ -394,10 +395,3 @@ class Connection(BaseHTTPRequestHandler):
             self.finish()
             return
         self._loop.watch(self, READ)
-
-
-def failure(
-    status: int, message: str, headers: tuple[tuple[str, str], ...] = ()
-) -> Response:
-    """Return an answer that needs no application."""
-    return Response(status, f'{{"error": "{message}"}}'.encode(), headers)

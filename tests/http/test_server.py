@@ -453,7 +453,7 @@ def test_a_large_body_is_answered_outside_the_loop(server, application):
 
 
 def test_a_large_body_that_no_thread_can_take_is_503_and_nothing_else_ends(server):
-    server._large.close()
+    server._beside.large.close()
     assert statuses(exchange(server, post(b"x" * 100_000) + LAST)) == [503, 200]
 
 
@@ -761,7 +761,7 @@ def test_any_stream_ends_in_answers_and_a_close(server, application, seed):
 
 def test_signs_of_life_are_given_while_nothing_happens(server):
     beats = threading.Semaphore(0)
-    server._beat = beats.release
+    server._pace.beat = beats.release
     assert all(beats.acquire(timeout=TIMEOUT) for _ in range(3))
 
 

@@ -155,7 +155,7 @@ def test_copies_that_take_long_hold_up_nothing_and_have_a_bound(place, tmp_path)
 
 def test_large_deliveries_that_take_long_hold_up_no_health_and_no_trigger(place):
     go = threading.Event()
-    jobs = [place.server._large.do(lambda: go.wait(PATIENCE)) for _ in range(9)]
+    jobs = [place.server._beside.large.do(lambda: go.wait(PATIENCE)) for _ in range(9)]
     assert is_ready(place)
     assert deliver(place, 100) == 200
     go.set()
