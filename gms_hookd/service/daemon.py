@@ -27,13 +27,11 @@ from gms_hookd.http.descriptors import lift_limit
 from gms_hookd.http.limits import ConnectionLimits
 from gms_hookd.http.listener import Listener, adopt, listen
 from gms_hookd.http.server import Server
-from gms_hookd.log import dropped, hold, redact, release
+from gms_hookd.log import dropped, redact
 from gms_hookd.safetext import quoted, reason
 from gms_hookd.service import systemd
 from gms_hookd.service.service import Service
 from gms_hookd.service.state_dir import StateDirectory
-from gms_hookd.store import Store
-from gms_hookd.store.refusals import Refusals
 from gms_hookd.threads import Supervised, ThreadError
 
 log = logging.getLogger(__name__)
@@ -298,28 +296,6 @@ class Daemon:
         log.info("stopped")
 
 
-class _Turn:
-    """What one turn of the front's loop asks for, done together at its end."""
-
-    def __init__(self, store: Store, refusals: Refusals) -> None:
-        self._store = store
-        self._refusals = refusals
-
-    def hold(self) -> None:
-        """Keep back writes and log lines."""
-        hold()
-        self._store.hold()
-
-    def release(self) -> None:
-        """Commit, also what was counted of the refused while nobody called."""
-        self._refusals.flush()
-        self._store.release()
-
-    def end(self) -> None:
-        """Write the lines."""
-        release()
-
-
 def _warn(config: Config, listeners: Iterable[Listener]) -> None:
     open_to_others = {each.name for each in listeners if not each.control}
     passed = open_to_others - {*config.server.listen}
@@ -372,6 +348,8 @@ def serve(
         reloads = ReloadRequests(signals.hang_up)
         service = Service.open(config, state, environ, reloads.ask)
         service.written = written
+        turn = service.context.store.turn
+        turn.before_commit = service.context.refusals.flush
         opened.callback(service.close)
         redact(service.mask.line)
         _warn(config, listeners)
@@ -382,7 +360,7 @@ def serve(
             service.app.handle,
             allowed,
             exempt=service.trusts,
-            batch=_Turn(service.context.store, service.context.refusals),
+            batch=turn,
             threads=service.threads,
         )
         parts = (service, server, listeners, load, environ)

@@ -4,8 +4,9 @@
 `schedules`, `deliveries`, `notices`, `callbacks`, `source_checks` and `maintenance`,
 each of which takes the connection first. Owns sqlite3 (dbthread.py): one thread writes,
 in one transaction for all that waits, and a result that a future holds is on the disk.
-`files` notices what befalls the files meanwhile, `refusals` counts refused requests
-before they are rows.
+`turn` keeps back what a loop writes until its turn ends, and says why; `files` notices
+what befalls the files meanwhile, `refusals` counts refused requests before they are
+rows.
 
 The deliveries of a run are a range, not a list. A delivery has the id of its run only
 where it made one; each that joins a pending run lies between the run's first delivery

@@ -5,10 +5,6 @@ and 3.13 (cpython#118172). The writing thread's is the only connection that writ
 that no two can checkpoint at once (sqlite.org/wal.html, the WAL-reset bug). It takes
 everything that waits, commits it at once with one fsync, and only then answers each: a
 result that a future holds is on the disk.
-
-A loop that has much to hand over in one turn holds it back until the end of the turn.
-While the disk is quick it is then committed in the loop's own thread: handing it to
-another and back costs more than the commit itself.
 """
 
 import logging
@@ -53,10 +49,11 @@ class _DamagedError(Unavailable):
     """What sqlite found in the file is not what it wrote."""
 
 
-class _Operation(NamedTuple):
+class Submission(NamedTuple):
     """One operation on its way; a `bare` one runs alone, outside a transaction.
 
-    What is `gathered` takes the items of all such orders that follow on each other.
+    What is `gathered` takes the items of all that follow on each other and have the
+    same.
     """
 
     operation: Operation
@@ -67,7 +64,7 @@ class _Operation(NamedTuple):
     item: object = None
 
     def do(self, db: Connection) -> Any:
-        """Do it for this order only."""
+        """Do it for this submission only."""
         if self.gathered is not None:
             return self.gathered(db, [self.item])[0]
         return self.operation(db)
@@ -131,55 +128,28 @@ class DatabaseThread:
         self._version = 0
         self._told = ""
         self._writes = writes
-        self._orders: SimpleQueue[_Operation] = SimpleQueue()
+        self._waiting: SimpleQueue[Submission] = SimpleQueue()
         self._closed = False
         self._gate = threading.Lock()
         self._db: Connection | None = None
         self._in_use = threading.Lock()
         self._pace = 0.0
-        self._holder: int | None = None
-        self._held: list[_Operation] = []
         self._thread: Supervised | None = None
         self._thread = threads.start(name, self._serve)
 
-    def submit(self, operation: Operation, *, bare: bool = False) -> Future[Any]:
-        """Hand over an operation; the future is done when it is (for writes: synced).
+    def submit(self, submission: Submission) -> Future[Any]:
+        """Hand over an operation; its future is done when it is (for writes: synced).
 
         The future fails with `Unavailable` when nothing can be committed, and with the
         operation's own StoreError when it refuses: then it has changed nothing.
         """
-        return self._take(_Operation(operation, Future(), bare))
-
-    def gather(self, operation: Gathered, item: object) -> Future[Any]:
-        """Hand over an item for an operation that does many at once, in their order."""
-        return self._take(_Operation(_nothing, Future(), gathered=operation, item=item))
-
-    def _take(self, order: _Operation) -> Future[Any]:
-        if not order.bare and self._holder == threading.get_ident():
-            self._held.append(order)
-        else:
-            self._put(order)
-        return order.future
-
-    def hold(self) -> None:
-        """Keep back what this thread submits from now on, until it calls `release`."""
-        self._holder = threading.get_ident()
-
-    def release(self) -> None:
-        """Commit what was kept back, here if that is quick, else in its thread."""
-        self._holder = None
-        batch, self._held = self._held, []
-        if batch and not self._commit_here(batch):
-            for order in batch:
-                self._put(order)
-
-    def _put(self, order: _Operation) -> None:
         with self._gate:
             refusal = self._refusal()
             if not refusal:
-                self._orders.put(order)
+                self._waiting.put(submission)
         if refusal:
-            order.future.set_exception(Unavailable(refusal))
+            submission.future.set_exception(Unavailable(refusal))
+        return submission.future
 
     def _refusal(self) -> str:
         """Return why nothing more is taken, "" if it is."""
@@ -187,11 +157,16 @@ class DatabaseThread:
             return "shutting down"
         if self._thread and not self._thread.is_alive():
             return f"thread {self._thread.name} has ended: restart gms-hookd"
-        return "the store is busy" if self._orders.qsize() >= BACKLOG else ""
+        return "the store is busy" if self._waiting.qsize() >= BACKLOG else ""
 
-    def _commit_here(self, batch: list[_Operation]) -> bool:
+    def commit_here(self, batch: list[Submission]) -> bool:
+        """Commit `batch` in the calling thread; False if it would have to wait.
+
+        While the disk is quick that is cheaper than to hand it to another thread and
+        back.
+        """
         db = self._db
-        if db is None or self._pace > QUICK or not self._orders.empty():
+        if db is None or self._pace > QUICK or not self._waiting.empty():
             return False
         if not self._in_use.acquire(blocking=False):
             return False
@@ -206,7 +181,7 @@ class DatabaseThread:
     @property
     def waiting(self) -> int:
         """Count the operations that wait."""
-        return self._orders.qsize() + len(self._held)
+        return self._waiting.qsize()
 
     def close(self) -> None:
         """Do what waits, then close the connection; later submissions are refused."""
@@ -214,7 +189,7 @@ class DatabaseThread:
             if self._closed:
                 return
             self._closed = True
-            self._orders.put(_last())
+            self._waiting.put(_last())
         if self._thread:
             self._thread.join(LONGEST_END)
         self._refuse_all("shutting down")
@@ -229,11 +204,11 @@ class DatabaseThread:
                 self._db = None
                 db.close()
 
-    def _next(self, thread: Supervised) -> _Operation:
+    def _next(self, thread: Supervised) -> Submission:
         while True:
             thread.beat()
             with suppress(Empty):
-                return self._orders.get(timeout=IDLE)
+                return self._waiting.get(timeout=IDLE)
             if self._closed:  # and what ends it was lost with a failure
                 return _last()
 
@@ -254,21 +229,21 @@ class DatabaseThread:
         """Let nobody wait for what is not going to be done."""
         with suppress(Empty):
             while True:
-                _refuse(self._orders.get_nowait(), why)
+                _refuse(self._waiting.get_nowait(), why)
 
-    def _turn(self, db: Connection, first: _Operation, thread: Supervised) -> bool:
+    def _turn(self, db: Connection, first: Submission, thread: Supervised) -> bool:
         batch, bare = self._gather(first)
         thread.beat()
         try:
             self._do(db, batch, bare)
         except BaseException:
-            for order in (*batch, *([bare] if bare else ())):
-                _refuse(order, "failed in its thread: see the log")
+            for submission in (*batch, *([bare] if bare else ())):
+                _refuse(submission, "failed in its thread: see the log")
             raise
         return bare is None or not bare.last
 
     def _do(
-        self, db: Connection, batch: list[_Operation], bare: _Operation | None
+        self, db: Connection, batch: list[Submission], bare: Submission | None
     ) -> None:
         with self._in_use:
             results = (self._write if self._writes else self._read)(db, batch)
@@ -278,23 +253,23 @@ class DatabaseThread:
                 outcome = self._alone(db, bare)
             self._settle_all([bare], [outcome])
 
-    def _gather(self, first: _Operation) -> tuple[list[_Operation], _Operation | None]:
-        """Take what waits: a batch, and the bare order that ended it."""
-        batch: list[_Operation] = []
-        order = first
-        while not order.bare:
-            batch.append(order)
-            if len(batch) == BATCH or self._orders.empty():
+    def _gather(self, first: Submission) -> tuple[list[Submission], Submission | None]:
+        """Take what waits: a batch, and the bare submission that ended it."""
+        batch: list[Submission] = []
+        submission = first
+        while not submission.bare:
+            batch.append(submission)
+            if len(batch) == BATCH or self._waiting.empty():
                 return batch, None
-            order = self._orders.get()
-        return batch, order
+            submission = self._waiting.get()
+        return batch, submission
 
-    def _read(self, db: Connection, batch: list[_Operation]) -> list[_Outcome]:
+    def _read(self, db: Connection, batch: list[Submission]) -> list[_Outcome]:
         if self._files.spoilt:
             return [(None, Unavailable(self._files.spoilt))] * len(batch)
-        return [_attempt(db, order.do) for order in batch]
+        return [_attempt(db, submission.do) for submission in batch]
 
-    def _write(self, db: Connection, batch: list[_Operation]) -> list[_Outcome]:
+    def _write(self, db: Connection, batch: list[Submission]) -> list[_Outcome]:
         if problem := self._problem(db):
             return [(None, Unavailable(problem))] * len(batch)
         try:
@@ -303,7 +278,7 @@ class DatabaseThread:
             return [(None, _unavailable(error))] * len(batch)
         return self._commit(db, batch)
 
-    def _commit(self, db: Connection, batch: list[_Operation]) -> list[_Outcome]:
+    def _commit(self, db: Connection, batch: list[Submission]) -> list[_Outcome]:
         """Run a batch in the transaction that has begun, and end it."""
         try:
             results = _together(db, batch)
@@ -317,11 +292,11 @@ class DatabaseThread:
             return [(None, Unavailable(problem))] * len(batch)
         return results
 
-    def _alone(self, db: Connection, order: _Operation) -> _Outcome:
-        if self._writes and not order.last and (problem := self._problem(db)):
+    def _alone(self, db: Connection, submission: Submission) -> _Outcome:
+        if self._writes and not submission.last and (problem := self._problem(db)):
             return None, Unavailable(problem)
         _wait_in_sqlite(db, BUSY_MS)
-        outcome = _attempt(db, order.do)
+        outcome = _attempt(db, submission.do)
         _roll_back(db)
         _wait_in_sqlite(db, 0)
         if self._writes:
@@ -345,14 +320,14 @@ class DatabaseThread:
                 return True
         return False
 
-    def _settle_all(self, batch: list[_Operation], results: list[_Outcome]) -> None:
-        for order, (value, failure) in zip(batch, results, strict=False):
+    def _settle_all(self, batch: list[Submission], results: list[_Outcome]) -> None:
+        for submission, (value, failure) in zip(batch, results, strict=False):
             if isinstance(failure, _DamagedError) and not self._files.spoilt:
                 self._files.spoil(f"was found damaged ({failure})")
             if failure is None:
-                order.future.set_result(value)
+                submission.future.set_result(value)
             else:
-                order.future.set_exception(failure)
+                submission.future.set_exception(failure)
 
 
 def _begin_at_once(db: Connection) -> bool:
@@ -381,7 +356,7 @@ def _begun(db: Connection, last: bool) -> bool:
     return True
 
 
-def _together(db: Connection, batch: list[_Operation]) -> list[_Outcome]:
+def _together(db: Connection, batch: list[Submission]) -> list[_Outcome]:
     """Run a batch; one that fails undoes only itself, and costs the others a repeat."""
     try:
         return [(value, None) for value in _values(db, batch)]
@@ -390,25 +365,25 @@ def _together(db: Connection, batch: list[_Operation]) -> list[_Outcome]:
             raise
         db.execute("ROLLBACK")
         db.execute("BEGIN IMMEDIATE")
-        return [_guarded(db, order.do) for order in batch]
+        return [_guarded(db, submission.do) for submission in batch]
 
 
-def _values(db: Connection, batch: list[_Operation]) -> list[Any]:
+def _values(db: Connection, batch: list[Submission]) -> list[Any]:
     values: list[Any] = []
-    for gathered, orders in groupby(batch, key=attrgetter("gathered")):
+    for gathered, submissions in groupby(batch, key=attrgetter("gathered")):
         if gathered is None:
-            values += [order.operation(db) for order in orders]
+            values += [submission.operation(db) for submission in submissions]
         else:
-            values += gathered(db, [order.item for order in orders])
+            values += gathered(db, [submission.item for submission in submissions])
     return values
 
 
-def _last() -> _Operation:
-    return _Operation(_nothing, Future(), bare=True, last=True)
+def _last() -> Submission:
+    return Submission(nothing, Future(), bare=True, last=True)
 
 
-def _nothing(_db: Connection) -> None:
-    pass
+def nothing(_db: Connection) -> None:
+    """Do nothing: for a submission that is done otherwise."""
 
 
 def _guarded(db: Connection, operation: Operation) -> _Outcome:
@@ -468,6 +443,6 @@ def _unavailable(error: sqlite3.Error) -> Unavailable:
     return Unavailable(f"cannot be committed: {error}")
 
 
-def _refuse(order: _Operation, why: str) -> None:
-    if not order.future.done():
-        order.future.set_exception(Unavailable(why))
+def _refuse(submission: Submission, why: str) -> None:
+    if not submission.future.done():
+        submission.future.set_exception(Unavailable(why))

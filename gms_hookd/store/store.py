@@ -10,9 +10,17 @@ from typing import Concatenate, ParamSpec, TypeVar
 from gms_hookd.errors import StoreError, Unavailable
 from gms_hookd.futures import Future
 from gms_hookd.store.backup import vacuum, write_copy
-from gms_hookd.store.dbthread import Connection, DatabaseThread, Error, connect
+from gms_hookd.store.dbthread import (
+    Connection,
+    DatabaseThread,
+    Error,
+    Submission,
+    connect,
+    nothing,
+)
 from gms_hookd.store.files import Files
 from gms_hookd.store.schema import inspect, prepare
+from gms_hookd.store.turn import Turn
 from gms_hookd.threads import Threads
 
 Item = TypeVar("Item")
@@ -21,7 +29,10 @@ T = TypeVar("T")
 
 
 class Store:
-    """One file, one writing thread, one reading thread."""
+    """One file, one writing thread, one reading thread.
+
+    `turn` keeps back what a loop writes until the end of its turn.
+    """
 
     def __init__(
         self, writer: DatabaseThread, reader: DatabaseThread, files: Files, path: Path
@@ -29,6 +40,7 @@ class Store:
         self._writer = writer
         self._reader = reader
         self._files = files
+        self.turn = Turn(writer)
         self.path = path
 
     @classmethod
@@ -39,27 +51,18 @@ class Store:
         file is left as it is.
         """
         inspect(path)
-        try:
-            # Made by sqlite it would be readable for all; the -wal takes after it.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            db = connect(path, writes=True)
-            try:
-                prepare(db, path)
-            finally:
-                db.close()
-        except (Error, OSError) as error:
-            raise StoreError(f"{path}: {error}") from None
+        _make_ready(path)
         threads = threads or Threads()
         files = Files(path)
         writer = DatabaseThread(
             "store-writer", path, files, writes=True, threads=threads
         )
         # The reading connection opens a file whose WAL the writer holds open.
-        writer.submit(_begin_to_use).result()
+        _wait_until_open(writer)
         reader = DatabaseThread(
             "store-reader", path, files, writes=False, threads=threads
         )
-        reader.submit(_begin_to_use).result()
+        _wait_until_open(reader)
         return cls(writer, reader, files, path)
 
     def write(
@@ -70,7 +73,7 @@ class Store:
     ) -> Future[T]:
         """Do `operation(db, ...)` in a transaction; done means synced to disk."""
         bound = partial(_call, operation, args, kwargs)
-        return self._writer.submit(bound)
+        return self.turn.submit(Submission(bound, Future()))
 
     def gather(
         self, operation: Callable[[Connection, list[Item]], Sequence[T]], item: Item
@@ -79,7 +82,9 @@ class Store:
 
         It gives a result for each. As with `write`, done means synced to disk.
         """
-        return self._writer.gather(operation, item)
+        return self.turn.submit(
+            Submission(nothing, Future(), gathered=operation, item=item)
+        )
 
     def alone(
         self,
@@ -89,7 +94,7 @@ class Store:
     ) -> Future[T]:
         """Do `operation(db, ...)` on the writing connection without a transaction."""
         bound = partial(_call, operation, args, kwargs)
-        return self._writer.submit(bound, bare=True)
+        return self._writer.submit(Submission(bound, Future(), bare=True))
 
     def read(
         self,
@@ -99,7 +104,7 @@ class Store:
     ) -> Future[T]:
         """Do `operation(db, ...)` on the connection that cannot write."""
         bound = partial(_call, operation, args, kwargs)
-        return self._reader.submit(bound)
+        return self._reader.submit(Submission(bound, Future()))
 
     def backup(self, copy: Path) -> None:
         """Write a consistent, checked copy, whole or not at all; nobody waits for it.
@@ -118,14 +123,6 @@ class Store:
         with closing(connect(self.path, writes=False)) as db:
             vacuum(db, copy)
 
-    def hold(self) -> None:
-        """Keep back the writes of this thread until it calls `release`."""
-        self._writer.hold()
-
-    def release(self) -> None:
-        """Have what was kept back committed, all at once."""
-        self._writer.release()
-
     @property
     def lost(self) -> str:
         """Return what befell the files, with what hands can do about it, or ""."""
@@ -134,7 +131,7 @@ class Store:
     @property
     def waiting(self) -> int:
         """Count the writes that wait to be committed."""
-        return self._writer.waiting
+        return self._writer.waiting + self.turn.waiting
 
     def close(self) -> None:
         """Commit what waits, checkpoint, close.
@@ -147,8 +144,22 @@ class Store:
             thread.close()
 
 
-def _begin_to_use(db: Connection) -> None:
-    db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+def _make_ready(path: Path) -> None:
+    """Make the file where there is none, and bring its tables to today's schema."""
+    try:
+        # Made by sqlite it would be readable for all; the -wal takes after it.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        with closing(connect(path, writes=True)) as db:
+            prepare(db, path)
+    except (Error, OSError) as error:
+        raise StoreError(f"{path}: {error}") from None
+
+
+def _wait_until_open(thread: DatabaseThread) -> None:
+    def begin_to_use(db: Connection) -> None:
+        db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+
+    thread.submit(Submission(begin_to_use, Future())).result()
 
 
 def _call(

@@ -43,9 +43,9 @@ def count(store):
 
 
 def held_write(store):
-    store.hold()
+    store.turn.hold()
     future = store.write(deliveries.record, ARRIVAL, 200, "held")
-    store.release()
+    store.turn.release()
     return future.result()
 
 
