@@ -20,7 +20,6 @@ from math import inf
 from socketserver import BaseServer
 from typing import Protocol
 
-from gms_hookd.http.acceptor import Acceptor
 from gms_hookd.http.connection import (
     LARGE,
     READ,
@@ -30,7 +29,7 @@ from gms_hookd.http.connection import (
 )
 from gms_hookd.http.encoder import ResponseEncoder, failure
 from gms_hookd.http.limits import ConnectionLimiter, ConnectionLimits
-from gms_hookd.http.listener import Listener
+from gms_hookd.http.listener import Acceptor, Listener
 from gms_hookd.http.message import Request, Response
 from gms_hookd.http.tls import Context
 from gms_hookd.http.unfinished import UnfinishedRequests
