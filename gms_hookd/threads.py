@@ -145,14 +145,22 @@ class Pool:
         waiting: int = 1000,
         within: float = SILENT,
     ) -> None:
+        self._starter = threads
         self._name = name
-        self._most = size + waiting
+        self._waiting = waiting
         self._within = within
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._count = 0  # jobs that wait or are done now
         self._lock = threading.Lock()
         self._closed = False
-        self._threads = [threads.start(f"{name}-{n}", self._serve) for n in range(size)]
+        self._threads: list[Supervised] = []
+        self.grow(size)
+
+    def grow(self, size: int) -> None:
+        """Have at least so many threads. Raises ThreadError."""
+        while len(self._threads) < size and not self._closed:
+            name = f"{self._name}-{len(self._threads)}"
+            self._threads.append(self._starter.start(name, self._serve))
 
     def do(self, function: Callable[[], T]) -> Future[T]:
         """Have `function` done; the future fails with BusyError if there is no room."""
@@ -160,7 +168,7 @@ class Pool:
         with self._lock:
             if self._closed:
                 return failed(BusyError("shutting down"))
-            if self._count >= self._most:
+            if self._count >= len(self._threads) + self._waiting:
                 return failed(BusyError(f"too much waits ({self._name}): try again"))
             self._count += 1
             self._jobs.put(partial(_settle, future, function))

@@ -20,6 +20,11 @@ PACE = 0.2
 LONGEST = 255  # characters of a description
 
 
+def target_name(hook: str) -> str:
+    """Return what the target is called that hears how the runs of a hook ended."""
+    return f"{NAME}:{hook}"
+
+
 def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return the state that the chain of webhooks waits for."""
     good = notice.level in (Level.GOOD, Level.CHANGED)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 FAILED, CONFLICT, RECOVERED, CHANGED = "failed", "conflict", "recovered", "changed"
 SUCCESS = "success"  # of heartbeats only
 RENAMED = "renamed"
+ENDED = "ended"  # all runs of a delivery, to who sent it
 EVENTS = (FAILED, CONFLICT, RECOVERED, CHANGED, "stalled", RENAMED)
 HEARTBEAT = (SUCCESS, FAILED, CONFLICT)
 

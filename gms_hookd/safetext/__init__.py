@@ -10,6 +10,7 @@ May import: nothing.
 
 from gms_hookd.safetext.shapes import (
     HIDDEN,
+    address_secrets,
     hidden,
     in_address,
     without_fields,
@@ -29,6 +30,7 @@ from gms_hookd.safetext.text import (
 __all__ = [
     "HIDDEN",
     "REASON_LIMIT",
+    "address_secrets",
     "flattened",
     "hidden",
     "in_address",

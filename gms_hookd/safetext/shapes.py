@@ -1,7 +1,8 @@
 """What a secret looks like to somebody who does not know it: in a URL, in any text."""
 
 import re
-from urllib.parse import unquote
+from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
 
 # The prefixes that forges give their tokens so that they are found: docs.github.com
 # "About authentication to GitHub", docs.gitlab.com "Token overview", Atlassian, AWS,
@@ -49,6 +50,28 @@ def _revealed(path: str, http: bool) -> bool:
         return True
     signs = (TOKEN, _LOGIN, _PARAMETER, _PASSWORD_WORD) + (_LOST_SCHEME,) * http
     return any(sign.search(path) for sign in signs)
+
+
+LONG_PIECE = 12  # letters: shorter ones may be an ordinary word of a path
+SHORTEST_PIECE = 6
+# Of the addresses of vendors, and in messages of ours too.
+COMMON = frozenset({
+    "api.telegram.org", "cgi-bin", "open-apis", "update-package", "incoming-webhook",
+    "notifications", "webhookb2", "IncomingWebhook",
+})  # fmt: skip
+
+
+def address_secrets(url: str) -> Iterator[str]:
+    """Give what of an address is secret: what nobody would guess of path and query.
+
+    The whole would mask harmless texts, the name of the host among them.
+    """
+    parts = urlsplit(url)
+    values = (field.partition("=")[2] for field in parts.query.split("&"))
+    for piece in (*parts.path.split("/"), *values):
+        telling = len(piece) >= LONG_PIECE or not (piece.isalpha() and piece.islower())
+        if len(piece) >= SHORTEST_PIECE and piece not in COMMON and telling:
+            yield from {piece, unquote(piece)}
 
 
 HIDDEN = b"***"

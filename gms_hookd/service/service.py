@@ -30,6 +30,7 @@ from gms_hookd.futures import Future, apply, done
 from gms_hookd.git.hold import Holds
 from gms_hookd.git.process import Stop
 from gms_hookd.http.descriptors import descriptors
+from gms_hookd.notify import dockerhub
 from gms_hookd.notify.base import Target
 from gms_hookd.notify.policy import Subscriber
 from gms_hookd.safetext import quoted, reason
@@ -52,9 +53,8 @@ from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
 from gms_hookd.web.gms_hook import GmsHook
 from gms_hookd.web.guard import Forwarders, Guard, Hook
 from gms_hookd.web.routes import App, Policy, templates
-from gms_hookd.workers.callbacks import Caller
 from gms_hookd.workers.counters import Counters
-from gms_hookd.workers.notifier import AT_ONCE as TARGETS
+from gms_hookd.workers.notifier import LEAST as TARGETS
 from gms_hookd.workers.notifier import WITHIN as NOTICE
 from gms_hookd.workers.notifier import Notifier, Recipient
 from gms_hookd.workers.reconciler import AT_ONCE, PATIENCE, Reconciler
@@ -246,9 +246,10 @@ class Service:
         )
         self._engines = [e for e in self._engines if not e.closed] + [engine]
         retry = RetryPolicy(attempts=config.sync.attempts)
-        self._recipients = {each.name: _recipient(each) for each in config.notify}
-        told = tuple(each.subscriber for each in self._recipients.values())
-        self.running.subscribers = told
+        named = [_recipient(each) for each in config.notify]
+        senders = [_sender(hook) for hook in config.hooks if hook.callback]
+        self._recipients = {each.target.name: each for each in (*named, *senders)}
+        self.running.subscribers = tuple(each.subscriber for each in named)
         return Rules(engine, retry, config.sync.timeout, config.sync.trust)
 
     def _fetched(self, task_id: int) -> None:
@@ -279,8 +280,7 @@ class Service:
             for hook in config.hooks
             if hook.secrets
         }
-        targets = [each.name for each in config.notify]
-        self.counters.expect([own.guard.hook, *forges], targets)
+        self.counters.expect([own.guard.hook, *forges], self._recipients)
         reading = (config.api.read_token,) if config.api.read_token else ()
         return Policy(
             {own.guard.hook: own},
@@ -393,7 +393,6 @@ class Service:
         )
         self._start("reconcile", reconciler.run_forever)
         self._start("scheduler", Scheduler(self.context, self._stopping).run_forever)
-        self._start("callback", Caller(self.context, self._stopping).run_forever)
         self._start("notices", self._notifier.run_forever)
         self._start("upkeep", self._keep_up_forever)
         self._start("health", self.health.run_forever)
@@ -506,6 +505,13 @@ class Service:
         for engine in self._engines:
             engine.close()
         self.context.store.close()
+
+
+def _sender(hook: HookConfig) -> Recipient:
+    """Return who sent the deliveries of a hook, as one who hears how they ended."""
+    name = dockerhub.target_name(hook.name)
+    target = Target(name, dockerhub.NAME, url="")
+    return Recipient(target, Subscriber(name, frozenset()))
 
 
 def _recipient(config: NotifyConfig) -> Recipient:

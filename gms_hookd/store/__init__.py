@@ -1,8 +1,8 @@
 """store/: the durable memory: tasks, runs and deliveries in one sqlite3 file.
 
 `Store` is the face; what is asked of it are the functions of `tasks`, `runs`,
-`schedules`, `deliveries`, `notices`, `callbacks`, `source_checks` and `maintenance`,
-each of which takes the connection first. Owns sqlite3 (dbthread.py): one thread writes,
+`schedules`, `deliveries`, `notices`, `source_checks` and `maintenance`, each of
+which takes the connection first. Owns sqlite3 (dbthread.py): one thread writes,
 in one transaction for all that waits, and a result that a future holds is on the disk.
 `turn` keeps back what a loop writes until its turn ends, and says why; `files` notices
 what befalls the files meanwhile, `refusals` counts refused requests before they are

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gms_hookd.errors import NotFound
-from gms_hookd.model import Delivery
+from gms_hookd.model import Delivery, RunStatus
 from gms_hookd.store.dbthread import Connection, Row
 
 _COLUMNS = (
@@ -113,6 +113,17 @@ def of_run(db: Connection, run_id: int) -> tuple[int, ...]:
     )
     rows = db.execute(query, {"id": run_id, "all": sys.maxsize})
     return tuple(row[0] for row in rows)
+
+
+def outcome(db: Connection, delivery_id: int) -> tuple[RunStatus, ...]:
+    """List how the runs that serve a delivery have ended, or stand."""
+    query = (
+        "SELECT r.status FROM deliveries d JOIN runs r ON r.id=d.run_id WHERE d.id=:id"
+        " UNION ALL SELECT r.status FROM links l JOIN runs r ON r.id=l.run_id"
+        " WHERE l.delivery_id=:id"
+    )
+    rows = db.execute(query, {"id": delivery_id}).fetchall()
+    return tuple(RunStatus(row[0]) for row in rows)
 
 
 def hand_over(db: Connection, old: int, new: int) -> None:

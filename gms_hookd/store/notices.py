@@ -25,17 +25,25 @@ _COLUMNS = (
     "number,id,target,event,task_id,run_id,status,attempts,"
     "CASE status WHEN 'waiting' THEN next_ms END,created_ms,"
     "CASE status WHEN 'sent' THEN sent_ms END,error,"
-    "task_name,failures,since_ms,reminder,came_from,batch,said"
+    "task_name,failures,since_ms,reminder,came_from,batch,said,url,delivery_id"
 )
 # No try is further away than the delay that was set for it, whatever the clock does.
-_DUE = "status='waiting' AND next_ms NOT BETWEEN :now+1 AND :now+delay_ms"
+# The outcome of a delivery is due when none of its runs is under way.
+_DUE = (
+    "status='waiting' AND next_ms NOT BETWEEN :now+1 AND :now+delay_ms"
+    " AND NOT EXISTS(SELECT 1 FROM deliveries d JOIN runs r ON r.id=d.run_id"
+    "  WHERE d.id=delivery_id AND r.status IN ('queued','running'))"
+    " AND NOT EXISTS(SELECT 1 FROM links l JOIN runs r ON r.id=l.run_id"
+    "  WHERE l.delivery_id=notices.delivery_id AND r.status IN ('queued','running'))"
+)
 
 
 class NoticeRow(NamedTuple):
     """One notice; times in ms. `key` is the `webhook-id`, the same at each attempt.
 
     `came_from` is the target that it could not be delivered to; `batch` is the key of
-    the message that it is part of; `said` is a text of the daemon's own.
+    the message that it is part of; `said` is a text of the daemon's own. What is told
+    of a delivery goes to the `url` that came with it.
     """
 
     number: int
@@ -57,6 +65,8 @@ class NoticeRow(NamedTuple):
     came_from: str | None = None
     batch: str | None = None
     said: str | None = None
+    url: str | None = None
+    delivery_id: int | None = None
 
 
 class Lot(NamedTuple):
@@ -80,6 +90,8 @@ class Subject(NamedTuple):
     reminder: bool = False
     came_from: str | None = None
     said: str | None = None
+    url: str | None = None
+    delivery_id: int | None = None
 
 
 def note_end(
@@ -168,8 +180,8 @@ def add(db: Connection, target: str, event: str, subject: Subject, now: int) -> 
     failing = subject.failing
     db.execute(
         "INSERT INTO notices(id,target,event,task_id,task_name,run_id,status,next_ms,"
-        "created_ms,failures,since_ms,reminder,came_from,said)"
-        " VALUES(?,?,?,?,?,?,'waiting',?,?,?,?,?,?,?)",
+        "created_ms,failures,since_ms,reminder,came_from,said,url,delivery_id)"
+        " VALUES(?,?,?,?,?,?,'waiting',?,?,?,?,?,?,?,?,?)",
         (
             key,
             target,
@@ -184,6 +196,8 @@ def add(db: Connection, target: str, event: str, subject: Subject, now: int) -> 
             subject.reminder,
             subject.came_from,
             subject.said,
+            subject.url,
+            subject.delivery_id,
         ),
     )
     _drop_oldest(db, target)
@@ -263,7 +277,7 @@ def _row(row: Row) -> NoticeRow:
 
 def sent(db: Connection, lot: Lot, now: int) -> None:
     """Note that a message was delivered."""
-    _update(db, lot, "status='sent',error='',sent_ms=?", (now,))
+    _update(db, lot, "status='sent',error='',sent_ms=?,url=NULL", (now,))
     if lot.lost:  # the text said how many
         db.execute(
             "UPDATE notices SET sent_ms=?"
@@ -323,6 +337,8 @@ def resend(db: Connection, key: str, known: Collection[str], now: int) -> Notice
     found = get(db, key)
     if found.target not in known:
         raise Conflict(f"target: no [notify.{found.target}] is configured")
+    if found.delivery_id is not None and found.url is None:
+        raise Conflict(f"notice {key} was taken: its address is no longer kept")
     if found.status == WAITING and found.attempts == 0:
         raise Conflict(f"notice {key} is waiting already")
     db.execute(

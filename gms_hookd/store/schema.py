@@ -152,6 +152,17 @@ _SCHEDULES = (
     """CREATE INDEX tasks_scheduled ON tasks(next_cron_ms, cron_from_ms)
         WHERE cron_from_ms IS NOT NULL""",
 )
+# How a delivery's runs ended is told by the outbox too, to where the delivery says.
+_OUTCOMES = (
+    "ALTER TABLE notices ADD COLUMN url TEXT",
+    "ALTER TABLE notices ADD COLUMN delivery_id INTEGER",
+    """INSERT INTO notices(id,target,event,status,attempts,next_ms,created_ms,run_id,
+        url,delivery_id)
+        SELECT 'msg_'||lower(hex(randomblob(16))),'dockerhub:'||d.hook,'ended',
+        'waiting',c.tries,c.due_ms,d.received_ms,d.run_id,c.url,d.id
+        FROM callbacks c JOIN deliveries d ON d.id=c.delivery_id ORDER BY d.id""",
+    "DROP TABLE callbacks",
+)
 STEPS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _SECOND,
@@ -161,6 +172,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     _WALL_CLOCK,
     _NOTICES,
     _SCHEDULES,
+    _OUTCOMES,
 )
 
 

@@ -19,14 +19,13 @@ from gms_hookd.futures import Future, apply
 from gms_hookd.git.alias import Aliases
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, Delivery, RunStatus, Task
-from gms_hookd.notify import policy
+from gms_hookd.notify import dockerhub, policy
 from gms_hookd.notify.policy import Subscriber
 from gms_hookd.payload import PayloadError, decode, dump_json
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import (
     Connection,
     NotFound,
-    callbacks,
     deliveries,
     notices,
     runs,
@@ -262,7 +261,13 @@ def receive(
         said = mask(event.warning)
         _tell_of_move(db, left, said, options.subscribers, new_delivery.received_at)
     if event.callback:
-        callbacks.add(db, delivery_id, event.callback, new_delivery.received_at)
+        told = notices.Subject(
+            run_id=next(iter(run_ids), None),
+            url=event.callback,
+            delivery_id=delivery_id,
+        )
+        name = dockerhub.target_name(new_delivery.hook)
+        notices.add(db, name, policy.ENDED, told, new_delivery.received_at)
     joined = all(run_id <= newest for run_id in run_ids)
     return Received(delivery_id, reason, ids, run_ids, joined=joined)
 

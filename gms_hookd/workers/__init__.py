@@ -1,4 +1,4 @@
-"""workers/: the threads that carry out runs and look after sources and callbacks.
+"""workers/: the threads that carry out runs and look after sources and notices.
 
 Names: Worker, Reconciler, Scheduler, Context (what every handler has at hand),
 RunningRuns.

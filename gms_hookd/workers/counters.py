@@ -15,7 +15,7 @@ RESULTS = ("queued", "joined", "repeated", "nothing", "filtered", "refused")
 TRIGGERS = ("manual", "retry", "cron", "reconcile", "undo")
 REMOTE = ("fetch", "ls-remote", "push")
 GIT_RESULTS = ("ok", "auth", "host", "network", "other", "policy", "stall", "timeout")
-NOTICE_RESULTS = ("sent", "failed", "dead")
+NOTICE_RESULTS = ("sent", "failed", "dead", "dropped")
 
 
 class Counter:
@@ -31,10 +31,10 @@ class Counter:
             for each in product(*labels):
                 self._counts.setdefault(each, 0)
 
-    def add(self, *labels: str) -> None:
-        """Count one event."""
+    def add(self, *labels: str, amount: int = 1) -> None:
+        """Count an event, or so many."""
         with self._lock:
-            self._counts[labels] = self._counts.get(labels, 0) + 1
+            self._counts[labels] = self._counts.get(labels, 0) + amount
 
     def counts(self) -> Mapping[Labels, int]:
         """Return the counts as they are now."""

@@ -1,7 +1,8 @@
 """Sends what the outbox holds: one message at a time a target, targets side by side.
 
 A run never waits for this. What was on its way when the process died is sent again with
-the same key: at least once.
+the same key: at least once. What became of a message that was sent is offered to the
+store until the store takes it; until then its target gets nothing more.
 """
 
 import logging
@@ -9,43 +10,40 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from gms_hookd.errors import NotFound
+from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.futures import Future, apply, failed
 from gms_hookd.http import smtp
 from gms_hookd.http.client import ClientError, Wire, exchange
-from gms_hookd.model import Run, Task
-from gms_hookd.notify import mail, texts
+from gms_hookd.log import SELDOM
+from gms_hookd.notify import dockerhub, mail, texts
 from gms_hookd.notify.base import Fate, Notice, SendResult, Target, VendorAnswer
 from gms_hookd.notify.policy import Subscriber
 from gms_hookd.notify.registry import EMAIL, KINDS
-from gms_hookd.payload import dump_json, load_json
-from gms_hookd.safetext import quoted
-from gms_hookd.store import Connection, StoreError, notices, runs, tasks
-from gms_hookd.store.notices import Lot, NoticeRow
+from gms_hookd.safetext import address_secrets, quoted
+from gms_hookd.store import StoreError, notices
+from gms_hookd.store.notices import Lot
 from gms_hookd.threads import Pool, Supervised
 from gms_hookd.units import rfc3339
+from gms_hookd.workers.messages import Shown, Style, message
 from gms_hookd.workers.running import Context, Told
 
 log = logging.getLogger(__name__)
 TICK = 1.0
 DEADLINE = 15.0  # seconds for one message, however slowly the peer drips
 WITHIN = 120.0  # seconds that a send may take with a name server that is silent
-AT_ONCE = 4  # targets
+LEAST, MOST = 4, 64  # threads: one for each target, so that none waits for another
 REMIND = 60.0  # seconds between looks for reminders
 FIRST, CAP = 10.0, 12 * 3600.0  # seconds between tries
 HELD = 300.0  # seconds at most that one message which failed holds up the others
 GIVE_UP = 5 * 86400.0  # seconds from the event on
 SINGLE, DIGEST = 10.0, 600.0  # seconds after a message to people, and after a digest
-LONGEST = 4000  # characters of a reason
 # They are read by programs, which want each notice as it is.
 MACHINES = frozenset({"webhook", "dockerhub"})
-Shown = Callable[[Run | None, Task | None], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +87,7 @@ class Notifier:
         self._lock = threading.Lock()
         self._busy: set[str] = set()
         self._free_at: dict[str, float] = {}
+        self._unwritten: dict[str, tuple[Lot, SendResult]] = {}
         self._wake = threading.Event()
         self._next_look = 0.0
 
@@ -105,20 +104,29 @@ class Notifier:
             try:
                 self.turn()
             except StoreError as error:
-                log.warning("notices wait error=%s", quoted(error))
+                log.warning("notices wait error=%s", quoted(error), extra=SELDOM)
 
     def turn(self) -> None:
         """Begin to send to each target for which something is due."""
         self._remind()
+        self._pool.grow(min(len(self._recipients()), MOST))
         store, now = self._context.store, self._context.now()
         for name in store.read(notices.due, now).result():
             recipient = self._recipients().get(name)
             if recipient is None:
-                why = f"no [notify.{name}] is configured"
-                store.write(notices.drop_all, name, why).result()
+                self._drop(name)
             elif self._claimed(name):
                 sending = self._pool.do(partial(self._send_next, recipient))
                 sending.add_done_callback(partial(self._release, name))
+
+    def _drop(self, name: str) -> None:
+        """Drop what waits for a target that is no longer configured."""
+        kind, _, hook = name.partition(":")
+        is_hook = kind == dockerhub.NAME and hook
+        setting = f"hooks.{hook}.callback" if is_hook else f"[notify.{name}]"
+        why = f"no {setting} is configured"
+        count = self._context.store.write(notices.drop_all, name, why).result()
+        self._context.counters.notices.add(name, "dropped", amount=count)
 
     def _patience(self) -> float:
         """Return how long to wait: until a target may be sent to again, 1 s at most."""
@@ -146,30 +154,55 @@ class Notifier:
             return True
 
     def _release(self, name: str, sending: Future[None]) -> None:
+        error = sending.exception()
+        if error:
+            log.error("notice broke target=%s error=%s", name, quoted(error))
+            self._hold(name, FIRST)
         with self._lock:
             self._busy.discard(name)
         self._wake.set()
-        if error := sending.exception():
-            log.error("notice broke target=%s error=%s", name, quoted(error))
-            self._hold(name, FIRST)
 
     def _hold(self, name: str, seconds: float) -> None:
         with self._lock:
             self._free_at[name] = self._context.monotonic() + seconds
 
     def _send_next(self, recipient: Recipient) -> None:
-        name, store = recipient.target.name, self._context.store
-        together = recipient.target.kind not in MACHINES
-        taken = store.write(notices.take, name, self._context.now(), together=together)
-        lot = taken.result()
-        if lot is None:
-            return
-        told = store.read(self._notice, recipient, lot).result()
-        self._settle(recipient, lot, self._deliver(recipient, told))
+        name = recipient.target.name
+        if name not in self._unwritten:
+            lot = self._take(recipient)
+            if lot is None:
+                return
+            self._unwritten[name] = lot, self._send(recipient, lot)
+        self._settle(recipient, *self._unwritten[name])
+        del self._unwritten[name]
 
-    def _deliver(self, recipient: Recipient, notice: Notice) -> SendResult:
-        """Send one message; return what became of it."""
+    def _take(self, recipient: Recipient) -> Lot | None:
+        name, now = recipient.target.name, self._context.now()
+        together = recipient.target.kind not in MACHINES
+        store = self._context.store
+        return store.write(notices.take, name, now, together=together).result()
+
+    def _send(self, recipient: Recipient, lot: Lot) -> SendResult:
+        """Send one message; return what became of it, in words without secrets."""
+        url, mask = lot.rows[0].url, self._context.mask
+        if url:
+            target = replace(recipient.target, url=url)
+            recipient = replace(recipient, target=target)
+            mask = mask.plus(address_secrets(url))
+        style = Style(recipient.language, mask, self._shown)
+
+        def written() -> Notice:
+            return self._context.store.read(message, lot, style).result()
+
+        verdict = self._deliver(recipient, written)
+        return replace(verdict, reason=mask(verdict.reason)[:300])
+
+    def _deliver(
+        self, recipient: Recipient, written: Callable[[], Notice]
+    ) -> SendResult:
+        """Send what is written; return what became of it. Raises StoreError."""
         try:
+            notice = written()
             if recipient.target.kind == EMAIL:
                 return self._mailed(recipient, notice)
             return self._posted(recipient, notice)
@@ -177,6 +210,8 @@ class Notifier:
             return SendResult(Fate.NEVER, str(error))
         except ClientError as error:
             return SendResult(Fate.AGAIN, str(error))
+        except StoreError:
+            raise
         except Exception:
             # A defect of ours must not keep the others from being told.
             log.exception("notice broke target=%s", recipient.target.name)
@@ -211,39 +246,49 @@ class Notifier:
         return SendResult(Fate.SENT, smtp.deliver(message, server, DEADLINE))
 
     def _settle(self, recipient: Recipient, lot: Lot, verdict: SendResult) -> None:
-        name, kind = recipient.target.name, recipient.target.kind
-        store, now = self._context.store, self._context.now()
-        why = self._context.mask(verdict.reason)[:300]
-        first = lot.rows[0]
-        shown = (name, lot.key, first.event, len(lot.rows))
-        count = self._context.counters.notices.add
+        """Have the store know what became of a message. Raises StoreError."""
+        too_old = self._context.now() - lot.rows[0].created_at > GIVE_UP * 1000
         if verdict.fate is Fate.SENT:
-            self._hold(name, _pause(kind, lot))
-            store.write(notices.sent, lot, now).result()
-            count(name, "sent")
-            log.info(
-                "notice sent target=%s id=%s event=%s count=%d",
-                name,
-                lot.key,
-                first.event,
-                len(lot.rows),
-            )
-            return
-        delay = backoff(first.attempts, self._chance(), verdict.after)
-        too_old = now - first.created_at > GIVE_UP * 1000
-        if verdict.fate is Fate.NEVER or too_old:
-            self._hold(name, _pace(kind))
-            bury = (lot, now, why, recipient.fallback)
-            store.write(notices.bury, *bury).result()
-            count(name, "dead")
-            text = "notice dead target=%s id=%s event=%s count=%d error=%s"
-            log.error(text, *shown, quoted(why))
-            return
-        self._hold(name, min(delay, HELD))
+            self._settle_sent(recipient, lot)
+        elif verdict.fate is Fate.NEVER or too_old:
+            self._settle_dead(recipient, lot, verdict.reason)
+        else:
+            self._settle_failed(recipient, lot, verdict)
+
+    def _settle_sent(self, recipient: Recipient, lot: Lot) -> None:
+        name = recipient.target.name
+        store, now = self._context.store, self._context.now()
+        store.write(notices.sent, lot, now).result()
+        self._hold(name, _pause(recipient.target.kind, lot))
+        self._count(name, "sent", lot)
+        self._context.counters.notices.add(name, "dropped", amount=lot.lost)
+        text = "notice sent target=%s id=%s event=%s count=%d"
+        log.info(text, name, *_shown(lot))
+
+    def _settle_dead(self, recipient: Recipient, lot: Lot, why: str) -> None:
+        name = recipient.target.name
+        store, now = self._context.store, self._context.now()
+        store.write(notices.bury, lot, now, why, recipient.fallback).result()
+        self._hold(name, _pace(recipient.target.kind))
+        self._count(name, "dead", lot)
+        text = "notice dead target=%s id=%s event=%s count=%d error=%s"
+        log.error(text, name, *_shown(lot), quoted(why))
+
+    def _settle_failed(
+        self, recipient: Recipient, lot: Lot, verdict: SendResult
+    ) -> None:
+        name, why = recipient.target.name, verdict.reason
+        delay = backoff(lot.rows[0].attempts, self._chance(), verdict.after)
+        store, now = self._context.store, self._context.now()
         store.write(notices.later, lot, now, int(delay * 1000), why).result()
-        count(name, "failed")
+        self._hold(name, min(delay, HELD))
+        self._count(name, "failed", lot)
+        next_try = rfc3339(now + int(delay * 1000))
         text = "notice failed target=%s id=%s event=%s count=%d next_try=%s error=%s"
-        log.warning(text, *shown, rfc3339(now + int(delay * 1000)), quoted(why))
+        log.warning(text, name, *_shown(lot), next_try, quoted(why))
+
+    def _count(self, name: str, result: str, lot: Lot) -> None:
+        self._context.counters.notices.add(name, result, amount=len(lot.rows))
 
     def test(self, name: str) -> Future[Told]:
         """Send a message that tries a target out; NotFound if there is none."""
@@ -251,6 +296,8 @@ class Notifier:
         if recipient is None:
             known = ", ".join(self._recipients()) or "none is configured"
             return failed(NotFound(f"no target {name!r} in the configuration: {known}"))
+        if recipient.target.kind == dockerhub.NAME:
+            return failed(Conflict(f"{name}: each delivery has an address of its own"))
         now = self._context.now()
         notice = Notice(
             key=f"test_{now}",
@@ -260,90 +307,16 @@ class Notifier:
             level=texts.level("test"),
             data={"task": None, "run": None, "failures": 0, "failing_since": None},
         )
-        sending = self._pool.do(partial(self._deliver, recipient, notice))
+        sending = self._pool.do(partial(self._deliver, recipient, lambda: notice))
         return apply(sending, self._told)
 
     def _told(self, verdict: SendResult) -> Told:
         said = self._context.mask(verdict.reason)[:300]
         return Told(verdict.fate is Fate.SENT, said)
 
-    # --- from rows to what is said
 
-    def _notice(self, db: Connection, recipient: Recipient, lot: Lot) -> Notice:
-        each = [self._event(db, row) for row in lot.rows]
-        language = recipient.language
-        if len(each) > 1:
-            title, reason, level = texts.digest(each, language)
-            facts: tuple[tuple[str, str], ...] = ()
-        else:
-            title, reason = texts.title(each[0], language), each[0].reason
-            level = texts.level(each[0].event)
-            facts = self._facts(db, lot.rows[0], language)
-        first = lot.rows[0]
-        lines = [reason]
-        if first.came_from:
-            lines.insert(0, texts.not_delivered(first.came_from, language))
-        if lot.lost:
-            lines.append(texts.lost(lot.lost, language))
-        mask = self._context.mask
-        return Notice(
-            key=lot.key,
-            event=first.event,
-            timestamp=rfc3339(first.created_at),
-            title=mask(title),
-            reason=mask("\n".join(filter(None, lines)))[:LONGEST],
-            facts=tuple((label, mask(value)) for label, value in facts),
-            level=level,
-            data=self._data(db, first),
-        )
-
-    def _event(self, db: Connection, row: NoticeRow) -> texts.Told:
-        run = _run(db, row)
-        failed = run is not None and run.error_message and row.event != "recovered"
-        reason = run.error_message if run and failed else row.said or ""
-        return texts.Told(
-            row.event,
-            row.task_name,
-            row.failures,
-            (row.created_at - row.since) / 1000 if row.since is not None else 0.0,
-            row.reminder,
-            reason,
-        )
-
-    def _facts(
-        self, db: Connection, row: NoticeRow, language: str
-    ) -> tuple[tuple[str, str], ...]:
-        run, task = _run(db, row), _task(db, row)
-        found: list[tuple[str, str]] = []
-        if run is not None:
-            found += [("run", str(run.id)), ("trigger", run.trigger)]
-            found += [("changes", run.commit_range)] if run.commit_range else []
-        if task is not None:
-            found.append(("way", f"{task.source} -> {task.target}"))
-        if row.since is not None and row.event != "changed":
-            found.append(("since", rfc3339(row.since)))
-        return tuple((texts.label(word, language), value) for word, value in found)
-
-    def _data(self, db: Connection, row: NoticeRow) -> dict[str, object]:
-        since = None if row.since is None else rfc3339(row.since)
-        shown = self._shown(_run(db, row), _task(db, row))
-        safe = load_json(self._context.mask.answer(dump_json(shown)))
-        return {**safe, "failures": row.failures, "failing_since": since}
-
-
-def _run(db: Connection, row: NoticeRow) -> Run | None:
-    """Return the run that a notice is about, unless it is no longer kept."""
-    try:
-        return None if row.run_id is None else runs.get(db, row.run_id)
-    except NotFound:
-        return None
-
-
-def _task(db: Connection, row: NoticeRow) -> Task | None:
-    try:
-        return None if row.task_id is None else tasks.get(db, row.task_id)
-    except NotFound:
-        return None
+def _shown(lot: Lot) -> tuple[str, str, int]:
+    return lot.key, lot.rows[0].event, len(lot.rows)
 
 
 def _pace(kind: str) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gms_hookd.cli import main
 from gms_hookd.futures import Future, done
-from gms_hookd.store import Store, callbacks, notices, runs, source_checks
+from gms_hookd.store import Store, notices, runs, source_checks
 from gms_hookd.store.deliveries import RecordedDelivery
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -19,7 +19,6 @@ ANSWERS = {
     runs.claim: Future(),
     runs.recover: done(([], [])),
     source_checks.due: done([]),
-    callbacks.due: done([]),
     notices.due: done([]),
 }
 NOTHING = done(None)

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from gms_hookd.model import RunStatus
-from gms_hookd.store import Store, callbacks, deliveries, runs, schema, source_checks
+from gms_hookd.store import Store, runs, schema, source_checks
 from gms_hookd.store.runs import NewRun, Return
 from gms_hookd.workers.worker import RetryPolicy
 from tests.support.place import Place
@@ -97,17 +97,6 @@ def test_a_source_is_looked_at_within_two_intervals(place, clock, step):
         looks += place.do(source_checks.due, place.context.now(), 900_000, 9)
         clock.forward(450)
     assert looks
-
-
-@pytest.mark.parametrize("step", [-DAY, -400 * DAY])
-def test_a_callback_waits_no_longer_than_its_longest_delay(place, clock, step):
-    arrival = deliveries.NewDelivery("h", "dockerhub", "", place.context.now())
-    number = place.do(deliveries.record, arrival, 200, "")
-    place.do(callbacks.add, number, "https://x", place.context.now() + 30_000)
-    assert place.do(callbacks.due, place.context.now(), 60_000) == []
-    clock.forward(step)
-    (due,) = place.do(callbacks.due, place.context.now(), 60_000)
-    assert due.delivery_id == number
 
 
 def test_a_run_that_waits_in_an_older_store_is_not_lost(tmp_path, monkeypatch):

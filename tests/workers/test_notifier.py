@@ -22,7 +22,7 @@ from tests.support import vendor as vendors
 from tests.support.in_process import until
 from tests.support.vendor import Vendor
 
-WIRE = Wire(1.0)
+WIRE = Wire(0.3)
 
 
 @pytest.fixture

@@ -1,0 +1,121 @@
+"""From the rows of the outbox to what is said: one message, masked, in one language."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from gms_hookd.errors import NotFound
+from gms_hookd.model import Run, RunStatus, Task
+from gms_hookd.notify import policy, texts
+from gms_hookd.notify.base import Notice
+from gms_hookd.payload import dump_json, load_json
+from gms_hookd.safetext.mask import Mask
+from gms_hookd.store import Connection, deliveries, runs, tasks
+from gms_hookd.store.notices import Lot, NoticeRow
+from gms_hookd.units import rfc3339
+
+LONGEST = 4000  # characters of a reason
+Shown = Callable[[Run | None, Task | None], Mapping[str, Any]]
+
+
+class Style(NamedTuple):
+    """How a target is spoken to; `shown` gives a run and its task as the API does."""
+
+    language: str
+    mask: Mask
+    shown: Shown
+
+
+def message(db: Connection, lot: Lot, style: Style) -> Notice:
+    """Return what is sent of a lot."""
+    first, language, mask = lot.rows[0], style.language, style.mask
+    each = [_told(db, row) for row in lot.rows]
+    if len(each) > 1:
+        title, reason, level = texts.digest(each, language)
+        facts: tuple[tuple[str, str], ...] = ()
+    else:
+        title, reason = texts.title(each[0], language), each[0].reason
+        level = texts.level(each[0].event)
+        facts = _facts(db, first, language)
+    said = mask("\n".join(filter(None, (*_before(lot, language), reason))))
+    return Notice(
+        key=lot.key,
+        event=first.event,
+        timestamp=rfc3339(first.created_at),
+        title=mask(title),
+        reason="\n".join(filter(None, (said[:LONGEST], *_after(lot, language)))),
+        facts=tuple((label, mask(value)) for label, value in facts),
+        level=level,
+        data=_data(db, first, style),
+    )
+
+
+def _before(lot: Lot, language: str) -> list[str]:
+    came_from = lot.rows[0].came_from
+    return [texts.not_delivered(came_from, language)] if came_from else []
+
+
+def _after(lot: Lot, language: str) -> list[str]:
+    return [texts.lost(lot.lost, language)] if lot.lost else []
+
+
+def _told(db: Connection, row: NoticeRow) -> texts.Told:
+    if row.delivery_id is not None:
+        return _outcome(deliveries.outcome(db, row.delivery_id))
+    run = _run(db, row)
+    failed = run is not None and run.error_message and row.event != policy.RECOVERED
+    reason = run.error_message if run and failed else row.said or ""
+    return texts.Told(
+        row.event,
+        row.task_name,
+        row.failures,
+        (row.created_at - row.since) / 1000 if row.since is not None else 0.0,
+        row.reminder,
+        reason,
+    )
+
+
+def _outcome(statuses: tuple[RunStatus, ...]) -> texts.Told:
+    good = all(status is RunStatus.SUCCESS for status in statuses)
+    words = ", ".join(statuses) or "nothing to sync"
+    return texts.Told(policy.SUCCESS if good else policy.FAILED, reason=words)
+
+
+def _facts(
+    db: Connection, row: NoticeRow, language: str
+) -> tuple[tuple[str, str], ...]:
+    if row.delivery_id is not None:
+        return ()
+    run, task = _run(db, row), _task(db, row)
+    found: list[tuple[str, str]] = []
+    if run is not None:
+        found += [("run", str(run.id)), ("trigger", run.trigger)]
+        found += [("changes", run.commit_range)] if run.commit_range else []
+    if task is not None:
+        found.append(("way", f"{task.source} -> {task.target}"))
+    if row.since is not None and row.event != policy.CHANGED:
+        found.append(("since", rfc3339(row.since)))
+    return tuple((texts.label(word, language), value) for word, value in found)
+
+
+def _data(db: Connection, row: NoticeRow, style: Style) -> dict[str, object]:
+    if row.delivery_id is not None:
+        return {}
+    since = None if row.since is None else rfc3339(row.since)
+    shown = style.shown(_run(db, row), _task(db, row))
+    safe = load_json(style.mask.answer(dump_json(shown)))
+    return {**safe, "failures": row.failures, "failing_since": since}
+
+
+def _run(db: Connection, row: NoticeRow) -> Run | None:
+    """Return the run that a notice is about, unless it is no longer kept."""
+    try:
+        return None if row.run_id is None else runs.get(db, row.run_id)
+    except NotFound:
+        return None
+
+
+def _task(db: Connection, row: NoticeRow) -> Task | None:
+    try:
+        return None if row.task_id is None else tasks.get(db, row.task_id)
+    except NotFound:
+        return None
