@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from gms_hookd import __version__
 from gms_hookd.errors import Failure
 from gms_hookd.http.timed import Budget, connected, secured
 
 PATIENCE = 60.0
 ANSWER_LIMIT = 64 << 20
+AGENT = {"User-Agent": f"gms-hookd/{__version__}"}  # some vendors refuse who has none
 KEPT = 8 << 10  # bytes of an answer to what we send to others
 JSON_HEADERS = {"accept": "application/json", "content-type": "application/json"}
 
@@ -141,7 +143,7 @@ def exchange(
             target = _path(parts)
             if wire.proxy and parts.scheme == "http":
                 target, headers = url, {**headers, **_login(urlsplit(wire.proxy))}
-            connection.request(method, target, body, dict(headers))
+            connection.request(method, target, body, {**AGENT, **headers})
             answer = connection.getresponse()
             named = {name.lower(): value for name, value in answer.getheaders()}
             return Reply(answer.status, named, _start(answer))

@@ -69,12 +69,24 @@ class TimedTlsSocket(ssl.SSLSocket):
 
 
 def connected(host: str, port: int, budget: Budget) -> TimedSocket:
-    """Return a socket that is connected. Raises OSError."""
-    plain = socket.create_connection((host, port), budget.left())
-    timed = TimedSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
-    timed.budget = budget
-    timed.settimeout(budget.left())
-    return timed
+    """Return a socket that is connected, to whichever address answers. Raises OSError.
+
+    One that is silent leaves the others their share of the time.
+    """
+    failure = OSError("the name has no address")
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for untried, (family, kind, protocol, _, address) in enumerate(found):
+        timed = TimedSocket(family, kind, protocol)
+        timed.budget = budget
+        try:
+            timed.settimeout(budget.left() / (len(found) - untried))
+            timed.connect(address)
+        except OSError as error:
+            timed.close()
+            failure = error
+        else:
+            return timed
+    raise failure
 
 
 def secured(

@@ -1,6 +1,8 @@
 """What is sent, to whom, how often: by a real socket to a vendor that misbehaves."""
 
 import json
+import socket
+import sqlite3
 import threading
 import time
 from dataclasses import replace
@@ -13,6 +15,7 @@ from gms_hookd.model import RunStatus
 from gms_hookd.notify import slack
 from gms_hookd.notify.base import Target
 from gms_hookd.notify.policy import Subscriber
+from gms_hookd.store import dbthread, notices
 from gms_hookd.threads import Pool, Threads
 from gms_hookd.web import views
 from gms_hookd.workers import notifier
@@ -69,6 +72,10 @@ class Office:
         self.clock.forward(forward)
         self.notifier.turn()
         assert until(lambda: not self.notifier._busy)
+
+    def counted(self):
+        counts = self.context.counters.notices.counts()
+        return {labels: count for labels, count in counts.items() if count}
 
     def statuses(self):
         return [row.status for row in self.outbox.listed()]
@@ -232,6 +239,64 @@ def test_a_body_that_drips_ends_in_time_too(vendor):
         exchange("POST", vendor.url, b"{}", {}, WIRE)
 
 
+def test_an_address_that_is_silent_leaves_time_for_the_next(vendor, monkeypatch):
+    """Nobody accepts there and its queue is full: the kernel drops what comes."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(silent.getsockname())
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", place)
+            for place in (silent.getsockname(), vendor.server.server_address)
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        reply = exchange("POST", vendor.url, b"{}", {}, Wire(2.0))
+        for each in waiting:
+            each.close()
+    assert reply.status == 200
+    assert vendor.got[0].headers["user-agent"].startswith("gms-hookd/")
+
+
+def test_what_the_store_cannot_take_is_not_sent_twice(office, vendor, monkeypatch):
+    """A vendor's answer comes while somebody has the store locked."""
+    monkeypatch.setattr(dbthread, "BUSY_MS", 0)
+    place = office(recipient(vendor))
+    other = sqlite3.connect(place.context.store.path, check_same_thread=False)
+
+    def locks(connection, _ending):
+        other.execute("BEGIN IMMEDIATE")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    vendor.behaviour = locks
+    place.fails()
+    for _ in range(3):
+        place.send(60)
+    assert (len(vendor.got), place.statuses()) == (1, ["waiting"])
+    other.execute("ROLLBACK")
+    other.close()
+    place.send(60)
+    assert (len(vendor.got), place.statuses()) == (1, ["sent"])
+    assert place.counted() == {("chat", "sent"): 1}
+
+
+def test_each_notice_is_counted_by_what_became_of_it(office, vendor, monkeypatch):
+    monkeypatch.setattr(notices, "MOST", 10)
+    place = office(recipient(vendor))
+    place.outbox.fill(12)
+    place.send()
+    vendor.answer = 503, b""
+    place.outbox.fill(1)
+    place.send(600)
+    vendor.answer = 404, b""
+    place.send(600)
+    place.outbox.fill(1)
+    place.recipients = {}
+    place.send(600)
+    found = {result: count for (_, result), count in place.counted().items()}
+    assert found == {"sent": 10, "dropped": 3, "failed": 1, "dead": 1}
+
+
 def test_a_defect_of_ours_keeps_no_other_notice_from_going(
     office, vendor, monkeypatch, caplog
 ):
@@ -262,13 +327,14 @@ def test_a_peer_that_hangs_holds_up_no_other(office, vendor, monkeypatch):
     monkeypatch.setattr(notifier, "DEADLINE", 30.0)
     slow = Vendor()
     slow.behaviour = vendors.hangs
-    place = office(recipient(slow, "slow"), recipient(vendor))
+    names = {f"slow-{number}" for number in range(notifier.LEAST + 1)}
+    place = office(*(recipient(slow, name) for name in names), recipient(vendor, "z"))
     place.fails()
     place.notifier.turn()
     assert until(lambda: len(vendor.got) == 1)
-    assert until(lambda: place.notifier._busy == {"slow"})
+    assert until(lambda: place.notifier._busy == names)
     place.notifier.turn()
-    assert len(slow.got) == 1
+    assert until(lambda: len(slow.got) == len(names))
     slow.stop()
     assert until(lambda: not place.notifier._busy)
 
