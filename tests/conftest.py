@@ -28,12 +28,16 @@ from tests.support.process import Daemon
 from tests.support.repositories import Bench, Repo
 from tests.support.seen import CANARY, LEAKS, look, search
 
+pytest_plugins = ("tests.support.side_by_side",)
+
 
 def pytest_configure():
     # What a shell runs behind its back begins with SIGINT ignored, and so would what
     # the tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Each of the many processes would compile the package again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session", autouse=True)
