@@ -82,7 +82,11 @@ class PushLog:
         if not self._kept:
             return
         lines = "".join("\n" + json.dumps([known, *astuple(row)]) for row in rows)
-        with self._path.open("a" if self._begun else "w") as file:
+        if not self._begun:
+            # Removed and made anew: for a file that was truncated ext4 starts to write
+            # to the disk when it is closed (auto_da_alloc in ext4(5)), and we wait.
+            self._path.unlink(missing_ok=True)
+        with self._path.open("a") as file:
             file.write(lines if self._begun else self._head + lines)
         self._begun = True
 
