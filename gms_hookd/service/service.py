@@ -482,6 +482,7 @@ class Service:
         self._ending.set("shutdown")
         self.running.wake_all()
         self.health.end()
+        self._notifier.end()
         until = time.monotonic() + grace
         while self.running.under_way and time.monotonic() < until and not hurry():
             self._stop_turn(until)

@@ -106,6 +106,10 @@ class Notifier:
             except StoreError as error:
                 log.warning("notices wait error=%s", quoted(error), extra=SELDOM)
 
+    def end(self) -> None:
+        """Wake the thread, when the daemon stops."""
+        self._wake.set()
+
     def turn(self) -> None:
         """Begin to send to each target for which something is due."""
         self._remind()

@@ -10,12 +10,13 @@ from gms_hookd.config import sources
 from gms_hookd.config.load import load_config
 from gms_hookd.git.process import Stop
 from gms_hookd.runlog import RunLog
-from gms_hookd.service import daemon
+from gms_hookd.service import daemon, health
 from gms_hookd.service.service import Service
 from gms_hookd.service.state_dir import StateDirectory
-from gms_hookd.store import deliveries, maintenance, tasks
+from gms_hookd.store import deliveries, maintenance, runs, tasks
 from gms_hookd.store.deliveries import NewDelivery
 from gms_hookd.sync.job import SyncJob
+from gms_hookd.workers import notifier, reconciler, scheduler, worker
 from tests.support.in_process import until
 from tests.support.repositories import ENVIRON, Repo
 
@@ -42,6 +43,17 @@ def test_the_upkeep_deletes_all_that_is_too_old_or_too_much(service, monkeypatch
     service.keep_up()
     left = service.context.store.read(deliveries.latest, None, 99).result()
     assert [each.id for each in left] == [23, 22, 21, 20, 14, 13, 12]
+
+
+def test_who_waits_for_the_next_look_ends_when_told_to(service, monkeypatch):
+    waits = {notifier: "TICK", health: "LOOK", worker: "IDLE"}
+    waits |= {reconciler: "TICK", scheduler: "TICK"}
+    for module, name in waits.items():
+        monkeypatch.setattr(module, name, 3600.0)
+    service.start(2)
+    until(lambda: service.context.store.read(runs.next_due).result() is None)
+    service.stop(0.0)
+    assert [each.name for each in service._working if each.is_alive()] == []
 
 
 @pytest.fixture
