@@ -5,11 +5,12 @@ Pages: RFC 5321, RFC 3207, RFC 8314.
 
 import smtplib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
+from typing import NamedTuple
 
 from gms_hookd.http.client import ClientError, one_line_errors
 from gms_hookd.http.timed import Budget, TimedSocket, connected, secured
@@ -38,8 +39,15 @@ class RefusedError(ClientError):
     """The server said no, and will say it again: a reply of 500 or more."""
 
 
-def deliver(message: EmailMessage, server: MailServer, within: float) -> str:
-    """Hand a message over; return what the server said, one line.
+class HandedOver(NamedTuple):
+    """What a server has taken, in one line; `refused` is for whom it has not."""
+
+    said: str
+    refused: str = ""
+
+
+def deliver(message: EmailMessage, server: MailServer, within: float) -> HandedOver:
+    """Hand a message over.
 
     Raises RefusedError, and ClientError where another try may help; never takes much
     longer than `within` seconds.
@@ -53,10 +61,23 @@ def deliver(message: EmailMessage, server: MailServer, within: float) -> str:
     ):
         if server.username:
             session.login(server.username, server.password)
-        refused = session.send_message(message)
-        if refused:
-            raise smtplib.SMTPRecipientsRefused(refused)
-        return f"{where} has taken it"
+        refused = _refused(session.send_message(message))
+        return HandedOver(
+            f"{where} has taken it{refused and ', but ' + refused}", refused
+        )
+
+
+def _refused(found: Mapping[str, tuple[int, bytes]]) -> str:
+    """Say for whom a message was not taken, "" if it was for all.
+
+    It is not sent again then: the others would get it twice.
+    """
+    if not found:
+        return ""
+    address, (code, why) = next(iter(found.items()))
+    words = " ".join(why.decode(errors="replace").split())
+    others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"not for {address}{others}: {code} {words}"[:300]
 
 
 def _opened(server: MailServer, budget: Budget) -> smtplib.SMTP:

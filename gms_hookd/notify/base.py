@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -88,11 +88,15 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What an answer means; `after` is how many seconds the vendor wants us to wait."""
+    """What an answer means; `after` is how many seconds the vendor wants us to wait.
+
+    `note` is what people should know of a notice that was sent.
+    """
 
     fate: Fate
     reason: str = ""
     after: float | None = None
+    note: str = ""
 
 
 SENT = SendResult(Fate.SENT)
@@ -121,7 +125,7 @@ def judged_by_status(answer: VendorAnswer, reason: str = "") -> SendResult:
     return SendResult(Fate.NEVER, why)
 
 
-def retry_after(answer: VendorAnswer, now: float | None = None) -> float | None:
+def retry_after(answer: VendorAnswer) -> float | None:
     """Return the seconds of a Retry-After, at most an hour; None without a usable one.
 
     RFC 9110, 10.2.3: seconds or a date. A date counts from the answer's own `Date`.
@@ -160,6 +164,20 @@ def bounded(notice: Notice, reason: int) -> Notice:
     )
 
 
+def body_within(
+    notice: Notice, reason: int, most: int, body: Callable[[Notice], bytes]
+) -> bytes:
+    """Return a body of at most so many bytes; what is too long goes of the reason.
+
+    `reason` is how many characters it has at most.
+    """
+    made = body(bounded(notice, reason))
+    while len(made) > most and reason:
+        reason //= 2
+        made = body(bounded(notice, reason))
+    return made
+
+
 def json_body(value: object) -> bytes:
     """Return JSON in UTF-8 without escapes: the vendors count its bytes."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -169,7 +187,37 @@ def json_body(value: object) -> bytes:
 def cut(text: str, most: int) -> str:
     """Return the text in at most so many characters, all of which UTF-8 has."""
     text = text.encode(errors="replace").decode()  # a lone surrogate is no character
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return text if len(text) <= most else text[: max(most - 1, 0)] + "…"
+
+
+def escaped_within(text: str, most: int, escape: Callable[[str], str]) -> str:
+    """Return a text escaped and at most so long; it is cut before, not in an escape."""
+    kept = cut(text, most)
+    while len(escaped := escape(kept)) > most:
+        # One character becomes five or six at most ("&amp;").
+        kept = cut(kept, len(kept) - max((len(escaped) - most) // 6, 1))
+    return escaped
+
+
+def cut_utf16(text: str, most: int) -> str:
+    """Return the text in at most so many units of UTF-16, no character torn."""
+    raw = text.encode("utf-16-le", errors="replace")
+    if len(raw) <= 2 * most:
+        return text
+    return raw[: 2 * (most - 1)].decode("utf-16-le", errors="ignore") + "…"
+
+
+def flat(text: str) -> str:
+    """Return a text on one line."""
+    return " ".join(text.split())
+
+
+def unlinked(text: str) -> str:
+    """Return a text without links and pictures of Markdown: a blank ends one.
+
+    What a host says of an error is not to have anything loaded.
+    """
+    return text.replace("](", "] (")
 
 
 def cut_bytes(text: str, most: int) -> str:

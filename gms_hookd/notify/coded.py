@@ -1,21 +1,30 @@
 """The vendors that answer 200 whatever happens, and put a code into the body."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from gms_hookd.notify.base import SENT, Fate, SendResult, VendorAnswer, judged_by_status
+from gms_hookd.notify.base import (
+    SENT,
+    Fate,
+    SendResult,
+    VendorAnswer,
+    judged_by_status,
+    retry_after,
+)
 from gms_hookd.payload import load_json_body
 
 THROTTLED = 60.0  # seconds: their limits count by the minute
+NO_REMEDIES: Mapping[int, str] = {}
 
 
 def judged_by_code(
     answer: VendorAnswer,
     fields: Collection[str],
     busy: Collection[int],
-    remedy: str = "",
+    remedies: Mapping[int, str] = NO_REMEDIES,
 ) -> SendResult:
     """Return what the first of `fields` in the body means: 0 is success.
 
+    `busy` are the codes that pass, `remedies` what to do about others.
     An answer without a code is no success: a throttled vendor may answer so.
     """
     try:
@@ -29,9 +38,10 @@ def judged_by_code(
     if not isinstance(code, int):
         by_status = judged_by_status(answer)
         unclear = f"an answer without a code: {answer.text}"
-        return SendResult(Fate.AGAIN, unclear) if by_status is SENT else by_status
+        again = SendResult(Fate.AGAIN, unclear, THROTTLED)
+        return again if by_status is SENT else by_status
     words = found.get("errmsg") or found.get("msg") or ""
     why = f"code {code}: {words}"[:300]
     if code in busy:
-        return SendResult(Fate.AGAIN, why, THROTTLED)
-    return SendResult(Fate.NEVER, why + remedy)
+        return SendResult(Fate.AGAIN, why, max(THROTTLED, retry_after(answer) or 0.0))
+    return SendResult(Fate.NEVER, why + remedies.get(code, ""))

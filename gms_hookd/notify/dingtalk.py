@@ -16,34 +16,41 @@ from gms_hookd.notify.base import (
     Target,
     VendorAnswer,
     VendorRequest,
-    bounded,
+    body_within,
     cut_bytes,
+    flat,
     json_body,
+    unlinked,
 )
 from gms_hookd.notify.coded import judged_by_code
 
 NAME = "dingtalk"
 PACE = 4.0  # 20 a minute; more, and the robot is muted for ten minutes
-MOST = 5000  # bytes of a reason; a message may have 20,000
-BUSY = frozenset({130101, -1, 90018})
-SECURITY = ": check secret, keyword and address list of the robot, and this clock"
+MOST = 18_000  # bytes; a message may have 20,000
+REASON = 5000  # characters
+BUSY = frozenset({130101, -1, 90018, 90030})
+SECURITY = {
+    310000: ": check secret, keyword and address list of the robot, and this clock"
+}
 
 
 def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return a Markdown message, with the keyword that the robot wants."""
-    notice = bounded(notice, MOST)
+    keyword = target.options.get("keyword", "")
+    body = body_within(notice, REASON, MOST, lambda told: _body(told, keyword))
+    return VendorRequest(signed(target.url, target.secrets, now), body)
+
+
+def _body(notice: Notice, keyword: str) -> bytes:
     lines = [f"### {_flat(notice.title)}"]
-    reason = cut_bytes(notice.reason, MOST)
-    lines += [f"> {_flat(line)}" for line in reason.splitlines() if line.strip()]
+    lines += [f"> {_flat(line)}" for line in notice.reason.splitlines() if line.strip()]
     lines += [f"- {_flat(label)}: {_flat(value)}" for label, value in notice.facts]
     lines += [f"[{notice.link}]({notice.link})"] if notice.link else []
     text = "  \n".join(lines)
-    keyword = target.options.get("keyword", "")
     if keyword and keyword not in text:
         text += f"  \n{keyword}"
     markdown = {"title": cut_bytes(_flat(notice.title), 200), "text": text}
-    body = {"msgtype": "markdown", "markdown": markdown}
-    return VendorRequest(signed(target.url, target.secrets, now), json_body(body))
+    return json_body({"msgtype": "markdown", "markdown": markdown})
 
 
 def signed(url: str, secrets: tuple[str, ...], now: float) -> str:
@@ -59,8 +66,8 @@ def signed(url: str, secrets: tuple[str, ...], now: float) -> str:
 
 
 def _flat(text: str) -> str:
-    """Return one line whose start is no Markdown."""
-    line = " ".join(text.split())
+    """Return one line whose start is no Markdown, with no link, picture or tag."""
+    line = unlinked(flat(text)).replace("<", "\uff1c")
     return f"\\{line}" if line[:1] in ("#", ">", "-", "*") else line
 
 

@@ -15,6 +15,8 @@ from gms_hookd.notify.base import (
     VendorRequest,
     bounded,
     cut,
+    escaped_within,
+    flat,
     json_body,
     judged_by_status,
 )
@@ -22,7 +24,8 @@ from gms_hookd.payload import load_json_body
 
 NAME = "discord"
 PACE = 2.5
-TITLE, DESCRIPTION, VALUE, FIELDS = 256, 3500, 200, 6
+# 256, 4096, 1024 and 25 are allowed, and 6,000 characters of all texts together.
+TITLE, DESCRIPTION, VALUE, FIELDS = 256, 3000, 300, 6
 _MARKUP = re.compile(r"([\\*_~`|>\[\]()#-])")
 
 
@@ -30,19 +33,19 @@ def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return one embed that mentions nobody, well below 6,000 characters."""
     notice = bounded(notice, DESCRIPTION)
     fields = [
-        {"name": cut(label, VALUE), "value": escaped(cut(value, VALUE)), "inline": True}
+        {"name": label, "value": escaped_within(value, VALUE, escaped), "inline": True}
         for label, value in notice.facts[:FIELDS]
-        if label and value
+        if label.strip() and value.strip()
     ]
     embed: dict[str, object] = {
-        "title": cut(escaped(notice.title), TITLE),
+        "title": escaped_within(flat(notice.title), TITLE, escaped),
         "color": notice.level.value,
         "timestamp": notice.timestamp,
         "fields": fields,
     }
     if notice.reason:
         # A zero-width space breaks a fence that would end ours.
-        fenced = cut(notice.reason, DESCRIPTION).replace("```", "`\u200b``")
+        fenced = cut(notice.reason.replace("```", "`\u200b``"), DESCRIPTION)
         embed["description"] = f"```\n{fenced}\n```"
     if notice.link:
         embed["url"] = notice.link

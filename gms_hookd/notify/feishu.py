@@ -15,7 +15,7 @@ from gms_hookd.notify.base import (
     Target,
     VendorAnswer,
     VendorRequest,
-    bounded,
+    body_within,
     cut_bytes,
     json_body,
 )
@@ -23,21 +23,27 @@ from gms_hookd.notify.coded import judged_by_code
 
 NAME = "feishu"
 PACE = 1.0
-MOST = 6000  # bytes of a reason; a message may have 20 KB
+MOST = 18_000  # bytes; a message may have 20 KB
+REASON = 6000  # characters
 TEMPLATES = {
     Level.GOOD: "green",
     Level.CHANGED: "blue",
     Level.WARNING: "orange",
     Level.BAD: "red",
 }
-BUSY = frozenset({11232, 99991400, 9499})
-SECURITY = ": check secret, keyword and address list of the bot, and this clock"
+BUSY = frozenset({11232, 99991400})
+_CHECK = ": check secret, keyword and address list of the bot, and this clock"
+SECURITY = dict.fromkeys((19021, 19022, 19024), _CHECK)
 
 
 def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return a card; texts from outside are plain text, which has no markup."""
-    notice = bounded(notice, MOST)
-    elements = [_text(cut_bytes(notice.reason, MOST))] if notice.reason else []
+    body = body_within(notice, REASON, MOST, lambda told: _body(told, target, now))
+    return VendorRequest(target.url, body)
+
+
+def _body(notice: Notice, target: Target, now: float) -> bytes:
+    elements = [_text(notice.reason)] if notice.reason else []
     elements += [_text(f"{label}: {value}") for label, value in notice.facts]
     if notice.link:
         elements.append(_text(notice.link))
@@ -51,7 +57,7 @@ def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     if target.secrets:
         seconds = str(int(now))
         body |= {"timestamp": seconds, "sign": sign(target.secrets[0], seconds)}
-    return VendorRequest(target.url, json_body(body))
+    return json_body(body)
 
 
 def _text(content: str) -> dict[str, object]:

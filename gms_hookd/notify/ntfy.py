@@ -32,7 +32,7 @@ def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     title = " ".join(cut(notice.title, 200).split())
     headers = {
         "Content-Type": "text/plain; charset=utf-8",
-        "Title": title if title.isascii() else _encoded(title),
+        "Title": title if title.isascii() and title.isprintable() else _encoded(title),
         "Priority": PRIORITIES[notice.level],
         "Tags": TAGS[notice.level],
     }

@@ -6,6 +6,7 @@ is the API token. The content type must be exactly `application/json` there.
 
 from gms_hookd.notify.base import (
     JSON,
+    Fate,
     Notice,
     SendResult,
     Target,
@@ -14,6 +15,7 @@ from gms_hookd.notify.base import (
     json_body,
     judged_by_status,
 )
+from gms_hookd.payload import load_json_body
 
 NAME = "packagist"
 PACE = 6.0
@@ -30,5 +32,14 @@ def render(notice: Notice, target: Target, now: float) -> VendorRequest:
 
 
 def judge(answer: VendorAnswer) -> SendResult:
-    """Return what the answer means."""
-    return judged_by_status(answer)
+    """Return what the answer means: with any status, an error may be in the body."""
+    verdict = judged_by_status(answer)
+    if verdict.fate is not Fate.SENT:
+        return verdict
+    try:
+        content = load_json_body(answer.body)
+    except ValueError:
+        return verdict
+    said = content.get("status") if isinstance(content, dict) else None
+    refused = said not in (None, "success")
+    return SendResult(Fate.NEVER, f"it says {answer.text}") if refused else verdict

@@ -12,7 +12,8 @@ from gms_hookd.notify.base import (
     VendorAnswer,
     VendorRequest,
     bounded,
-    cut,
+    escaped_within,
+    flat,
     json_body,
     judged_by_status,
 )
@@ -25,15 +26,15 @@ MOST = 2900  # characters: a section's text may have 3,000
 def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return an attachment with a colour; the plain text is for notifications."""
     notice = bounded(notice, MOST)
-    title = escaped(notice.title)
+    title = escaped_within(flat(notice.title), MOST // 2, escaped)
     head = f"<{notice.link}|{title.replace('|', '¦')}>" if notice.link else title
     facts = " · ".join(f"{label} {value}" for label, value in notice.facts)
     blocks = [_section(f"*{head}*")]
     if notice.reason:
-        fenced = cut(notice.reason, MOST).replace("```", "'''")
-        blocks.append(_section(f"```{escaped(fenced)}```"))
+        fenced = notice.reason.replace("```", "'''")
+        blocks.append(_section(f"```{escaped_within(fenced, MOST, escaped)}```"))
     if facts:
-        element = {"type": "mrkdwn", "text": escaped(cut(facts, MOST))}
+        element = {"type": "mrkdwn", "text": escaped_within(facts, MOST, escaped)}
         blocks.append({"type": "context", "elements": [element]})
     attachment = {
         "color": f"#{notice.level.value:06x}",
@@ -56,6 +57,6 @@ def escaped(text: str) -> str:
 
 def judge(answer: VendorAnswer) -> SendResult:
     """Return what the answer means: 200 is success only with the body `ok`."""
-    if answer.status == 200 and answer.text != "ok":
+    if 200 <= answer.status < 300 and answer.text != "ok":
         return SendResult(Fate.NEVER, f"slack says {answer.text}")
     return judged_by_status(answer)

@@ -7,21 +7,22 @@ adaptivecards.io. The older connectors (webhook.office.com) are switched off.
 import re
 
 from gms_hookd.notify.base import (
+    Fate,
     Level,
     Notice,
     SendResult,
     Target,
     VendorAnswer,
     VendorRequest,
-    bounded,
-    cut,
+    body_within,
     json_body,
     judged_by_status,
 )
 
 NAME = "teams"
 PACE = 1.0
-MOST = 5000  # characters of a reason; a message may have 28 KB
+MOST = 24_000  # bytes; a message may have 28 KB
+REASON = 5000  # characters
 COLOURS = {
     Level.GOOD: "Good",
     Level.CHANGED: "Accent",
@@ -34,13 +35,16 @@ _SCHEMA = "http://adaptivecards.io/schemas/adaptive-card.json"
 
 def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return a message with one adaptive card; the URL's query stays as it is."""
-    notice = bounded(notice, MOST)
+    return VendorRequest(target.url, body_within(notice, REASON, MOST, _body))
+
+
+def _body(notice: Notice) -> bytes:
     bold = {"size": "Medium", "weight": "Bolder", "color": COLOURS[notice.level]}
-    parts: list[dict[str, object]] = [_block(cut(notice.title, 500), **bold)]
+    parts: list[dict[str, object]] = [_block(notice.title, **bold)]
     if notice.reason:
-        parts.append(_block(cut(notice.reason, MOST), fontType="Monospace"))
+        parts.append(_block(notice.reason, fontType="Monospace"))
     if notice.facts:
-        facts = [{"title": label, "value": value} for label, value in notice.facts]
+        facts = [{"title": label, "value": plain} for label, plain in _plain(notice)]
         parts.append({"type": "FactSet", "facts": facts})
     card: dict[str, object] = {
         "$schema": _SCHEMA,
@@ -57,9 +61,11 @@ def render(notice: Notice, target: Target, now: float) -> VendorRequest:
         "contentUrl": None,
         "content": card,
     }
-    return VendorRequest(
-        target.url, json_body({"type": "message", "attachments": [attachment]})
-    )
+    return json_body({"type": "message", "attachments": [attachment]})
+
+
+def _plain(notice: Notice) -> list[tuple[str, str]]:
+    return [(label, _MARKUP.sub(r"\\\1", value)) for label, value in notice.facts]
 
 
 def _block(text: str, **look: object) -> dict[str, object]:
@@ -69,4 +75,8 @@ def _block(text: str, **look: object) -> dict[str, object]:
 
 def judge(answer: VendorAnswer) -> SendResult:
     """Return what the answer means: 202 says that the workflow began, no more."""
-    return judged_by_status(answer)
+    verdict = judged_by_status(answer)
+    if verdict.fate is Fate.SENT:
+        begun = f"status {answer.status}: the workflow began; look whether it posted"
+        return SendResult(Fate.SENT, begun)
+    return verdict

@@ -3,6 +3,7 @@
 `url` is `https://api.telegram.org/bot<token>`, `chat_id` an option of the target.
 """
 
+import re
 from html import escape
 
 from gms_hookd.notify.base import (
@@ -14,7 +15,7 @@ from gms_hookd.notify.base import (
     VendorAnswer,
     VendorRequest,
     bounded,
-    cut,
+    cut_utf16,
     json_body,
     judged_by_status,
 )
@@ -22,7 +23,8 @@ from gms_hookd.payload import load_json_body
 
 NAME = "telegram"
 PACE = 4.0  # 20 a minute for a group
-MOST = 2500  # characters of a reason; a message may have 4,096
+# Units of UTF-16 of title, reason and facts; a message may have 4,096 without its tags.
+TITLE, MOST, FACTS = 300, 2500, 800
 MARKS = {
     Level.GOOD: "🟢",
     Level.CHANGED: "🔵",
@@ -34,21 +36,28 @@ MARKS = {
 def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return a message in the HTML of Telegram, cut before it is escaped."""
     notice = bounded(notice, MOST)
-    title = escape(cut(notice.title, 300))
+    title = escape(cut_utf16(notice.title, TITLE))
     head = f'<a href="{escape(notice.link)}">{title}</a>' if notice.link else title
     lines = [f"{MARKS[notice.level]} <b>{head}</b>"]
     if notice.reason:
-        lines.append(f"<pre>{escape(cut(notice.reason, MOST), quote=False)}</pre>")
+        lines.append(
+            f"<pre>{escape(cut_utf16(notice.reason, MOST), quote=False)}</pre>"
+        )
     facts = " · ".join(f"{label} {value}" for label, value in notice.facts)
-    lines += [escape(cut(facts, 800), quote=False)] if facts else []
+    lines += [escape(cut_utf16(facts, FACTS), quote=False)] if facts else []
     body = {
-        "chat_id": target.options.get("chat_id", ""),
+        "chat_id": _chat(target.options.get("chat_id", "")),
         "parse_mode": "HTML",
         "link_preview_options": {"is_disabled": True},
         "disable_notification": notice.level in (Level.GOOD, Level.CHANGED),
         "text": "\n".join(lines),
     }
     return VendorRequest(f"{target.url.rstrip('/')}/sendMessage", json_body(body))
+
+
+def _chat(given: str) -> int | str:
+    """Return the number of a chat, or the name of a channel (`@name`)."""
+    return int(given) if re.fullmatch(r"-?[0-9]{1,18}", given) else given
 
 
 def judge(answer: VendorAnswer) -> SendResult:
@@ -64,9 +73,12 @@ def judge(answer: VendorAnswer) -> SendResult:
     reason = str(words)[:300] if words else ""
     if answer.status == 200:
         return SendResult(Fate.AGAIN, reason or "an answer that is not Telegram's")
-    verdict = judged_by_status(answer, reason)
     parameters = found.get("parameters")
-    after = parameters.get("retry_after") if isinstance(parameters, dict) else None
+    more = parameters if isinstance(parameters, dict) else {}
+    if moved := more.get("migrate_to_chat_id"):
+        reason += f": its chat_id is {moved} now"
+    verdict = judged_by_status(answer, reason)
+    after = more.get("retry_after")
     if verdict.fate is Fate.AGAIN and isinstance(after, int) and after >= 0:
         return SendResult(Fate.AGAIN, verdict.reason, min(float(after), 3600.0))
     return verdict

@@ -9,7 +9,9 @@ from gms_hookd.notify.base import (
     VendorRequest,
     bounded,
     cut_bytes,
+    flat,
     json_body,
+    unlinked,
 )
 from gms_hookd.notify.coded import judged_by_code
 
@@ -28,22 +30,23 @@ BUSY = frozenset({45009, -1})
 def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return a Markdown message; what is too long is cut from the reason."""
     notice = bounded(notice, MOST)
-    title = f'<font color="{COLOURS[notice.level]}">{safe(notice.title)}</font>'
-    head = f"**{cut_bytes(title, 1000)}**"
+    title = cut_bytes(safe(notice.title), 600)
+    head = f'**<font color="{COLOURS[notice.level]}">{title}</font>**'
     facts = [f"> {safe(label)}: {safe(value)}" for label, value in notice.facts]
-    tail = "\n".join([*facts, *([notice.link] if notice.link else [])])
-    tail = cut_bytes(tail, 1000)
+    told = cut_bytes("\n".join(facts), 900)
+    tail = "\n".join(filter(None, (told, notice.link)))
     lines = (line for line in notice.reason.splitlines() if line.strip())
     reason = "\n".join(f"> {safe(line)}" for line in lines)
     room = MOST - len(head.encode()) - len(tail.encode()) - 2
-    content = "\n".join(filter(None, (head, cut_bytes(reason, room), tail)))
+    said = cut_bytes(reason, room) if room > 0 else ""
+    content = "\n".join(filter(None, (head, said, tail)))
     body = {"msgtype": "markdown", "markdown": {"content": content}}
     return VendorRequest(target.url, json_body(body))
 
 
 def safe(text: str) -> str:
     """Return the text on one line and without tags: `<@all>` would call everybody."""
-    return " ".join(text.split()).replace("<", "\uff1c").replace(">", "\uff1e")
+    return unlinked(flat(text)).replace("<", "\uff1c")
 
 
 def judge(answer: VendorAnswer) -> SendResult:

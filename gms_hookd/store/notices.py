@@ -275,9 +275,9 @@ def _row(row: Row) -> NoticeRow:
     return found._replace(reminder=bool(found.reminder))
 
 
-def sent(db: Connection, lot: Lot, now: int) -> None:
-    """Note that a message was delivered."""
-    _update(db, lot, "status='sent',error='',sent_ms=?,url=NULL", (now,))
+def sent(db: Connection, lot: Lot, now: int, note: str = "") -> None:
+    """Note that a message was delivered, and what people should know of that."""
+    _update(db, lot, "status='sent',error=?,sent_ms=?,url=NULL", (note, now))
     if lot.lost:  # the text said how many
         db.execute(
             "UPDATE notices SET sent_ms=?"

@@ -199,7 +199,8 @@ class Notifier:
             return self._context.store.read(message, lot, style).result()
 
         verdict = self._deliver(recipient, written)
-        return replace(verdict, reason=mask(verdict.reason)[:300])
+        reason, note = mask(verdict.reason)[:300], mask(verdict.note)[:300]
+        return replace(verdict, reason=reason, note=note)
 
     def _deliver(
         self, recipient: Recipient, written: Callable[[], Notice]
@@ -247,27 +248,29 @@ class Notifier:
             password=next(iter(recipient.target.secrets), ""),
             ca_file=recipient.ca_file,
         )
-        return SendResult(Fate.SENT, smtp.deliver(message, server, DEADLINE))
+        done = smtp.deliver(message, server, DEADLINE)
+        return SendResult(Fate.SENT, done.said, note=done.refused)
 
     def _settle(self, recipient: Recipient, lot: Lot, verdict: SendResult) -> None:
         """Have the store know what became of a message. Raises StoreError."""
         too_old = self._context.now() - lot.rows[0].created_at > GIVE_UP * 1000
         if verdict.fate is Fate.SENT:
-            self._settle_sent(recipient, lot)
+            self._settle_sent(recipient, lot, verdict.note)
         elif verdict.fate is Fate.NEVER or too_old:
             self._settle_dead(recipient, lot, verdict.reason)
         else:
             self._settle_failed(recipient, lot, verdict)
 
-    def _settle_sent(self, recipient: Recipient, lot: Lot) -> None:
+    def _settle_sent(self, recipient: Recipient, lot: Lot, note: str) -> None:
         name = recipient.target.name
         store, now = self._context.store, self._context.now()
-        store.write(notices.sent, lot, now).result()
+        store.write(notices.sent, lot, now, note).result()
         self._hold(name, _pause(recipient.target.kind, lot))
         self._count(name, "sent", lot)
         self._context.counters.notices.add(name, "dropped", amount=lot.lost)
-        text = "notice sent target=%s id=%s event=%s count=%d"
-        log.info(text, name, *_shown(lot))
+        level = logging.WARNING if note else logging.INFO
+        text = "notice sent target=%s id=%s event=%s count=%d error=%s"
+        log.log(level, text, name, *_shown(lot), quoted(note or "-"))
 
     def _settle_dead(self, recipient: Recipient, lot: Lot, why: str) -> None:
         name = recipient.target.name

@@ -116,7 +116,7 @@ needs_server = pytest.mark.skipif(not PYTHON, reason="AIOSMTPD names no Python")
 def test_a_mail_is_handed_over_in_tls_with_the_login(serve, certificate, mode):
     process, port = serve(mode)
     said = deliver(message(), place(port, certificate, mode), 15.0)
-    assert said == f"127.0.0.1:{port} has taken it"
+    assert said == (f"127.0.0.1:{port} has taken it", "")
     got = json.loads(process.stdout.readline())
     assert (got["tls"], got["login"]) == (True, True)
     assert got["to"] == ["ops@example.org"]
@@ -140,6 +140,16 @@ def test_what_the_server_says_is_believed(serve, certificate, mode, to, more, fi
         deliver(message(to), place(port, certificate, mode, **more), 15.0)
     assert isinstance(raised.value, smtp.RefusedError) == final
     assert "pass word" not in str(raised.value)
+
+
+@needs_server
+def test_who_alone_is_refused_is_named_and_the_others_have_it(serve, certificate):
+    process, port = serve("starttls")
+    both = message("nobody@example.org, ops@example.org, later@example.org")
+    said, refused = deliver(both, place(port, certificate, "starttls"), 15.0)
+    assert refused == "not for nobody@example.org and 1 more: 550 no such user"
+    assert said == f"127.0.0.1:{port} has taken it, but {refused}"
+    assert json.loads(process.stdout.readline())["to"] == ["ops@example.org"]
 
 
 @needs_server

@@ -4,12 +4,14 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from dataclasses import replace
+from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from gms_hookd.notify import dingtalk, feishu, mail, webhook
+from gms_hookd.notify import dingtalk, feishu, mail, slack, webhook
 from gms_hookd.notify.base import (
     Fate,
     Level,
@@ -17,6 +19,7 @@ from gms_hookd.notify.base import (
     Target,
     VendorAnswer,
     cut_bytes,
+    escaped_within,
     retry_after,
 )
 from gms_hookd.notify.registry import KINDS
@@ -68,12 +71,60 @@ def test_every_kind_makes_a_request_that_can_be_sent(kind):
         assert SECRET not in repr(target(kind))
 
 
-@pytest.mark.parametrize(
-    ("kind", "most"),
-    [("dingtalk", 20_000), ("feishu", 20_480), ("teams", 28_000)],
-)
-def test_a_message_is_smaller_than_the_vendor_takes(kind, most):
-    assert len(rendered(kind, LONG).body) <= most
+WORST = [
+    replace(
+        LONG,
+        title=character * 5000,
+        reason=f"{character}\n" * 50_000,
+        facts=(("way", character * 5000),) * 20,
+    )
+    for character in ("&", "<", "*", "[", "`", "分", "🙂", "\x01", '"')
+]
+
+
+@pytest.mark.parametrize("notice", WORST, ids=lambda notice: ascii(notice.title[0]))
+def test_a_message_is_smaller_than_the_vendor_takes_whatever_is_escaped(notice):
+    """The limits of the vendors' pages, each in the vendor's unit."""
+    for kind, most in (("dingtalk", 20_000), ("feishu", 20_480), ("teams", 28_000)):
+        assert len(rendered(kind, notice).body) <= most, kind
+    assert len(body("wecom", notice)["markdown"]["content"].encode()) <= 4096
+    head, said, facts = body("slack", notice)["attachments"][0]["blocks"]
+    for section in (head["text"], said["text"], facts["elements"][0]):
+        assert len(section["text"]) <= 3000
+    (embed,) = body("discord", notice)["embeds"]
+    values = [
+        part for each in embed["fields"] for part in (each["name"], each["value"])
+    ]
+    assert max(map(len, values)) <= 1024
+    texts = [embed["title"], embed["description"], *values]
+    assert sum(map(len, texts)) <= 6000
+    telegram = unescape(re.sub("<[^>]*>", "", body("telegram", notice)["text"]))
+    assert len(telegram.encode("utf-16-le")) <= 2 * 4096
+    assert len(rendered("ntfy", notice).body) <= 4096
+
+
+def test_no_escape_and_no_tag_is_cut():
+    for most in range(1, 60):
+        assert not re.search(
+            r"&(?!amp;)", escaped_within("&" * 99, most, slack.escaped)
+        )
+    for notice in WORST:
+        (embed,) = body("discord", notice)["embeds"]
+        assert not re.search(r"(?<!\\)(\\\\)*\\…", embed["title"])
+        content = body("wecom", notice)["markdown"]["content"]
+        assert content.startswith('**<font color="warning">')
+        assert "</font>**\n" in content
+        assert content.endswith(notice.link)
+
+
+def test_what_a_host_says_makes_no_link_and_loads_no_picture():
+    sly = replace(NOTICE, reason="![x](https://evil/beacon.png) <img src=x>")
+    for kind in ("dingtalk", "wecom"):
+        text = body(kind, sly)["markdown"]["text" if kind == "dingtalk" else "content"]
+        assert "](https://evil" not in text
+        assert "<img" not in text
+    (card,) = body("teams", sly)["attachments"]
+    assert "](https" not in json.dumps(card["content"]["body"])
 
 
 def test_slack_gets_no_markup_from_outside():
@@ -145,8 +196,8 @@ def test_wecom_counts_bytes_and_calls_nobody():
 def test_telegram_gets_html_whose_tags_are_closed():
     for notice in (NOTICE, LONG):
         sent = body("telegram", notice, chat_id="-100123")
-        assert sent["chat_id"] == "-100123"
-        assert len(sent["text"]) <= 4096
+        assert sent["chat_id"] == -100123
+        assert len(sent["text"].encode("utf-16-le")) <= 2 * 4096
         for tag in ("b", "a", "pre"):
             assert sent["text"].count(f"<{tag}") == sent["text"].count(f"</{tag}>")
         assert "<@" not in sent["text"]
@@ -202,7 +253,13 @@ def test_the_others_say_who_we_are_in_headers():
 SAID = [
     ("slack", 200, "ok", Fate.SENT),
     ("slack", 200, "no_text", Fate.NEVER),
+    ("slack", 201, "no_text", Fate.NEVER),
+    ("slack", 200, '{"ok": false, "error": "x"}', Fate.NEVER),
+    ("slack", 400, "invalid_payload", Fate.NEVER),
+    ("slack", 403, "invalid_token", Fate.NEVER),
     ("slack", 404, "no_service", Fate.NEVER),
+    ("slack", 410, "channel_is_archived", Fate.NEVER),
+    ("slack", 429, "", Fate.AGAIN),
     ("slack", 500, "rollup_error", Fate.AGAIN),
     ("discord", 200, '{"id": "1"}', Fate.SENT),
     ("discord", 429, '{"retry_after": 0.65}', Fate.AGAIN),
@@ -211,19 +268,26 @@ SAID = [
     ("dingtalk", 200, '{"errcode": 310000, "errmsg": "sign not match"}', Fate.NEVER),
     ("dingtalk", 200, '{"errcode": 130101, "errmsg": "too fast"}', Fate.AGAIN),
     ("dingtalk", 200, '{"status": 1111, "punish": "x"}', Fate.AGAIN),
+    ("dingtalk", 200, '{"errcode": 460101, "errmsg": "too long"}', Fate.NEVER),
+    ("dingtalk", 200, '{"errcode": 90030}', Fate.AGAIN),
     ("dingtalk", 502, "<html>", Fate.AGAIN),
     ("feishu", 200, '{"code": 0, "msg": "success"}', Fate.SENT),
     ("feishu", 200, '{"StatusCode": 0}', Fate.SENT),
     ("feishu", 200, '{"code": 19021, "msg": "sign match fail"}', Fate.NEVER),
     ("feishu", 400, '{"code": 99991400}', Fate.AGAIN),
+    ("feishu", 400, '{"code": 9499, "msg": "Bad Request"}', Fate.NEVER),
+    ("feishu", 200, '{"code": 19024, "msg": "Key Words Not Found"}', Fate.NEVER),
     ("feishu", 200, '{"code": 11232}', Fate.AGAIN),
     ("feishu", 200, '{"code": false}', Fate.NEVER),
     ("wecom", 200, '{"errcode": 0}', Fate.SENT),
     ("wecom", 200, '{"errcode": 93000, "errmsg": "invalid webhook url"}', Fate.NEVER),
     ("wecom", 200, '{"errcode": 45009}', Fate.AGAIN),
+    ("wecom", 200, '{"errcode": 40058, "errmsg": "exceed"}', Fate.NEVER),
     ("telegram", 200, '{"ok": true, "result": {}}', Fate.SENT),
     ("telegram", 200, "<html>a portal</html>", Fate.AGAIN),
     ("telegram", 400, '{"ok": false, "description": "chat not found"}', Fate.NEVER),
+    ("telegram", 401, '{"ok": false, "description": "Unauthorized"}', Fate.NEVER),
+    ("telegram", 403, '{"ok": false, "description": "blocked"}', Fate.NEVER),
     ("telegram", 429, '{"ok": false, "parameters": {"retry_after": 7}}', Fate.AGAIN),
     ("teams", 202, "", Fate.SENT),
     ("teams", 400, '{"error": {"code": "x"}}', Fate.NEVER),
@@ -235,7 +299,10 @@ SAID = [
     ("gotify", 401, "", Fate.NEVER),
     ("ping", 200, "OK", Fate.SENT),
     ("packagist", 202, '{"status": "success"}', Fate.SENT),
+    ("packagist", 202, '{"status": "error"}', Fate.NEVER),
     ("packagist", 403, "", Fate.NEVER),
+    ("packagist", 406, "", Fate.NEVER),
+    ("packagist", 502, "", Fate.AGAIN),
     ("dockerhub", 200, "", Fate.SENT),
 ]
 
@@ -244,7 +311,22 @@ SAID = [
 def test_an_answer_means_what_the_vendor_says(kind, status, text, fate):
     verdict = KINDS[kind].judge(VendorAnswer(status, text.encode()))
     assert verdict.fate is fate, verdict
-    assert (fate is Fate.SENT) is (verdict.reason == "")
+    assert (fate is Fate.SENT) is (not verdict.reason or "began" in verdict.reason)
+
+
+def test_a_remedy_is_for_what_it_remedies():
+    refused = {"dingtalk": '{"errcode": %d}', "feishu": '{"code": %d}'}
+    for kind, code, helps in (
+        ("dingtalk", 310000, True),
+        ("dingtalk", 460101, False),
+        ("feishu", 19022, True),
+        ("feishu", 9499, False),
+    ):
+        verdict = KINDS[kind].judge(VendorAnswer(200, (refused[kind] % code).encode()))
+        assert ("address list" in verdict.reason) is helps
+    moved = b'{"ok": false, "description": "upgraded", "parameters":'
+    answer = VendorAnswer(400, moved + b' {"migrate_to_chat_id": -1007}}')
+    assert "chat_id is -1007 now" in KINDS["telegram"].judge(answer).reason
 
 
 def test_a_wait_is_read_wherever_the_vendor_puts_it():
@@ -254,7 +336,10 @@ def test_a_wait_is_read_wherever_the_vendor_puts_it():
     assert KINDS["telegram"].judge(telegram).after == 7.0
     slack = VendorAnswer(429, b"", {"retry-after": "30"})
     assert KINDS["slack"].judge(slack).after == 30.0
-    assert KINDS["wecom"].judge(VendorAnswer(200, b'{"errcode": 45009}')).after == 60.0
+    wecom = VendorAnswer(200, b'{"errcode": 45009}')
+    assert KINDS["wecom"].judge(wecom).after == 60.0
+    feishu = VendorAnswer(429, b'{"code": 99991400}', {"retry-after": "90"})
+    assert KINDS["feishu"].judge(feishu).after == 90.0
 
 
 @pytest.mark.parametrize(
