@@ -7,6 +7,7 @@ and its own first lines say which:
     service    one state directory in use: wiring, daemon, systemd
     web        what a request means: hooks, API calls, the routes to them
     workers    threads that carry out runs and look after sources
+    gms        what Git Manage Service stores, and what its tasks mean here
     config     the configuration: where values come from, what each may be
     sync       one attempt of one task: fetch, plan, push
     store      one sqlite3 file: tasks, runs, deliveries

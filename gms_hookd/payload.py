@@ -21,6 +21,20 @@ def load_json(body: bytes) -> Any:
     return value
 
 
+def load_json_texts(body: bytes) -> list[Any]:
+    """Read JSON texts, one after the other with blanks between; raises ValueError."""
+    text = body.decode("utf-8-sig").strip(" \t\n\r")
+    found = []
+    while text:
+        try:
+            value, end = _DECODER.raw_decode(text)
+        except RecursionError:
+            raise ValueError("nested too deep") from None
+        found.append(value)
+        text = text[end:].lstrip(" \t\n\r")
+    return found
+
+
 def dump_json(value: object) -> bytes:
     """Write JSON that any reader takes: lone surrogates stay escaped."""
     return json.dumps(value).encode()

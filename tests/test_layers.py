@@ -26,7 +26,7 @@ ORDER = (
     {"git", "http", "notify"},
     {"forges"},
     {"store", "sync", "config"},
-    {"workers"},
+    {"workers", "gms"},
     {"web"},
     {"service"},
     {"cli"},

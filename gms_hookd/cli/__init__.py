@@ -4,6 +4,6 @@
 `session` what they have at hand, `api_client` the API over the control socket or in
 this process, `terminal` and `render` how answers look.
 
-May import: auth, config, cron, errors, files, forges, futures, git, http, log, model,
-pyz, runlog, safetext, service, store, threads, units.
+May import: auth, config, cron, errors, files, forges, futures, git, gms, http, log,
+model, pyz, runlog, safetext, service, store, threads, units.
 """

@@ -409,6 +409,19 @@ def one_task(parser: argparse.ArgumentParser) -> None:
     as_json(parser)
 
 
+def import_gms(parser: argparse.ArgumentParser) -> None:
+    """Take where GMS's tasks are, and whether to print only."""
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="GMS's git_sync.db, or JSON of its API; - for stdin",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be, change nothing"
+    )
+
+
 def backup(parser: argparse.ArgumentParser) -> None:
     """Take where to."""
     parser.add_argument("file", metavar="FILE")

@@ -28,6 +28,7 @@ from gms_hookd.cli.arguments import (
     demo_options,
     hook,
     hook_test,
+    import_gms,
     install,
     manual,
     nothing,
@@ -56,7 +57,7 @@ from gms_hookd.service.state_dir import state_dir
 
 PROG = "gms-hookd"
 DEBUG = "GMS_HOOKD_DEBUG"
-FILES = frozenset({"config", "state", "file"})  # whose names may be any bytes
+FILES = frozenset({"config", "state", "file", "files"})  # whose names may be any bytes
 CommandFunction = Callable[[Session, SimpleNamespace], int]
 
 
@@ -88,6 +89,7 @@ GROUPS = {
     "hook": "where forges report pushes",
     "delivery": "requests to the hooks",
     "notify": "who is told of what",
+    "import": "move in from another service",
 }
 COMMANDS: dict[tuple[str, ...], Command] = {
     ("serve",): Command("serve.serve", serve_options, "the daemon"),
@@ -144,6 +146,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ),
     ("notify", "resend"): Command(
         "notify.notify_resend", notice, "send a notice again"
+    ),
+    ("import", "gms"): Command(
+        "import_gms.import_gms", import_gms, "take over the tasks of GMS"
     ),
     ("backup",): Command(
         "backup.backup", backup, "a consistent copy of the store"

@@ -46,14 +46,23 @@ def checked_name(name: str) -> str:
     return name
 
 
-def add(db: Connection, draft: Draft, now: int) -> Task:
-    """Add a task; Conflict if the name is taken."""
+def add(
+    db: Connection,
+    draft: Draft,
+    now: int,
+    number: int | None = None,
+    key: str | None = None,
+) -> Task:
+    """Add a task, with an id and a key of its own unless they are given.
+
+    Conflict if the name is taken.
+    """
     _refuse_taken_name(db, draft.name, 0)
     cursor = db.execute(
-        "INSERT INTO tasks(key,name,source,target,cache,host,path,refspecs,force,prune,"
-        "enabled,timeout,push_options,cron,created_ms,updated_ms)"
-        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (str(uuid4()), *_fields(draft), now, now),
+        "INSERT INTO tasks(id,key,name,source,target,cache,host,path,refspecs,force,"
+        "prune,enabled,timeout,push_options,cron,created_ms,updated_ms)"
+        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        (number, key or str(uuid4()), *_fields(draft), now, now),
     )
     task_id = cursor.lastrowid or 0
     _schedule(db, task_id, draft, now)
@@ -91,6 +100,14 @@ def _fields(draft: Draft) -> tuple[object, ...]:
         json.dumps(draft.push_options),
         draft.cron,
     )
+
+
+def is_free(db: Connection, task_id: int) -> bool:
+    """Tell whether no task has this id, and no run of one that is gone."""
+    query = (
+        "SELECT 1 FROM tasks WHERE id=:id UNION SELECT 1 FROM runs WHERE task_id=:id"
+    )
+    return db.execute(query, {"id": task_id}).fetchone() is None
 
 
 def _refuse_taken_name(db: Connection, name: str, task_id: int) -> None:

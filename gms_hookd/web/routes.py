@@ -23,7 +23,7 @@ from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import StoreError, deliveries
 from gms_hookd.store.refusals import Refusal
 from gms_hookd.threads import BusyError
-from gms_hookd.web import api, gms_hook, guard, metrics, params
+from gms_hookd.web import api, gms_hook, guard, metrics, params, task_import
 from gms_hookd.web.guard import Guard, Hook
 from gms_hookd.web.sampler import Sampler
 from gms_hookd.workers.running import Context
@@ -48,6 +48,7 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("POST", "task/update"): api.update_task,
     ("POST", "task/delete"): api.delete_task,
     ("POST", "task/plan"): api.plan_task,
+    ("POST", "task/import"): task_import.import_tasks,
     ("POST", "run"): api.run_task,
     ("GET", "run"): api.show_run,
     ("GET", "run/output"): api.run_output,
@@ -79,7 +80,7 @@ _UNSET = {
     Rights.WRITE: "set api.token to open it",
 }
 _PATHS = {path for _, path in CALLS}
-_ON_SOCKET_ONLY = frozenset({"backup", "check", "reload"})
+_ON_SOCKET_ONLY = frozenset({"backup", "check", "reload", "task/import"})
 
 
 @dataclass(frozen=True, slots=True)

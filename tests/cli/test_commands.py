@@ -197,7 +197,7 @@ def test_the_commands_are_those_of_the_contract():
     words = {" ".join(name) for name in main.COMMANDS}
     assert words == {
         "serve", "status", "reload", "manual", "demo", "check", "trigger", "sign",
-        "backup", "metrics", "install", "uninstall", "completion",
+        "backup", "import gms", "metrics", "install", "uninstall", "completion",
         "task add", "task list", "task show", "task set", "task enable",
         "task disable", "task remove", "task sync",
         "run list", "run show", "run log", "run retry", "run cancel",

@@ -5,7 +5,9 @@ Run as root; each command is a process of its own, since it gives root's rights 
 
 import io
 import os
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,20 @@ def test_sign_reads_its_file_as_root(place):
     (place / "config.toml").write_text("[webhook]\nsecret = 'a-secret-of-the-test'\n")
     status, said = run(place, "sign", str(place / "body"))
     assert (status, said[:7]) == (0, "sha256=")
+
+
+def test_a_database_of_gms_that_only_root_can_read_is_imported(place):
+    folder = place / "gms"
+    folder.mkdir(mode=0o700)
+    with closing(sqlite3.connect(folder / "git_sync.db")) as db:
+        for name in ("sync_tasks", "repos"):
+            db.execute(f"CREATE TABLE {name}(id INTEGER PRIMARY KEY, key, path)")
+        db.execute("INSERT INTO sync_tasks VALUES(1,'a','')")
+        db.commit()
+    status, said = run(place, "import", "gms", str(folder / "git_sync.db"))
+    assert status == 1
+    assert "task 1: skipped: source: GMS has no repository" in said
+    assert owners(place / "state") == {SERVICE}
 
 
 def test_rights_that_were_lent_come_back(place):
