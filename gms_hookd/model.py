@@ -38,6 +38,29 @@ class RefResult(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `count` nodes that have the tasks between them.
+
+    The ids of its tasks are `number` modulo `count`, so that who sees an id knows the
+    node.
+    """
+
+    number: int = 0
+    count: int = 1
+
+    def has(self, task_id: int) -> bool:
+        """Return whether a task with this id belongs here."""
+        return (task_id - self.number) % self.count == 0
+
+    def after(self, task_id: int) -> int:
+        """Return the first id of this node beyond another."""
+        return task_id + 1 + (self.number - task_id - 1) % self.count
+
+
+WHOLE = Shard()
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What to sync: where from, where to, which refs, under which policy.
 

@@ -47,6 +47,7 @@ from gms_hookd.forges.registry import PROVIDERS, scheme_of
 from gms_hookd.git import alias
 from gms_hookd.git.alias import Aliases
 from gms_hookd.git.credentials import Credential
+from gms_hookd.model import WHOLE
 
 MADE = "webhook-secret"
 MOST_FAULTS = 50
@@ -286,6 +287,7 @@ def _server(found: Settings) -> ServerConfig:
         ),
         max_body=found.get(("server", "max_body"), validators.body_size, 25 << 20),
         public_url=found.get(("server", "public_url"), validators.public_url, None),
+        shard=found.get(("server", "shard"), validators.shard, WHOLE),
     )
 
 

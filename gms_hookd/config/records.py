@@ -7,6 +7,7 @@ from pathlib import Path
 from gms_hookd.forges.condition import Condition
 from gms_hookd.git.alias import Aliases
 from gms_hookd.git.credentials import Credential
+from gms_hookd.model import WHOLE, Shard
 
 ETC = Path("/etc/gms-hookd")
 GMS_HOOK = "task-sync"
@@ -16,7 +17,8 @@ GMS_HOOK = "task-sync"
 class ServerConfig:
     """The front: where it listens, whom it believes, how much it reads (bytes).
 
-    `public_url` is what forges must call, without the path of a hook.
+    `public_url` is what forges must call, without the path of a hook. `shard` is which
+    of several nodes this one is.
     """
 
     listen: tuple[str, ...]
@@ -25,6 +27,7 @@ class ServerConfig:
     trusted_proxies: tuple[str, ...]
     max_body: int
     public_url: str | None = None
+    shard: Shard = WHOLE
 
 
 @dataclass(frozen=True, slots=True)

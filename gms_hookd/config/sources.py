@@ -23,7 +23,7 @@ _HOOK = ("secret", "secret_file", "secrets", "rate_limit", "ip_whitelist")
 KEYS: Mapping[str, tuple[str, ...]] = {
     "server": (
         "listen", "port", "tls_cert", "tls_key", "trusted_proxies", "max_body",
-        "public_url",
+        "public_url", "shard",
     ),
     "webhook": _HOOK,
     "hooks": (

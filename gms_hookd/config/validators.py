@@ -14,6 +14,7 @@ from gms_hookd.files import checked_secret
 from gms_hookd.forges.condition import Condition
 from gms_hookd.git.ssh_proxy import Proxy
 from gms_hookd.git.ssh_proxy import parse as parse_proxy
+from gms_hookd.model import Shard
 
 PROTOCOLS = ("https", "ssh", "file", "http")
 # ssh's options that an operator may have to set for a host, and none that runs, reads
@@ -108,6 +109,15 @@ def public_url(value: object) -> str:
     if not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9._~/-]*)?", given):
         raise ValueError('must be a URL without login or query, as "https://HOST"')
     return given
+
+
+def shard(value: object) -> Shard:
+    """Take "k/n", which of n nodes this one is; "n/n" and "0/n" are the same one."""
+    found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text(value))
+    number, count = map(int, found.groups()) if found else (1, 0)
+    if number > count or not count:
+        raise ValueError('must be which of how many nodes this is, as in "1/3"')
+    return Shard(number % count, count)
 
 
 def secret(value: object) -> str:

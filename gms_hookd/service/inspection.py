@@ -23,6 +23,7 @@ from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.http import tls
 from gms_hookd.http.descriptors import FEW_DESCRIPTORS, MORE_DESCRIPTORS, admitted
 from gms_hookd.http.listener import listen
+from gms_hookd.model import WHOLE
 from gms_hookd.runlog import RunLog
 from gms_hookd.service.findings import ERROR, OK, WARNING, Environment, Finding
 from gms_hookd.service.inspect_tasks import inspect_tasks
@@ -224,6 +225,23 @@ def _hooks(place: Environment) -> Iterator[Finding]:
             yield Finding(WARNING, subject, "starts nothing: it has no tasks", remedy)
 
 
+def _shard(place: Environment) -> Iterator[Finding]:
+    """Look for tasks whose hooks are sent to another node by the id."""
+    shard = place.config.server.shard if place.config else WHOLE
+    strange = [task for task in place.tasks if not shard.has(task["id"])]
+    if shard is WHOLE or not strange:
+        return
+    few = ", ".join(str(task["id"]) for task in strange[:5])
+    more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+    said = (
+        f"the ids of tasks {few}{more} are not {shard.number} modulo {shard.count}:"
+        " hooks with a task_id are sent to another node"
+    )
+    first = strange[0]["id"]
+    remedy = f"gms-hookd task show {first}; add it again; gms-hookd task remove {first}"
+    yield Finding(WARNING, "shard", said, remedy)
+
+
 def _configuration(place: Environment) -> Iterator[Finding]:
     for fault in place.faults:
         yield Finding(ERROR, "configuration", fault)
@@ -387,6 +405,7 @@ LOOKS: tuple[Look, ...] = (
     _authorities,
     _proxies,
     _hooks,
+    _shard,
     _quiet_hooks,
     _state,
     _disk,

@@ -265,6 +265,7 @@ class Service:
             attempts=config.sync.attempts,
             protocols=config.sync.allow_protocols,
             trust_owners=config.sync.trust_owners,
+            shard=config.server.shard,
             hooks=(config.webhook.name, *(hook.name for hook in config.hooks)),
             mask=self.mask,
             targets=tuple(self._recipients),

@@ -9,7 +9,7 @@ from uuid import uuid4
 from gms_hookd.cron import next_time
 from gms_hookd.errors import Conflict, Invalid, NotFound
 from gms_hookd.git.url import place
-from gms_hookd.model import Task
+from gms_hookd.model import WHOLE, Shard, Task
 from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.deliveries import NEWEST
 
@@ -17,6 +17,7 @@ _COLUMNS = (
     "id,key,name,source,target,refspecs,force,prune,enabled,timeout,"
     "created_ms,updated_ms,push_options,cron,next_cron_ms"
 )
+LARGEST_ID = (1 << 63) - 1
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 
 
@@ -52,21 +53,32 @@ def add(
     now: int,
     number: int | None = None,
     key: str | None = None,
+    *,
+    shard: Shard = WHOLE,
 ) -> Task:
-    """Add a task, with an id and a key of its own unless they are given.
+    """Add a task, with the node's next id and a key of its own unless they are given.
 
     Conflict if the name is taken.
     """
     _refuse_taken_name(db, draft.name, 0)
-    cursor = db.execute(
+    task_id = _next_id(db, shard) if number is None else number
+    db.execute(
         "INSERT INTO tasks(id,key,name,source,target,cache,host,path,refspecs,force,"
         "prune,enabled,timeout,push_options,cron,created_ms,updated_ms)"
         " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (number, key or str(uuid4()), *_fields(draft), now, now),
+        (task_id, key or str(uuid4()), *_fields(draft), now, now),
     )
-    task_id = cursor.lastrowid or 0
     _schedule(db, task_id, draft, now)
     return get(db, task_id)
+
+
+def _next_id(db: Connection, shard: Shard) -> int:
+    """Return the first id of the node beyond all that there ever were."""
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name='tasks'").fetchone()
+    number = shard.after(row[0] if row else 0)
+    if number > LARGEST_ID:
+        raise Conflict(f"id: none is left beyond {row[0]}")
+    return number
 
 
 def _schedule(db: Connection, task_id: int, draft: Draft, now: int) -> None:

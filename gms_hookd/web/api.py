@@ -90,7 +90,7 @@ def create_task(context: Context, params: Params) -> Data:
             raise HttpError(400, f"{key}: is missing")
     empty = tasks.Draft(name="", source="", target="", cache="")
     draft = read_draft(context, empty, params)
-    added = context.store.write(tasks.add, draft, context.now())
+    added = context.store.write(tasks.add, draft, context.now(), shard=context.shard)
     return apply(added, lambda task: views.task(task, None, context.attempts))
 
 

@@ -92,7 +92,8 @@ class _Import:
         return _became(CREATED, number, name)
 
     def _add(self, draft: tasks.Draft, number: int | None, key: str) -> Task:
-        return tasks.add(self._db, draft, self._context.now(), number, key)
+        now, shard = self._context.now(), self._context.shard
+        return tasks.add(self._db, draft, now, number, key, shard=shard)
 
     def _free_name(self, name: str, number: object) -> str:
         """Return the name, with its old id behind it where another has it."""

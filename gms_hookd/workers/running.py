@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.futures import Future, done, failed
 from gms_hookd.git.process import Stop
-from gms_hookd.model import FINAL, Moment, Run, Task
+from gms_hookd.model import FINAL, WHOLE, Moment, Run, Shard, Task
 from gms_hookd.notify.policy import Subscriber
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext.mask import Mask
@@ -299,8 +299,8 @@ class Context:
     `condition` looks how the process fares now; `inspect` looks at all that `check`
     does, of what the store knows.
     `timeout` is that of a task without one of its own, `attempts` what each run gets;
-    `ending` stops plans when the daemon ends; `targets` are those of notices, and
-    `test_notice` sends one of them a message.
+    `shard` is which of several nodes this one is; `ending` stops plans when the daemon
+    ends; `targets` are those of notices, and `test_notice` sends one of them a message.
     """
 
     store: Store
@@ -314,6 +314,7 @@ class Context:
     ending: Stop = field(default_factory=Stop)
     protocols: tuple[str, ...] = ("https", "ssh", "file")
     trust_owners: tuple[int, ...] = ()
+    shard: Shard = WHOLE
     hooks: tuple[str, ...] = ("task-sync",)
     mask: Mask = field(default_factory=Mask)
     clock: Callable[[], float] = time.time

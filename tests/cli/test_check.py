@@ -19,6 +19,7 @@ from gms_hookd.cli.check import ERROR, OK, WARNING, Environment
 from gms_hookd.cli.terminal import Style
 from gms_hookd.config.load import load_config
 from gms_hookd.git.credentials import Credential
+from gms_hookd.model import Shard
 from gms_hookd.service import inspection
 from tests.support.repositories import Repo
 
@@ -69,6 +70,17 @@ def test_few_descriptors_are_named_with_the_remedy(place, number, level):
         assert str(number) in each.finding
         assert (each.remedy is None) == (level == OK)
         assert level == OK or "LimitNOFILE=" in each.remedy
+
+
+def test_tasks_whose_ids_are_another_nodes_are_named(place):
+    listed = [{**TASK, "id": number} for number in range(1, 20)]
+    assert about(replace(place, tasks=listed), "shard") == []
+    server = replace(place.config.server, shard=Shard(2, 3))
+    of_three = replace(configured(place, server=server), tasks=listed)
+    (found,) = about(of_three, "shard")
+    assert found.level == WARNING
+    assert "tasks 1, 3, 4, 6, 7 and 8 more are not 2 modulo 3" in found.finding
+    assert about(replace(of_three, tasks=listed[1::3]), "shard") == []
 
 
 @pytest.mark.parametrize(

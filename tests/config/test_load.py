@@ -6,7 +6,7 @@ import random
 import re
 import stat
 import subprocess
-from dataclasses import fields, is_dataclass
+from dataclasses import astuple, fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -85,6 +85,22 @@ def test_defaults_are_those_of_the_contract(conf):
     kept = config.retention
     assert (kept.runs, kept.deliveries, kept.backups) == (90 * DAY, 30 * DAY, 30 * DAY)
     assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "shard"),
+    [("1/3", (1, 3)), ("3/3", (0, 3)), ("0/3", (0, 3)), ("1/1", (0, 1))],
+)
+def test_a_node_is_one_of_several(conf, said, shard):
+    config = conf(f'[server]\nshard = "{said}"\n')
+    assert astuple(config.server.shard) == shard
+    assert conf(environ={"GMS_HOOKD_SERVER_SHARD": said}).server.shard.count == shard[1]
+
+
+@pytest.mark.parametrize("said", ['"4/3"', '"1"', '"-1/3"', '"1/0"', '"0/0"', "3"])
+def test_a_node_that_cannot_be_is_refused(conf, said):
+    with pytest.raises(ConfigError, match=r"server\.shard: must be"):
+        conf(f"[server]\nshard = {said}\n")
 
 
 # --- the file

@@ -110,7 +110,7 @@ def test_who_uses_a_retired_engine_all_the_same_leaves_nothing(service, task):
 
 # What a reload takes over, beside what is named as in use only after a restart.
 TAKEN_OVER = {
-    "server": {"public_url", "tls_key", "trusted_proxies", "max_body"},
+    "server": {"public_url", "shard", "tls_key", "trusted_proxies", "max_body"},
     "webhook": set(sources.KEYS["webhook"]),
     "hooks": set(sources.KEYS["hooks"]),
     "api": set(sources.KEYS["api"]),
