@@ -36,7 +36,7 @@ from gms_hookd.git.credentials import (
     ssh_remedies,
     with_remedy,
 )
-from gms_hookd.git.errors import ErrorKind
+from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.git.url import GitUrl
 from gms_hookd.runlog import RunLog
@@ -100,28 +100,28 @@ class SshConnections:
             folder.remove()
 
     def _take(self, url: GitUrl, identity: Identity) -> _Connection:
-        # By what the files are now: one that was exchanged is used from then on.
-        files = [(p, _stamp(p)) for p in (identity.key, identity.known_hosts)]
-        way = (identity.options, identity.proxy)
-        names = (url.user, url.host, url.port, files, way)
-        name = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
+        name = _name(url, identity)
         with self._lock:
             self._folder = self._folder or _Folder.make(Path(self._environ["HOME"]))
-            for number in itertools.count():
-                path = self._folder.path / f"{name}{number}"
-                connection = self._connections.setdefault(path, _Connection(path))
-                if connection.users < SESSIONS:
-                    break
+            numbered = self._numbered(self._folder.path, name)
+            connection = next(each for each in numbered if each.users < SESSIONS)
             connection.users += 1
         return connection
+
+    def _numbered(self, folder: Path, name: str) -> Iterator[_Connection]:
+        """Yield the connections of a name, without end: those there are, then new."""
+        for number in itertools.count():
+            path = folder / f"{name}{number}"
+            yield self._connections.setdefault(path, _Connection(path))
 
     def _open(
         self, connection: _Connection, url: GitUrl, identity: Identity, limits: Limits
     ) -> bool:
         with connection.opening:
-            if _listens(connection.path):
-                if self._answers(connection, url, identity, limits):
-                    return True
+            kept = _listens(connection.path)
+            if kept and self._answers(connection, url, identity, limits):
+                return True
+            if kept:
                 limits.log.line("the kept ssh connection is dead: opening another")
                 self._abandon(connection)
             return self._start(connection.path, url, identity, limits)
@@ -136,15 +136,12 @@ class SshConnections:
         """
         if time.monotonic() - connection.used < FRESH:
             return True
-        there = replace(identity, proxy=None)  # or it would win over the one that fails
-        argv = (*ssh_command(there, connection.path), "-o", "ProxyCommand=false")
-        argv = (*argv, *_login(url), "-T", "-s", "--", _host(url), PROBE)
         deadline = min(time.monotonic() + PROBED, limits.deadline)
         short = replace(limits, deadline=deadline, grace=0.0)
+        argv = _probe(connection.path, url, identity)
         done = execute(argv, self._environ, short, quiet=True)
-        if done.ended is ErrorKind.TIMEOUT and limits.deadline <= deadline:
-            raise done.failure(f"(ssh to {_host(url)})")
-        if done.ended is ErrorKind.STOPPED:
+        late = done.ended is ErrorKind.TIMEOUT and limits.deadline <= deadline
+        if late or done.ended is ErrorKind.STOPPED:
             raise done.failure(f"(ssh to {_host(url)})")
         said = done.err.lower()
         reached = "control socket" not in said and "mux_client" not in said
@@ -182,10 +179,35 @@ class SshConnections:
         done = execute(argv, environ, limits, quiet=True, stall=limits.stall)
         done = replace(done, err=_logged(path) + done.err)
         if done.ended or (done.failed and done.kind in FINAL):
-            error = done.failure(f"(ssh to {_host(url)})")
-            error = with_remedy(error, ssh_remedies(url, identity))
-            raise with_remedy(error, {error.kind: advice(error, Way(url, Tls()))})
+            raise _with_advice(done.failure(f"(ssh to {_host(url)})"), url, identity)
         return not done.failed and _listens(path)
+
+
+def _name(url: GitUrl, identity: Identity) -> str:
+    # By what the files are now: one that was exchanged is used from then on.
+    files = [(p, _stamp(p)) for p in (identity.key, identity.known_hosts)]
+    way = (identity.options, identity.proxy)
+    names = (url.user, url.host, url.port, files, way)
+    return hashlib.sha256(repr(names).encode()).hexdigest()[:16]
+
+
+def _probe(path: Path, url: GitUrl, identity: Identity) -> tuple[str, ...]:
+    there = replace(identity, proxy=None)  # or it would win over the one that fails
+    argv = (*ssh_command(there, path), "-o", "ProxyCommand=false")
+    return (*argv, *_login(url), "-T", "-s", "--", _host(url), PROBE)
+
+
+def _with_advice(error: GitError, url: GitUrl, identity: Identity) -> GitError:
+    error = with_remedy(error, ssh_remedies(url, identity))
+    return with_remedy(error, {error.kind: advice(error, Way(url, Tls()))})
+
+
+def _remove_left(home: Path) -> None:
+    for left in home.glob("ssh-*"):
+        lock = lock_file(left / LOCK) if left.is_dir() else None
+        if lock is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +221,7 @@ class _Folder:
     @classmethod
     def make(cls, home: Path) -> "_Folder":
         """Make one, and remove those whose processes were killed."""
-        for left in home.glob("ssh-*"):
-            lock = lock_file(left / LOCK) if left.is_dir() else None
-            if lock is not None:
-                shutil.rmtree(left, ignore_errors=True)
-                os.close(lock)
+        _remove_left(home)
         real = Path(tempfile.mkdtemp(prefix="ssh-", dir=home))
         lock = lock_file(real / LOCK)
         held = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -113,14 +113,21 @@ def parse(trace: str, path: str = SERVICE) -> Answer | None:
     for line in trace.split("\n"):
         if found := _REQUEST.search(line):
             asked = found[1]
-        elif path in asked and (found := _FIELD.search(line)):
-            if start := _STATUS.match(found[1]):
-                last = Answer(int(start[1]), {}, [])
-            name, colon, value = found[1].partition(":")
-            if colon and last:
-                last.fields[name.strip().lower()] = value.strip()
-        elif path in asked and last and (found := _DATA.search(line)):
-            last.parts.append(found[1])
+        elif path in asked:
+            last = _read_on(last, line)
+    return last
+
+
+def _read_on(last: Answer | None, line: str) -> Answer | None:
+    """Return the answer that a line belongs to, with what the line adds to it."""
+    if found := _FIELD.search(line):
+        if start := _STATUS.match(found[1]):
+            last = Answer(int(start[1]), {}, [])
+        name, colon, value = found[1].partition(":")
+        if colon and last:
+            last.fields[name.strip().lower()] = value.strip()
+    elif last and (found := _DATA.search(line)):
+        last.parts.append(found[1])
     return last
 
 

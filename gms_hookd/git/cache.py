@@ -15,7 +15,7 @@ from enum import Enum
 from pathlib import Path
 
 from gms_hookd.git import recovery
-from gms_hookd.git.command import Git
+from gms_hookd.git.command import Command, Git
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.hold import Hold
 from gms_hookd.git.refs import all_refs, packed_refs, read_oid
@@ -77,12 +77,8 @@ class Cache:
             self._remake(object_format)
 
     def _remake(self, object_format: str) -> None:
-        fresh = self.path.with_name(self.path.name + ".new")
+        fresh = self._new(object_format)
         old = self.path.with_name(self.path.name + ".old")
-        shutil.rmtree(fresh, ignore_errors=True)
-        options = ("-q", "--bare", "--template=", f"--object-format={object_format}")
-        self.git.ask("init", *options, "--", str(fresh))
-        (fresh / MARK).touch()
         if self.path.exists():
             shutil.rmtree(old, ignore_errors=True)
             self.path.rename(old)
@@ -90,11 +86,20 @@ class Cache:
         self._carry_over(old)
         shutil.rmtree(old, ignore_errors=True)
 
+    def _new(self, object_format: str) -> Path:
+        """Make an empty repository beside this one; return where."""
+        fresh = self.path.with_name(self.path.name + ".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        options = ("-q", "--bare", "--template=", f"--object-format={object_format}")
+        self.git.ask("init", *options, "--", str(fresh))
+        (fresh / MARK).touch()
+        return fresh
+
     def _carry_over(self, old: Path) -> None:
         if not all_refs(old, BACKUPS.encode()):
             return
         spec = f"{BACKUPS}*:{BACKUPS}*"
-        done = self.git.run("fetch", "-q", "--no-tags", "--", str(old), spec)
+        done = self.git.run(Command(("fetch", "-q", "--no-tags", "--", str(old), spec)))
         if done.status:
             kept = old.with_name(f"{self.path.name}.broken-{int(time.time())}")
             old.rename(kept)
@@ -109,8 +114,8 @@ class Cache:
 
     def healthy(self) -> bool:
         """Whether every object that its refs need is there."""
-        check = ("--connectivity-only", "--no-dangling", "--no-progress")
-        done = self.git.run("fsck", *check, quiet=True)
+        check = ("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+        done = self.git.run(Command(check, quiet=True))
         if done.ended:
             raise done.failure("fsck")
         return done.status == 0
@@ -171,17 +176,20 @@ class Cache:
         """
         root = Path(tempfile.mkdtemp(prefix=VIEWS, dir=self.path))
         try:
-            for folder in ("refs", "objects/info"):
-                (root / folder).mkdir(parents=True)
-            shutil.copy(self.path / "config", root)
-            (root / "HEAD").write_text("ref: refs/heads/none\n")
-            (root / "objects/info/alternates").write_text(f"{self.path}/objects\n")
-            named = sorted((os.fsencode(ref), oid) for ref, oid in refs.items())
-            lines = (oid.encode() + b" " + ref + b"\n" for ref, oid in named)
-            (root / "packed-refs").write_bytes(b"".join(lines))
+            self._write_view(root, refs)
             yield replace(self, git=replace(self.git, gitdir=root))
         finally:
             shutil.rmtree(root, ignore_errors=True)
+
+    def _write_view(self, root: Path, refs: Mapping[str, str]) -> None:
+        for folder in ("refs", "objects/info"):
+            (root / folder).mkdir(parents=True)
+        shutil.copy(self.path / "config", root)
+        (root / "HEAD").write_text("ref: refs/heads/none\n")
+        (root / "objects/info/alternates").write_text(f"{self.path}/objects\n")
+        named = sorted((os.fsencode(ref), oid) for ref, oid in refs.items())
+        lines = (oid.encode() + b" " + ref + b"\n" for ref, oid in named)
+        (root / "packed-refs").write_bytes(b"".join(lines))
 
     def pin(self, tips: Mapping[str, str]) -> None:
         """Keep objects that are here: name below refs/backup/ -> object id."""
@@ -255,7 +263,8 @@ class Cache:
         return Ancestry.BEHIND if self._contains(old, new) else Ancestry.DIVERGED
 
     def _contains(self, tip: str, oid: str) -> bool | None:
-        done = self.git.run("merge-base", "--is-ancestor", oid, tip, quiet=True)
+        asked = ("merge-base", "--is-ancestor", oid, tip)
+        done = self.git.run(Command(asked, quiet=True))
         if done.ended or done.status < 0:
             raise done.failure("merge-base")
         return None if done.status > 1 else done.status == 0

@@ -104,6 +104,31 @@ def uncounted(_command: str, _result: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """One command of git, by its arguments.
+
+    settings and extra are configuration and environment of this command alone; a quiet
+    one is not in the log. writing names the local repository that it changes, if not
+    this one. With afar it may know of proxies, and ends when the host that it talks to
+    is silent for too long; with http the header fields of what it says are there, too,
+    and what comes after them with bodies; with protocol, which version of git's
+    protocol is spoken. Of what it prints only lines like `lines` are kept.
+    """
+
+    args: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    extra: Mapping[str, str] = field(default_factory=dict, repr=False)
+    stdin: bytes | None = None
+    quiet: bool = False
+    writing: str | None = None
+    afar: bool = False
+    http: bool = False
+    bodies: bool = False
+    protocol: bool = False
+    lines: re.Pattern[bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Git:
     """git on one repository, for one run; its journal knows of each command.
 
@@ -118,58 +143,42 @@ class Git:
     binary: str = "git"
     count: Callable[[str, str], None] = uncounted
 
-    def run(
-        self,
-        *args: str,
-        settings: Sequence[tuple[str, str]] = (),
-        extra: Mapping[str, str] | None = None,
-        stdin: bytes | None = None,
-        quiet: bool = False,
-        writing: str | None = None,
-        afar: bool = False,
-        http: bool = False,
-        bodies: bool = False,
-        protocol: bool = False,
-        lines: re.Pattern[bytes] | None = None,
-    ) -> Done:
-        """Run one command, whatever its exit status.
-
-        settings and extra are configuration and environment of this command alone;
-        a quiet one is not in the log. writing names the local repository that it
-        changes, if not this one. With afar it may know of proxies, and ends when the
-        host that it talks to is silent for too long; with http the header fields of
-        what it says are there, too, and what comes after them with bodies; with
-        protocol, which version of git's protocol is spoken. Of what it prints only
-        lines like `lines` are kept.
-        """
-        environ = {**self.environ, **(extra or {}), **self.journal.environ}
-        hidden = () if afar else PROXIES
-        environ = {name: environ[name] for name in environ if name not in hidden}
-        environ = configured(environ, (*SETTINGS, *settings))
-        argv = (self.binary, f"--git-dir={self.gitdir}", *args)
-        if not quiet:
-            self.limits.log.line("$ " + one_line(shlex.join(("git", *args)), SHOWN))
-        with traced(http=http, bodies=bodies, protocol=protocol) as trace:
-            done = execute(
-                argv,
-                {**environ, **trace.environ},
-                self.limits,
-                stdin=stdin,
-                quiet=quiet,
-                started=lambda pid: self.journal.started(pid, writing),
-                stall=self.limits.stall if afar else None,
-                keep=trace.kept,
-                lines=lines,
-            )
-            done = replace(done, headers=trace.text())
-        if writing and done.orderly:
+    def run(self, command: Command) -> Done:
+        """Run one command, whatever its exit status."""
+        if not command.quiet:
+            shown = one_line(shlex.join(("git", *command.args)), SHOWN)
+            self.limits.log.line(f"$ {shown}")
+        done = self._traced(command)
+        if command.writing and done.orderly:
             self.journal.written()
         if done.failed and self._outgrown():
             done = replace(done, ended=ErrorKind.SIZE)
         # A local command that comes to its own end says no with its status.
-        good = not done.failed or (done.orderly and not afar)
-        self.count(args[0], "ok" if good else done.kind.name.lower())
+        good = not done.failed or (done.orderly and not command.afar)
+        self.count(command.args[0], "ok" if good else done.kind.name.lower())
         return done
+
+    def _traced(self, command: Command) -> Done:
+        """Run it; what it traced of http is part of what is done."""
+        with traced(command.http, command.bodies, command.protocol) as trace:
+            done = execute(
+                (self.binary, f"--git-dir={self.gitdir}", *command.args),
+                {**self._environ_of(command), **trace.environ},
+                self.limits,
+                stdin=command.stdin,
+                quiet=command.quiet,
+                started=lambda pid: self.journal.started(pid, command.writing),
+                stall=self.limits.stall if command.afar else None,
+                keep=trace.kept,
+                lines=command.lines,
+            )
+            return replace(done, headers=trace.text())
+
+    def _environ_of(self, command: Command) -> dict[str, str]:
+        environ = {**self.environ, **command.extra, **self.journal.environ}
+        hidden = () if command.afar else PROXIES
+        environ = {name: environ[name] for name in environ if name not in hidden}
+        return configured(environ, (*SETTINGS, *command.settings))
 
     def _outgrown(self) -> bool:
         """Whether a pack met the limit, of which git says nothing."""
@@ -179,7 +188,7 @@ class Git:
 
     def ask(self, *args: str, stdin: bytes | None = None, quiet: bool = True) -> bytes:
         """Run one local command that must succeed, and give what it printed."""
-        done = self.run(*args, stdin=stdin, quiet=quiet)
+        done = self.run(Command(args, stdin=stdin, quiet=quiet))
         if done.failed:
             raise done.failure(args[0])
         return done.out

@@ -80,6 +80,15 @@ class Identity:
         """Return what ssh, and the git that starts it, need in their environment."""
         return {ssh_proxy.VARIABLE: self.proxy.url} if self.proxy else {}
 
+    def overridden_by(self, credential: "Credential") -> "Identity":
+        """Return it with what a credential names instead."""
+        return Identity(
+            credential.ssh_key_file or self.key,
+            credential.ssh_known_hosts or self.known_hosts,
+            credential.ssh_options or self.options,
+            credential.ssh_proxy or self.proxy,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Tls:
@@ -115,12 +124,7 @@ class CredentialStore:
             self.ssh_known_hosts or home / "known_hosts",
         )
         for each in self.fitting(url):
-            found = Identity(
-                each.ssh_key_file or found.key,
-                each.ssh_known_hosts or found.known_hosts,
-                each.ssh_options or found.options,
-                each.ssh_proxy or found.proxy,
-            )
+            found = found.overridden_by(each)
         return found
 
     def tls(self, url: GitUrl) -> Tls:
@@ -262,13 +266,16 @@ def _by_http(url: GitUrl, keys: CredentialStore) -> Access:
     if not fitting:
         table = f'[credentials."{url.origin}/"]'
         return Access(remedies={ErrorKind.AUTH: f"no login is set for it: see {table}"})
-    best = fitting[-1]
-    secret = _secret(best)
-    name = "token" if best.token_file else "password"
-    used = f"the {name} was {best.token_file or best.password_file}"
-    basic = _header(url, secret, best.username or "x-access-token")
+    return _logged_in(url, fitting[-1])
+
+
+def _logged_in(url: GitUrl, credential: Credential) -> Access:
+    secret = _secret(credential)
+    name = "token" if credential.token_file else "password"
+    used = f"the {name} was {credential.token_file or credential.password_file}"
+    basic = _header(url, secret, credential.username or "x-access-token")
     basic = replace(basic, remedies={ErrorKind.AUTH: used})
-    if best.username or not best.token_file:
+    if credential.username or not credential.token_file:
         return basic
     bearer = (_header_of(url), f"Authorization: Bearer {secret}")
     return replace(basic, settings=(bearer,), secrets=(secret,), other=basic)

@@ -161,25 +161,30 @@ def refusal(reason: str, stderr: str) -> Reading:
     if VAGUE.search(reason) and not (row and row.kind in COULD_NOT):
         row, line = _Said(host=host).first()
     words = _words(host, line)
-    kind = row.kind if row and row.kind in COULD_NOT else ErrorKind.POLICY
-    if not row and UNTOLD.fullmatch(reason):
-        kind = ErrorKind.HOST
-    elif not row and _ABNORMAL.search(stderr) and not _WHY.search(stderr):
-        kind = ErrorKind.SIGNAL
+    kind = _refusal_kind(row, reason, stderr)
     silent = kind in COULD_NOT and not words
     return Reading(kind, f"{reason} ({kind})" if silent else reason, words)
+
+
+def _refusal_kind(row: Row | None, reason: str, stderr: str) -> ErrorKind:
+    if not row and UNTOLD.fullmatch(reason):
+        return ErrorKind.HOST
+    if not row and _ABNORMAL.search(stderr) and not _WHY.search(stderr):
+        return ErrorKind.SIGNAL
+    return row.kind if row and row.kind in COULD_NOT else ErrorKind.POLICY
 
 
 def _said(stderr: str) -> _Said:
     here, host = [], []
     for raw in stderr.split("\n"):
         text = one_line(raw, 4 * LINE)
-        if found := _HOST_ONLY.match(text):
-            host.append(found[1])
-        elif text:
+        only_host = _HOST_ONLY.match(text)
+        if only_host:
+            host.append(only_host[1])
+        elif text and not (_HERE_ONLY.match(text) or _NOISE.search(text)):
+            host.append(text)
+        if text and not only_host:
             here.append(text)
-            if not (_HERE_ONLY.match(text) or _NOISE.search(text)):
-                host.append(text)
     return _Said(tuple(here), tuple(t for t in host if not _IDLE.match(t)))
 
 

@@ -197,17 +197,20 @@ class Hold:
         self._working = working
 
     def _await(self, ready: Callable[[], bool]) -> None:
-        log = self._limits.log
         try:
             while not ready():
-                if not log.waits_for:
-                    log.line(f"waiting for {OTHER}")
-                log.waits_for = OTHER
+                self._note_wait()
                 self._make_way()
                 _check(self._limits, "the cache is in use by another run")
                 self._changed.wait(PATIENCE)
         finally:
-            log.waits_for = None
+            self._limits.log.waits_for = None
+
+    def _note_wait(self) -> None:
+        log = self._limits.log
+        if not log.waits_for:
+            log.line(f"waiting for {OTHER}")
+        log.waits_for = OTHER
 
 
 def slot_file(gitdir: Path, slot: int) -> Path:
@@ -245,14 +248,20 @@ def _check(limits: Limits, late: str) -> None:
 def _clear_up(gitdir: Path, own: int, held: int, limits: Limits) -> None:
     """See to what a crash left: gits at work, and their locks in local targets."""
     for slot, path in enumerate(slot_files(gitdir)):
-        file = held if slot == own else lock_file(path)
-        if file is None:
-            continue
-        try:
-            _clear_slot(gitdir, file, limits)
-        finally:
-            if slot != own:
-                os.close(file)
+        if slot == own:
+            _clear_slot(gitdir, held, limits)
+        else:
+            _clear_slot_of_another(gitdir, path, limits)
+
+
+def _clear_slot_of_another(gitdir: Path, path: Path, limits: Limits) -> None:
+    file = lock_file(path)
+    if file is None:
+        return
+    try:
+        _clear_slot(gitdir, file, limits)
+    finally:
+        os.close(file)
 
 
 def _clear_slot(gitdir: Path, held: int, limits: Limits) -> None:
@@ -278,12 +287,16 @@ def _unhurried(gitdir: Path, held: int) -> Journal | None:
     """Return the journal, or None where a killed run's git is at work; that ends."""
     at_work = False
     for slot, path in enumerate(slot_files(gitdir)):
-        file = held if slot == 0 else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            groups = recovery.orphans(recovery.read(file), gitdir)
-        finally:
-            if slot:
-                os.close(file)
+        record = recovery.read(held) if slot == 0 else _record_at(path)
+        groups = recovery.orphans(record, gitdir)
         recovery.end(groups)
         at_work = at_work or bool(groups)
     return None if at_work else Journal(held, recovery.read(held))
+
+
+def _record_at(path: Path) -> recovery.CrashRecord | None:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return recovery.read(file)
+    finally:
+        os.close(file)

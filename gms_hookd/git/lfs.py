@@ -11,10 +11,10 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gms_hookd.git.command import Git
+from gms_hookd.git.command import Command, Git
 from gms_hookd.git.credentials import Access
 from gms_hookd.git.errors import ErrorKind, GitError, classify
 from gms_hookd.git.process import Done
@@ -150,13 +150,13 @@ def _small(git: Git, asked: bytes, tips: Sequence[str]) -> list[str]:
     """List all blobs that may be pointers; of very many, those of the tips."""
     listed = ("rev-list", "--objects", "--no-object-names", "--ignore-missing")
     few = f"--filter=combine:object:type=blob+blob:limit={LARGEST + 1}"
-    done = git.run(*listed, few, "--stdin", stdin=asked, quiet=True)
+    done = git.run(Command((*listed, few, "--stdin"), stdin=asked, quiet=True))
     if done.ended is ErrorKind.SIZE:
         git.limits.log.line(
             "too many objects to look through: LFS pointers of the tips"
         )
         trees = "".join(f"{tip}^{{tree}}\n" for tip in tips).encode()
-        done = git.run(*listed, few, "--stdin", stdin=trees, quiet=True)
+        done = git.run(Command((*listed, few, "--stdin"), stdin=trees, quiet=True))
     if done.failed:
         raise done.failure("rev-list")
     return done.out.decode().split()
@@ -170,11 +170,12 @@ def _pointed(git: Git, blobs: Sequence[str]) -> Iterator[str]:
     )
     found = (line.partition(b" ") for line in sizes.split(b"\n"))
     fit = [o for s, _, o in found if s.isdigit() and SMALLEST <= int(s) <= LARGEST]
-    if fit:
-        contents = git.ask("cat-file", "--batch", stdin=b"\n".join(fit) + b"\n")
-        for text in _POINTER.split(contents)[1:]:
-            if oid := _OID.search(text[:LARGEST]):
-                yield oid[1].decode()
+    if not fit:
+        return
+    contents = git.ask("cat-file", "--batch", stdin=b"\n".join(fit) + b"\n")
+    for text in _POINTER.split(contents)[1:]:
+        if oid := _OID.search(text[:LARGEST]):
+            yield oid[1].decode()
 
 
 def _by(number: int, items: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -196,10 +197,10 @@ def _run(
     settings, extra = _given(url, remote.access.access(), refused)
     log = git.limits.log
     log.line(f"$ git lfs {verb} --all {place} ({len(tips)} commits)")
-    done = git.run(
-        "lfs", verb, "--all", place, *tips,
-        settings=(*settings, *more), extra=extra, quiet=True, afar=not url.local,
-    )  # fmt: skip
+    command = Command(
+        ("lfs", verb, "--all", place, *tips), (*settings, *more), extra, quiet=True
+    )
+    done = git.run(replace(command, afar=not url.local))
     for line in _words(done.err):
         log.line(f"  {line}")
     _clear_logs(git)
@@ -222,12 +223,8 @@ def _given(
         (f"credential.{url.origin}.helper", _HELPER),
         (f"lfs.{base}/info/lfs.access", "basic"),
     )
-    return (*settings, *own), {
-        **extra,
-        "LFS_USERNAME": username,
-        "LFS_PASSWORD": password,
-        "LFS_REFUSED": str(refused),
-    }
+    login = {"LFS_USERNAME": username, "LFS_PASSWORD": password}
+    return (*settings, *own), {**extra, **login, "LFS_REFUSED": str(refused)}
 
 
 def _words(stderr: str) -> list[str]:

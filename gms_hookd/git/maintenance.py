@@ -3,13 +3,13 @@
 Low-priority work, alone on each cache, which makes way as soon as a run wants it.
 """
 
-import contextlib
 import os
 import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gms_hookd.git import recovery
@@ -98,26 +98,37 @@ class CacheMaintenance:
 
     def _remove(self, path: Path) -> None:
         with self._holds.maintenance(path) as held:
-            if held is not None:
-                shutil.rmtree(path, ignore_errors=True)
-                for slot in list(slot_files(path)):
-                    slot.unlink(missing_ok=True)
-                for pushed in path.parent.glob(f"{path.name}.push-*"):
-                    pushed.unlink()
+            if held is None:
+                return
+            shutil.rmtree(path, ignore_errors=True)
+            for slot in list(slot_files(path)):
+                slot.unlink(missing_ok=True)
+            for pushed in path.parent.glob(f"{path.name}.push-*"):
+                pushed.unlink()
 
     def _maintain(self, path: Path, backups: float | None) -> None:
+        # A GitError: broken off, or broken, and the next run sees to it.
+        with suppress(GitError), self._noted(path) as stop:
+            limits = Limits(time.monotonic() + LONGEST, stop, RunLog(), low=True)
+            with self._holds.maintenance(path) as held:
+                self._maintain_held(path, held, limits, backups)
+
+    def _maintain_held(
+        self, path: Path, held: Journal | None, limits: Limits, backups: float | None
+    ) -> None:
+        if held is not None:
+            maintain(Cache(self._git(path, held, limits)), backups)
+
+    @contextmanager
+    def _noted(self, path: Path) -> Iterator[Stop]:
+        """Give what a run, or the end, stops the work on this cache by."""
         stop = Stop()
         with self._lock:
             self._at_work[path] = stop
             if self._over:
                 stop.set("shutdown")
-        limits = Limits(time.monotonic() + LONGEST, stop, RunLog(), low=True)
         try:
-            with self._holds.maintenance(path) as held:
-                if held is not None:
-                    maintain(Cache(self._git(path, held, limits)), backups)
-        except GitError:
-            return  # broken off, or broken: the next run sees to it
+            yield stop
         finally:
             with self._lock:
                 del self._at_work[path]
@@ -169,6 +180,6 @@ def _drop_large_files(cached: Cache) -> None:
 
 
 def _packs(path: Path) -> int:
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         return sum(n.endswith(".pack") for n in os.listdir(path / "objects" / "pack"))
     return 0

@@ -463,9 +463,7 @@ class Trace:
 
 
 @contextlib.contextmanager
-def traced(
-    *, http: bool, bodies: bool = False, protocol: bool = False
-) -> Iterator[Trace]:
+def traced(http: bool, bodies: bool, protocol: bool) -> Iterator[Trace]:
     """Give what makes one command of git trace its http headers, if it has any."""
     file = os.memfd_create("git-trace") if http or protocol else None
     trace = Trace(file, bodies, protocol)

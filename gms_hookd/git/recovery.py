@@ -187,8 +187,7 @@ def remove(path: Path) -> None:
 
 def _of_refs(refs: Path, *, empty: bool) -> Iterator[Path]:
     for where, _, names in os.walk(os.fsencode(refs)):
-        paths = (os.path.join(where, name) for name in names)
-        for path in paths:
+        for path in (os.path.join(where, name) for name in names):
             if path.endswith(b".lock") or (empty and not os.path.getsize(path)):
                 yield Path(os.fsdecode(path))
 

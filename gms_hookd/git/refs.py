@@ -201,32 +201,35 @@ def _all_loose(gitdir: str) -> dict[str, str]:
     found: dict[str, str] = {}
     folders = ["refs"]
     while folders:
-        for name, is_folder in _listed(gitdir, folders.pop()):
-            if is_folder:
-                folders.append(name)
-            else:
-                found[name] = _content(f"{gitdir}/{name}")
+        listed = list(_listed(gitdir, folders.pop()))
+        folders += [name for name, is_folder in listed if is_folder]
+        files = (name for name, is_folder in listed if not is_folder)
+        found |= {name: _content(f"{gitdir}/{name}") for name in files}
     return found
 
 
 def _listed(gitdir: str, folder: str) -> Iterator[tuple[str, bool]]:
-    with os.scandir(f"{gitdir}/{folder}") as entries:
-        for entry in entries:
-            if entry.is_symlink():
-                raise _Unusual
-            if not entry.name.startswith(".") and not entry.name.endswith(".lock"):
-                yield f"{folder}/{entry.name}", entry.is_dir()
+    with os.scandir(f"{gitdir}/{folder}") as scanned:
+        entries = list(scanned)
+    for entry in entries:
+        if entry.is_symlink():
+            raise _Unusual
+        if not entry.name.startswith(".") and not entry.name.endswith(".lock"):
+            yield f"{folder}/{entry.name}", entry.is_dir()
 
 
 def _some_loose(gitdir: str, names: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = _content(f"{gitdir}/{name}")
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            if os.path.islink(f"{gitdir}/{name}"):
-                raise _Unusual from None
-    return found
+    contents = ((name, _content_if_any(f"{gitdir}/{name}")) for name in names)
+    return {name: content for name, content in contents if content is not None}
+
+
+def _content_if_any(path: str) -> str | None:
+    try:
+        return _content(path)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        if os.path.islink(path):
+            raise _Unusual from None
+        return None
 
 
 def _content(path: str) -> str:

@@ -10,7 +10,7 @@ from typing import Protocol
 from gms_hookd.git.access import RepositoryAccess
 from gms_hookd.git.advice import Way, advice
 from gms_hookd.git.answer import Answer, parse
-from gms_hookd.git.command import Git
+from gms_hookd.git.command import Command, Git
 from gms_hookd.git.credentials import Access, with_remedy
 from gms_hookd.git.errors import (
     REACHED,
@@ -33,6 +33,14 @@ from gms_hookd.git.refs import (
 from gms_hookd.git.refspec import Scope
 
 STDIN_FROM = 50  # refspecs; more go through a pipe
+FETCH = (
+    "fetch", "--progress", "--no-tags", "--no-write-fetch-head",
+    "--no-auto-maintenance", "--no-recurse-submodules", "--refmap=",
+)  # fmt: skip
+PUSH = (
+    "push", "--progress", "--porcelain", "--no-verify", "--no-follow-tags",
+    "--recurse-submodules=no",
+)  # fmt: skip
 NO_MAINTENANCE = ("--receive-pack=git -c receive.autoGC=false receive-pack",)
 LISTED = (("protocol.version", "0"),)
 BUFFER = (("http.postBuffer", str(512 * 2**20)),)  # bytes
@@ -134,22 +142,14 @@ class Remote:
         better choice where they are few.
         """
         piped = len(specs) > STDIN_FROM
-        done = self._run(
-            "fetch",
-            "--progress",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-auto-maintenance",
-            "--no-recurse-submodules",
-            "--refmap=",
-            *options,
-            *(("--stdin",) if piped else ()),
-            "--end-of-options",
-            self.url,
-            *(() if piped else specs),
+        stdin = ("--stdin",) if piped else ()
+        named = () if piped else specs
+        command = Command(
+            (*FETCH, *options, *stdin, "--end-of-options", self.url, *named),
+            LISTED if listed else (),
             stdin=_lines(specs) if piped else None,
-            settings=LISTED if listed else (),
         )
+        done = self._run(command)
         if done.failed:
             raise self._error(done, "fetch")
         if "shallow roots are not allowed" in done.err:  # and yet the status is 0
@@ -216,21 +216,11 @@ class Remote:
     def _push(
         self, specs: Sequence[str], refs: Iterable[str], leases: Sequence[str] = ()
     ) -> Report:
-        done = self._run(
-            "push",
-            "--progress",
-            "--porcelain",
-            "--no-verify",
-            "--no-follow-tags",
-            "--recurse-submodules=no",
-            *(f"--push-option={option}" for option in self.push_options),
-            *leases,
-            *self._untidied(),
-            "--end-of-options",
-            self.url,
-            *specs,
-            writing=self.access.url.path if self.access.url.local else None,
-        )
+        told = (f"--push-option={option}" for option in self.push_options)
+        options = (*PUSH, *told, *leases, *self._untidied())
+        writing = self.access.url.path if self.access.url.local else None
+        args = (*options, "--end-of-options", self.url, *specs)
+        done = self._run(Command(args, writing=writing))
         lines = {line.ref: line for line in parse_pushed(done.out)}
         broken = _broken(done, lines.values(), refs)
         error = self._error(done, "push") if broken else None
@@ -244,40 +234,31 @@ class Remote:
         return NO_MAINTENANCE if url.local and is_maintained(url.path) else ()
 
     def _ask(self, *args: str, lines: re.Pattern[bytes] | None = None) -> Done:
-        done = self._run("ls-remote", *args, lines=lines)
+        done = self._run(Command(("ls-remote", *args), lines=lines))
         if done.failed:
             raise self._error(done, "ls-remote")
         return done
 
-    def _run(
-        self,
-        *args: str,
-        stdin: bytes | None = None,
-        writing: str | None = None,
-        settings: tuple[tuple[str, str], ...] = (),
-        lines: re.Pattern[bytes] | None = None,
-    ) -> Done:
-        access = self._access()
-        done = self.git.run(
-            *args,
-            settings=(*access.settings, *settings, *self._buffer()),
-            extra=access.extra,
-            stdin=stdin,
-            writing=writing,
-            afar=not self.access.url.local,
-            http=self.access.by_http,
-            protocol=self.access.url.scheme == "ssh" and args[0] == "ls-remote",
-            lines=lines,
-        )
+    def _run(self, command: Command) -> Done:
+        done = self.git.run(self._with_access(command))
         if done.failed and done.kind is ErrorKind.NETWORK:
             done = replace(done, err=self._last_words() + done.err)
-        done = self._unmasked(args[0], done)
+        done = self._unmasked(command.args[0], done)
         self._note_host(done.kind if done.failed else None)
         if done.failed and self._may_try_again(done):
-            return self._run(
-                *args, stdin=stdin, writing=writing, settings=settings, lines=lines
-            )
+            return self._run(command)
         return done
+
+    def _with_access(self, command: Command) -> Command:
+        access, url = self._access(), self.access.url
+        return replace(
+            command,
+            settings=(*access.settings, *command.settings, *self._buffer()),
+            extra=access.extra,
+            afar=not url.local,
+            http=self.access.by_http,
+            protocol=url.scheme == "ssh" and command.args[0] == "ls-remote",
+        )
 
     def _unmasked(self, verb: str, done: Done) -> Done:
         """Return it as a failure where the host answered with something else than git.
@@ -305,18 +286,14 @@ class Remote:
         what = ":refs/heads/none" if verb == "push" else "HEAD"
         deadline = min(self.git.limits.deadline, time.monotonic() + LOOKED)
         plain = (f"http.{self.url}.extraHeader", "Accept-Encoding: identity")
-        done = self.within(deadline).git.run(
-            *ask,
-            "--end-of-options",
-            self.url,
-            what,
-            settings=(*access.settings, plain),
-            extra=access.extra,
+        command = Command(
+            (*ask, "--end-of-options", self.url, what),
+            (*access.settings, plain),
+            access.extra,
             quiet=True,
-            afar=True,
-            http=True,
-            bodies=True,
         )
+        command = replace(command, afar=True, http=True, bodies=True)
+        done = self.within(deadline).git.run(command)
         return parse(done.headers)
 
     def _with_words(self, what: str, done: Done) -> Done:

@@ -94,6 +94,18 @@ def connect(proxy: Proxy, host: str, port: int) -> socket.socket:
 
 
 def _socks(sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
+    _greet(sock, proxy)
+    sock.sendall(b"\x05\x01\x00" + _address(host) + port.to_bytes(2, "big"))
+    _, reply, _, kind = _exactly(sock, 4)
+    if reply:
+        why = REFUSED.get(reply) or PASSING.get(reply, "failed")
+        raise ProxyError(f"{why}: {host} port {port} ({reply})")
+    size = {1: 4, 4: 16}.get(kind) or _exactly(sock, 1)[0]
+    _exactly(sock, size + 2)
+
+
+def _greet(sock: socket.socket, proxy: Proxy) -> None:
+    """Agree on how to log in, and do it."""
     methods = b"\x00\x02" if proxy.user else b"\x00"
     sock.sendall(b"\x05" + bytes([len(methods)]) + methods)
     version, method = _exactly(sock, 2)
@@ -103,13 +115,6 @@ def _socks(sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
         _log_in(sock, proxy)
     elif method != 0:
         raise ProxyError("wants a login that it is not given")
-    sock.sendall(b"\x05\x01\x00" + _address(host) + port.to_bytes(2, "big"))
-    _, reply, _, kind = _exactly(sock, 4)
-    if reply:
-        why = REFUSED.get(reply) or PASSING.get(reply, "failed")
-        raise ProxyError(f"{why}: {host} port {port} ({reply})")
-    size = {1: 4, 4: 16}.get(kind) or _exactly(sock, 1)[0]
-    _exactly(sock, size + 2)
 
 
 def _log_in(sock: socket.socket, proxy: Proxy) -> None:
@@ -136,16 +141,20 @@ def _connect(sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
         both = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
         lines.append(f"Proxy-Authorization: Basic {both}")
     sock.sendall("\r\n".join((*lines, "", "")).encode())
-    words = _head(sock).split(b"\r\n")[0].split(None, 2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
-        raise ProxyError("is no HTTP proxy")
-    status = int(words[1])
+    status = _status(_head(sock))
     if status == 407:
         raise ProxyError("refused the login" if proxy.user else "wants a login (407)")
     if not 200 <= status < 300:
         passing = status >= 500 or status in (408, 429)
         why = "has a trouble of its own" if passing else REFUSED[2]
         raise ProxyError(f"{why}: {host} port {port} ({status})")
+
+
+def _status(head: bytes) -> int:
+    words = head.split(b"\r\n")[0].split(None, 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        raise ProxyError("is no HTTP proxy")
+    return int(words[1])
 
 
 def _head(sock: socket.socket) -> bytes:
@@ -172,18 +181,25 @@ def _carry(sock: socket.socket) -> None:
     sides: list[int | socket.socket] = [stdin, sock]
     while True:
         ready = select.select(sides, [], [])[0]
-        if sock in ready:
-            data = sock.recv(65536)
-            if not data:
-                return
-            _write(stdout, data)
-        if stdin in ready:
-            data = os.read(stdin, 65536)
-            if data:
-                sock.sendall(data)
-            else:
-                sides.remove(stdin)
-                sock.shutdown(socket.SHUT_WR)
+        if sock in ready and not _pass_out(sock, stdout):
+            return
+        if stdin in ready and not _pass_in(stdin, sock):
+            sides.remove(stdin)
+            sock.shutdown(socket.SHUT_WR)
+
+
+def _pass_out(sock: socket.socket, stdout: int) -> bool:
+    """Pass on what the host said; False if it has said all."""
+    data = sock.recv(65536)
+    _write(stdout, data)
+    return bool(data)
+
+
+def _pass_in(stdin: int, sock: socket.socket) -> bool:
+    """Pass on what ssh says; False if it has said all."""
+    data = os.read(stdin, 65536)
+    sock.sendall(data)
+    return bool(data)
 
 
 def _write(fd: int, data: bytes) -> None:
