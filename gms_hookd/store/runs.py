@@ -76,10 +76,10 @@ class NewRun(NamedTuple):
 
 
 class Trigger(NamedTuple):
-    """A verified delivery for one task."""
+    """A verified delivery for one task, named by its id or, as a text, by its key."""
 
     new_delivery: NewDelivery
-    task_id: int
+    task: int | str
     new_run: NewRun
 
 
@@ -115,19 +115,29 @@ class Result(NamedTuple):
 
 def accept(db: Connection, triggers: Sequence[Trigger]) -> list[RecordedDelivery]:
     """Take and record verified deliveries: each is 200 with its run, 404 or 409."""
-    places = _places(db, [trigger.task_id for trigger in triggers])
-    entries = [_entry(db, places, trigger) for trigger in triggers]
+    ids = {trigger.task: _id_of(db, trigger.task) for trigger in triggers}
+    places = _places(db, ids.values())
+    entries = [_entry(db, places, ids[each.task], each) for each in triggers]
     deliveries.record_all(db, entries)
     return entries
 
 
+def _id_of(db: Connection, task: int | str) -> int:
+    """Return the id of a task; 0, which none has, for an unknown key."""
+    if isinstance(task, int):
+        return task
+    row = db.execute("SELECT id FROM tasks WHERE key=?", (task,)).fetchone()
+    return row[0] if row else 0
+
+
 def _entry(
-    db: Connection, places: "dict[int, _QueuePlace]", trigger: Trigger
+    db: Connection, places: "dict[int, _QueuePlace]", task_id: int, trigger: Trigger
 ) -> RecordedDelivery:
-    new_delivery, task_id, new_run = trigger
+    new_delivery, task, new_run = trigger
     place = places.get(task_id)
     if place is None:
-        return RecordedDelivery(new_delivery, 404, f"no task {task_id}")
+        named = task if isinstance(task, int) else f"with key {task!r}"
+        return RecordedDelivery(new_delivery, 404, f"no task {named}")
     if not place.enabled:
         return RecordedDelivery(new_delivery, 409, f"disabled task {task_id}")
     run_id = _enqueue(db, place, new_run, new_delivery.received_at)

@@ -18,6 +18,7 @@ _COLUMNS = (
     "created_ms,updated_ms,push_options,cron,next_cron_ms"
 )
 LARGEST_ID = (1 << 63) - 1
+LONGEST_KEY = 200  # characters
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 
 

@@ -18,6 +18,7 @@ from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted, reason
 from gms_hookd.store import Connection, deliveries, runs
 from gms_hookd.store.refusals import Refusal
+from gms_hookd.store.tasks import LONGEST_KEY
 from gms_hookd.web import views
 from gms_hookd.web.guard import PREFIX, Guard
 from gms_hookd.workers.running import Context
@@ -35,7 +36,10 @@ _ENDINGS = {
 
 
 class GmsHook:
-    """GMS's own webhook: `{"task_id": 1}`, signed, starts the sync of one task."""
+    """GMS's own webhook: `{"task_id": 1}`, signed, starts the sync of one task.
+
+    Newer clients send `{"task_key": "..."}`; an id counts before a key.
+    """
 
     def __init__(self, guard: Guard, context: Context) -> None:
         self.guard = guard
@@ -46,13 +50,13 @@ class GmsHook:
         """Take a delivery; the answer comes when it is committed, or the run ended."""
         client = self._admit(request)
         self.guard.check_signature(request)
-        task_id = _task_id(request)
+        task = _task(request)
         seconds = _wait(request.query)
-        trigger = runs.Trigger(self._new_delivery(client), task_id, self._new_run)
+        trigger = runs.Trigger(self._new_delivery(client), task, self._new_run)
         accepted = self._context.store.gather(runs.accept, trigger)
         if seconds is None:
-            return apply(accepted, partial(self._taken, task_id, request.id))
-        return then(accepted, partial(self._ended, task_id, request.id, seconds))
+            return apply(accepted, partial(self._taken, task, request.id))
+        return then(accepted, partial(self._ended, task, request.id, seconds))
 
     def show(self, request: Request, run_id: int) -> Future[Response]:
         """Show a run to whoever can sign its path."""
@@ -84,7 +88,7 @@ class GmsHook:
         )
 
     def _taken(
-        self, task_id: int, request_id: str, recorded: deliveries.RecordedDelivery
+        self, task: int | str, request_id: str, recorded: deliveries.RecordedDelivery
     ) -> Response:
         tell_delivery(request_id, recorded)
         count = self._context.counters.deliveries.add
@@ -94,23 +98,23 @@ class GmsHook:
             return Response(recorded.status, body)
         count(self.guard.hook, "joined" if recorded.joined else "queued")
         self._context.running.arrived()
-        answer = f'{{"message": "Sync triggered successfully", "task_id": {task_id}}}'
-        return Response(200, answer.encode(), (_location(recorded),))
+        answer = _body("Sync triggered successfully", task)
+        return Response(200, answer, (_location(recorded),))
 
     def _ended(
         self,
-        task_id: int,
+        task: int | str,
         request_id: str,
         seconds: float,
         recorded: deliveries.RecordedDelivery,
     ) -> Future[Response]:
-        taken = self._taken(task_id, request_id, recorded)
+        taken = self._taken(task, request_id, recorded)
         if taken.status != 200:
             return done(taken)
         location = _location(recorded)
         ended = await_end(self._context, recorded.run_ids[0], seconds)
         attempts = self._context.attempts
-        return apply(ended, lambda run: _ending(run, attempts, task_id, location))
+        return apply(ended, lambda run: _ending(run, attempts, task, location))
 
 
 def tell_delivery(
@@ -161,27 +165,35 @@ def await_end(context: Context, run_id: int, seconds: float) -> Future[Run]:
 
 
 def _ending(
-    run: Run, attempts: int, task_id: int, location: tuple[str, str]
+    run: Run, attempts: int, task: int | str, location: tuple[str, str]
 ) -> Response:
     status, message = _ENDINGS.get(run.status, (202, "Sync has not finished yet"))
-    return Response(
-        status, _body(message, task_id, views.run(run, attempts)), (location,)
-    )
+    return Response(status, _body(message, task, views.run(run, attempts)), (location,))
 
 
-def _body(message: str, task_id: int, run: views.Json | None = None) -> bytes:
-    answer: dict[str, object] = {"message": message, "task_id": task_id}
+def _body(message: str, task: int | str, run: views.Json | None = None) -> bytes:
+    name = "task_id" if isinstance(task, int) else "task_key"
+    answer: dict[str, object] = {"message": message, name: task}
     if run is not None:
         answer["run"] = run
     return dump_json(answer)
 
 
-def _task_id(request: Request) -> int:
+def _task(request: Request) -> int | str:
+    """Return the id of the task, or its key. Raises HttpError 400."""
     payload = _json_object(request)
+    if "task_key" in payload and "task_id" not in payload:
+        return _key(payload["task_key"])
     task_id = payload.get("task_id")
     if type(task_id) is not int or not 0 < task_id <= LARGEST_ID:
         raise HttpError(400, "task_id: a positive integer is needed")
     return task_id
+
+
+def _key(given: object) -> str:
+    if isinstance(given, str) and 0 < len(given) <= LONGEST_KEY and given.isprintable():
+        return given
+    raise HttpError(400, f"task_key: a text of at most {LONGEST_KEY} is needed")
 
 
 def _json_object(request: Request) -> Mapping[str, object]:

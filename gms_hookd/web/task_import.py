@@ -79,6 +79,8 @@ class _Import:
     def _added(self, given: Params) -> views.Json:
         only(given, TASK_KEYS | {"id", "key"})
         key = read_text(given, "key")
+        if not 0 < len(key) <= tasks.LONGEST_KEY:
+            raise HttpError(400, f"key: at most {tasks.LONGEST_KEY} characters")
         if key in self._keys:
             return _became(UNCHANGED, *self._keys[key])
         fields = {k: v for k, v in given.items() if k not in ("id", "key")}

@@ -231,6 +231,10 @@ def published_clients_work(daemon, gms):
     assert answer["task_id"] == 18
     assert answer["run"]["status"] == "success"
     assert gms.target.tip() == gms.source.tip()
+    body = b'{"task_key":"00000000-0000-4000-8000-000000000018"}'
+    mac = hmac.new(key, body, hashlib.sha256).hexdigest()
+    headers["X-Hub-Signature-256"] = "sha256=" + mac
+    assert ask(daemon.socket, "POST", path, body, headers)[0] == 200
 
 
 def test_the_tables_to_fill_in_are_printed_and_can_be_read(command, tmp_path):

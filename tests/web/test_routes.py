@@ -84,6 +84,26 @@ def test_a_signed_trigger_gets_exactly_the_answer_of_gms(app, task):
     assert headers == {"Location": "/api/webhooks/runs/1"}
 
 
+def by_key(app, key, query=""):
+    return trigger(app, json.dumps({"task_key": key}).encode(), TRIGGER + query)
+
+
+def test_a_task_is_named_by_its_key_as_newer_clients_do(app, task):
+    status, shown, headers = by_key(app, task["key"])
+    answer = {"message": "Sync triggered successfully", "task_key": task["key"]}
+    assert (status, shown) == (200, answer)
+    assert headers == {"Location": "/api/webhooks/runs/1"}
+    assert delivery(app)["task_ids"] == [1]
+    status, shown, _ = by_key(app, task["key"], "?wait=0")
+    assert (status, shown["task_key"], shown["run"]["id"]) == (202, task["key"], 1)
+    assert by_key(app, "x" * 36)[0] == 404
+    assert "no task with key 'xxx" in delivery(app, 3)["reason"]
+    call(app, "POST", "task/update", {"id": 1, "enabled": False})
+    assert by_key(app, task["key"])[0] == 409
+    for wrong in ("", 5, None, True, ["x"], "a\nb", "x" * 201, "\ud800"):
+        assert by_key(app, wrong)[0] == 400, wrong
+
+
 def test_an_accepted_delivery_keeps_its_run(app, task):
     trigger(app)
     kept = delivery(app)
@@ -450,7 +470,8 @@ BASIC = "Basic " + b64encode(b"prometheus:r3ad").decode()
 @pytest.mark.parametrize("header", ["Bearer r3ad", "token r3ad", BASIC])
 def test_a_read_token_opens_what_reads_and_never_what_writes(make_app, task, header):
     app = make_app(anonymous=Buckets(1))
-    paths = {path for method, path in CALLS if method == "POST"} - {"backup", "reload"}
+    on_socket = {"backup", "reload", "task/import"}
+    paths = {path for method, path in CALLS if method == "POST"} - on_socket
     for path in sorted(paths):
         status, shown = with_token(app, header, "POST", path, b'{"id": 1}')
         assert (status, "api.token" in shown["error"]) == (403, True)
