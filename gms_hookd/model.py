@@ -107,6 +107,14 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
+class Undo:
+    """What is to be put back: the id of the run that did it, and what it did."""
+
+    run: int
+    refs: tuple[Ref, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One execution of a task, whatever the number of its attempts.
 

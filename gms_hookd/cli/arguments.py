@@ -325,6 +325,19 @@ def run_list(parser: argparse.ArgumentParser) -> None:
     as_json(parser)
 
 
+def run_undo(parser: argparse.ArgumentParser) -> None:
+    """Take a run, and which of its refs to put back."""
+    number(parser)
+    parser.add_argument(
+        "--ref",
+        dest="refs",
+        action="append",
+        default=[],
+        metavar="REF",
+        help="only this ref or branch, may be given again (default: all of the run's)",
+    )
+
+
 def hook(parser: argparse.ArgumentParser) -> None:
     """Take one hook."""
     parser.add_argument("name", metavar="NAME", help="of the hook")

@@ -38,6 +38,7 @@ from gms_hookd.cli.arguments import (
     one,
     one_task,
     run_list,
+    run_undo,
     serve_options,
     sign,
     target,
@@ -120,6 +121,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("run", "log"): Command("run.run_log", number, "what git said"),
     ("run", "retry"): Command("run.run_retry", number, "queue its task again"),
     ("run", "cancel"): Command("run.run_cancel", number, "end a run"),
+    ("run", "undo"): Command(
+        "run.run_undo", run_undo, "put back what a run did, and disable its task"
+    ),
     ("delivery", "list"): Command("delivery.delivery_list", delivery_list, "recent"),
     ("delivery", "show"): Command("delivery.delivery_show", one, "one delivery"),
     ("hook", "list"): Command("hook.hook_list", as_json, "what to enter where"),

@@ -142,7 +142,7 @@ def task(one: Record, style: Style) -> str:
     timeout = one["timeout"]
     return record(
         [
-            ("task", f"{one['id']} {one['name']}{'' if one['enabled'] else ' (off)'}"),
+            ("task", f"{one['id']} {one['name']}{_off(one)}"),
             ("key", one["key"]),
             ("source", one["source"]),
             ("target", one["target"]),
@@ -156,6 +156,16 @@ def task(one: Record, style: Style) -> str:
             ("last run", f"{last['id']} {_outcome(last, style)}" if last else "none"),
         ]
     )
+
+
+def _off(one: Record) -> str:
+    """Return that a task is disabled, and why where an undo has done that."""
+    if one["enabled"]:
+        return ""
+    last = one["last_run"]
+    if not last or last["trigger"] != "undo":
+        return " (off)"
+    return f" (off since run {last['id']}, an undo: a sync would do the same again)"
 
 
 def _next_cron(one: Record, style: Style) -> str | None:

@@ -1,10 +1,13 @@
 """The commands about what is kept: runs, deliveries, and a copy of the store."""
 
+import shlex
+
 from gms_hookd.cli import render
 from gms_hookd.cli.api_client import get, post
 from gms_hookd.cli.pages import pages_of, show_pages
-from gms_hookd.cli.session import Args, Session, api_of, opened, task_id
+from gms_hookd.cli.session import SLOW, Args, Session, api_of, opened, task_id
 from gms_hookd.cli.terminal import Screen, Style
+from gms_hookd.cli.watch import ended, watched
 
 
 def run_list(session: Session, args: Args) -> int:
@@ -40,6 +43,21 @@ def run_retry(session: Session, args: Args) -> int:
         later = "" if found.service is None else ", for when the daemon runs"
     session.say(f"run {run['id']}: {run['status']}{later}")
     return 0
+
+
+def run_undo(session: Session, args: Args) -> int:
+    """Put back what a run did to its target, while one watches."""
+    body = {"id": args.id, **({"refs": args.refs} if args.refs else {})}
+    with opened(session) as found:
+        order = post(found.api, "run/undo", body, SLOW)
+        name = order["task_name"]
+        session.say(f"run {order['id']} undoes run {args.id}; task {name} is disabled")
+        run = watched(session, found, order["id"])
+    session.say(
+        f"task {name} stays disabled, since its next sync would do the same again,"
+        f" until `gms-hookd task enable {shlex.quote(name)}`"
+    )
+    return ended(session, run)
 
 
 def run_cancel(session: Session, args: Args) -> int:

@@ -1,9 +1,6 @@
 """The commands about tasks: add, change, show, and sync while one watches."""
 
-import time
 from collections.abc import Mapping
-from functools import partial
-from typing import Any
 
 from gms_hookd.cli import render
 from gms_hookd.cli.api_client import Api, get, post
@@ -11,17 +8,15 @@ from gms_hookd.cli.arguments import UsageError
 from gms_hookd.cli.session import (
     SLOW,
     Args,
-    Opened,
     Session,
     api_of,
     opened,
     task_id,
     which,
 )
-from gms_hookd.cli.terminal import Screen, Style, follow
+from gms_hookd.cli.watch import ended, watched
 from gms_hookd.errors import Failure
 from gms_hookd.model import RunStatus
-from gms_hookd.service.service import Service
 
 BRANCHES = frozenset({"source_branch", "target_branch"})
 
@@ -102,10 +97,8 @@ def task_sync(session: Session, args: Args) -> int:
         body: dict[str, object] = {"task_id": task_id(found.api, args.task)}
         if args.yes:
             body["confirmed"] = _confirmed(session, found.api, body)
-        run = _watched(session, found, post(found.api, "run", body)["id"])
-    if run["refs"]:
-        session.say(render.refs(run["refs"], session.style))
-    return _ended(session, run)
+        run = watched(session, found, post(found.api, "run", body)["id"])
+    return ended(session, run)
 
 
 def _confirmed(
@@ -131,48 +124,4 @@ def _plan(session: Session, task: str) -> int:
     if plan["status"] != RunStatus.SUCCESS:
         raise Failure(f"would be {plan['status']}: {said}")
     session.say(f"would be success: {said or 'nothing to do'}")
-    return 0
-
-
-def _watched(session: Session, found: Opened, run_id: int) -> Any:
-    screen = Screen(session.out, session.style)
-    if found.service is None:
-        return _watched_afar(session, found.api, run_id, screen)
-    own = _OwnWork(found.service, run_id)
-    try:
-        return follow(found.api, run_id, screen, own.pause)
-    except KeyboardInterrupt:
-        post(found.api, "run/cancel", {"id": run_id})
-        raise
-    finally:
-        own.thread.join()
-
-
-def _watched_afar(session: Session, api: Api, run_id: int, screen: Screen) -> Any:
-    try:
-        return follow(api, run_id, screen)
-    except KeyboardInterrupt:
-        screen.clear()
-        session.say(f"run {run_id} goes on; `gms-hookd run cancel {run_id}` ends it")
-        raise
-
-
-class _OwnWork:
-    """One run carried out in this process, attempt after attempt."""
-
-    def __init__(self, service: Service, run_id: int) -> None:
-        self._again = partial(service.carry_out, run_id)
-        self.thread = self._again()
-
-    def pause(self, seconds: float) -> None:
-        """Wait a little, and see that the run goes on when it is due again."""
-        if not self.thread.is_alive():
-            self.thread = self._again()
-        time.sleep(seconds)
-
-
-def _ended(session: Session, run: Mapping[str, Any]) -> int:
-    if run["status"] != RunStatus.SUCCESS:
-        raise Failure(render.result(run, Style(session.style.now)))
-    session.say(render.result(run, session.style))
     return 0

@@ -221,6 +221,18 @@ class Cache:
         """Name the refs that keep overwritten tips."""
         return list(all_refs(self.path, BACKUPS.encode()))
 
+    def keeps(self, oids: Iterable[str]) -> set[str]:
+        """Tell which of these objects some ref here keeps, a backup or another."""
+        wanted = set(oids)
+        kept = wanted.intersection(all_refs(self.path, b"refs/").values())
+        rest = wanted - kept
+        rest -= self.lacks(rest) if rest else set()
+        if not rest:
+            return kept
+        asked = "".join(f"{oid}\n" for oid in rest).encode()
+        out = self.git.ask("rev-list", "--stdin", "--not", "--all", stdin=asked)
+        return kept | (rest - set(out.decode().split()))
+
     def lacks(self, oids: Iterable[str]) -> set[str]:
         """Tell which of these objects are not here."""
         asked = "".join(f"{oid}\n" for oid in oids).encode()

@@ -192,14 +192,14 @@ class Remote:
         done = self._ask("--symref", "--end-of-options", self.url, "HEAD")
         return symrefs(done.out).get("HEAD")
 
-    def push(self, moves: Sequence[RefUpdate]) -> Report:
+    def push(self, moves: Sequence[RefUpdate], *options: str) -> Report:
         """Carry out moves, each under a lease on the object id it replaces."""
         whole = Report({})
         for part in _parts(moves):
             refs = [m.ref for m in part]
             leases = [f"--force-with-lease={m.ref}:{m.old or ''}" for m in part]
             specs = [f"{m.new or ''}:{m.ref}" for m in part]
-            report = self._push(specs, refs, leases)
+            report = self._push(specs, refs, (*options, *leases))
             whole = whole.followed_by(report)
             if report.error:
                 break
@@ -214,12 +214,12 @@ class Remote:
         return self._push(specs, refs)
 
     def _push(
-        self, specs: Sequence[str], refs: Iterable[str], leases: Sequence[str] = ()
+        self, specs: Sequence[str], refs: Iterable[str], options: Sequence[str] = ()
     ) -> Report:
         told = (f"--push-option={option}" for option in self.push_options)
-        options = (*PUSH, *told, *leases, *self._untidied())
+        given = (*PUSH, *told, *options, *self._untidied())
         writing = self.access.url.path if self.access.url.local else None
-        args = (*options, "--end-of-options", self.url, *specs)
+        args = (*given, "--end-of-options", self.url, *specs)
         done = self._run(Command(args, writing=writing))
         lines = {line.ref: line for line in parse_pushed(done.out)}
         broken = _broken(done, lines.values(), refs)

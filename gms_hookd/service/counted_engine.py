@@ -38,6 +38,11 @@ class CountedEngine:
         with self._in_use() as engine:
             return engine.probe(job, log, stop)
 
+    def dropped(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+        """Have the engine look for what an undo needs."""
+        with self._in_use() as engine:
+            return engine.dropped(job, log, stop)
+
     def maintain(self, sources: Collection[str], *, delete: bool = True) -> None:
         """Have the engine maintain its caches."""
         with self._in_use() as engine:

@@ -263,6 +263,7 @@ class Service:
             engine=self._rules.engine,
             timeout=config.sync.timeout,
             attempts=config.sync.attempts,
+            backups=config.retention.backups,
             protocols=config.sync.allow_protocols,
             trust_owners=config.sync.trust_owners,
             shard=config.server.shard,

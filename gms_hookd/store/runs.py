@@ -33,9 +33,19 @@ from gms_hookd.model import (
     Run,
     RunStatus,
     Task,
+    Undo,
     commit_range,
 )
-from gms_hookd.notify.policy import CONFLICT, FAILED, SUCCESS, Ended, Subscriber
+from gms_hookd.notify.policy import CHANGED as CHANGED_REFS
+from gms_hookd.notify.policy import (
+    CONFLICT,
+    FAILED,
+    SUCCESS,
+    Ended,
+    News,
+    Subscriber,
+    wanted,
+)
 from gms_hookd.store import deliveries, notices, tasks
 from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.deliveries import NEWEST, NewDelivery, RecordedDelivery
@@ -94,6 +104,7 @@ class ClaimedRun(NamedTuple):
     failures: int
     newest: int = 0  # delivery when it was claimed
     seen: Moment | None = None  # when the target was last found to be as tips say
+    undo: Undo | None = None
 
 
 class Result(NamedTuple):
@@ -253,6 +264,7 @@ def claim(
     # What was confirmed counts for this attempt, and for none that comes after it.
     db.execute(
         "UPDATE runs SET status='running',attempt=attempt+1,cache=?,deletions=NULL,"
+        "target=(SELECT t.target FROM tasks t WHERE t.id=task_id),"
         f"last_delivery={NEWEST},"
         "started_ms=coalesce(started_ms,?) WHERE id=?",
         (cache, now, run_id),
@@ -315,13 +327,23 @@ def _claim(
     db: Connection, run_id: int, confirmed: Mapping[str, str] | None
 ) -> ClaimedRun:
     run = get(db, run_id)
-    query = "SELECT hint,failures FROM runs WHERE id=?"
-    hint, failures = db.execute(query, (run_id,)).fetchone()
+    query = "SELECT hint,failures,undo FROM runs WHERE id=?"
+    hint, failures, undo = db.execute(query, (run_id,)).fetchone()
     task = tasks.get(db, run.task_id)
     known = tips(db, run.task_id)
     newest = deliveries.newest(db)
     seen = _seen(db, run.task_id)
-    return ClaimedRun(run, task, known, confirmed, hint, failures, newest, seen)
+    return ClaimedRun(
+        run,
+        task,
+        known,
+        confirmed,
+        hint,
+        failures,
+        newest,
+        seen,
+        unpacked_undo(undo),
+    )
 
 
 def _seen(db: Connection, task_id: int) -> Moment | None:
@@ -442,13 +464,30 @@ def _note_end(
     subscribers: Sequence[Subscriber],
 ) -> None:
     event = _EVENTS.get(result.status)
-    query = "SELECT task_id,task_name,commit_range FROM runs WHERE id=?"
+    query = "SELECT task_id,task_name,commit_range,undo FROM runs WHERE id=?"
     row = db.execute(query, (run_id,)).fetchone()
     if event is None or row is None:
+        return
+    if row[3] is not None:
+        changed = event == SUCCESS and bool(row[2])
+        _note_undo(db, run_id, row[:2], now, subscribers if changed else ())
         return
     kind = CONFLICT if event == CONFLICT else result.kind
     ended = Ended(event, now, kind, changed=bool(row[2]))
     notices.note_end(db, subscribers, (row[0], row[1]), run_id, ended)
+
+
+def _note_undo(
+    db: Connection,
+    run_id: int,
+    task: tuple[int, str],
+    now: int,
+    subscribers: Sequence[Subscriber],
+) -> None:
+    """Tell who hears of changes; how the task's syncs fare is not told by an undo."""
+    subject = notices.Subject(*task, run_id)
+    for target, event in wanted(subscribers, *task, News((CHANGED_REFS,), "", None)):
+        notices.add(db, target, event, subject, now)
 
 
 def _is_gone(db: Connection, task_id: int) -> bool:
@@ -600,6 +639,10 @@ def retry(db: Connection, run_id: int, now: int) -> Run:
     run = get(db, run_id)
     if run.status not in FINAL:
         raise Conflict(f"run {run.id} has not ended yet: {run.status}")
+    query = "SELECT undo FROM runs WHERE id=?"
+    if undo := unpacked_undo(db.execute(query, (run.id,)).fetchone()[0]):
+        remedy = f"gms-hookd run undo {undo.run}"
+        raise Conflict(f"run {run.id} is no sync, but an undo: `{remedy}` tries again")
     return request(db, run.task_id, NewRun("retry", urgent=True), now)
 
 
@@ -709,6 +752,20 @@ def _unpacked_deletions(blob: bytes | None) -> Mapping[str, str] | None:
     return None if blob is None else json.loads(_unpacked(blob))
 
 
+def packed_undo(undo: Undo) -> bytes:
+    """Return an undo as it is stored."""
+    refs = [list(asdict(ref).values()) for ref in undo.refs]
+    return _packed(json.dumps([undo.run, refs]))
+
+
+def unpacked_undo(blob: bytes | None) -> Undo | None:
+    """Return what was stored of an undo, None for none."""
+    if blob is None:
+        return None
+    run, rows = json.loads(_unpacked(blob))
+    return Undo(run, _refs(rows))
+
+
 def _packed_refs(refs: tuple[Ref, ...] | None) -> bytes | None:
     if refs is None:
         return None
@@ -716,7 +773,10 @@ def _packed_refs(refs: tuple[Ref, ...] | None) -> bytes | None:
 
 
 def _unpacked_refs(blob: bytes | None) -> tuple[Ref, ...]:
-    rows = json.loads(_unpacked(blob) or "[]")
+    return _refs(json.loads(_unpacked(blob) or "[]"))
+
+
+def _refs(rows: Iterable[Sequence[str]]) -> tuple[Ref, ...]:
     return tuple(
         Ref(ref, RefResult(result), old, new, reason)
         for ref, result, old, new, reason in rows

@@ -163,6 +163,14 @@ _OUTCOMES = (
         FROM callbacks c JOIN deliveries d ON d.id=c.delivery_id ORDER BY d.id""",
     "DROP TABLE callbacks",
 )
+_UNDO = (
+    # What a run is to put back: the id of another, and what that one did.
+    "ALTER TABLE runs ADD COLUMN undo BLOB",
+    # Where it pushed to, which its task may have left since.
+    "ALTER TABLE runs ADD COLUMN target TEXT",
+    """UPDATE runs SET target=(SELECT t.target FROM tasks t WHERE t.id=runs.task_id
+        AND t.updated_ms<=runs.started_ms) WHERE refs IS NOT NULL""",
+)
 STEPS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _SECOND,
@@ -173,6 +181,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     _NOTICES,
     _SCHEDULES,
     _OUTCOMES,
+    _UNDO,
 )
 
 

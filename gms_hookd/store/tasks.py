@@ -201,6 +201,7 @@ def _task(row: Row) -> Task:
 def change(db: Connection, task_id: int, draft: Draft, now: int) -> Task:
     """Make the task what `draft` says; a disabled task loses its queued run."""
     before = get(db, task_id)
+    refuse_amid_undo(db, task_id)
     _refuse_taken_name(db, draft.name, task_id)
     db.execute(
         "UPDATE tasks SET name=?,source=?,target=?,cache=?,host=?,path=?,refspecs=?,"
@@ -218,6 +219,28 @@ def change(db: Connection, task_id: int, draft: Draft, now: int) -> Task:
     if not draft.enabled:
         _drop_queued(db, task_id, "the task was disabled", now)
     return get(db, task_id)
+
+
+def refuse_amid_undo(db: Connection, task_id: int) -> None:
+    """Raise Conflict while a run that undoes another waits or is under way."""
+    each = "SELECT id FROM runs WHERE task_id=:id AND status='{}' AND undo IS NOT NULL"
+    query = f"{each.format('queued')} UNION ALL {each.format('running')}"
+    if found := db.execute(query, {"id": task_id}).fetchone():
+        raise Conflict(
+            f"run {found[0]} undoes what a run of this task did: wait until it has"
+            f" ended, or `gms-hookd run cancel {found[0]}`"
+        )
+
+
+def disable(db: Connection, task_id: int, why: str, now: int) -> None:
+    """Let a task take no triggers; its queued run is cancelled, and says why."""
+    db.execute(
+        "UPDATE tasks SET enabled=0,updated_ms=?,next_cron_ms=NULL,cron_from_ms=NULL"
+        " WHERE id=?",
+        (now, task_id),
+    )
+    db.execute("UPDATE checks SET digest=NULL WHERE task_id=?", (task_id,))
+    _drop_queued(db, task_id, why, now)
 
 
 def still(db: Connection, task: Task) -> bool:

@@ -11,7 +11,7 @@ from gms_hookd.git.hold import Hold
 from gms_hookd.git.maintenance import crowded, join_packs
 from gms_hookd.git.refspec import Selection, Wanted, with_tips
 from gms_hookd.git.remote import Listing, Remote
-from gms_hookd.model import Ref, RefResult, RunStatus, commit_range
+from gms_hookd.model import Ref, RefResult, RunStatus, Undo, commit_range
 from gms_hookd.sync import lfs
 from gms_hookd.sync.aliases import aliases_of, found_before, found_out
 from gms_hookd.sync.default_branch import DefaultBranch
@@ -40,6 +40,7 @@ from gms_hookd.sync.plan import (
 )
 from gms_hookd.sync.push import Push
 from gms_hookd.sync.pushlog import PushLog
+from gms_hookd.sync.undo import decide_undo, told, wanted_of
 
 MOST_LISTED = 200  # refs that a run's log names
 SUSPECT = (ErrorKind.CORRUPT, ErrorKind.SIGNAL, ErrorKind.OTHER)
@@ -121,6 +122,7 @@ class Attempt:
             verified=self._verified,
             first=self._first(views),
             pushes=self._pushes,
+            run=self._job.run,
             late=[r for r, o in self._job.known.items() if o.startswith(REFUSED)],
         )
         missed = lfs.carry(
@@ -136,6 +138,59 @@ class Attempt:
         settled = [*with_aliases(settled, self._latest or views)]
         outcome = self._outcome(settled)
         return outcome._replace(retry_after=push.retry_after)
+
+    def undo(self) -> SyncResult:
+        """Put back all that a run did to the target, or nothing."""
+        undo = self._undo()
+        self._fetched()
+        gone = self._gone_tips()
+        if gone:
+            ref, oid = next(iter(gone.items()))
+            raise GitError(ErrorKind.POLICY, f"{ref}: {oid} is no longer in the cache")
+        self._wanted = wanted_of(undo)
+        moves = self._back()
+        push = self._push = Push(
+            self._cache,
+            self._target,
+            self._selection,
+            label=self._label(),
+            again=self._back,
+            verified=self._verified,
+            first=None,
+            pushes=self._pushes,
+            run=self._job.run,
+            whole=True,
+        )
+        settled = told(push.settle(moves))
+        return self._outcome(settled)._replace(retry_after=push.retry_after)
+
+    def dropped(self) -> SyncResult:
+        """Name what an undo would put back and the cache has no more."""
+        return SyncResult(RunStatus.SUCCESS, held=self._gone_tips())
+
+    def _undo(self) -> Undo:
+        return self._job.undo or Undo(0, ())
+
+    def _gone_tips(self) -> dict[str, str]:
+        olds = {row.ref: row.old for row in self._undo().refs if row.old}
+        kept = set() if self._cache.missing() else self._cache.keeps(olds.values())
+        return {ref: oid for ref, oid in olds.items() if oid not in kept}
+
+    def _back(self) -> tuple[Move, ...]:
+        """Read what an undo is about, and decide."""
+        undo = self._undo()
+        listing = self._listing()
+        self._pushes.compare(listing.refs)
+        views = self._views(listing)
+        return self._by(lambda seen: decide_undo(undo, seen), views)
+
+    def _listing(self) -> Listing:
+        """Read the target's refs, and which are symbolic as far as can be known."""
+        marked = aliases_of(self._job.known)
+        listing = self._target.listing(self._selection.at_target(marked.values()))
+        dangling = self._target.dangling(self._wanted.keys() - listing.refs.keys())
+        before = found_before(marked, listing)
+        return replace(listing, symrefs={**listing.symrefs, **dangling, **before})
 
     def failed(self, error: GitError) -> SyncResult:
         """Sum up what was done before an error ended the run."""
@@ -259,8 +314,7 @@ class Attempt:
         return not moved(self._target.access.url, tips)
 
     def _read(self) -> Listing:
-        marked = aliases_of(self._job.known)
-        listing = self._target.listing(self._selection.at_target(marked.values()))
+        listing = self._listing()
         found = listing.refs
         length = HEX[self._cache.object_format()]
         if any(len(oid) != length for oid in found.values()):
@@ -275,9 +329,7 @@ class Attempt:
             for ref, oid in self._known.items()
             if ref not in self._wanted and found.get(ref, oid) != oid
         }
-        dangling = self._target.dangling(self._wanted.keys() - found.keys())
-        before = found_before(marked, listing)
-        return replace(listing, symrefs={**listing.symrefs, **dangling, **before})
+        return listing
 
     def _is_confirmed(self, moves: Sequence[Move]) -> bool:
         """Tell whether a person has seen all of the plan that a guard would hold."""
@@ -304,12 +356,18 @@ class Attempt:
 
     def _decide(self, views: Views) -> tuple[Move, ...]:
         kin = self._cache.kin(pairs(views), self._ahead)
-        self._moves = decide(views, kin)
+        return self._by(lambda seen: decide(seen, kin), views)
+
+    def _by(
+        self, decide_: Callable[[Views], tuple[Move, ...]], views: Views
+    ) -> tuple[Move, ...]:
+        """Decide; on all refs with tips alike where the target tells no aliases."""
+        self._moves = decide_(views)
         tips = {m.old for m in self._moves if m.acts and m.old}
         if views.blind and tips and self._selection.at_target().lines:
             alike = self._target.refs(with_tips(tips))
             self._latest = replace(views, target={**alike, **views.target})
-            self._moves = decide(self._latest, kin)
+            self._moves = decide_(self._latest)
         return self._moves
 
     def _verified(self, done: list[Move]) -> list[Move]:
@@ -370,13 +428,13 @@ class Attempt:
         for row in (told or refs)[:MOST_LISTED]:
             self._log.line(_ref_line(row))
 
-    def _lost(self, moves: Iterable[Move]) -> list[tuple[str, str, str, str]]:
-        """Return what the target lost: ref, object id, where it is kept, how back."""
+    def _lost(self, moves: Iterable[Move]) -> list[tuple[str, str, str]]:
+        """Return what the target lost: ref, object id, where it is kept."""
         push = self._push
         if push is None:
             return []
-        pairs = [(m, push.pins[m.ref]) for m in moves if m.acts and m.ref in push.pins]
-        return [(p.ref, p.oid, p.kept, push.restore(p, m)) for m, p in pairs]
+        pins = [push.pins[m.ref] for m in moves if m.acts and m.ref in push.pins]
+        return [(pin.ref, pin.oid, pin.kept) for pin in pins]
 
 
 def _parted(moves: Iterable[Move], known: Mapping[str, str]) -> bool:

@@ -30,6 +30,7 @@ from gms_hookd.sync.fetch import RecentFetches
 from gms_hookd.sync.job import SyncJob, SyncResult, failure, without_secrets
 from gms_hookd.sync.noop import nothing_to_do
 from gms_hookd.sync.pushlog import PushLog
+from gms_hookd.sync.undo import selection_of
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -102,7 +103,14 @@ class Engine:
 
     def sync(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Do it; never raises for what git or the disk does."""
+        if job.undo is not None:
+            log.line(f"undoes run {job.undo.run}")
+            return self._masked(job, log, stop, Attempt.undo)
         return self._masked(job, log, stop, Attempt.sync)
+
+    def dropped(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+        """Look whether the cache has what an undo needs: `held` is what it has not."""
+        return self._masked(job, log, stop, Attempt.dropped)
 
     def plan(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Say what sync would do to each ref, and change nothing at the target."""
@@ -131,7 +139,7 @@ class Engine:
         act: Callable[["Attempt"], SyncResult],
     ) -> SyncResult:
         try:
-            selection = refspec.select(job.task.refspecs, force=job.task.force)
+            selection = _selection(job)
             source = self._url("source", job.task.source)
             ends = source, self._url("target", job.task.target)
             if act is Attempt.sync and (same := nothing_to_do(job, selection, *ends)):
@@ -218,6 +226,12 @@ class Engine:
         self._maintenance.end()
         self._access_factory.masters.close()
         self._access_factory.trust.close()
+
+
+def _selection(job: SyncJob) -> Selection:
+    if job.undo is not None:
+        return selection_of(job.undo)
+    return refspec.select(job.task.refspecs, force=job.task.force)
 
 
 def _git_error(error: GitError | OSError) -> GitError:

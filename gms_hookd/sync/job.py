@@ -16,6 +16,7 @@ from gms_hookd.model import (
     RefResult,
     RunStatus,
     Task,
+    Undo,
     commit_range,
     over_attempts,
 )
@@ -39,7 +40,8 @@ class SyncJob(NamedTuple):
     to be believed of a target that is not on this machine. asked is the number of the
     last delivery that wants the run, None where others want it, too; newest that of the
     last one there was when it began. run is its number, 0 where none is
-    kept; before is what its earlier attempts did.
+    kept; before is what its earlier attempts did. undo is what it is to put back at the
+    target, in place of a sync.
     """
 
     task: Task
@@ -53,6 +55,7 @@ class SyncJob(NamedTuple):
     run: int = 0
     attempt: int = 1
     before: tuple[Ref, ...] = ()
+    undo: Undo | None = None
 
 
 def without_mark(known: str) -> str:
@@ -64,11 +67,12 @@ class SyncResult(NamedTuple):
     """What became of a run; known is what to hand to the next one.
 
     pinned lists the tips that were overwritten or deleted at the target: the ref, its
-    old object id, the ref of the cache that keeps it, the command that restores it.
+    old object id, the ref of the cache that keeps it.
     there is, of a probe, what the target has of what it should have, and of what it
     should not have; None where it refused to say.
     seen: known was found to be so, of all refs that the target should have.
-    held names the deletions that a guard held back, None where none did.
+    held names the deletions that a guard held back, None where none did; of a look at
+    what an undo needs, the old tips that are no longer kept.
     unable: it failed for want of git here, which says nothing about the task.
     kind: the class of the failure.
     """
@@ -81,7 +85,7 @@ class SyncResult(NamedTuple):
     unable: bool = False
     known: Mapping[str, str] = MappingProxyType({})
     retry_after: float | None = None
-    pinned: tuple[tuple[str, str, str, str], ...] = ()
+    pinned: tuple[tuple[str, str, str], ...] = ()
     held: Mapping[str, str] | None = None
     seen: bool = False
     there: Mapping[str, str] | None = None
@@ -99,6 +103,9 @@ class SyncEngine(Protocol):
 
     def probe(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Ask both sides: `known` is what the target should be, `there` what it is."""
+
+    def dropped(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+        """Look whether the cache has what an undo needs: `held` is what it has not."""
 
     def maintain(self, sources: Collection[str], *, delete: bool = True) -> None:
         """Maintain the caches of these sources, remove all others; runs go first.
@@ -134,7 +141,7 @@ def summarised(
     *,
     planned: bool = False,
     record: Mapping[str, Ref] = MappingProxyType({}),
-    pinned: Sequence[tuple[str, str, str, str]] = (),
+    pinned: Sequence[tuple[str, str, str]] = (),
     right: Mapping[str, str] = MappingProxyType({}),
     gone: Collection[str] = (),
 ) -> SyncResult:

@@ -32,7 +32,7 @@ _DEFAULT = re.compile(
 )
 _RACE = re.compile(
     r"lock ref|failed to lock|failed to update ref|old value|already exists"
-    r"|fetch first|failed to report|aliased update"
+    r"|fetch first|failed to report|aliased update|atomic push fail"
 )
 # What git itself says of one ref, and of no other in the same push (receive-pack.c).
 _OF_ONE = re.compile(
@@ -124,8 +124,12 @@ def decide(views: Views, kin: Mapping[tuple[str, str], Ancestry]) -> tuple[Move,
         moves += [_deletion(ref, old, views) for ref, old in _gone(views)]
     else:
         moves += _missing(views)
-    clear = _undoubted(list(_unobstructed(moves, views)), views)
-    return with_aliases(clear, views)
+    return with_aliases(without_harm(moves, views), views)
+
+
+def without_harm(moves: Iterable[Move], views: Views) -> list[Move]:
+    """Refuse what other refs stand against, and deletions that may delete others."""
+    return _undoubted(list(_unobstructed(moves, views)), views)
 
 
 def doubtful(moves: Iterable[Move], views: Views) -> dict[str, str]:
@@ -365,10 +369,10 @@ def _unobstructed(moves: Iterable[Move], views: Views) -> Iterator[Move]:
         return
     gone = {m.ref for m in made if m.result is RefResult.DELETED}
     there = views.target.keys() - gone
-    folders = {f for ref in there for f in _folders(ref)}
+    taken = {f for ref in there for f in folders(ref)}
     for move in made:
-        bars = [f for f in _folders(move.ref) if f in there]
-        barred = move.result is RefResult.CREATED and (bars or move.ref in folders)
+        bars = [f for f in folders(move.ref) if f in there]
+        barred = move.result is RefResult.CREATED and (bars or move.ref in taken)
         yield _barred(move, bars) if barred else move
 
 
@@ -378,7 +382,8 @@ def _barred(move: Move, bars: Sequence[str]) -> Move:
     return replace(move, result=RefResult.REJECTED, reason=reason, conflict=True)
 
 
-def _folders(ref: str) -> list[str]:
+def folders(ref: str) -> list[str]:
+    """Return the names of refs that cannot be beside this one, as folders of its."""
     parts = ref.split("/")
     return ["/".join(parts[:n]) for n in range(3, len(parts))]
 
@@ -402,13 +407,13 @@ def _deletion(ref: str, old: str, views: Views) -> Move:
     if old != known and not views.selection.force:
         reason = "gone at the source, but moved at the target by someone else"
         return Move(ref, RefResult.REJECTED, old, None, reason, conflict=True)
-    if alias := _alias_of(ref, views):
+    if alias := alias_of(ref, views):
         reason = f"{alias} is an alias of it at the target"
         return Move(ref, RefResult.REJECTED, old, None, reason, conflict=True)
     return Move(ref, RefResult.DELETED, old, None)
 
 
-def _alias_of(ref: str, views: Views) -> str | None:
+def alias_of(ref: str, views: Views) -> str | None:
     """Return a symbolic ref that would be gone with this one.
 
     What points nowhere is told by no protocol, and a push to it makes what it names.

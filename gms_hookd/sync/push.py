@@ -13,6 +13,7 @@ from gms_hookd.model import UNKNOWN, Ref, RefResult
 from gms_hookd.sync.apart import FEW, Search, Seen
 from gms_hookd.sync.plan import UNSAID, Move, judged, judged_together, refused
 from gms_hookd.sync.pushlog import PushLog
+from gms_hookd.sync.undo import in_phases
 
 ROUNDS = 4  # times that a target is read again because it moved under a push
 AFTERMATH = 15.0  # seconds to find out what became of a push that was cut off
@@ -24,6 +25,9 @@ MASS = 500  # new and forward refs beyond which they are pushed by glob
 PLAIN = (RefResult.CREATED, RefResult.UPDATED)
 LOST = (RefResult.FORCED, RefResult.DELETED)
 MOVED = "the target moved while its old tip was kept"
+ATOMIC = "--atomic"  # all of a push is taken, or nothing
+NOT_ATOMIC = "does not support --atomic"
+BEFORE = "atomic push failed before it"
 Again = Callable[[], tuple[Move, ...]]
 Verified = Callable[[list[Move]], list[Move]]
 
@@ -52,7 +56,10 @@ class _Sent:
 
 
 class Push:
-    """One run's way to its target; `again` reads the target and decides again."""
+    """One run's way to its target; `again` reads the target and decides again.
+
+    Where it is `whole`, all arrives or nothing, if the host can do that.
+    """
 
     def __init__(
         self,
@@ -65,7 +72,9 @@ class Push:
         verified: Verified,
         first: str | None,
         pushes: PushLog,
+        run: int,
         late: Collection[str] = (),
+        whole: bool = False,
     ) -> None:
         self._cache = cached
         self._target = target
@@ -76,6 +85,8 @@ class Push:
         self._first = first
         self._pushes = pushes
         self._late = frozenset(late)
+        self._whole = whole
+        self._run = run
         self._log = cached.git.limits.log
         self.settled: dict[str, Move] = {}
         self.pins: dict[str, Pin] = {}
@@ -107,12 +118,18 @@ class Push:
         """Settle moves; return those that are to be looked at again."""
         unsure = [m for m in moves if m.reason == MOVED]
         self._settle(m for m in moves if not m.acts and m.reason != MOVED)
+        tried, done = [m for m in moves if not m.acts], set[str]()
         for part in self._phases([m for m in moves if m.acts]):
+            if self._whole and not all(m.ref in done for m in tried):
+                unsure += [replace(m, reason=BEFORE) for m in part]
+                continue
             sent = self._recorded(part, self._pushed)
-            if sent.together:
+            if sent.together and not self._whole:
                 sent = self._apart(part, sent)
             self._settle(sent.done)
             unsure += sent.unsure
+            tried += part
+            done.update(m.ref for m in sent.done if m.acts)
         return unsure
 
     def _recorded(
@@ -134,14 +151,10 @@ class Push:
         return Ref(move.ref, move.result, move.old, move.new, reason)
 
     def _to_restore(self, move: Move) -> str:
-        return f"to restore: {self.restore(self.pins[move.ref], move)}"
-
-    def restore(self, pin: Pin, move: Move) -> str:
-        """Return the command that brings back what a move has lost."""
-        lease = f"--force-with-lease={move.ref}:{move.new or ''}"
-        place = f"--git-dir={self._cache.path}"
-        spec = f"{pin.kept}:{pin.ref}"
-        return shlex.join(("git", place, "push", lease, self._target.url, spec))
+        """Return where a lost tip is kept, and the command that brings it back."""
+        kept = f"old tip kept at {self.pins[move.ref].kept}"
+        argv = ("gms-hookd", "run", "undo", str(self._run), "--ref", move.ref)
+        return f"{kept}; to restore: {shlex.join(argv)}"
 
     def _judged(self, part: Sequence[Move], report: Report) -> "_Sent":
         """Read what became of one push."""
@@ -180,6 +193,8 @@ class Push:
 
         What the target declined the last time comes last, each on its own if few.
         """
+        if self._whole:
+            return in_phases(moves)
         parts: list[list[Move]] = [[], [], [], []]
         late = sorted((m for m in moves if m.ref in self._late), key=self._phase)
         for move in moves:
@@ -203,6 +218,8 @@ class Push:
         return len(moves) > MASS and all(m.result in PLAIN for m in moves)
 
     def _pushed(self, part: Sequence[Move]) -> Report:
+        if self._whole:
+            return self._pushed_whole(part)
         # The refs that the cache has by now may be those of another run's fetch, and
         # none must go along that is not due: git's push obeys no negative refspecs.
         named = {self._selection.origin(m.ref) or "": m.new or "" for m in part}
@@ -214,6 +231,13 @@ class Push:
         with self._cache.view({stored(r): o for r, o in named.items()}) as seen:
             apart = replace(self._target, git=seen.git)
             return apart.push_forward(self._selection.forward(), refs)
+
+    def _pushed_whole(self, part: Sequence[Move]) -> Report:
+        report = self._target.push(part, ATOMIC)
+        if report.error is None or NOT_ATOMIC not in report.error.stderr:
+            return report
+        self._log.line("note: this host takes refs only one by one")
+        return self._target.push(part)
 
     def _seen_again(self, unsure: Sequence[Move]) -> list[Move]:
         if not unsure:

@@ -17,6 +17,7 @@ from gms_hookd.http.message import HttpError
 from gms_hookd.model import FINAL, Run, RunStatus, Task
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import (
+    Conflict,
     Connection,
     NotFound,
     StoreError,
@@ -26,9 +27,11 @@ from gms_hookd.store import (
     overview,
     runs,
     tasks,
+    undo,
 )
 from gms_hookd.store.overview import Overview
 from gms_hookd.sync.job import SyncJob, SyncResult
+from gms_hookd.units import rfc3339
 from gms_hookd.web import views
 from gms_hookd.web.params import (
     TASK_KEYS,
@@ -39,6 +42,7 @@ from gms_hookd.web.params import (
     read_boolean,
     read_draft,
     read_limit,
+    read_names,
     read_number,
     read_page,
     read_status,
@@ -49,6 +53,7 @@ from gms_hookd.workers.running import Condition, Context, Inspected
 
 Data = Future[Any]
 _OID = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
+LONGEST_LOOK = 60.0  # seconds to find out what a cache has
 LONGEST_PLAN = 300.0  # seconds from the question on; an answer may take 330
 _ATTEMPT = 1 << 32  # an offset holds the attempt above, the position below
 
@@ -324,6 +329,34 @@ def retry_run(context: Context, params: Params) -> Data:
 
 def _retry(db: Connection, run_id: int, context: Context) -> Run:
     return context.awaiting(db, runs.retry(db, run_id, context.now()))
+
+
+def undo_run(context: Context, params: Params) -> Data:
+    """Queue a run that puts back what a run did; their task is disabled with it."""
+    only(params, ("id", "refs"))
+    which = read_number(params, "id"), read_names(params, "refs")
+    found = context.store.read(undo.find, *which)
+    looked = then(found, lambda w: context.plans.do(partial(_check_kept, context, w)))
+    ordered = then(
+        looked, lambda _: context.store.write(undo.order, *which, context.now())
+    )
+    return apply(ordered, _shown_run(context))
+
+
+def _check_kept(context: Context, wish: undo.Wish) -> None:
+    """Raise Conflict where the cache no longer has what is to be put back."""
+    task = replace(wish.task, timeout=LONGEST_LOOK)
+    job = SyncJob(task, undo=wish.undo)
+    looked = context.engine.dropped(job, RunLog(), context.ending)
+    if looked.status is not RunStatus.SUCCESS:
+        raise Conflict(f"run {wish.run.id} cannot be undone: {looked.error_message}")
+    for ref, oid in (looked.held or {}).items():
+        until = (wish.run.end_time or 0) + int(context.backups * 1000)
+        kept = "was kept until" if until <= context.now() else "is lost; kept until"
+        raise Conflict(
+            f"run {wish.run.id} cannot be undone: {ref}: the old tip {oid[:10]} {kept}"
+            f" {rfc3339(until)[:16].replace('T', ' ')} UTC (retention.backups)"
+        )
 
 
 def cancel_run(context: Context, params: Params) -> Data:

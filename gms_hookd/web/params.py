@@ -216,6 +216,17 @@ def read_text(params: Params, key: str, default: str | None = None) -> str:
     return given
 
 
+def read_names(params: Params, key: str) -> list[str] | None:
+    """Return a list of names, None where it is not given."""
+    given = params.get(key)
+    if given is None:
+        return None
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or not names:
+        raise HttpError(400, f"{key}: a list of strings is needed")
+    return [read_text({key: name}, key) for name in names]
+
+
 def read_boolean(params: Params, key: str, default: bool) -> bool:
     """Return true or false."""
     given = params.get(key, default)

@@ -54,6 +54,7 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("GET", "run/output"): api.run_output,
     ("POST", "run/retry"): api.retry_run,
     ("POST", "run/cancel"): api.cancel_run,
+    ("POST", "run/undo"): api.undo_run,
     ("GET", "history"): api.history,
     ("POST", "history/delete"): api.delete_run,
     ("GET", "deliveries"): api.list_deliveries,

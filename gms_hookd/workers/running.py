@@ -298,9 +298,10 @@ class Context:
     asks the daemon for its configuration to be read again, a Conflict if it is refused;
     `condition` looks how the process fares now; `inspect` looks at all that `check`
     does, of what the store knows.
-    `timeout` is that of a task without one of its own, `attempts` what each run gets;
-    `shard` is which of several nodes this one is; `ending` stops plans when the daemon
-    ends; `targets` are those of notices, and `test_notice` sends one of them a message.
+    `timeout` is that of a task without one of its own, `attempts` what each run gets,
+    `backups` for how long (seconds) a cache keeps what targets have lost; `shard`
+    is which of several nodes this one is; `ending` stops plans when the daemon ends;
+    `targets` are those of notices, and `test_notice` sends one of them a message.
     """
 
     store: Store
@@ -311,6 +312,7 @@ class Context:
     engine: SyncEngine
     timeout: float = 600.0
     attempts: int = 5
+    backups: float = 30 * 86400.0
     ending: Stop = field(default_factory=Stop)
     protocols: tuple[str, ...] = ("https", "ssh", "file")
     trust_owners: tuple[int, ...] = ()

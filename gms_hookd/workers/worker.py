@@ -341,6 +341,7 @@ def _job(claim: runs.ClaimedRun, *, verify: bool, trusted: bool) -> SyncJob:
         run.id,
         run.attempt,
         run.refs,
+        claim.undo,
     )
 
 

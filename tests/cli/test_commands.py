@@ -201,7 +201,7 @@ def test_the_commands_are_those_of_the_contract():
         "task add", "task list", "task show", "task set", "task enable",
         "task disable", "task remove", "task sync",
         "run list", "run show", "run log", "run retry", "run cancel",
-        "notify list", "notify test", "notify resend",
+        "run undo", "notify list", "notify test", "notify resend",
         "delivery list", "delivery show", "hook list", "hook secret", "hook test",
     }  # fmt: skip
 
@@ -331,6 +331,26 @@ def test_a_sync_without_a_daemon_shows_git_and_what_became_of_each_ref(task, ok)
     assert [run["id"] for run in listed] == [2, 1]
     assert ok("run", "list", "--status", "failed") == "no runs\n"
     assert len(json.loads(ok("run", "list", "--limit", "1", "--json"))) == 1
+
+
+def test_an_undo_puts_back_what_a_run_did_and_says_that_the_task_is_disabled(
+    task, ok, no
+):
+    source, target = task
+    ok("task", "sync", "mirror")
+    old = target.tip("main")
+    source.commit()
+    ok("task", "sync", "mirror")
+    said = ok("run", "undo", "2", "--ref", "main")
+    assert said.startswith("run 3 undoes run 2; task mirror is disabled\n")
+    assert "until `gms-hookd task enable mirror`" in said
+    assert target.tip("main") == old
+    assert "1 mirror (off since run 3, an undo:" in ok("task", "show", "mirror")
+    target.commit()
+    status, line = no("run", "undo", "1")
+    assert (status, "conflict" in line) == (1, True)
+    status, line = no("run", "undo", "2", "--ref", "dev")
+    assert (status, "but refs/heads/main" in line) == (2, True)
 
 
 def test_a_sync_that_fails_is_status_1_with_its_reason(ok, no, tmp_path):

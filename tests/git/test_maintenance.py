@@ -53,7 +53,7 @@ def test_overwritten_tips_stay_for_as_long_as_configured(tmp_path, source, targe
         bench.sync(it)
         target.commit()
         source.commit()
-        [(_, oid, pin, _)] = bench.sync(it, known={}).pinned
+        [(_, oid, pin)] = bench.sync(it, known={}).pinned
         bench.engine.maintain([it.source])
         refs = Repo(cache_of(bench, source)).refs()
         assert (refs.get(pin) == oid) is kept

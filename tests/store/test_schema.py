@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from gms_hookd.model import RunStatus
-from gms_hookd.store import Store, deliveries, runs, schema, tasks
+from gms_hookd.store import Store, deliveries, runs, schema, tasks, undo
 
 OLDER = Path(__file__).parent / "schema-2.sql"
 
@@ -28,6 +28,7 @@ def test_a_store_of_schema_2_keeps_its_tasks_runs_and_deliveries(tmp_path):
         seen = [store.read(deliveries.get, number).result() for number in (1, 2)]
         assert [delivery.status for delivery in seen] == [200, 404]
         assert seen[0].run_ids == (1,)
+        assert store.read(undo.find, 1, None).result().task.target == "/srv/t.git"
         again = store.write(runs.request, 1, runs.NewRun("manual"), 0).result()
         assert (again.id, again.status) == (2, RunStatus.QUEUED)
     finally:

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from gms_hookd.git.process import Stop
-from gms_hookd.model import Task
+from gms_hookd.model import Task, Undo
 from gms_hookd.runlog import RunLog
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.sync.job import SyncJob
@@ -141,6 +141,11 @@ class Bench:
         outcome = self.engine.sync(SyncJob(it, **given), self.log, self.stop)
         self.known = dict(outcome.known)
         return outcome
+
+    def undo(self, it: Task, done, **job):
+        """Put back what a run did, by its outcome."""
+        refs = tuple(row for row in done.refs if row.acted or row.in_doubt)
+        return self.sync(it, undo=Undo(7, refs), **job)
 
     def commands(self) -> list[str]:
         """Name the git commands of the last run that are in its log."""

@@ -141,7 +141,7 @@ def test_force_keeps_every_commit_pushed_between_our_read_and_our_push(
         assert outcome.status is RunStatus.SUCCESS, bench.log.text()
         assert not stranger.waits
         assert target.tip() == source.tip()
-        assert stranger.commits[-1] in [oid for _, oid, _, _ in outcome.pinned]
+        assert stranger.commits[-1] in [oid for _, oid, _ in outcome.pinned]
     assert len(stranger.commits) == ROUNDS * times
     cache = cache_of(bench)
     assert lost(cache, stranger.commits) == []

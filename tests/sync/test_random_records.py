@@ -6,7 +6,7 @@ the run's work, and stands in its record; what was lost can be restored by it.
 
 import os
 import random
-import shlex
+import re
 import subprocess
 import sys
 import threading
@@ -148,11 +148,9 @@ def lost_by(target, old, new):
 
 
 def kept_by(row, cache):
-    """Name the tips that the commands of a row bring back."""
-    commands = (row.reason or "").split("to restore: ")[1:]
-    specs = [shlex.split(text.split("; ")[0])[-1] for text in commands]
+    """Name the tips that the cache keeps for a row."""
     refs = cache.refs()
-    return {refs[spec.partition(":")[0]] for spec in specs}
+    return {refs[n] for n in re.findall(r"old tip kept at (\S+);", row.reason or "")}
 
 
 class stopping:  # noqa: N801 - a context manager

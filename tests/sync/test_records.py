@@ -1,8 +1,7 @@
 """A run's record is what it did to its target: cut off, killed, retried, held back."""
 
-import shlex
+import re
 import shutil
-import subprocess
 import threading
 
 import pytest
@@ -105,12 +104,23 @@ def lost(target):
 
 
 def restored(refs, target):
-    """Run what the record says restores what was lost; give what is there then."""
+    """Push back what the record says is kept of what was lost; give what is there."""
     for one in refs:
-        _, found, text = (one.reason or "").partition("to restore: ")
-        if found:
-            subprocess.run(shlex.split(text), check=True, capture_output=True)
+        for kept in kept_at(one)[:1]:
+            (cache,) = caches_with(target.path.parent, kept)
+            lease = f"--force-with-lease={one.ref}:{one.new or ''}"
+            cache.git("push", "-q", lease, str(target), f"{kept}:{one.ref}")
     return target.refs()
+
+
+def kept_at(row):
+    """Name the refs of the cache that keep what a ref has lost."""
+    return re.findall(r"old tip kept at (\S+);", row.reason or "")
+
+
+def caches_with(root, ref):
+    found = [Repo(path) for path in root.rglob("caches/*") if path.suffix == ""]
+    return [cache for cache in found if (cache.path / ref).is_file()]
 
 
 def done(refs):
@@ -224,7 +234,8 @@ def test_a_push_of_unknown_fate_says_so_and_is_looked_up_by_the_next_attempt(
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
     (main,) = outcome.refs
     assert main.result is RefResult.REJECTED
-    assert "not known whether it arrived; if it did, to restore: git" in main.reason
+    assert "not known whether it arrived; if it did, old tip kept at" in main.reason
+    assert "; to restore: gms-hookd run undo 7 --ref refs/heads/main" in main.reason
     again = Bench(tmp_path).sync(it, run=7, attempt=2, before=outcome.refs)
     assert (again.status, done(again.refs)) == (RunStatus.SUCCESS, MAIN)
     assert again.commit_range == f"{main.old}..{main.new}"
@@ -242,11 +253,12 @@ def test_a_push_of_unknown_fate_stays_listed_when_somebody_has_been_there_since(
     again = Bench(tmp_path).sync(it, run=7, attempt=2, before=first.refs)
     (main,) = again.refs
     assert (main.result, main.old, main.new) == ("forced", theirs, source.tip())
-    assert "it is not known whether it arrived; if it did, to restore: " in main.reason
-    commands = [text.split("; ")[0] for text in main.reason.split("to restore: ")[1:]]
-    kept = [shlex.split(text)[-1].partition(":")[0] for text in commands]
+    assert "it is not known whether it arrived; if it did, old tip " in main.reason
     cache = Repo(tmp_path / "caches" / cache_key(str(source)))
-    assert {cache.tip(ref) for ref in kept} == {lost["refs/heads/main"], theirs}
+    assert {cache.tip(ref) for ref in kept_at(main)} == {
+        lost["refs/heads/main"],
+        theirs,
+    }
 
 
 def test_what_one_run_has_open_is_not_taken_for_the_work_of_another(
@@ -338,9 +350,7 @@ def test_a_retry_that_overwrites_once_more_names_both_losses(place, clock):
     run = attempt(place, clock, RunStatus.SUCCESS)
     main = next(one for one in run.refs if one.ref == "refs/heads/main")
     assert (main.old, main.new) == (place.lost, place.tip)
-    commands = main.reason.split("to restore: ")[1:]
-    for command, tip in zip(commands, (place.lost, second), strict=True):
-        kept = shlex.split(command.removesuffix("; "))[-1].partition(":")[0]
+    for kept, tip in zip(kept_at(main), (place.lost, second), strict=True):
         cache = Repo(place.root / "caches" / cache_key(str(place.source)))
         assert cache.tip(kept) == tip
 

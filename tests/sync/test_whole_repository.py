@@ -173,6 +173,6 @@ def test_rewinds_deletions_swaps_and_moved_tags_go_as_far_as_the_policy_lets_the
 def kept_all_that_went(outcome, before, cache):
     went = (RefResult.FORCED, RefResult.DELETED)
     lost = {r.ref: before[r.ref] for r in outcome.refs if r.result in went}
-    kept = {ref: oid for ref, oid, _, _ in outcome.pinned}
+    kept = {ref: oid for ref, oid, _ in outcome.pinned}
     assert kept == lost
-    assert kept.items() <= {r: cache.refs()[k] for r, _, k, _ in outcome.pinned}.items()
+    assert kept.items() <= {r: cache.refs()[k] for r, _, k in outcome.pinned}.items()
