@@ -21,5 +21,5 @@ def test_the_archive_shows_each_topic(tmp_path):
         assert run(archive, name)[1] == topic(name).rstrip() + "\n"
     status, out, err = run(archive, "nothing")
     assert (status, out) == (1, "")
-    assert err.startswith("gms-hookd: no topic 'nothing': there are api, commands")
+    assert err.startswith("gms-hookd: no topic 'nothing': there are api, beyond")
     assert run(archive, "tasks", "--lang", "xx")[0] == 1
