@@ -383,6 +383,7 @@ def notice_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--status", metavar="S", choices=("waiting", "sent", "dead", "dropped")
     )
+    parser.add_argument("--before", metavar="ID", help="only older ones than this")
     limit(parser)
     as_json(parser)
 

@@ -4,8 +4,9 @@ What the daemon cannot read or write nobody else can tell: it is confined, and a
 user.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
 from gms_hookd.cli import api_client
@@ -22,6 +23,7 @@ from gms_hookd.service.findings import ERROR, OK, WARNING, Environment, Finding
 from gms_hookd.service.inspection import findings, git_finding
 from gms_hookd.service.state_dir import StateError, control_socket
 from gms_hookd.store import StoreError
+from gms_hookd.store.notices import Tally
 
 __all__ = [
     "ERROR",
@@ -111,7 +113,14 @@ def _stopped(session: Session, own: Environment) -> Environment:
         return place
     try:
         with api_of(session) as api:
-            tasks = get(api, "tasks")
+            tasks, known = get(api, "tasks"), get(api, "status")["notices"] or ()
     except (ConfigError, ClientError, ApiError, StateError, StoreError) as error:
         return replace(place, problem=str(error))
-    return replace(place, tasks=tasks)
+    return replace(place, tasks=tasks, told=dict(map(_tally, known)))
+
+
+def _tally(shown: Mapping[str, Any]) -> tuple[str, Tally]:
+    last = shown["last_sent"]
+    at = int(datetime.fromisoformat(last).timestamp() * 1000) if last else None
+    counted = shown["waiting"], shown["dead"], at, shown["last_error"] or ""
+    return shown["target"], Tally(*counted)

@@ -1,7 +1,8 @@
 """cli.notify."""
 
 from gms_hookd.cli import render
-from gms_hookd.cli.api_client import get, post
+from gms_hookd.cli.api_client import post
+from gms_hookd.cli.pages import pages_of, show_pages
 from gms_hookd.cli.session import Args, Session, api_of
 from gms_hookd.cli.terminal import as_json
 from gms_hookd.safetext import safe
@@ -9,11 +10,10 @@ from gms_hookd.safetext import safe
 
 def notify_list(session: Session, args: Args) -> int:
     """List notices, the newest first."""
-    query: dict[str, str | int] = {"limit": args.limit}
-    asked = {"target": args.target, "status": args.status}
-    query.update({key: value for key, value in asked.items() if value is not None})
+    query: dict[str, str | int] = {} if args.target is None else {"target": args.target}
     with api_of(session) as api:
-        return session.show(args, get(api, "notices", **query), render.notices)
+        pages = pages_of(api, "notices", args, query)
+        return show_pages(session, args, pages, render.notices)
 
 
 def notify_test(session: Session, args: Args) -> int:

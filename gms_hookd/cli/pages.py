@@ -40,8 +40,9 @@ def pages_of(
     api: Api, path: str, args: Args, query: dict[str, str | int]
 ) -> Iterator[list[dict[str, Any]]]:
     """Ask for a list page by page; the first may be empty, no other is."""
-    given = {"since": args.since, "before": args.before, "status": args.status}
-    query |= {key: value for key, value in given.items() if value is not None}
+    for key in ("since", "before", "status"):
+        if getattr(args, key, None) is not None:
+            query[key] = getattr(args, key)
     left = args.limit
     while left > 0:
         asked = min(left, PAGE)

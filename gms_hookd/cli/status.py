@@ -60,7 +60,8 @@ def _head(found: Record, style: Style) -> Iterator[tuple[str, object]]:
     for told in found["notices"] or ():
         if told["waiting"] or told["dead"]:
             said = f"{told['waiting']} waiting, {told['dead']} given up"
-            yield "notices", f"{told['target']}: {said}"
+            why = f": {told['last_error']}" if told["last_error"] else ""
+            yield "notices", f"{told['target']}: {said}{why}"
     for warning in found["warnings"]:
         yield "warning", warning
 

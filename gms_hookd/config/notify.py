@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import SplitResult, urlsplit
 
+from gms_hookd.auth.signature import standard_webhooks_key
 from gms_hookd.config import validators
 from gms_hookd.config.records import NotifyConfig
 from gms_hookd.config.sources import Name, Settings
@@ -85,6 +86,7 @@ def _kind(found: Settings, table: Name) -> str:
 def _events(found: Settings, table: Name, kind: str) -> tuple[str, ...]:
     name = (*table, "events")
     known = policy.EVENTS + ((policy.SUCCESS,) if kind == "ping" else ())
+    known = _EVENTS[kind] if kind == "packagist" else known
     given = found.get(name, validators.texts, _EVENTS.get(kind, _USUAL))
     for event in given or ("",):
         if event not in known:
@@ -137,11 +139,27 @@ def _check_url(kind: str, url: str, *, insecure: bool) -> None:
         raise ValueError(f"holds a password: put it into {where}")
     if mail and (parts.path not in ("", "/") or parts.query):
         raise ValueError('must end after the port, as in "smtps://user@host:465"')
+    _check_vendor(kind, parts)
     if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
         raise ValueError(
             "http:// shows the text and the address to others on the way: use https://,"
             " or set insecure = true"
         )
+
+
+def _check_vendor(kind: str, parts: SplitResult) -> None:
+    """Raise ValueError for addresses that a vendor has given up, and parts of them."""
+    host = parts.hostname or ""
+    if kind == "teams" and host.endswith("webhook.office.com"):
+        raise ValueError(
+            "is a connector, which Microsoft has given up: make a workflow, "
+            '"When a Teams webhook request is received", and take its URL'
+        )
+    if kind == "feishu" and parts.path.startswith("/open-apis/bot/hook/"):
+        raise ValueError("is an older form: take that with /open-apis/bot/v2/hook/")
+    own = host == "api.telegram.org" or parts.path.endswith("/sendMessage")
+    if kind == "telegram" and own and not re.fullmatch(r"/bot[^/]+/?", parts.path):
+        raise ValueError('must look like "https://api.telegram.org/bot<token>"')
 
 
 def _parts(url: str) -> SplitResult | None:
@@ -180,7 +198,19 @@ def _secrets(found: Settings, table: Name, kind: str) -> tuple[str, ...]:
         raise found.error(name, f"is not for {kind}: its secret is in the url")
     source, _ = chosen
     paths = source.read(name, _files)
-    return tuple(_secret_file(found, name, source.folder / path) for path in paths)
+    secrets = [_secret_file(found, name, source.folder / path) for path in paths]
+    for secret in secrets if kind == "webhook" else ():
+        _check_signing(found, name, secret)
+    return tuple(secrets)
+
+
+def _check_signing(found: Settings, name: Name, secret: str) -> None:
+    """Refuse what looks like a secret of Standard Webhooks and is none."""
+    try:
+        if secret.startswith("whsec_"):
+            standard_webhooks_key(secret)
+    except ValueError as error:
+        raise found.error(name, error) from None
 
 
 def _files(value: object) -> tuple[str, ...]:

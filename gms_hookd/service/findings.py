@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gms_hookd.config.records import Config
+from gms_hookd.store.notices import Tally
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 
@@ -25,9 +26,9 @@ class Environment:
     """What is looked at, as far as it is known.
 
     `faults` are all that is wrong with the configuration as it is written; `config` is
-    what can be said of it without them. `tasks` and `latest` (the last delivery of each
-    hook, and when it came in ms) are the store's. The rest is
-    what the daemon says of itself.
+    what can be said of it without them. `tasks`, `latest` (the last delivery of each
+    hook, and when it came in ms) and `told` (what became of the notices for each
+    target) are the store's. The rest is what the daemon says of itself.
     """
 
     environ: Mapping[str, str]
@@ -43,3 +44,4 @@ class Environment:
     restart_for: Sequence[str] = ()
     refusal: str = ""
     latest: Mapping[str, int | None] | None = None
+    told: Mapping[str, Tally] | None = None

@@ -24,6 +24,7 @@ from gms_hookd.http import tls
 from gms_hookd.http.descriptors import FEW_DESCRIPTORS, MORE_DESCRIPTORS, admitted
 from gms_hookd.http.listener import listen
 from gms_hookd.model import WHOLE
+from gms_hookd.notify.policy import Subscriber
 from gms_hookd.runlog import RunLog
 from gms_hookd.service.findings import ERROR, OK, WARNING, Environment, Finding
 from gms_hookd.service.inspect_tasks import inspect_tasks
@@ -355,10 +356,13 @@ def _authorities(place: Environment) -> Iterator[Finding]:
     if not tls.knows_authorities() and any(_by_https(task) for task in place.tasks):
         remedy = "apt-get install ca-certificates"
         yield Finding(ERROR, "ca", "this machine trusts no authority", remedy)
-    for each in place.config.credentials if place.config else ():
-        if each.ca_file and (why := tls.no_authority(each.ca_file)):
+    config = place.config
+    files = [each.ca_file for each in config.credentials] if config else []
+    files += [each.ca_file for each in config.notify] if config else []
+    for file in filter(None, files):
+        if why := tls.no_authority(file):
             remedy = "put the authority's certificate there, as PEM"
-            yield Finding(ERROR, "ca", f"{each.ca_file}: {why}", remedy)
+            yield Finding(ERROR, "ca", f"{file}: {why}", remedy)
 
 
 def _by_https(task: Mapping[str, object]) -> bool:
@@ -392,6 +396,35 @@ def _quiet_hooks(place: Environment) -> Iterator[Finding]:
         yield Finding(WARNING, f"hook {hook}", said, remedy)
 
 
+def _notices(place: Environment) -> Iterator[Finding]:
+    for name, tally in (place.told or {}).items():
+        again = f"correct it, then: gms-hookd notify list --target {name}"
+        if tally.dead:
+            said = f"{counted(tally.dead)} not delivered: {tally.last_error}"
+            yield Finding(WARNING, f"notify {name}", said, again)
+        elif tally.last_error:
+            said = f"{counted(tally.waiting)} not taken yet: {tally.last_error}"
+            yield Finding(WARNING, f"notify {name}", said, again)
+        else:
+            last = tally.last_sent and time.localtime(tally.last_sent / 1000)
+            at = time.strftime("%Y-%m-%d %H:%M", last) if last else "never"
+            yield Finding(OK, f"notify {name}", f"last told: {at}")
+
+
+def counted(notices: int) -> str:
+    """Return how many notices, in words."""
+    return "1 notice" if notices == 1 else f"{notices} notices"
+
+
+def _notified_tasks(place: Environment) -> Iterator[Finding]:
+    known = [(task["id"], str(task["name"])) for task in place.tasks]
+    for target in place.config.notify if place.config else ():
+        told = Subscriber(target.name, target.events, target.tasks or ())
+        if known and not any(told.covers(*task) for task in known):
+            remedy = f"correct notify.{target.name}.tasks: gms-hookd task list"
+            yield Finding(WARNING, f"notify {target.name}", "covers no task", remedy)
+
+
 Look = Callable[[Environment], Iterator[Finding]]
 LOOKS: tuple[Look, ...] = (
     _python,
@@ -407,6 +440,8 @@ LOOKS: tuple[Look, ...] = (
     _hooks,
     _shard,
     _quiet_hooks,
+    _notices,
+    _notified_tasks,
     _state,
     _disk,
     _backup,

@@ -44,6 +44,7 @@ from gms_hookd.service.inspection import findings, git_version
 from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.service.usage import size_of, usage
 from gms_hookd.store import Store, StoreError, maintenance, notices, runs, tasks
+from gms_hookd.store.notices import NOBODY
 from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import SILENT, Pool, Supervised, Threads
@@ -183,6 +184,7 @@ class Service:
             self._notices,
             lambda run, task: views.subject(run, task, self.config.sync.attempts),
             self._stopping,
+            pages=self._pages,
         )
         self.context = replace(self.context, test_notice=self._notifier.test)
         self._clock = ClockWatch(self.context)
@@ -292,6 +294,11 @@ class Service:
             anonymous=self._guard(config, replace(config.webhook, name="")),
         )
 
+    def _pages(self) -> str:
+        """Return the address of the status pages, "" while they are not shown."""
+        shown = self.config.server.public_url and self.config.api.read_token
+        return f"{self.config.server.public_url}/status" if shown else ""
+
     def _look(self) -> Future[Condition]:
         """Return how the process fares now; without workers nobody looks for it."""
         works = self.health.workers > 0
@@ -320,6 +327,7 @@ class Service:
             restart_for=condition.restart_for,
             refusal=condition.refusal,
             latest={h.name: known.latest.get(h.name) for h in config.hooks},
+            told={name: known.notices.get(name, NOBODY) for name in self._recipients},
         )
         return [asdict(each) for each in findings(place)]
 

@@ -296,7 +296,7 @@ def bury(db: Connection, lot: Lot, now: int, why: str, fallback: str | None) -> 
 
     What came from another target already goes no further.
     """
-    _update(db, lot, "status='dead',error=?", (why,))
+    _update(db, lot, "status='dead',error=?,next_ms=?", (why, now))
     for row in lot.rows if fallback else ():
         if row.came_from is None and fallback is not None:
             failing = _failing_then(row)
@@ -380,7 +380,10 @@ def latest(db: Connection, which: Which, limit: int) -> list[NoticeRow]:
 
 
 class Tally(NamedTuple):
-    """What became of the notices for a target; times in ms."""
+    """What became of the notices for a target; times in ms.
+
+    `last_error` is the newest of those that wait or are dead.
+    """
 
     waiting: int
     dead: int
@@ -388,31 +391,38 @@ class Tally(NamedTuple):
     last_error: str
 
 
+NOBODY = Tally(0, 0, None, "")  # was told anything
+
+
 def tallies(db: Connection) -> dict[str, Tally]:
     """Count by target what waits and what is dead, with the newest error of these.
 
-    What is dead counts until something was sent to that target since.
+    What is dead counts, up to the newest 1,000, until something was sent to that target
+    since.
     """
     query = (
-        "SELECT target,max(sent_ms) FROM notices WHERE status='sent' GROUP BY target"
+        # From one target to the next by the index, not by way of all their rows.
+        "WITH RECURSIVE each(name) AS (SELECT min(target) FROM notices UNION ALL SELECT"
+        " (SELECT min(target) FROM notices WHERE target>name) FROM each"
+        " WHERE name IS NOT NULL) SELECT name FROM each WHERE name IS NOT NULL"
     )
-    last = dict(db.execute(query).fetchall())
+    return {name: _tally(db, name) for (name,) in db.execute(query).fetchall()}
+
+
+def _tally(db: Connection, target: str) -> Tally:
+    last = max((row[0] for row in _newest(db, target, SENT)), default=None)
+    waiting = _newest(db, target, WAITING)
+    dead = [row for row in _newest(db, target, DEAD) if row[1] > (last or -1)]
+    errors = [(number, error) for *_, number, error in (*waiting, *dead) if error]
+    return Tally(len(waiting), len(dead), last, max(errors, default=(0, ""))[1])
+
+
+def _newest(db: Connection, target: str, status: str) -> list[Row]:
     query = (
-        "SELECT target,status,created_ms,error FROM notices"
-        " WHERE status IN ('waiting','dead') ORDER BY number"
+        "SELECT sent_ms,next_ms,number,error FROM notices WHERE target=? AND status=?"
+        " ORDER BY number DESC LIMIT ?"
     )
-    found = {target: Tally(0, 0, at, "") for target, at in last.items()}
-    for target, status, created, error in db.execute(query):
-        before = found.get(target) or Tally(0, 0, None, "")
-        if status == DEAD and created <= (before.last_sent or -1):
-            continue
-        counted = before._replace(
-            waiting=before.waiting + (status == WAITING),
-            dead=before.dead + (status == DEAD),
-            last_error=error or before.last_error,
-        )
-        found[target] = counted
-    return found
+    return db.execute(query, (target, status, MOST)).fetchall()
 
 
 def prune(db: Connection, before: int) -> int:

@@ -218,7 +218,7 @@ class Listed(NamedTuple):
     """One page of a list; `before` is what the next one is asked with, if there is."""
 
     items: list[views.Json]
-    before: int | None
+    before: int | str | None
 
 
 def _page(items: list[views.Json], limit: int) -> Listed:
@@ -446,9 +446,19 @@ def list_notices(context: Context, params: Params) -> Data:
     if status is not None and status not in notices.STATUSES:
         words = ", ".join(notices.STATUSES)
         raise HttpError(400, f"status: one of {words} is needed")
-    which = notices.Which(target, status, before)
-    found = context.store.read(notices.latest, which, read_limit(params))
-    return apply(found, lambda listed: [views.notice(each) for each in listed])
+    which, limit = notices.Which(target, status, before), read_limit(params)
+    found = context.store.read(_notices, context, which, limit)
+    return apply(found, lambda items: _page(items, limit))
+
+
+def _notices(
+    db: Connection, context: Context, which: notices.Which, limit: int
+) -> list[views.Json]:
+    listed = notices.latest(db, which, limit + 1)
+    if not listed and which.target not in (None, *context.targets):
+        names = ", ".join(sorted(context.targets)) or "none is configured"
+        raise NotFound(f"no target {which.target!r} of notices: there are {names}")
+    return [views.notice(each) for each in listed]
 
 
 def resend_notice(context: Context, params: Params) -> Data:
@@ -525,7 +535,8 @@ def _with_known(context: Context, condition: Condition) -> Data:
 
 
 def _inspected(db: Connection, condition: Condition) -> Inspected:
-    return Inspected(condition, tasks.every(db), deliveries.latest_of_hooks(db))
+    latest = deliveries.latest_of_hooks(db)
+    return Inspected(condition, tasks.every(db), latest, notices.tallies(db))
 
 
 def reload(context: Context, params: Params) -> Data:

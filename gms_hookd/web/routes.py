@@ -382,7 +382,7 @@ def _envelope(request: Request, data: object) -> Response:
     return Response(200, dump_json(answer), headers)
 
 
-def _next(request: Request, before: int) -> tuple[str, str]:
+def _next(request: Request, before: int | str) -> tuple[str, str]:
     """Return the header that leads to the next page (RFC 8288)."""
     query = urlencode({**_query(request.query), "before": before})
     return "Link", f'<{request.path}?{query}>; rel="next"'

@@ -1,10 +1,11 @@
 """From the rows of the outbox to what is said: one message, masked, in one language."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gms_hookd.errors import NotFound
-from gms_hookd.model import Run, RunStatus, Task
+from gms_hookd.model import RefResult, Run, RunStatus, Task
 from gms_hookd.notify import policy, texts
 from gms_hookd.notify.base import Notice
 from gms_hookd.payload import dump_json, load_json
@@ -14,15 +15,20 @@ from gms_hookd.store.notices import Lot, NoticeRow
 from gms_hookd.units import rfc3339
 
 LONGEST = 4000  # characters of a reason
+MOST_REFS = 1000  # of a run: many receivers take 1 MiB, and a ref may need 700 bytes
 Shown = Callable[[Run | None, Task | None], Mapping[str, Any]]
 
 
 class Style(NamedTuple):
-    """How a target is spoken to; `shown` gives a run and its task as the API does."""
+    """How a target is spoken to; `shown` gives a run and its task as the API does.
+
+    `pages` is where the status page is, "" where nobody may see it.
+    """
 
     language: str
     mask: Mask
     shown: Shown
+    pages: str = ""
 
 
 def message(db: Connection, lot: Lot, style: Style) -> Notice:
@@ -45,8 +51,21 @@ def message(db: Connection, lot: Lot, style: Style) -> Notice:
         reason="\n".join(filter(None, (said[:LONGEST], *_after(lot, language)))),
         facts=tuple((label, mask(value)) for label, value in facts),
         level=level,
+        link=_link(lot, style.pages),
         data=_data(db, first, style),
     )
+
+
+def _link(lot: Lot, pages: str) -> str:
+    """Return the page that shows what it is about; none for who sent a delivery."""
+    first = lot.rows[0]
+    if not pages or first.delivery_id is not None:
+        return ""
+    if len(lot.rows) == 1 and first.run_id is not None:
+        return f"{pages}/run/{first.run_id}"
+    if len(lot.rows) == 1 and first.task_id is not None:
+        return f"{pages}/task/{first.task_id}"
+    return pages
 
 
 def _before(lot: Lot, language: str) -> list[str]:
@@ -109,9 +128,16 @@ def _data(db: Connection, row: NoticeRow, style: Style) -> dict[str, object]:
 def _run(db: Connection, row: NoticeRow) -> Run | None:
     """Return the run that a notice is about, unless it is no longer kept."""
     try:
-        return None if row.run_id is None else runs.get(db, row.run_id)
+        found = None if row.run_id is None else runs.get(db, row.run_id)
     except NotFound:
         return None
+    return _shortened(found) if found and len(found.refs) > MOST_REFS else found
+
+
+def _shortened(run: Run) -> Run:
+    """Return a run with as many refs as a receiver takes, those that say most first."""
+    telling = sorted(run.refs, key=lambda ref: ref.result is RefResult.UNCHANGED)
+    return replace(run, refs=tuple(telling[:MOST_REFS]))
 
 
 def _task(db: Connection, row: NoticeRow) -> Task | None:

@@ -76,6 +76,7 @@ class Notifier:
         shown: Shown,
         stopping: threading.Event,
         *,
+        pages: Callable[[], str] = str,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._get_context = context
@@ -83,6 +84,7 @@ class Notifier:
         self._pool = pool
         self._shown = shown
         self._stopping = stopping
+        self._pages = pages
         self._chance = chance
         self._lock = threading.Lock()
         self._busy: set[str] = set()
@@ -193,7 +195,7 @@ class Notifier:
             target = replace(recipient.target, url=url)
             recipient = replace(recipient, target=target)
             mask = mask.plus(address_secrets(url))
-        style = Style(recipient.language, mask, self._shown)
+        style = Style(recipient.language, mask, self._shown, self._pages())
 
         def written() -> Notice:
             return self._context.store.read(message, lot, style).result()

@@ -25,6 +25,7 @@ from gms_hookd.notify.policy import Subscriber
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import Connection, Store, runs
+from gms_hookd.store.notices import Tally
 from gms_hookd.store.refusals import Refusals
 from gms_hookd.sync.job import SyncEngine
 from gms_hookd.threads import IDLE, Pool, Supervised, Threads
@@ -258,12 +259,14 @@ class Condition:
 class Inspected(NamedTuple):
     """What an inspection must know of the store: `problem` is why it knows nothing.
 
-    `latest` is when the last delivery of each hook came (ms).
+    `latest` is when the last delivery of each hook came (ms), `notices` what became of
+    those for each target.
     """
 
     condition: Condition
     tasks: Sequence[Task] = ()
     latest: Mapping[str, int] = MappingProxyType({})
+    notices: Mapping[str, Tally] = MappingProxyType({})
     problem: str = ""
 
 

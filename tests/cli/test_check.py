@@ -18,9 +18,11 @@ from gms_hookd.cli import check, main
 from gms_hookd.cli.check import ERROR, OK, WARNING, Environment
 from gms_hookd.cli.terminal import Style
 from gms_hookd.config.load import load_config
+from gms_hookd.config.records import NotifyConfig
 from gms_hookd.git.credentials import Credential
 from gms_hookd.model import Shard
 from gms_hookd.service import inspection
+from gms_hookd.store.notices import Tally
 from tests.support.repositories import Repo
 
 ROOT = Path(__file__).parents[2]
@@ -461,6 +463,33 @@ def test_a_host_without_a_pinned_key_is_an_error(place, tmp_path):
     (home / "id_ed25519").chmod(0o600)
     (home / "known_hosts").write_text("h.example ssh-ed25519 AAAA\n")
     assert about(with_ssh, "task 1 target") == []
+
+
+def test_what_no_target_has_taken_is_a_warning_with_the_reason(place):
+    told = {
+        "ops": Tally(0, 2, 5, "status 404: no_service"),
+        "mail": Tally(1, 0, None, "no answer"),
+        "chat": Tally(1, 0, 1_700_000_000_000, ""),
+        "new": Tally(0, 0, None, ""),
+    }
+    dead, late, good, new = about(replace(place, told=told), "notify")
+    assert (dead.level, late.level) == (WARNING, WARNING)
+    assert dead.finding == "2 notices not delivered: status 404: no_service"
+    assert late.finding == "1 notice not taken yet: no answer"
+    assert "gms-hookd notify list --target ops" in dead.remedy
+    assert (good.level, "2023-11-1" in good.finding) == (OK, True)
+    assert (new.level, new.finding) == (OK, "last told: never")
+
+
+def test_a_target_of_tasks_that_are_not_there_is_a_warning(place):
+    target = NotifyConfig("ops", "slack", "", (), frozenset({"failed"}), ("ap-*", 7))
+    here = configured(replace(place, tasks=[TASK]), notify=(target,))
+    (found,) = about(here, "notify ops")
+    assert (found.level, found.finding) == (WARNING, "covers no task")
+    fits = replace(target, tasks=("t",), ca_file=Path(__file__))
+    here = configured(replace(place, tasks=[TASK]), notify=(fits,))
+    assert about(here, "notify ops") == []
+    assert levels(here, "ca") == [ERROR]
 
 
 def test_hooks_and_backups_that_are_long_ago_are_warnings(place, tmp_path):

@@ -8,11 +8,18 @@ from gms_hookd.errors import ConfigError
 from gms_hookd.safetext.mask import Mask
 
 SLACK = "[notify.slack]\nurl = 'https://hooks.slack.com/services/T0/B0/XyzXyzXyzXyz'\n"
+PACKAGIST = """[notify.packagist]
+username = 'u'
+repository = 'https://x/y'
+secret_file = 'one'
+"""
 MAIL = "[notify.mail]\nkind = 'email'\nfrom = 'a@b.c'\nto = ['d@e.f']\n"
 
 
 @pytest.fixture
 def conf(tmp_path):
+    (tmp_path / "bad").write_text("whsec_#####\n")
+    (tmp_path / "bad").chmod(0o600)
     for name in ("one", "two"):
         (tmp_path / name).write_text(f"whsec_{name * 12}\n")
         (tmp_path / name).chmod(0o600)
@@ -59,9 +66,8 @@ def test_all_that_can_be_said_is_said(conf):
 
 
 def test_each_kind_has_events_of_its_own(conf):
-    text = "[notify.ping]\nurl = 'https://hc-ping.com/x'\n[notify.packagist]\n"
-    text += "username = 'u'\nrepository = 'https://x/y'\nsecret_file = 'one'\n"
-    ping, packagist = conf(text).notify
+    text = "[notify.ping]\nurl = 'https://hc-ping.com/x'\n"
+    ping, packagist = conf(text + PACKAGIST).notify
     assert ping.events == {"success", "failed", "conflict"}
     assert (packagist.events, packagist.url) == ({"changed"}, "")
 
@@ -96,6 +102,14 @@ def test_each_kind_has_events_of_its_own(conf):
         (SLACK + "tasks = 'app'", "notify.slack.tasks: must be a list"),
         (SLACK + "colour = 'red'", "notify.slack.colour: unknown key"),
         ("[notify.telegram]\nurl = 'https://x/bot1'", "chat_id: is missing"),
+        ("[notify.telegram]\nurl = 'https://x/bot1/sendMessage'", "url: must look"),
+        ("[notify.teams]\nurl = 'https://x.webhook.office.com/y'", "is a connector"),
+        ("[notify.feishu]\nurl = 'https://x/open-apis/bot/hook/y'", "an older form"),
+        (PACKAGIST + "events = ['failed']", "events: 'failed' is none of changed"),
+        (
+            "[notify.webhook]\nurl = 'https://x/'\nsecret_file = 'bad'",
+            "notify.webhook.secret_file: the secret is not `whsec_` and base64",
+        ),
         (
             "[notify.gotify]\nurl = 'https://x/'",
             "notify.gotify.secret_file: is missing",

@@ -82,6 +82,11 @@ def test_a_sync_that_fails_is_told_and_its_recovery_too(daemon, vendor, tmp_path
     status = daemon.api("GET", "status")
     (tally,) = status["notices"]
     assert (tally["target"], tally["waiting"]) == ("ops", 0)
+    assert "1 notice for ops not delivered" in " ".join(status["needs_hands"])
+    (found,) = (f for f in daemon.api("GET", "check") if f["subject"] == "notify ops")
+    assert found["finding"].startswith("1 notice not delivered: status 410: gone")
+    page = command(daemon, "notify", "list", "--before", first["id"], "--json")
+    assert [each["id"] for each in json.loads(page.stdout)] == [second["id"]]
     assert "T0K3N" not in json.dumps(status)
     assert "T0K3N" not in daemon.log()
     for path in daemon.state.glob("gms-hookd.db*"):

@@ -54,7 +54,21 @@ def test_lists_are_by_target_status_and_page(call, context):
     assert ids(f"target=chat&before={keys[1]}") == keys[:1]
     assert ids("status=sent") == []
     assert call("GET", "notices?status=odd")[0] == 400
+    assert call("GET", "notices?target=odd")[0] == 404
     assert call("GET", "notices?before=odd")[0] == 404
+
+
+def test_a_page_leads_to_the_next(app, call, context):
+    keys = [*made(context, 5)][::-1]
+    query, seen = "target=chat&limit=2", []
+    while query:
+        request = Request("GET", "/api/v1/sync/notices", query, {}, b"", control=True)
+        response = answered(app, request).result(30)
+        seen.append([each["id"] for each in json.loads(response.body)["data"]])
+        link = dict(response.headers).get("Link", "")
+        assert not link or link.endswith('>; rel="next"')
+        query = link.partition("?")[2].partition(">")[0]
+    assert seen == [keys[:2], keys[2:4], keys[4:]]
 
 
 def test_one_is_sent_again_unless_its_target_is_gone(call, context):

@@ -11,14 +11,14 @@ import pytest
 
 from gms_hookd.http import client
 from gms_hookd.http.client import ClientError, Wire, exchange
-from gms_hookd.model import RunStatus
+from gms_hookd.model import Ref, RefResult, RunStatus
 from gms_hookd.notify import slack
 from gms_hookd.notify.base import Target
 from gms_hookd.notify.policy import Subscriber
 from gms_hookd.store import dbthread, notices
 from gms_hookd.threads import Pool, Threads
 from gms_hookd.web import views
-from gms_hookd.workers import notifier
+from gms_hookd.workers import messages, notifier
 from gms_hookd.workers.notifier import Notifier, Recipient, backoff
 from tests.store.test_notices import USUAL, Outbox
 from tests.support import vendor as vendors
@@ -150,6 +150,31 @@ def test_a_recovery_says_for_how_long_in_the_language_of_its_target(office, vend
     titles = {json.loads(got.body)["text"] for got in vendor.got}
     assert "[RECOVERED after 3 failures, 1 h] app" in titles
     assert "[已恢复] app（此前失败 3 次，历时 1 小时）" in titles  # noqa: RUF001
+
+
+def test_a_message_leads_to_the_page_of_what_it_tells(office, vendor):
+    place = office(recipient(vendor))
+    place.notifier._pages = lambda: "https://hookd.example/status"
+    run_id = place.fails()
+    place.send()
+    place.outbox.fill(9)
+    place.send(60)
+    first, digest = (json.loads(got.body)["attachments"][0] for got in vendor.got)
+    assert f"<https://hookd.example/status/run/{run_id}|" in json.dumps(first)
+    assert "<https://hookd.example/status|" in json.dumps(digest)
+
+
+def test_a_run_of_many_refs_is_told_with_those_that_say_most(
+    office, vendor, monkeypatch
+):
+    monkeypatch.setattr(messages, "MOST_REFS", 3)
+    place = office(recipient(vendor, kind="webhook"))
+    same = Ref("refs/heads/same", RefResult.UNCHANGED, "1", "1")
+    no = Ref("refs/heads/no", RefResult.REJECTED, "1", "2", "declined")
+    place.fails(refs=(*[same] * 9, no))
+    place.send()
+    refs = json.loads(vendor.got[0].body)["data"]["run"]["refs"]
+    assert [ref["result"] for ref in refs] == ["rejected", "unchanged", "unchanged"]
 
 
 def test_what_is_refused_for_good_goes_to_the_fallback(office, vendor):
