@@ -3,7 +3,7 @@
 import json
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gms_hookd.errors import NotFound
@@ -168,6 +168,14 @@ def latest(
     values = {"hook": hook, "status": status, "before": before, "since": since}
     rows = db.execute(query, {**values, "limit": limit}).fetchall()
     return [_delivery(db, row) for row in rows]
+
+
+def where(db: Connection, term: str, values: Mapping[str, object]) -> list[Delivery]:
+    """List the newest deliveries first for which `term` holds, `:limit` of them."""
+    query = (
+        f"SELECT {_COLUMNS} FROM deliveries WHERE {term} ORDER BY id DESC LIMIT :limit"
+    )
+    return [_delivery(db, row) for row in db.execute(query, values).fetchall()]
 
 
 def is_known(db: Connection, hook: str) -> bool:

@@ -690,7 +690,7 @@ def history(
 ) -> list[Run]:
     """List the newest runs first, of one task or all, of one status or all."""
     page = Wanted(wanted) if isinstance(wanted, int) else wanted
-    where = f"id IN ({_of_task(status)})" if task_id is not None else "id<:before"
+    where = f"id IN ({ids_of_task(status)})" if task_id is not None else "id<:before"
     if task_id is None and status is not None:
         where = "status=:status AND id<:before"
     query = (
@@ -701,8 +701,11 @@ def history(
     return [_run(db, row, False) for row in db.execute(query, values).fetchall()]
 
 
-def _of_task(status: RunStatus | None) -> str:
-    """Select the newest ids of a task, each kind of run through its own index."""
+def ids_of_task(status: RunStatus | None) -> str:
+    """Return a query for the newest ids of `:task_id` before `:before`.
+
+    Each kind of run is found through its own index; also takes `:limit`, `:status`.
+    """
     kinds = [*_ALIVE.values(), _ENDED]
     if status is not None:
         kinds = [_ALIVE.get(status, f"{_ENDED} AND status=:status")]

@@ -171,6 +171,12 @@ _UNDO = (
     """UPDATE runs SET target=(SELECT t.target FROM tasks t WHERE t.id=runs.task_id
         AND t.updated_ms<=runs.started_ms) WHERE refs IS NOT NULL""",
 )
+# Runs are counted by how and when they ended in the index alone.
+_TALLIES = (
+    "DROP INDEX runs_ended",
+    """CREATE INDEX runs_ended ON runs(status, ended_ms)
+        WHERE status IN ('success','conflict','failed','cancelled')""",
+)
 STEPS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _SECOND,
@@ -182,6 +188,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     _SCHEDULES,
     _OUTCOMES,
     _UNDO,
+    _TALLIES,
 )
 
 

@@ -190,6 +190,16 @@ def soonest(db: Connection, limit: int) -> list[Task]:
     return [_task(row) for row in db.execute(query, (limit,)).fetchall()]
 
 
+def by_name(db: Connection, after: str, part: str, limit: int) -> list[Task]:
+    """List tasks by their names: those after a name, with `part` in it, in any case."""
+    query = (
+        f"SELECT {_COLUMNS} FROM tasks WHERE name>:after"
+        " AND instr(lower(name),lower(:part)) ORDER BY name LIMIT :limit"
+    )
+    values = {"after": after, "part": part, "limit": limit}
+    return [_task(row) for row in db.execute(query, values).fetchall()]
+
+
 def _task(row: Row) -> Task:
     values: list[Any] = list(row)
     values[5] = tuple(json.loads(values[5]))
