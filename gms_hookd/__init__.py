@@ -6,6 +6,7 @@ and its own first lines say which:
     cli        one module a command group; the terminal, the client of the API
     service    one state directory in use: wiring, daemon, systemd
     web        what a request means: hooks, API calls, the routes to them
+    pages      what people see in a browser: values in, HTML out
     workers    threads that carry out runs and look after sources
     gms        what Git Manage Service stores, and what its tasks mean here
     config     the configuration: where values come from, what each may be

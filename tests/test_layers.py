@@ -26,7 +26,7 @@ ORDER = (
     {"git", "http", "notify"},
     {"forges"},
     {"store", "sync", "config"},
-    {"workers", "gms"},
+    {"workers", "gms", "pages"},
     {"web"},
     {"service"},
     {"cli"},

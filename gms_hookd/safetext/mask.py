@@ -4,6 +4,7 @@
     mask(text)           a text from outside, whole: cut it afterwards, not before
     mask.line(text)      lines of the log, whose parts were masked already
     mask.answer(content) bytes of JSON that we made: JSON stays JSON
+    mask.page(content)   bytes of HTML that we made
     mask.body(content)   the body of a delivery, where its sender puts a secret too
 
 No 12 characters in a row of a configured secret are left, whether they stand there
@@ -116,6 +117,10 @@ class Mask:
         if not self._spans(content, shorter=False):
             return content
         return _STRING.sub(self._in_string, content)
+
+    def page(self, content: bytes) -> bytes:
+        """Return HTML that we made without the configured secrets, short ones aside."""
+        return _without(content, self._spans(content, shorter=False))
 
     def body(self, content: bytes) -> bytes:
         """Return a JSON or form body without secrets, and without fields for them."""

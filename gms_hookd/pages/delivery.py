@@ -1,0 +1,112 @@
+"""The page of a delivery: what came, what became of it, and why."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gms_hookd.model import Delivery, Task
+from gms_hookd.pages.html import Html, joined, tag
+from gms_hookd.pages.parts import (
+    Frame,
+    commands,
+    delivery_outcome,
+    document,
+    exact,
+    facts,
+    run_table,
+    state,
+    to_hook,
+    to_task,
+)
+from gms_hookd.pages.texts import Words
+from gms_hookd.store.listings import RunPage
+
+BODY = 32 * 1024  # characters of a body that are shown
+HEADER = 1000
+TASKS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryView:
+    """A delivery, the tasks that it concerned, the runs that serve it, what is kept."""
+
+    delivery: Delivery
+    tasks: Sequence[Task]
+    runs: RunPage
+    headers: Mapping[str, str] | None = None
+    body: str | None = None
+
+
+def delivery_page(frame: Frame, view: DeliveryView) -> bytes:
+    """Return the page of a delivery."""
+    words, delivery = frame.words, view.delivery
+    title = f"{words('delivery')} {delivery.id}"
+    heading = tag("h1", title, " · ", to_hook(delivery.hook))
+    parts = [_facts(frame, view), _became(frame, view), _kept(words, view)]
+    return document(frame, title, heading, *parts)
+
+
+def _facts(frame: Frame, view: DeliveryView) -> Html:
+    words, delivery = frame.words, view.delivery
+    status = joined([state(words, delivery_outcome(delivery)), delivery.status], " ")
+    return facts(
+        [
+            (words("answer"), status),
+            (words("came"), exact(frame, delivery.received_at)),
+            (words("client"), delivery.client),
+            (words("provider"), delivery.provider),
+            (words("event"), delivery.event),
+            (words("delivery_key"), delivery.delivery_key),
+        ]
+    )
+
+
+def _became(frame: Frame, view: DeliveryView) -> Html:
+    words, delivery = frame.words, view.delivery
+    # `accepted for app; lib: refs/heads/x is not selected`: one reason a line.
+    reasons = [tag("li", each) for each in delivery.reason.split("; ") if each]
+    concerned = [to_task(task.id, task.name) for task in view.tasks[:TASKS]]
+    tasks = [tag("p", f"{words('tasks')}: ", joined(concerned, ", "))]
+    runs: list[Html] = [tag("p", words("run_gone" if concerned else "no_task"))]
+    if view.runs.rows:
+        runs = [tag("h2", words("started")), run_table(frame, view.runs)]
+    return tag(
+        "section",
+        tag("h2", words("matched")),
+        tag("ul", *reasons) if reasons else None,
+        *(tasks if concerned else []),
+        *runs,
+        commands(("gms-hookd", "delivery", "show", delivery.id)),
+    )
+
+
+def _kept(words: Words, view: DeliveryView) -> Html:
+    absent = tag("p", words("not_kept"), class_="dim")
+    headers = facts((k, v[:HEADER]) for k, v in (view.headers or {}).items())
+    return tag(
+        "section",
+        tag("h2", words("headers")),
+        headers if view.headers else absent,
+        tag("h2", words("body")),
+        *([absent, *_remedy(words)] if view.body is None else _body(words, view.body)),
+    )
+
+
+def _remedy(words: Words) -> list[Html]:
+    setting = tag("code", 'retention.bodies = "7d"')
+    return [tag("p", words("bodies_remedy"), " ", setting, class_="dim")]
+
+
+def _body(words: Words, body: str) -> list[Html | None]:
+    text = indented(body)
+    size = BODY // 1024
+    note = tag("p", words("body_cut", size=size)) if len(text) > BODY else None
+    return [note, tag("pre", text[:BODY], tabindex=0)]
+
+
+def indented(body: str) -> str:
+    """Return JSON with a line for each value; what is no JSON stays as it is."""
+    try:
+        return json.dumps(json.loads(body), indent=1, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return body

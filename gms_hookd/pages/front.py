@@ -1,0 +1,281 @@
+"""The first page: what needs hands, what happens, and whether a push arrived."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gms_hookd.model import Run, Task
+from gms_hookd.pages import charts
+from gms_hookd.pages.html import NOTHING, Html, joined, tag
+from gms_hookd.pages.parts import (
+    TOP,
+    Frame,
+    choices,
+    commands,
+    commits,
+    cut,
+    delivery_table,
+    document,
+    form,
+    link,
+    moment,
+    pager,
+    run_table,
+    state,
+    table,
+    to_run,
+    to_task,
+)
+from gms_hookd.store.listings import (
+    MOST_FAILURES,
+    OUTCOMES,
+    DeliveryPage,
+    Failures,
+    RunPage,
+    RunRow,
+)
+
+_SCHEME_AND_USER = re.compile(r"^(?:[a-z]+://)?(?:[^/@]*@)?")
+STATUSES = ("queued", "running", "success", "conflict", "failed", "cancelled")
+BY_NAME = "from_a", "next_names"
+FIRST = (
+    ("gms-hookd", "task", "add", "NAME", "--source", "URL", "--target", "URL"),
+    ("gms-hookd", "task", "sync", "NAME"),
+    ("gms-hookd", "trigger", "NAME", "--wait", "60"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A task that fails: its last run, how often by now, and when it is tried again."""
+
+    run: Run
+    failures: Failures
+    next_try: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLine:
+    """A task in the list: its newest run, and how its last ones ended."""
+
+    task: Task
+    last: RunRow | None
+    outcomes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What the first page shows; a list that a filter leaves out is None.
+
+    `hands` are sentences of what else needs hands; `lively`: something runs, or is due;
+    `hours` and `days` say how many runs ended how, oldest first; `query` is what was
+    asked for.
+    """
+
+    failing: Sequence[Failing] = ()
+    more_failing: int = 0
+    hands: Sequence[str] = ()
+    dead: Sequence[tuple[str, int, str]] = ()
+    restart_for: Sequence[str] = ()
+    lively: bool = False
+    queued: int = 0
+    running: int = 0
+    oldest: int | None = None
+    hours: Sequence[Mapping[str, int]] = ()
+    days: Sequence[Mapping[str, int]] = ()
+    tasks: Sequence[TaskLine] | None = None
+    after: str | None = None
+    runs: RunPage | None = None
+    deliveries: DeliveryPage | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+def front(frame: Frame, view: Front) -> bytes:
+    """Return the first page."""
+    words = frame.words
+    filtered = [] if view.query else [_hands(frame, view), _queue(frame, view)]
+    lists = [_tasks(frame, view), _runs(frame, view), _deliveries(frame, view)]
+    title = words("status")
+    parts = [tag("h1", title), _contents(frame, view), *filtered, *lists]
+    return document(frame, title, *parts, lively=view.lively)
+
+
+def _contents(frame: Frame, view: Front) -> Html:
+    """Return links to the lists of the page, which is long on a phone."""
+    lists = {"tasks": view.tasks, "runs": view.runs, "deliveries": view.deliveries}
+    shown = [name for name, page in lists.items() if page is not None]
+    links = [tag("a", frame.words(name), href=f"#{name}") for name in shown]
+    if view.query:
+        links.insert(0, link(TOP, frame.words("back")))
+    return tag("nav", *links)
+
+
+def _hands(frame: Frame, view: Front) -> Html:
+    words = frame.words
+    items = [_failing(frame, each) for each in view.failing]
+    said = [*view.hands]
+    if view.restart_for:
+        said.append(words("restart_for", keys=", ".join(view.restart_for)))
+    items += [tag("li", tag("p", text)) for text in said]
+    for target, count, error in view.dead:
+        text = words("dead_notices", target=target, count=count, error=error)
+        resend = commands(("gms-hookd", "notify", "list"))
+        items.append(tag("li", tag("p", text), resend))
+    if not items:
+        return tag("p", form("success"), words("all_well"))
+    more = words("more_failing", count=view.more_failing)
+    return tag(
+        "section",
+        tag("h2", words("needs_hands")),
+        tag("ul", *items, class_="hands"),
+        tag("p", link(TOP, more, outcome="failed")) if view.more_failing else None,
+    )
+
+
+def _failing(frame: Frame, each: Failing) -> Html:
+    words, run = frame.words, each.run
+    again = words("no_next_try")
+    if each.next_try is not None:
+        again = words("next_try", when=words.distance(each.next_try, frame.at))
+    first = joined(
+        [
+            state(words, run.status),
+            to_task(run.task_id, run.task_name),
+            f"{_since(frame, each)}, {again}",
+        ],
+        " ",
+    )
+    return tag(
+        "li",
+        tag("p", first),
+        tag("p", cut(run.error_message)) if run.error_message else None,
+        tag("p", to_run(run.id), " ", tag("code", f"gms-hookd run show {run.id}")),
+        class_="conflict-edge" if run.status == "conflict" else None,
+    )
+
+
+def _since(frame: Frame, each: Failing) -> str:
+    words, (count, since) = frame.words, each.failures
+    ago = words.distance(since or each.run.created_at, frame.at)
+    if count <= 1:
+        return words("failing_once", ago=ago)
+    return words(
+        "at_least" if count >= MOST_FAILURES else "failing", count=count, ago=ago
+    )
+
+
+def _queue(frame: Frame, view: Front) -> Html:
+    words = frame.words
+    shown = [(words("last_day"), view.hours), (words("last_month"), view.days)]
+    known = any(count for each in view.days for count in each.values())
+    pictures = [_bars(frame, *each) for each in shown] if known else []
+    return tag(
+        "section",
+        tag("h2", words("queue")),
+        tag("p", _queued(frame, view)),
+        tag("div", *pictures, class_="charts") if pictures else None,
+        tag("p", words("up_and_down"), class_="dim") if pictures else None,
+    )
+
+
+def _queued(frame: Frame, view: Front) -> str:
+    words = frame.words
+    if not view.queued and not view.running:
+        return words("empty_queue")
+    said = words("queue_is", running=view.running, queued=view.queued)
+    if view.oldest is None:
+        return said
+    return f"{said}, {words('oldest', span=words.span(frame.at - view.oldest))}"
+
+
+def _bars(frame: Frame, title: str, windows: Sequence[Mapping[str, int]]) -> Html:
+    words = frame.words
+    whole = {name: sum(each.get(name, 0) for each in windows) for name in windows[0]}
+    said = charts.sentence(words, whole)
+    picture = charts.bars(words, f"{title}: {said}", windows)
+    return tag("div", picture, tag("p", f"{title}: {said}"))
+
+
+def _tasks(frame: Frame, view: Front) -> Html:
+    words = frame.words
+    if view.tasks is None:
+        return NOTHING
+    if not view.tasks and not view.query:
+        return _first_steps(frame)
+    heads = ("task", "last_run", "history", "way")
+    rows = [_task(frame, line) for line in view.tasks]
+    shown = table(words, heads, rows) if rows else tag("p", words("none_found"))
+    return tag(
+        "section",
+        tag("h2", words("tasks"), id="tasks"),
+        _search(frame, view),
+        shown,
+        pager(frame, TOP, view.query, "tasks_after", view.after, words=BY_NAME),
+    )
+
+
+def _first_steps(frame: Frame) -> Html:
+    words = frame.words
+    return tag(
+        "section",
+        tag("h2", words("tasks")),
+        tag("p", words("first")),
+        commands(*FIRST),
+    )
+
+
+def _search(frame: Frame, view: Front) -> Html:
+    words, given = frame.words, view.query.get("task")
+    field_ = tag("input", id="task", name="task", value=given, type="search")
+    name = tag("label", words("find_task"), for_="task", class_="dim")
+    return tag("form", name, field_, tag("button", words("find")), action=TOP)
+
+
+def _task(frame: Frame, line: TaskLine) -> Html:
+    words, task, last = frame.words, line.task, line.last
+    off = None if task.enabled else tag("span", words("disabled"), class_="dim")
+    way = f"{plain_url(task.source)} → {plain_url(task.target)}"
+    return tag(
+        "tr",
+        tag("td", joined([to_task(task.id, task.name), off], " ")),
+        tag("td", _last(frame, last) if last else tag("span", words("never"))),
+        tag("td", charts.strip(words, line.outcomes)),
+        tag("td", way, class_="dim wide"),
+    )
+
+
+def _last(frame: Frame, last: RunRow) -> Html:
+    when = moment(frame, last.end_time or last.created_at)
+    changed = tag("code", commits(last.commit_range)) if last.commit_range else None
+    return joined([state(frame.words, last.status), when, changed], " ")
+
+
+def plain_url(url: str) -> str:
+    """Return an address as people say it: without scheme, user and ending."""
+    return _SCHEME_AND_USER.sub("", url).removesuffix(".git")
+
+
+def _runs(frame: Frame, view: Front) -> Html:
+    words, page = frame.words, view.runs
+    if page is None:
+        return NOTHING
+    return tag(
+        "section",
+        tag("h2", words("recent_runs"), id="runs"),
+        choices(frame, TOP, view.query, "outcome", STATUSES),
+        run_table(frame, page),
+        pager(frame, TOP, view.query, "runs_before", page.older),
+    )
+
+
+def _deliveries(frame: Frame, view: Front) -> Html:
+    words, page = frame.words, view.deliveries
+    if page is None:
+        return NOTHING
+    return tag(
+        "section",
+        tag("h2", words("recent_deliveries"), id="deliveries"),
+        choices(frame, TOP, view.query, "outcome", OUTCOMES),
+        delivery_table(frame, page),
+        pager(frame, TOP, view.query, "deliveries_before", page.older),
+    )

@@ -1,0 +1,123 @@
+"""The page of a task: what it is to do, how it fares, its runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gms_hookd.model import Task
+from gms_hookd.pages import charts
+from gms_hookd.pages.html import Child, Html, joined, tag
+from gms_hookd.pages.parts import (
+    TOP,
+    Frame,
+    choices,
+    commands,
+    document,
+    exact,
+    facts,
+    link,
+    pager,
+    run_table,
+    state,
+)
+from gms_hookd.pages.texts import Words
+from gms_hookd.store.listings import RunPage, RunRow
+
+STATUSES = ("queued", "running", "success", "conflict", "failed", "cancelled")
+REFSPECS = 50  # that are shown
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task, None where it was removed, and a page of its runs; `name` is its name."""
+
+    id: int
+    name: str
+    task: Task | None
+    last: RunRow | None
+    outcomes: Sequence[str]
+    runs: RunPage
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+def task_page(frame: Frame, view: TaskView) -> bytes:
+    """Return the page of a task."""
+    words, path = frame.words, f"{TOP}/task/{view.id}"
+    title = f"{words('task')} {view.name}"
+    lively = view.last is not None and view.last.status in {"queued", "running"}
+    return document(
+        frame,
+        title,
+        tag("h1", title),
+        _facts(frame, view),
+        _commands(view),
+        tag("section", *_runs(frame, view, path)),
+        lively=lively,
+    )
+
+
+def _facts(frame: Frame, view: TaskView) -> Html:
+    words, task = frame.words, view.task
+    last = state(words, view.last.status) if view.last else words("never")
+    if task is None:
+        return tag("p", words("task_gone"))
+    limit = (
+        None if task.timeout is None else words("seconds", count=f"{task.timeout:g}")
+    )
+    return facts(
+        [
+            (words("last_run"), last),
+            (words("history"), charts.strip(words, view.outcomes)),
+            (words("source"), task.source),
+            (words("target"), task.target),
+            (words("refspecs"), _refspecs(words, task)),
+            (words("policy"), _policy(words, task)),
+            (words("enabled"), words("yes" if task.enabled else "no")),
+            (words("timeout"), limit),
+            (words("key"), task.key),
+            (words("added"), exact(frame, task.created_at)),
+            (words("changed"), exact(frame, task.updated_at)),
+        ]
+    )
+
+
+def _refspecs(words: Words, task: Task) -> Child:
+    if not task.refspecs:
+        return words("mirror")
+    shown = [tag("code", spec) for spec in task.refspecs[:REFSPECS]]
+    more = len(task.refspecs) - len(shown)
+    rest = [words("more_refs", count=more)] if more else []
+    return joined([*shown, *rest], ", ")
+
+
+def _policy(words: Words, task: Task) -> str:
+    names = [name for name in ("force", "prune") if getattr(task, name)]
+    return ", ".join(words(name) for name in names) or words("forward_only")
+
+
+def _commands(view: TaskView) -> Html | None:
+    if view.task is None:
+        return commands(("gms-hookd", "run", "list", "--task", view.id))
+    turn = "disable" if view.task.enabled else "enable"
+    return commands(
+        ("gms-hookd", "task", "sync", view.name),
+        ("gms-hookd", "run", "list", "--task", view.name),
+        ("gms-hookd", "task", turn, view.name),
+    )
+
+
+def _runs(frame: Frame, view: TaskView, path: str) -> list[Html]:
+    words, page = frame.words, view.runs
+    took = [(row.status, row.took) for row in page.rows if row.took is not None]
+    picture = []
+    if len(took) > 1:
+        said = f"{words('durations')}: {charts.durations(words, took)}."
+        marks = tag("span", words("durations_marks"), class_="dim")
+        picture = [charts.dots(words, took), tag("p", said, " ", marks)]
+    return [
+        tag("h2", words("runs")),
+        choices(frame, path, view.query, "outcome", STATUSES),
+        run_table(frame, page, named=False),
+        pager(frame, path, view.query, "before", page.older),
+        tag("p", link(TOP, words("deliveries"), task=view.name, outcome="accepted")),
+        *picture,
+    ]
