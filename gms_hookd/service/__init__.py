@@ -5,5 +5,5 @@ listeners and waits for signals, `systemd` speaks sd_notify.
 Names: Service, serve, StateDirectory, state_dir.
 
 May import: auth, config, errors, files, forges, futures, git, http, log, notify,
-runlog, safetext, store, sync, threads, web, workers.
+pages, runlog, safetext, store, sync, threads, web, workers.
 """

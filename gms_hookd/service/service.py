@@ -38,6 +38,7 @@ from gms_hookd.safetext.mask import Mask
 from gms_hookd.service import systemd
 from gms_hookd.service.clock import ClockWatch
 from gms_hookd.service.counted_engine import CountedEngine
+from gms_hookd.service.described import described
 from gms_hookd.service.findings import Environment
 from gms_hookd.service.health import Health
 from gms_hookd.service.inspection import findings, git_version
@@ -292,6 +293,7 @@ class Service:
             self.health.ask,
             forges,
             anonymous=self._guard(config, replace(config.webhook, name="")),
+            described={each.name: each for each in described(config)},
         )
 
     def _pages(self) -> str:

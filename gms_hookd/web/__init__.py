@@ -2,8 +2,9 @@
 
 `guard` checks address, rate and signature for every hook, in the order of the contract;
 `gms_hook` and `forge_hook` turn a delivery into runs; `api` has the calls of
-/api/v1/sync; `routes` leads a request to one of them. Names: App, Policy, Guard.
+/api/v1/sync; `status_page` finds what the pages for people show; `routes` leads a
+request to one of them. Names: App, Policy, Guard.
 
-May import: auth, cron, forges, futures, git, http, log, model, notify, payload,
-runlog, safetext, store, sync, threads, units, workers.
+May import: auth, cron, errors, forges, futures, git, http, log, model, notify, pages,
+payload, runlog, safetext, store, sync, threads, units, workers.
 """

@@ -17,6 +17,8 @@ from gms_hookd.auth.whitelist import UNIX
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.log import SELDOM, event
+from gms_hookd.pages.hook import HookFacts
+from gms_hookd.pages.parts import TOP
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted
 from gms_hookd.safetext.mask import Mask
@@ -26,6 +28,7 @@ from gms_hookd.threads import BusyError
 from gms_hookd.web import api, gms_hook, guard, metrics, params, task_import
 from gms_hookd.web.guard import Guard, Hook
 from gms_hookd.web.sampler import Sampler
+from gms_hookd.web.status_page import PAGES, StatusPages
 from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
@@ -71,8 +74,10 @@ CALLS: Mapping[tuple[str, str], Call] = {
 METRICS = "/metrics"
 # What no path of a stranger can add to.
 _PLAIN_PATHS = frozenset({
-    guard.PREFIX + "task-sync", "/healthz", "/readyz", METRICS,
+    guard.PREFIX + "task-sync", "/healthz", "/readyz", METRICS, TOP,
 })  # fmt: skip
+_PAGES = {f"{TOP}/{kind}" for kind in PAGES if kind}
+UNSEEN = f"no such path: set api.read_token to open {TOP}"
 _BASIC = 'Basic realm="gms-hookd", charset="UTF-8"'
 ON_SOCKET = "this is open on the control socket only"
 READS_ONLY = "this only reads: give api.token as a bearer token to write"
@@ -88,7 +93,8 @@ _ON_SOCKET_ONLY = frozenset({"backup", "check", "reload", "task/import"})
 class Policy:
     """What the configuration says about requests; replaced whole at a reload.
 
-    `anonymous` counts wrong tokens, apart from what a hook's senders may use up.
+    `anonymous` counts wrong tokens, apart from what a hook's senders may use up;
+    `described` is what people are to know of each hook.
     """
 
     hooks: Mapping[str, gms_hook.GmsHook]
@@ -96,6 +102,7 @@ class Policy:
     ready: Callable[[], Future[list[str]]]
     forges: Mapping[str, Hook] = field(default_factory=dict)
     anonymous: Guard = field(kw_only=True)
+    described: Mapping[str, HookFacts] = field(default_factory=dict)
 
     def hook(self, path: str) -> Hook | None:
         """Find the hook at a path; behind its name a forge's may hold a secret."""
@@ -120,6 +127,7 @@ class App:
         self._context = context
         self._policy = policy
         self._sampler = Sampler()
+        self._pages = StatusPages()
 
     def adopt(self, context: Context, policy: Policy) -> None:
         """Use another context and policy from the next request on."""
@@ -146,6 +154,8 @@ class App:
             return self._call(request, path.removeprefix(API))
         if path == METRICS:
             return self._metrics(request)
+        if path == TOP or path.startswith(TOP + "/"):
+            return self._status(request)
         return self._health(request)
 
     def _hook(self, request: Request) -> Future[Response]:
@@ -193,6 +203,13 @@ class App:
         _allow(request, "GET", "HEAD")
         self._authorize(request, METRICS)
         return apply(self._sampler.read(self._context), self._measured)
+
+    def _status(self, request: Request) -> Future[Response]:
+        if not request.control and not self._policy.tokens.reading:
+            raise HttpError(404, UNSEEN)
+        _allow(request, "GET", "HEAD")
+        self._authorize(request, TOP)
+        return self._pages.answer(self._context, self._policy.described, request)
 
     def _measured(self, gauges: bytes) -> Response:
         text = metrics.counters_text(self._context.counters) + gauges
@@ -314,6 +331,9 @@ def _template(path: str) -> str:
     """Return the kind of a path, of which there are few."""
     if path in _PLAIN_PATHS:
         return path
+    if path.startswith(TOP + "/"):
+        page = path.rpartition("/")[0]
+        return f"{page}/{{key}}" if page in _PAGES else "other"
     if path.startswith(RUNS):
         return RUNS + "{id}"
     if path.startswith(guard.PREFIX):
@@ -327,8 +347,9 @@ def _template(path: str) -> str:
 def templates() -> list[str]:
     """Return every kind of path."""
     calls = (API + call for call in sorted(_PATHS))
+    pages = (f"{page}/{{key}}" for page in sorted(_PAGES))
     kinds = RUNS + "{id}", guard.PREFIX + "{hook}", API + "{call}", "other"
-    return [*sorted(_PLAIN_PATHS), *calls, *kinds]
+    return [*sorted(_PLAIN_PATHS), *calls, *pages, *kinds]
 
 
 def _readiness(warnings: list[str], reasons: list[str]) -> Response:
