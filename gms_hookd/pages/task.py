@@ -72,6 +72,8 @@ def _facts(frame: Frame, view: TaskView) -> Html:
             (words("refspecs"), _refspecs(words, task)),
             (words("policy"), _policy(words, task)),
             (words("enabled"), words("yes" if task.enabled else "no")),
+            (words("cron"), tag("code", task.cron) if task.cron else None),
+            (words("next"), exact(frame, task.next_cron)),
             (words("timeout"), limit),
             (words("key"), task.key),
             (words("added"), exact(frame, task.created_at)),

@@ -53,8 +53,8 @@ def overview(db: Connection) -> Overview:
     """Return what the store knows of the queue, failing tasks and refused requests."""
     # Of 10,000 tasks the last runs are looked for once: that takes 25 ms.
     failing = _ids(db, _FAILING)
-    tasks = {task_id for _, task_id in failing}
-    retried = [pair for pair in _ids(db, _RETRIED) if pair[1] not in tasks]
+    known = {task_id for _, task_id in failing}
+    retried = [pair for pair in _ids(db, _RETRIED) if pair[1] not in known]
     return Overview(
         queued=_count(db, "FROM runs WHERE status='queued'"),
         oldest=next(iter(_oldest(db, RunStatus.QUEUED, 1)), None),
