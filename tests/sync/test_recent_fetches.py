@@ -9,6 +9,7 @@ from gms_hookd.model import RunStatus
 from gms_hookd.store import runs, tasks
 from gms_hookd.store.deliveries import NewDelivery
 from gms_hookd.store.runs import NewRun
+from gms_hookd.sync import fetch
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.sync.fetch import RecentFetches, Served
 from gms_hookd.sync.job import SyncJob
@@ -33,8 +34,10 @@ def worker(context, tmp_path):
 
 
 @pytest.fixture
-def fan(context, http_host, source, tmp_path, worker):
+def fan(context, http_host, source, tmp_path, worker, monkeypatch):
     """Make two tasks from one source on a host to two paths, synced once."""
+    # However slow the machine is, the refs are listed: one request is one fetch.
+    monkeypatch.setattr(fetch, "SLACK", 60.0)
     targets = [Repo(tmp_path / f"target{n}.git") for n in range(2)]
     ids = [add(context, http_host.url(source), str(t)) for t in targets]
     for task_id in ids:
