@@ -14,7 +14,7 @@ from gms_hookd.cli import render
 from gms_hookd.cli.api_client import Api, get
 from gms_hookd.cli.session import Args, Session, api_of, task_id, which
 from gms_hookd.cli.terminal import Style
-from gms_hookd.cli.trigger import HOOKS, own_url
+from gms_hookd.cli.trigger import HOOKS, destination
 from gms_hookd.config.load import faults
 from gms_hookd.config.records import GMS_HOOK, Config, HookConfig
 from gms_hookd.errors import Failure
@@ -161,12 +161,12 @@ def hook_test(session: Session, args: Args) -> int:
     sample = hook.forge.sample(source, ref)
     body = json.dumps(sample.payload).encode()
     proof = hook.scheme.sign(body, hook.settings.secrets[0], time.time())
-    url = args.url or own_url(settings, args.name)
+    url, certificate = destination(args.url, lambda: settings, args.name)
     if proof.key:
         url += f"{'&' if '?' in url else '?'}key={proof.key}"
     headers = {**http_client.JSON_HEADERS, **sample.headers, **proof.headers}
     posted = http_client.send(
-        url, proof.body or body, _wire(headers), http_client.PATIENCE
+        url, proof.body or body, _wire(headers), http_client.PATIENCE, certificate
     )
     mask = Mask(hook.settings.secrets)  # who answers 404 may repeat the address
     return _answered(session, args, posted, mask)
@@ -182,9 +182,10 @@ def _test_own(session: Session, args: Args, settings: Config) -> int:
         with api_of(session) as api:
             number = task_id(api, args.task)
     body = b'{"task_id": %d}' % number
-    url = args.url or own_url(settings, GMS_HOOK)
+    url, certificate = destination(args.url, lambda: settings, GMS_HOOK)
     signed = signature.sign(secret, body)
-    posted = http_client.post_signed(url, body, signed, http_client.PATIENCE)
+    patience = http_client.PATIENCE
+    posted = http_client.post_signed(url, body, signed, patience, certificate)
     answer = posted.body if isinstance(posted.body, dict) else {}
     if posted.status == 404 and answer.get("error") == f"no task {number}":
         answer = {"message": "the signature is accepted; --task TASK starts a run"}

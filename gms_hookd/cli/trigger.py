@@ -1,9 +1,9 @@
 """The commands of a client: sign a body, post a trigger as a CI job would."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gms_hookd.auth import signature
 from gms_hookd.cli import render
@@ -48,9 +48,14 @@ def trigger(session: Session, args: Args) -> int:
     """Post a signed trigger as a CI job would; print what it was answered with."""
     secret = _secret(session)
     body = b'{"task_id": %d}' % _trigger_id(session, args.task)
-    url = _waiting(args.url or own_url(session.config(), GMS_HOOK), args.wait)
-    patience = http_client.PATIENCE + (args.wait or 0)
-    posted = http_client.post_signed(url, body, signature.sign(secret, body), patience)
+    where = destination(args.url, session.config, GMS_HOOK)
+    posted = http_client.post_signed(
+        _waiting(where.url, args.wait),
+        body,
+        signature.sign(secret, body),
+        http_client.PATIENCE + (args.wait or 0),
+        where.certificate,
+    )
     return _answered(session, args, posted)
 
 
@@ -61,6 +66,23 @@ def _trigger_id(session: Session, task: str) -> int:
         return int(get(api, "task", **by)["id"])
 
 
+class Destination(NamedTuple):
+    """Where a hook is called, and which certificate is there; None: who knows."""
+
+    url: str
+    certificate: Path | None = None
+
+
+def destination(
+    url: str | None, settings: Callable[[], Config], hook: str
+) -> Destination:
+    """Return the URL that was given, else this machine's own with its certificate."""
+    if url:
+        return Destination(url)
+    known = settings()
+    return Destination(own_url(known, hook), known.server.tls_cert)
+
+
 def own_url(settings: Config, hook: str) -> str:
     """Return a hook's URL on this machine, by the first address we listen on."""
     spec = settings.server.listen[0]
@@ -69,8 +91,7 @@ def own_url(settings: Config, hook: str) -> str:
     host, _, port = spec.rpartition(":")
     scheme = "https" if settings.server.tls_cert else "http"
     if host in ("", "*", "0.0.0.0", "[::]"):  # noqa: S104 - not bound
-        # An address needs no resolver; a certificate names hosts rather than that.
-        host = "localhost" if scheme == "https" else "127.0.0.1"
+        host = "127.0.0.1"  # which needs no resolver
     return f"{scheme}://{host}:{port}{HOOKS}{hook}"
 
 

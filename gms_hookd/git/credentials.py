@@ -246,11 +246,10 @@ def pinning(url: GitUrl, known_hosts: Path) -> str:
     name = host if port == PORTS["ssh"] else f"[{host}]:{port}"
     where = shlex.quote(str(known_hosts))
     scan = ["ssh-keyscan", *(["-p", str(port)] if port != PORTS["ssh"] else []), host]
-    return (
-        f"ssh-keygen -R {shlex.quote(name)} -f {where}; {shlex.join(scan)} >> {where}"
-        if _pinned(name, known_hosts)
-        else f"{shlex.join(scan)} >> {where}"
-    )
+    old = f"ssh-keygen -R {shlex.quote(name)} -f {where}; "
+    # Who pins it, say root, may have an umask that would hide it from the service.
+    pin = f"{shlex.join(scan)} >> {where} && chmod a+r {where}"
+    return old + pin if _pinned(name, known_hosts) else pin
 
 
 def _pinned(name: str, known_hosts: Path) -> bool:

@@ -26,9 +26,10 @@ class Environment:
     """What is looked at, as far as it is known.
 
     `faults` are all that is wrong with the configuration as it is written; `config` is
-    what can be said of it without them. `tasks`, `latest` (the last delivery of each
-    hook, and when it came in ms) and `told` (what became of the notices for each
-    target) are the store's. The rest is what the daemon says of itself.
+    what can be said of it without them, and `used` the one that the daemon has in use,
+    which may be older. `tasks`, `latest` (the last delivery of each hook, and when it
+    came in ms) and `told` (what became of the notices for each target) are the store's.
+    The rest is what the daemon says of itself.
     """
 
     environ: Mapping[str, str]
@@ -38,6 +39,7 @@ class Environment:
     warnings: Sequence[str] = ()
     descriptors: int | None = None
     config: Config | None = None
+    used: Config | None = None
     tasks: Sequence[Mapping[str, Any]] = ()
     problem: str | None = None
     faults: Sequence[str] = ()

@@ -141,21 +141,18 @@ def _ssh(
         remedy = "apt-get install openssh-client"
         yield Finding(ERROR, subject, "there is no ssh", remedy)
     identity = keys.identity(url)
-    yield from _key(subject, identity.key)
+    yield from _key(subject, identity.key, url.host)
+    pin = f"{pinning(url, identity.known_hosts)}  # compare it with what is published"
     if not identity.known_hosts.exists():
-        remedy = f"compare the host's key, then: {pinning(url, identity.known_hosts)}"
-        yield Finding(ERROR, subject, f"no host key at {identity.known_hosts}", remedy)
+        yield Finding(ERROR, subject, f"no host key at {identity.known_hosts}", pin)
     elif not _is_known(url, identity.known_hosts, search):
         said = f"{identity.known_hosts} has no key of {url.host}"
-        remedy = f"compare the host's key, then: {pinning(url, identity.known_hosts)}"
-        yield Finding(ERROR, subject, said, remedy)
+        yield Finding(ERROR, subject, said, pin)
 
 
-def _key(subject: str, key: Path) -> Iterator[Finding]:
+def _key(subject: str, key: Path, host: str) -> Iterator[Finding]:
     if not key.exists():
-        make = f"ssh-keygen -t ed25519 -N '' -f {shlex.quote(str(key))}"
-        remedy = f"set sync.ssh_key_file, or: {make}"
-        yield Finding(ERROR, subject, f"no key at {key}", remedy)
+        yield Finding(ERROR, subject, f"no key at {key}", _new_key(key, host))
         return
     if not os.access(key, os.R_OK):
         yield Finding(ERROR, subject, f"{key}: {closed(key)}")
@@ -165,6 +162,14 @@ def _key(subject: str, key: Path) -> Iterator[Finding]:
     except SecretFileError as error:
         said, _, remedy = str(error).rpartition(": ")
         yield Finding(ERROR, subject, said, remedy)
+
+
+def _new_key(key: Path, host: str) -> str:
+    """Return the command that makes a key which the service can read."""
+    quoted, user = shlex.quote(str(key)), _user()
+    give = f" && chown {user}: {quoted}" if user == SERVICE else ""
+    make = f"ssh-keygen -q -t ed25519 -N '' -f {quoted}{give} && cat {quoted}.pub"
+    return f"{make}  # enter that at {host}"
 
 
 def _is_known(url: GitUrl, known_hosts: Path, search: str) -> bool:

@@ -253,6 +253,10 @@ def _configuration(place: Environment) -> Iterator[Finding]:
         yield _judged(place.config)
     for warning in place.config.warnings if place.config else ():
         yield Finding(WARNING, "configuration", warning)
+    if place.used and not place.faults and place.config != place.used:
+        said = "it, or a secret file, has changed since the daemon has read it"
+        remedy = "systemctl reload gms-hookd"
+        yield Finding(WARNING, "configuration", said, remedy)
 
 
 def _judged(config: Config) -> Finding:
@@ -300,10 +304,20 @@ def _descriptors(place: Environment) -> Iterator[Finding]:
 def _listeners(place: Environment) -> Iterator[Finding]:
     known = place.config is not None and place.daemon is not None
     for spec in place.config.server.listen if known and place.config else ():
-        if place.daemon or _is_file(spec):
+        if not _is_served(place, spec):
+            remedy = "systemctl restart gms-hookd"
+            yield Finding(WARNING, "listen", f"{spec} is not in use yet", remedy)
+        elif place.daemon or _is_file(spec):
             yield Finding(OK, "listen", f"{spec} is in use")
         else:
             yield _listener(spec)
+
+
+def _is_served(place: Environment, spec: str) -> bool:
+    """Return whether a running daemon listens there; True where none runs."""
+    if not place.daemon or place.used is None:
+        return True
+    return spec in place.used.server.listen and "server.listen" not in place.restart_for
 
 
 def _is_file(spec: str) -> bool:

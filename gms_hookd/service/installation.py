@@ -20,25 +20,26 @@ from gms_hookd.files import SERVICE
 UNIT = "gms-hookd.service"
 SOCKET = "gms-hookd.socket"
 CONFIG = """\
-# The configuration of gms-hookd. Each line that is commented out shows the default.
+# The configuration of gms-hookd. Each line that is commented out shows the default;
+# to change one, take the # from before it and from before the [section] above it.
 # After a change: systemctl reload gms-hookd
 # What it says, and what else there is: gms-hookd manual configuration
 # Secret files beside this one: root:gms-hookd, mode 0640.
 
-[server]
+# [server]
 # listen = ["127.0.0.1:38080"]
 # tls_cert = "/etc/gms-hookd/cert.pem"
 # tls_key = "/etc/gms-hookd/key.pem"
 # trusted_proxies = []
 
-[webhook]
+# [webhook]
 # Without one a secret is made: /var/lib/gms-hookd/webhook-secret
 # secret_file = "/etc/gms-hookd/webhook-secret"
 
 # [hooks.github]
 # secret_file = "/etc/gms-hookd/github"
 
-[sync]
+# [sync]
 # workers = 8
 # timeout = "10m"
 """

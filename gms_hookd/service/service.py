@@ -323,6 +323,7 @@ class Service:
             warnings=condition.warnings,
             descriptors=descriptors(os.getpid()),
             config=config,
+            used=self.config if load else None,
             tasks=[asdict(task) for task in known.tasks],
             problem=known.problem or None,
             faults=wrong,

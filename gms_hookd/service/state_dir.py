@@ -47,6 +47,7 @@ _FILES = re.compile(
 )
 _COPY = re.compile(r"\.?backup-[0-9a-f]+(\.[0-9]+\.partial)?")
 _FOLDERS = frozenset({"caches", "home"})
+_KEYS = "home/.ssh"  # where the key and the host keys are that nobody has set
 _BESIDE = frozenset({"lost+found"})  # in the root of every ext4 file system
 _NAMED = 3  # of the entries that are not ours
 
@@ -88,7 +89,7 @@ class StateDirectory:
     @classmethod
     def _with_folders(cls, path: Path, held: int) -> "StateDirectory":
         try:
-            for folder in _FOLDERS:
+            for folder in (*sorted(_FOLDERS), _KEYS):
                 (path / folder).mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             os.close(held)

@@ -12,6 +12,7 @@ import pytest
 from gms_hookd.cli.api_client import ApiError, Call, InProcess, OverSocket, get, post
 from gms_hookd.http.client import ClientError, UnreachableError, post_signed
 from gms_hookd.http.message import Response
+from tests.support.hosts import HttpHost, certificate
 
 
 class Recorder(BaseHTTPRequestHandler):
@@ -212,3 +213,18 @@ def test_a_server_that_hangs_up_is_one_line():
             with pytest.raises(ClientError) as caught:
                 post_signed(url, b"{}", "sha256=00", 5)
     assert "\n" not in str(caught.value)
+
+
+def test_a_certificate_of_our_own_is_believed_as_it_stands(tmp_path):
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+    own, key = certificate(tmp_path / "own")
+    other, _ = certificate(tmp_path / "other")
+    host = HttpHost(tmp_path, (own, key))
+    url = f"{host.base}/"
+    try:
+        assert post_signed(url, b"{}", "sha256=00", 5, own).status == 404
+        with pytest.raises(ClientError, match="certificate: self-signed"):
+            post_signed(url, b"{}", "sha256=00", 5, other)
+    finally:
+        host.stop()

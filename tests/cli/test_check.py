@@ -160,6 +160,19 @@ def test_an_address_in_use_is_an_error_unless_it_is_our_own(place):
         assert levels(replace(busy, daemon=True), "listen") == [OK, OK]
 
 
+def test_what_is_written_and_not_in_use_yet_is_a_warning(place):
+    now = replace(place, daemon=True, used=place.config)
+    assert levels(now, "configuration") == levels(now, "listen") == [OK]
+    server = replace(place.config.server, listen=("127.0.0.1:0", "127.0.0.1:1"))
+    later = configured(now, server=server)
+    assert levels(later, "configuration") == [OK, WARNING]
+    assert about(later, "configuration")[1].remedy == "systemctl reload gms-hookd"
+    assert levels(later, "listen") == [OK, WARNING]
+    reloaded = replace(later, used=later.config, restart_for=["server.listen"])
+    assert levels(reloaded, "configuration") == [OK]
+    assert levels(reloaded, "listen") == [WARNING, WARNING]
+
+
 def test_a_short_secret_is_a_warning_that_does_not_show_it(place):
     hook = replace(place.config.webhook, secrets=("tiny-one",))
     (finding,) = about(configured(place, webhook=hook), "hook task-sync")
@@ -185,6 +198,7 @@ def test_an_ssh_task_needs_key_and_known_hosts(place, tmp_path):
     with_task = replace(place, tasks=[TASK])
     found = about(with_task, "task 1 target")
     assert [each.level for each in found] == [ERROR, ERROR]
+    assert "ssh-keygen -q -t ed25519 -N '' -f " in found[0].remedy
     assert "ssh-keyscan h.example" in found[1].remedy
     key = tmp_path / "key"
     key.touch(0o600)

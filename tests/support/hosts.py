@@ -155,8 +155,9 @@ class HttpHost(ThreadingHTTPServer):
         root: Path,
         tls: tuple[Path, Path] | None = None,
         clients: Path | None = None,
+        port: int = 0,
     ) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", port), Handler)
         self.root = root
         self.scheme = "https" if tls else "http"
         if tls:
