@@ -316,7 +316,7 @@ class DatabaseThread:
         with suppress(sqlite3.Error):
             before, self._version = self._version, _data_version(db)
             if before != self._version:
-                log.warning("another process has written to the store")
+                log.warning("another process has written to the store", extra=SELDOM)
                 return True
         return False
 

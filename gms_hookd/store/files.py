@@ -2,12 +2,15 @@
 
 Nobody but the writing connection changes the file and its -wal. So what they are after
 one of its commits they still are before the next; else somebody removed or replaced
-them, or wrote into them, and what is committed from then on may be lost.
+them, or wrote into them, and what is committed from then on may be lost. What another
+process did by sqlite, a commit or a checkpoint, is no such thing.
 """
 
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+from gms_hookd.store.walindex import WalIndex
 
 SUFFIXES = ("", "-wal")
 RESTORE = "stop gms-hookd, restore a backup, start it again"
@@ -27,6 +30,8 @@ class Files:
     def __init__(self, path: Path) -> None:
         self._paths = [f"{path}{suffix}" for suffix in SUFFIXES]
         self._left: list[_Mark] = []
+        self._index = WalIndex(path)
+        self._checkpoints = b"", b""
         self.spoilt = ""
 
     def note(self) -> str:
@@ -37,7 +42,7 @@ class Files:
         now = self._look()
         moved = self._moved(now)
         if not moved:
-            self._left = now
+            self._left, self._checkpoints = now, self._index.checkpoints()
         if now[0] and not now[0][2]:
             self.spoil("was truncated")
         return self.spoilt or moved
@@ -48,8 +53,9 @@ class Files:
         Of connections that close, the last one writes to the file and removes the -wal.
         """
         now = self._look()
+        self._index.reopen()
         if not self._moved(now[:1]):
-            self._left = now
+            self._left, self._checkpoints = now, self._index.checkpoints()
 
     def problem(self, committed: Callable[[], bool]) -> str:
         """Return what somebody has done to them since, with the remedy, or "".
@@ -61,11 +67,15 @@ class Files:
             return ""
         problem = self.spoilt or self._moved(now)
         what = "" if problem else self._written(now)
-        if what and committed():
-            self._left = now
+        if what and (committed() or self._checkpointed()):
+            self._left, self._checkpoints = now, self._index.checkpoints()
         elif what:
             self.spoil(what)
         return problem or self.spoilt
+
+    def _checkpointed(self) -> bool:
+        come, to_come = found = self._index.checkpoints()
+        return come != to_come or found != self._checkpoints
 
     def moved(self) -> str:
         """Return which of them is not in its place any more, with the remedy, or ""."""

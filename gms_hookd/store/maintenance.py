@@ -14,6 +14,7 @@ REFUSED = (
     20_000  # refused deliveries kept at most: unknown senders must not fill the disk
 )
 IDLE = 100_000  # kept at most of those that started nothing: forges tell a lot
+PATIENCE_MS = 100
 BODIES = 1_000  # bodies kept at most
 
 
@@ -105,6 +106,8 @@ def shrink(db: Connection) -> None:
     """Give free pages back to the disk and empty the WAL; not in a transaction."""
     # execute() frees one page a call, executescript() as many as named.
     db.executescript("PRAGMA incremental_vacuum(1024)")
+    # It waits for who reads, and writers wait for it: a replicator reads all the time.
+    db.execute(f"PRAGMA busy_timeout={PATIENCE_MS}")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 

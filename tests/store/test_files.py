@@ -1,14 +1,26 @@
 """What somebody does to the files of a store in use is noticed at the next commit."""
 
+import ast
 import contextlib
 import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
+import time
 
 import pytest
 
-from gms_hookd.store import Store, StoreError, Unavailable, deliveries, tasks
+from gms_hookd.store import (
+    Store,
+    StoreError,
+    Unavailable,
+    dbthread,
+    deliveries,
+    maintenance,
+    tasks,
+)
 from gms_hookd.store.deliveries import NewDelivery
 from gms_hookd.store.files import Files
 
@@ -231,6 +243,54 @@ def test_what_another_process_commits_is_no_damage(used):
         ) as other:
             other.executescript(f"DELETE FROM deliveries WHERE id=1{suffix}")
         write(used)
+
+
+OTHERS = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+for line in sys.stdin:
+    print(db.execute(line).fetchall(), flush=True)
+"""
+
+
+@contextlib.contextmanager
+def another_process(path):
+    """Have another process use the store by sqlite; give what does so."""
+    command = (sys.executable, "-c", OTHERS, str(path))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+
+        def do(statement):
+            process.stdin.write(statement + "\n")
+            process.stdin.flush()
+            return ast.literal_eval(process.stdout.readline())
+
+        yield do
+        process.stdin.close()
+
+
+def test_what_another_process_checkpoints_is_no_damage(used, monkeypatch):
+    with another_process(used.path) as do:
+        for mode in ("PASSIVE", "FULL", "RESTART", "TRUNCATE") * 2:
+            fill(used, 50)
+            before = used.path.stat().st_mtime_ns
+            assert do(f"PRAGMA wal_checkpoint({mode})")[0][0] == 0
+            assert used.path.stat().st_mtime_ns > before
+            write(used)
+        # As a replicator does, which reads all the time.
+        do("BEGIN")
+        do("SELECT count(*) FROM deliveries")
+        fill(used, 50)
+        monkeypatch.setattr(dbthread, "BUSY_MS", 60_000)
+        began = time.monotonic()
+        used.alone(maintenance.shrink).result()
+        assert time.monotonic() - began < 30
+        do("COMMIT")
+        do("PRAGMA wal_checkpoint(FULL)")
+        write(used)
+        overwrite(used.path, 8192, bytes(4096))
+        with pytest.raises(Unavailable, match="was written to"):
+            write(used)
 
 
 def test_a_thread_that_opens_the_file_again_goes_on_with_that_file_only(tmp_path):

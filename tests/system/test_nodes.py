@@ -74,7 +74,12 @@ class Nodes:
         (folder / "read").write_text(TOKEN)
         for file in (self.secret, folder / "read"):
             file.chmod(0o600)
-        self.daemons = [self.daemon(node) for node in NODES]
+        self.daemons, self.proxy = [], None
+
+    def start(self):
+        for node in NODES:
+            self.daemons.append(self.daemon(node))
+            self.daemons[-1].start()
         self.proxy = self.haproxy()
 
     def daemon(self, node):
@@ -95,7 +100,7 @@ class Nodes:
             },
         )
         made.config.write_text(text)
-        return made.start()
+        return made
 
     def haproxy(self):
         organisations = self.folder / "organisations.map"
@@ -173,8 +178,9 @@ class Nodes:
             PAUSE.wait(0.05)
 
     def close(self):
-        self.proxy.kill()
-        self.proxy.wait()
+        if self.proxy:
+            self.proxy.kill()
+            self.proxy.wait()
         for daemon in self.daemons:
             daemon.close()
 
@@ -182,8 +188,11 @@ class Nodes:
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
     made = Nodes(tmp_path_factory.mktemp("nodes"))
-    yield made
-    made.close()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
 
 
 def push(kept, filler=""):
