@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from gms_hookd.git import refspec
 from gms_hookd.git import url as giturl
@@ -15,7 +17,7 @@ from gms_hookd.git.cache import Cache
 from gms_hookd.git.command import Git, environment, uncounted
 from gms_hookd.git.credentials import Credential, CredentialStore
 from gms_hookd.git.errors import ErrorKind, GitError
-from gms_hookd.git.hold import Holds
+from gms_hookd.git.hold import Hold, Holds
 from gms_hookd.git.maintenance import CacheMaintenance
 from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.process import Limits, Stop
@@ -26,12 +28,14 @@ from gms_hookd.git.url import GitUrl
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.sync.attempt import Attempt, run_attempt
+from gms_hookd.sync.context import SyncContext
 from gms_hookd.sync.fetch import RecentFetches
 from gms_hookd.sync.job import SyncJob, SyncResult, failure, without_secrets
 from gms_hookd.sync.noop import nothing_to_do
 from gms_hookd.sync.pushlog import PushLog
 from gms_hookd.sync.undo import selection_of
 
+Act = Callable[[Attempt], SyncResult]
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -55,6 +59,14 @@ class EngineSettings:
     trust_owners: Collection[int] = ()
     mask: Mask = field(default_factory=Mask)
     count: Callable[[str, str], None] = uncounted  # is told each command of git
+
+
+class _Selected(NamedTuple):
+    """What a task is about."""
+
+    selection: Selection
+    source: GitUrl
+    target: GitUrl
 
 
 def _key(source: str) -> str | None:
@@ -90,12 +102,7 @@ class Engine:
             f"{os.getpid()}-{id(self):x}",
             settings.allow_protocols,
         )
-        keys = CredentialStore(
-            settings.home,
-            settings.credentials,
-            settings.ssh_key_file,
-            settings.ssh_known_hosts,
-        )
+        keys = _credential_store(settings)
         trust = SafeDirectories(Path(self._environ["GIT_CONFIG_GLOBAL"]))
         self._access_factory = AccessFactory(keys, SshConnections(self._environ), trust)
         self._maintenance = CacheMaintenance(caches, self._holds, self._git)
@@ -105,91 +112,97 @@ class Engine:
         """Do it; never raises for what git or the disk does."""
         if job.undo is not None:
             log.line(f"undoes run {job.undo.run}")
-            return self._masked(job, log, stop, Attempt.undo)
-        return self._masked(job, log, stop, Attempt.sync)
+            return self._attempt(job, log, stop, Attempt.undo)
+        return self._answered(job, log, lambda: self._sync(job, log, stop))
 
     def dropped(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Look whether the cache has what an undo needs: `held` is what it has not."""
-        return self._masked(job, log, stop, Attempt.dropped)
+        return self._attempt(job, log, stop, Attempt.dropped)
 
     def plan(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Say what sync would do to each ref, and change nothing at the target."""
-        return self._masked(job, log, stop, Attempt.plan)
+        return self._attempt(job, log, stop, Attempt.plan)
 
     def probe(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Ask both sides: `known` is what the target should be, `there` what it is."""
-        return self._masked(job, log, stop, Attempt.probe)
+        return self._attempt(job, log, stop, Attempt.probe)
 
-    def _masked(
-        self,
-        job: SyncJob,
-        log: RunLog,
-        stop: Stop,
-        act: Callable[["Attempt"], SyncResult],
+    def _answered(
+        self, job: SyncJob, log: RunLog, act: Callable[[], SyncResult]
     ) -> SyncResult:
-        """Act, and return the result without what hosts have repeated of a secret."""
+        """Act; return the result or the failure, without secrets that hosts repeat."""
         log.use(self._settings.mask)
-        return without_secrets(self._guarded(job, log, stop, act), log)
-
-    def _guarded(
-        self,
-        job: SyncJob,
-        log: RunLog,
-        stop: Stop,
-        act: Callable[["Attempt"], SyncResult],
-    ) -> SyncResult:
         try:
-            selection = _selection(job)
-            source = self._url("source", job.task.source)
-            ends = source, self._url("target", job.task.target)
-            if act is Attempt.sync and (same := nothing_to_do(job, selection, *ends)):
-                log.line("all is as after the last sync: nothing to do")
-                return same
-            self._access_factory.trust.ready()
-            limits = self._limits(job, log, stop)
-            return self._locked(job, selection, ends, limits, act)
+            result = act()
         except ValueError as error:
-            return failure(job, log, GitError(ErrorKind.CONFIG, str(error)))
+            result = failure(job, log, GitError(ErrorKind.CONFIG, str(error)))
         except (GitError, OSError) as error:
-            return failure(job, log, _git_error(error))
+            result = failure(job, log, _git_error(error))
+        return without_secrets(result, log)
 
-    def _locked(
+    def _sync(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
+        selected = self._select(job)
+        if same := nothing_to_do(job, *selected):
+            log.line("all is as after the last sync: nothing to do")
+            return same
+        return self._attempted(
+            job, selected, self._limits(job, log, stop), Attempt.sync
+        )
+
+    def _attempt(self, job: SyncJob, log: RunLog, stop: Stop, act: Act) -> SyncResult:
+        def attempt() -> SyncResult:
+            limits = self._limits(job, log, stop)
+            return self._attempted(job, self._select(job), limits, act)
+
+        return self._answered(job, log, attempt)
+
+    def _select(self, job: SyncJob) -> _Selected:
+        """Return what a task is about. Raises ValueError."""
+        selection, task = _selection(job), job.task
+        source = self._url("source", task.source)
+        return _Selected(selection, source, self._url("target", task.target))
+
+    def _attempted(
         self,
         job: SyncJob,
-        selection: Selection,
-        ends: tuple[GitUrl, GitUrl],
+        selected: _Selected,
         limits: Limits,
-        act: Callable[["Attempt"], SyncResult],
+        act: Act,
     ) -> SyncResult:
-        path = self._caches / ends[0].key
+        self._access_factory.trust.ready()
+        path = self._caches / selected.source.key
+        make_way = partial(self._maintenance.make_way, path)
         with ExitStack() as stack:
-            hold = stack.enter_context(
-                self._holds.run(path, limits, lambda: self._maintenance.make_way(path))
-            )
-            git = self._git(path, hold.journal, limits)
-            access_factory = (
-                self._access_factory.access(u, limits, stack) for u in ends
-            )
-            options: tuple[tuple[str, ...], ...] = ((), job.task.push_options)
-            remotes = [
-                Remote(git, *pair) for pair in zip(access_factory, options, strict=True)
-            ]
-            pushes = PushLog(path.with_name(f"{path.name}.push-{job.task.id}"), job)
-            run = Attempt(
-                job,
-                selection,
-                Cache(git, hold),
-                *remotes,
-                fetches=self._fetches,
-                hold=hold,
-                fetched=lambda: self._fetched(job.task.id),
-                pushes=pushes,
-                lfs_mode=self._settings.lfs,
-            )
+            hold = stack.enter_context(self._holds.run(path, limits, make_way))
+            run = Attempt(self._context(job, selected, hold, limits, stack))
             try:
                 return run_attempt(run, act)
             except (GitError, OSError) as error:
                 return run.failed(_git_error(error))
+
+    def _context(
+        self,
+        job: SyncJob,
+        selected: _Selected,
+        hold: Hold,
+        limits: Limits,
+        stack: ExitStack,
+    ) -> SyncContext:
+        path = self._caches / selected.source.key
+        git = self._git(path, hold.journal, limits)
+        access, task = self._access_factory.access, job.task
+        return SyncContext(
+            job,
+            selected.selection,
+            Cache(git, hold),
+            Remote(git, access(selected.source, limits, stack)),
+            Remote(git, access(selected.target, limits, stack), task.push_options),
+            hold,
+            PushLog(path.with_name(f"{path.name}.push-{task.id}"), job),
+            self._fetches,
+            partial(self._fetched, task.id),
+            self._settings.lfs,
+        )
 
     def _limits(self, job: SyncJob, log: RunLog, stop: Stop) -> Limits:
         settings = self._settings
@@ -232,6 +245,15 @@ def _selection(job: SyncJob) -> Selection:
     if job.undo is not None:
         return selection_of(job.undo)
     return refspec.select(job.task.refspecs, force=job.task.force)
+
+
+def _credential_store(settings: EngineSettings) -> CredentialStore:
+    return CredentialStore(
+        settings.home,
+        settings.credentials,
+        settings.ssh_key_file,
+        settings.ssh_known_hosts,
+    )
 
 
 def _git_error(error: GitError | OSError) -> GitError:

@@ -134,41 +134,50 @@ def failure(job: SyncJob, log: RunLog, error: GitError) -> SyncResult:
     )
 
 
+class TargetChanges(NamedTuple):
+    """What a look at the target has told of what we knew.
+
+    right is what was read as it should be, or not as we knew it; gone names what was
+    pushed once and is no longer there.
+    """
+
+    right: Mapping[str, str] = MappingProxyType({})
+    gone: Collection[str] = ()
+
+
+NO_CHANGES = TargetChanges()
+
+
 def summarised(
     job: SyncJob,
     moves: Sequence[Move],
-    guard: str,
+    guard: str = "",
+    changes: TargetChanges = NO_CHANGES,
     *,
     planned: bool = False,
     record: Mapping[str, Ref] = MappingProxyType({}),
-    pinned: Sequence[tuple[str, str, str]] = (),
-    right: Mapping[str, str] = MappingProxyType({}),
-    gone: Collection[str] = (),
 ) -> SyncResult:
     """Draw the sum of a run from what became of each ref, or is planned to.
 
-    record is what the run did over all its attempts, this one included; right is what
-    was read of the target: as it should be, or not as we knew it; gone names what was
-    pushed once and is no longer there.
+    record is what the run did over all its attempts, this one included.
     """
-    before = {**job.known, **right}
-    for ref in gone:
-        before.pop(ref, None)
+    known = {**job.known, **changes.right}
+    known = {ref: oid for ref, oid in known.items() if ref not in changes.gone}
     status = _status(moves, guard)
+    failed = status is RunStatus.FAILED
     carried_out = [_held_back(m) for m in moves] if guard and not planned else moves
     refs = listed(carried_out, record)
     return SyncResult(
         status,
         refs=refs,
         commit_range=commit_range(record.values() if guard else refs),
-        error_message=""
-        if status is RunStatus.SUCCESS
-        else _message(moves, guard, job),
-        transient=status is RunStatus.FAILED and any(m.transient for m in moves),
-        known=job.known if guard else remembered(before, moves),
-        pinned=tuple(pinned),
+        error_message=_message(moves, guard, job)
+        if status is not RunStatus.SUCCESS
+        else "",
+        transient=failed and any(m.transient for m in moves),
+        known=job.known if guard else remembered(known, moves),
         held=deletions(moves) if guard else None,
-        kind=ErrorKind.POLICY.value if status is RunStatus.FAILED else "",
+        kind=ErrorKind.POLICY.value if failed else "",
     )
 
 
@@ -193,9 +202,13 @@ def without_secrets(result: SyncResult, log: RunLog) -> SyncResult:
     names = (*result.known, *(result.held or ()), *(ref.ref for ref in refs))
     if not log.holds("\n".join(names)):
         return result
+    return _without_names(result, log)
+
+
+def _without_names(result: SyncResult, log: RunLog) -> SyncResult:
     held = result.held
     return result._replace(
-        refs=tuple(replace(ref, ref=log.clean(ref.ref)) for ref in refs),
+        refs=tuple(replace(ref, ref=log.clean(ref.ref)) for ref in result.refs),
         known={r: oid for r, oid in result.known.items() if not log.holds(r)},
         held=held and {r: oid for r, oid in held.items() if not log.holds(r)},
     )
@@ -209,21 +222,22 @@ def remembered(known: Mapping[str, str], moves: Sequence[Move]) -> dict[str, str
     """
     after = dict(known)
     for move in moves:
-        if move.alias:
-            after.pop(move.ref, None)
-            if move.new:
-                after[move.ref] = UNCERTAIN + (move.old or "") + ALIAS + move.alias
-        elif move.conflict or move.unknown:
-            after[move.ref] = UNCERTAIN + without_mark(after.get(move.ref, ""))
-        elif move.declined:
-            after[move.ref] = REFUSED + (move.old or "")
-        elif move.result is RefResult.REJECTED:
-            continue
-        elif move.new:
-            after[move.ref] = move.new
-        else:
-            after.pop(move.ref, None)
+        oid = _known_after(move, after.pop(move.ref, None))
+        if oid is not None:
+            after[move.ref] = oid
     return after
+
+
+def _known_after(move: Move, before: str | None) -> str | None:
+    """Return what is known of a ref after a move; None for nothing."""
+    if move.alias:
+        alias = UNCERTAIN + (move.old or "") + ALIAS + move.alias
+        return alias if move.new else None
+    if move.conflict or move.unknown:
+        return UNCERTAIN + without_mark(before or "")
+    if move.declined:
+        return REFUSED + (move.old or "")
+    return before if move.result is RefResult.REJECTED else move.new or None
 
 
 def _status(moves: Sequence[Move], guard: str) -> RunStatus:

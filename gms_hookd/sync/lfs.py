@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from gms_hookd.git import lfs
-from gms_hookd.git.cache import Cache
 from gms_hookd.git.errors import ErrorKind, GitError
-from gms_hookd.git.remote import Remote
 from gms_hookd.model import RefResult
+from gms_hookd.sync.context import SyncContext
 from gms_hookd.sync.plan import Move
 
+STRICT = "strict"
 NAMED = 3  # objects that a warning names
 
 
@@ -34,48 +34,38 @@ class Missed(NamedTuple):
 
 
 def carry(
-    cached: Cache,
-    ends: tuple[Remote, Remote],
-    moves: Sequence[Move],
-    known: Iterable[str],
-    mode: str,
+    context: SyncContext, moves: Sequence[Move], known: Iterable[str]
 ) -> Missed | None:
-    """Carry what the moves need from a source to a target that has the known commits.
+    """Carry what the moves need to the target, which has the known commits.
 
     Returns what could not be carried, where that is no failure. Raises GitError.
     """
     tips = list(dict.fromkeys(m.new for m in moves if m.acts and m.new))
-    if not tips or mode == "off":
+    if not tips or context.lfs == "off":
         return None
     old = [m.old for m in moves if m.result is RefResult.UPDATED and m.old]
-    found = lfs.pointers(cached.git, tips, old, known)
+    found = lfs.pointers(context.cache.git, tips, old, known)
     if not found:
         return None
-    cached.git.limits.log.line(f"the commits point to {len(found)} LFS objects")
-    missed = _carried(cached, *ends, tips, found, strict=mode == "strict")
-    if missed and mode == "strict":
+    context.log.line(f"the commits point to {len(found)} LFS objects")
+    missed = _carried(context, tips, found)
+    if missed and context.lfs == STRICT:
         said = f"{missed.objects} LFS objects cannot be carried (sync.lfs is strict)"
         raise GitError(ErrorKind.POLICY, f"{said}: {missed.reason}")
     return missed
 
 
 def _carried(
-    cached: Cache,
-    source: Remote,
-    target: Remote,
-    tips: Sequence[str],
-    found: Collection[str],
-    *,
-    strict: bool,
+    context: SyncContext, tips: Sequence[str], found: Collection[str]
 ) -> Missed | None:
-    if not lfs.at_hand(cached.git):
+    if not lfs.at_hand(context.cache.git):
         return Missed(len(found), "install git-lfs")
-    with cached.loading():
-        lacking = lfs.fetch(source, tips)
+    with context.cache.loading():
+        lacking = lfs.fetch(context.source, tips)
     missed = Missed(len(lacking), f"the source lacks {_named(lacking)}")
-    if lacking and strict:
+    if lacking and context.lfs == STRICT:
         return missed
-    if words := lfs.push(target, tips, some=bool(lacking)):
+    if words := lfs.push(context.target, tips, some=bool(lacking)):
         return Missed(len(found), f"the target has no LFS: {words}")
     return missed if lacking else None
 

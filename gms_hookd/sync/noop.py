@@ -12,7 +12,7 @@ from gms_hookd.git.refspec import Selection, Wanted
 from gms_hookd.git.url import GitUrl
 from gms_hookd.model import RefResult
 from gms_hookd.sync import plan
-from gms_hookd.sync.job import SyncJob, SyncResult, summarised
+from gms_hookd.sync.job import SyncJob, SyncResult, TargetChanges, summarised
 from gms_hookd.sync.plan import Move, Views
 
 
@@ -27,7 +27,7 @@ def nothing_to_do(
     named = _named(job, selection)
     if named and not moved(target, named):
         moves = [Move(r, RefResult.UNCHANGED, oid, oid) for r, oid in named.items()]
-        return summarised(job, moves, "")
+        return summarised(job, moves)
     return _as_before(job, selection, source, target) if source.local else None
 
 
@@ -61,7 +61,7 @@ def _as_before(
     if any(m.result is not RefResult.UNCHANGED for m in moves):
         return None
     gone = job.known.keys() - there.keys() if job.task.prune else ()
-    return summarised(job, moves, "", gone=gone)
+    return summarised(job, moves, changes=TargetChanges(gone=gone))
 
 
 def _served(selection: Selection, source: GitUrl) -> Mapping[str, str] | None:

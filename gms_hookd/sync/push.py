@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from gms_hookd.git.cache import BACKUPS, Cache
+from gms_hookd.git.cache import BACKUPS
 from gms_hookd.git.errors import ErrorKind, GitError
-from gms_hookd.git.refspec import Selection, stored
-from gms_hookd.git.remote import Remote, Report
+from gms_hookd.git.refspec import stored
+from gms_hookd.git.remote import Report
 from gms_hookd.model import UNKNOWN, Ref, RefResult
 from gms_hookd.sync.apart import FEW, Search, Seen
+from gms_hookd.sync.context import SyncContext
+from gms_hookd.sync.job import REFUSED
 from gms_hookd.sync.plan import UNSAID, Move, judged, judged_together, refused
-from gms_hookd.sync.pushlog import PushLog
 from gms_hookd.sync.undo import in_phases
 
 ROUNDS = 4  # times that a target is read again because it moved under a push
@@ -63,31 +64,27 @@ class Push:
 
     def __init__(
         self,
-        cached: Cache,
-        target: Remote,
-        selection: Selection,
+        context: SyncContext,
         *,
         label: str,
         again: Again,
         verified: Verified,
         first: str | None,
-        pushes: PushLog,
-        run: int,
-        late: Collection[str] = (),
         whole: bool = False,
     ) -> None:
-        self._cache = cached
-        self._target = target
-        self._selection = selection
+        self._cache = context.cache
+        self._target = context.target
+        self._selection = context.selection
+        self._pushes = context.pushes
+        self._log = context.log
         self._label = label
         self._again = again
         self._verified = verified
         self._first = first
-        self._pushes = pushes
-        self._late = frozenset(late)
         self._whole = whole
-        self._run = run
-        self._log = cached.git.limits.log
+        self._run = context.job.run
+        known = context.job.known.items()
+        self._late = frozenset(ref for ref, oid in known if oid.startswith(REFUSED))
         self.settled: dict[str, Move] = {}
         self.pins: dict[str, Pin] = {}
         self.retry_after: float | None = None
@@ -245,18 +242,21 @@ class Push:
         self._log.line("the target is not as expected: reading it again")
         tried = {m.ref: m for m in unsure}
         moves = self._again()
-        anew = {m.ref: m for m in moves if m.ref in tried}
+        now = {m.ref: m for m in moves if m.ref in tried}
         open_ = [m for m in moves if m.ref not in tried and self._is_news(m)]
         for ref, move in tried.items():
-            now = anew.get(ref)
-            if now is None or now.result is RefResult.UNCHANGED:
-                self.settled[ref] = self._found_done(move)
-            elif now == replace(move, reason=None):
-                self.settled[ref] = _same_again(move)
+            if settled := self._settled_by_now(move, now.get(ref)):
+                self.settled[ref] = settled
             else:
-                open_.append(now)
+                open_.append(now[ref])
         self._settle(m for m in open_ if not m.acts)
         return [m for m in open_ if m.acts]
+
+    def _settled_by_now(self, move: Move, now: Move | None) -> Move | None:
+        """Return what became of a move, by what is due now; None if it is open."""
+        if now is None or now.result is RefResult.UNCHANGED:
+            return self._found_done(move)
+        return _same_again(move) if now == replace(move, reason=None) else None
 
     def _is_news(self, move: Move) -> bool:
         """Tell whether a ref that was remembered to be as it should be is not so."""
@@ -346,17 +346,20 @@ class Push:
         try:
             self._target.fetch([f"+{p.ref}:{p.kept}" for p in wanted])
         except GitError as error:
-            gone = (
-                error.kind is ErrorKind.MISSING
-            )  # deleted since, one of them at least
-            said = MOVED if gone else f"its old tip could not be kept: {error}"
-            return {p.ref: GitError(error.kind, said) for p in wanted}
+            failed = _not_kept(error)
+            return {p.ref: failed for p in wanted}
         self._cache.harden(p.kept for p in wanted)
         moved = [p for p in wanted if self._cache.ref(p.kept) != p.oid]
         return {p.ref: GitError(ErrorKind.LOCK, MOVED) for p in moved}
 
     def _kept(self, ref: str) -> str:
         return f"{BACKUPS}{self._label}/{ref.removeprefix('refs/')}"
+
+
+def _not_kept(error: GitError) -> GitError:
+    gone = error.kind is ErrorKind.MISSING  # deleted since, one of them at least
+    said = MOVED if gone else f"its old tip could not be kept: {error}"
+    return GitError(error.kind, said)
 
 
 def _to_be_tried(move: Move) -> Move:
