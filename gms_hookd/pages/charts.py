@@ -53,27 +53,29 @@ def sentence(words: Words, counts: Counts) -> str:
 def bars(words: Words, title: str, windows: Sequence[Counts]) -> Html:
     """Return counts of outcomes as bars: success upward, what is bad downward."""
     step = _WIDTH // max(len(windows), 1)
-    most_up = max((each.get("success", 0) for each in windows), default=0)
-    bad = [each.get("conflict", 0) + each.get("failed", 0) for each in windows]
-    most_down = max(bad, default=0)
+    scale = _scale(windows)
     paths = {"success": "", "conflict": "", "failed": ""}
     for n, each in enumerate(windows):
-        x = step * n + step // 2
-        up = _length(each.get("success", 0), most_up, _UP)
-        conflict = _length(each.get("conflict", 0), most_down, _DOWN)
-        failed = _length(each.get("failed", 0), most_down, _DOWN)
+        up, conflict, failed = (_length(each.get(name, 0), scale) for name in paths)
+        x, below = step * n + step // 2, _UP + 2
         paths["success"] += f"M{x} {_UP}v-{up}" if up else ""
-        paths["conflict"] += f"M{x} {_UP + 2}v{conflict}" if conflict else ""
-        below = _UP + 2 + conflict
-        paths["failed"] += f"M{x} {below}v{failed}" if failed else ""
+        paths["conflict"] += f"M{x} {below}v{conflict}" if conflict else ""
+        paths["failed"] += f"M{x} {below + conflict}v{failed}" if failed else ""
     strokes = [_path(name, d, step - 4) for name, d in paths.items()]
     axis = tag("path", class_="axis", d=f"M0 {_UP + 1}h{_WIDTH}")
     return _svg("wide", _WIDTH, _HEIGHT, title, axis, *strokes)
 
 
-def _length(count: int, most: int, room: int) -> int:
+def _scale(windows: Sequence[Counts]) -> float:
+    """Return the length of one run, the same above and below the axis."""
+    bad = (each.get("conflict", 0) + each.get("failed", 0) for each in windows)
+    up = max((each.get("success", 0) for each in windows), default=0)
+    return min(_UP / max(up, 1), _DOWN / max([1, *bad]))
+
+
+def _length(count: int, scale: float) -> int:
     """Return the length of a bar: at least 2 where there is anything."""
-    return max(round(room * count / most), 2) if count else 0
+    return max(round(count * scale), 2) if count else 0
 
 
 def dots(words: Words, runs: Sequence[tuple[str, int]]) -> Html:
@@ -93,7 +95,7 @@ def dots(words: Words, runs: Sequence[tuple[str, int]]) -> Html:
         for name in names
     ]  # fmt: skip
     axis = tag("path", class_="axis", d=f"M0 {_HEIGHT - 1}h{_WIDTH}")
-    return _svg("wide", _WIDTH, _HEIGHT, durations(words, runs), axis, *paths)
+    return _svg("dots", _WIDTH, _HEIGHT, durations(words, runs), axis, *paths)
 
 
 def durations(words: Words, runs: Sequence[tuple[str, int]]) -> str:

@@ -68,6 +68,7 @@ class Front:
     """What the first page shows; a list that a filter leaves out is None.
 
     `hands` are sentences of what else needs hands; `lively`: something runs, or is due;
+    `alive` are the runs under way and the first that wait;
     `hours` and `days` say how many runs ended how, oldest first; `query` is what was
     asked for.
     """
@@ -81,6 +82,7 @@ class Front:
     queued: int = 0
     running: int = 0
     oldest: int | None = None
+    alive: RunPage | None = None
     hours: Sequence[Mapping[str, int]] = ()
     days: Sequence[Mapping[str, int]] = ()
     tasks: Sequence[TaskLine] | None = None
@@ -173,6 +175,7 @@ def _queue(frame: Frame, view: Front) -> Html:
         "section",
         tag("h2", words("queue")),
         tag("p", _queued(frame, view)),
+        run_table(frame, view.alive) if view.alive and view.alive.rows else None,
         tag("div", *pictures, class_="charts") if pictures else None,
         tag("p", words("up_and_down"), class_="dim") if pictures else None,
     )

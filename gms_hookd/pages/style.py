@@ -66,6 +66,7 @@ border:1px solid var(--dim);border-radius:5px;padding:2px 9px;max-width:100%}
 .charts{display:grid;grid-template-columns:1fr 1fr;gap:8px 36px}
 svg{display:block;max-width:100%}
 svg.wide{width:100%;height:76px}
+svg.dots{width:100%;max-width:720px}
 svg.strip{width:122px;height:20px}
 svg path{fill:none;stroke:currentColor}
 svg .axis{stroke:var(--line)}

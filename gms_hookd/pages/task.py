@@ -116,10 +116,10 @@ def _runs(frame: Frame, view: TaskView, path: str) -> list[Html]:
         marks = tag("span", words("durations_marks"), class_="dim")
         picture = [charts.dots(words, took), tag("p", said, " ", marks)]
     return [
+        *picture,
         tag("h2", words("runs")),
         choices(frame, path, view.query, "outcome", STATUSES),
         run_table(frame, page, named=False),
         pager(frame, path, view.query, "before", page.older),
         tag("p", link(TOP, words("deliveries"), task=view.name, outcome="accepted")),
-        *picture,
     ]

@@ -169,6 +169,20 @@ def runs_by_id(db: Connection, ids: Sequence[int]) -> RunPage:
     return RunPage(tuple(RunRow(*row) for row in rows), None)
 
 
+def alive(db: Connection, limit: int) -> RunPage:
+    """List the runs under way, and after them those that wait, the oldest first."""
+    query = (
+        f"SELECT {_COLUMNS} FROM runs WHERE id IN"
+        " (SELECT id FROM runs WHERE status=? ORDER BY id LIMIT ?) ORDER BY id"
+    )
+    rows = [
+        RunRow(*row)
+        for status in (RunStatus.RUNNING, RunStatus.QUEUED)
+        for row in db.execute(query, (status, limit)).fetchall()
+    ]
+    return RunPage(tuple(rows[:limit]), None)
+
+
 def last_run(db: Connection, task_id: int) -> RunRow | None:
     """Return the newest run of a task."""
     found = run_page(db, Wanted(task_id, limit=1)).rows

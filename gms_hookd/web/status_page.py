@@ -35,7 +35,7 @@ FRESH = 2.0  # seconds
 KEPT = 32  # pages
 MOST_PARAMETERS = 20
 LISTED = 50  # rows of a list that is asked for
-TASKS, RUNS, DELIVERIES = 15, 10, 20  # of the first page
+HANDS, TASKS, RUNS, DELIVERIES = 8, 15, 10, 20  # of the first page
 HOUR, DAY = 3_600_000, 86_400_000
 TEXT = "text/html; charset=utf-8"
 HEADERS = (
@@ -187,8 +187,8 @@ def _front(db: Connection, asked: Asked) -> Front:
     found = overview.overview(db)
     condition, now = asked.condition, asked.context.now()
     return Front(
-        failing=[_failing(db, each) for each in found.failing_tasks],
-        more_failing=found.failing - len(found.failing_tasks),
+        failing=[_failing(db, each) for each in found.failing_tasks[:HANDS]],
+        more_failing=max(found.failing - HANDS, 0),
         hands=[condition.refusal] if condition.refusal else [],
         dead=[
             (name, tally.dead, tally.last_error)
@@ -200,6 +200,7 @@ def _front(db: Connection, asked: Asked) -> Front:
         queued=queued,
         running=running,
         oldest=found.oldest.created_at if found.oldest else None,
+        alive=listings.alive(db, RUNS),
         hours=listings.tallies(db, now, HOUR, 24),
         days=listings.tallies(db, now, DAY, 30),
         **lists,

@@ -89,6 +89,7 @@ def every_page(text, words="en"):
     full = Front(
         failing=[failing], more_failing=2, hands=[text], dead=[(text, 1, text)],
         restart_for=[text], lively=True, queued=1, running=1, oldest=NOW - 1,
+        alive=runs,
         hours=[{"success": 3, "failed": 1}] * 24, days=[{"conflict": 3}] * 30,
         tasks=[line], after=text, runs=runs, deliveries=came,
     )  # fmt: skip
