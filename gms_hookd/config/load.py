@@ -22,7 +22,7 @@ from gms_hookd.auth.whitelist import Whitelist, is_socket
 from gms_hookd.config import file as configfile
 from gms_hookd.config import sources, validators
 from gms_hookd.config.file import config_file
-from gms_hookd.config.notify import notify_targets
+from gms_hookd.config.notify import STALLED_AFTER, notify_targets, stalled_after
 from gms_hookd.config.records import (
     ETC,
     GMS_HOOK,
@@ -265,6 +265,7 @@ def _config(found: Settings, path: Path | None) -> Config:
         warnings=(),
         aliases=_aliases(found),
         notify=notify_targets(found),
+        stalled=found.get(("notify", "stalled"), stalled_after, STALLED_AFTER),
     )
 
 

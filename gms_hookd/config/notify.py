@@ -37,6 +37,7 @@ _SECRETS = _SIGNED | _TOKENS | {"ntfy"}
 # Docker Hub's callback has its address from each delivery: hooks.NAME.callback.
 _KINDS = tuple(name for name in NAMES if name != "dockerhub")
 _DAY = 86400.0
+STALLED_AFTER = 3600.0  # seconds
 
 
 def notify_targets(found: Settings) -> tuple[NotifyConfig, ...]:
@@ -46,6 +47,11 @@ def notify_targets(found: Settings) -> tuple[NotifyConfig, ...]:
     for target in targets:
         _check_fallback(found, target, names)
     return targets
+
+
+def stalled_after(value: object) -> float:
+    """Take for how many seconds a queue may stand still; a target may be so called."""
+    return STALLED_AFTER if isinstance(value, dict) else validators.interval(value)
 
 
 def _target(found: Settings, name: str) -> NotifyConfig:

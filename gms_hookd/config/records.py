@@ -127,7 +127,10 @@ class NotifyConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that is configured; `warnings` are lines for the operator."""
+    """All that is configured; `warnings` are lines for the operator.
+
+    `stalled` is for how many seconds the queue may stand still untold, 0: for ever.
+    """
 
     file: Path | None
     server: ServerConfig
@@ -140,3 +143,4 @@ class Config:
     warnings: tuple[str, ...]
     aliases: Aliases = Aliases()
     notify: tuple[NotifyConfig, ...] = ()
+    stalled: float = 3600.0

@@ -51,6 +51,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "retention": ("runs", "deliveries", "backups", "bodies"),
 }  # fmt: skip
 NAMED = ("hooks", "credentials", "notify")
+# Settings beside the tables of such a section, all tables being alike.
+BESIDE: frozenset[Name] = frozenset({("notify", "stalled")})
 FREE = ("aliases",)  # sections whose keys the operator chooses
 _LISTS = {
     "listen", "trusted_proxies", "secrets", "tokens", "ip_whitelist",
@@ -152,8 +154,13 @@ class Settings:
 
     def tables(self, section: str) -> list[str]:
         """Return the names of the tables in a section of named ones, in order."""
-        names = [name for source in self._sources for name in source.values]
-        return [name[1] for name in names if name[0] == section and len(name) == 2]
+        found = [item for source in self._sources for item in source.values.items()]
+        return [
+            name[1]
+            for name, body in found
+            if name[0] == section and len(name) == 2
+            if name not in BESIDE or isinstance(body, dict)
+        ]
 
     def _with(self, name: Name) -> Iterator[Source]:
         return (source for source in self._sources if name in source.values)
@@ -250,6 +257,8 @@ class _Content:
     def _tables(self, section: str, tables: Mapping[str, object]) -> None:
         for name, body in tables.items():
             self.values[section, name] = body
+            if (section, name) in BESIDE and not isinstance(body, dict):
+                continue
             self._keys((section, name), self._table((section, name), body))
 
     def _keys(self, table: Name, keys: Mapping[str, object]) -> None:
@@ -299,7 +308,8 @@ def dotted(name: Name) -> str:
 
 
 def _plain_names() -> list[Name]:
-    return [(s, key) for s, keys in KEYS.items() for key in keys if s not in NAMED]
+    plain = ((s, key) for s, keys in KEYS.items() for key in keys if s not in NAMED)
+    return [*plain, *sorted(BESIDE)]
 
 
 def _meant(name: Name) -> str:

@@ -15,7 +15,9 @@ FAILED, CONFLICT, RECOVERED, CHANGED = "failed", "conflict", "recovered", "chang
 SUCCESS = "success"  # of heartbeats only
 RENAMED = "renamed"
 ENDED = "ended"  # all runs of a delivery, to who sent it
-EVENTS = (FAILED, CONFLICT, RECOVERED, CHANGED, "stalled", RENAMED)
+STALLED, STORE, DISK = "stalled", "store", "disk"
+CONDITIONS = (STALLED, STORE, DISK)  # of the daemon, not of a task
+EVENTS = (FAILED, CONFLICT, RECOVERED, CHANGED, RENAMED, *CONDITIONS)
 HEARTBEAT = (SUCCESS, FAILED, CONFLICT)
 
 

@@ -15,6 +15,8 @@ _MARKS = {
     "success": "OK",
     "stalled": "STALLED",
     "renamed": "RENAMED",
+    "store": "STORE",
+    "disk": "DISK",
     "test": "TEST",
 }
 _LEVELS = {
@@ -29,6 +31,13 @@ _LEVELS = {
 SENTENCES: Mapping[str, Mapping[str, str]] = {
     "en": {
         "recovered": "[RECOVERED after {failures} {times}, {lasted}] {task}",
+        "stalled": "[STALLED] the queue has not moved for {lasted}",
+        "store": "[STORE] the store cannot be used",
+        "disk": "[DISK] the disk is nearly full",
+        "stalled_over": "[RECOVERED after {lasted}] the queue moves again",
+        "store_over": "[RECOVERED after {lasted}] the store can be used again",
+        "disk_over": "[RECOVERED after {lasted}] the disk has room again",
+        "free": "only {said} are free where the state is",
         "still": "[STILL {mark} for {lasted}, {failures} {times}] {task}",
         "plain": "[{mark}] {task}",
         "digest": "[{mark}] {count} notices about {tasks} tasks",
@@ -45,6 +54,8 @@ SENTENCES: Mapping[str, Mapping[str, str]] = {
         "way": "way",
         "changes": "changes",
         "since": "failing since",
+        "began": "since",
+        "host": "host",
         "day": "d",
         "hour": "h",
         "minute": "min",
@@ -52,6 +63,13 @@ SENTENCES: Mapping[str, Mapping[str, str]] = {
     },
     "zh": {
         "recovered": "[已恢复] {task}（此前失败 {failures} 次，历时 {lasted}）",
+        "stalled": "[停滞] 队列已有 {lasted} 没有进展",
+        "store": "[存储] 存储无法使用",
+        "disk": "[磁盘] 磁盘空间即将用尽",
+        "stalled_over": "[已恢复，历时 {lasted}] 队列恢复运行",
+        "store_over": "[已恢复，历时 {lasted}] 存储恢复可用",
+        "disk_over": "[已恢复，历时 {lasted}] 磁盘空间恢复充足",
+        "free": "状态目录所在磁盘仅剩 {said}",
         "still": "[仍未恢复：{mark}，已 {lasted}，失败 {failures} 次] {task}",
         "plain": "[{mark}] {task}",
         "digest": "[{mark}] {count} 条通知，涉及 {tasks} 个任务",
@@ -68,6 +86,8 @@ SENTENCES: Mapping[str, Mapping[str, str]] = {
         "way": "路径",
         "changes": "变更",
         "since": "失败开始于",
+        "began": "开始于",
+        "host": "主机",
         "day": "天",
         "hour": "小时",
         "minute": "分钟",
@@ -82,6 +102,8 @@ _ZH_MARKS = {
     "success": "成功",
     "stalled": "停滞",
     "renamed": "已改名",
+    "store": "存储",
+    "disk": "磁盘",
     "test": "测试",
 }
 
@@ -95,6 +117,7 @@ class Told(NamedTuple):
     lasted: float = 0.0
     reminder: bool = False
     reason: str = ""
+    condition: str = ""
 
 
 def level(event: str) -> Level:
@@ -112,7 +135,9 @@ def title(told: Told, language: str) -> str:
     """Return the title of a notice about one event."""
     words = SENTENCES[language]
     form = "plain"
-    if told.event == "recovered" and told.failures:
+    if told.condition:
+        form = told.condition + ("_over" if told.event == "recovered" else "")
+    elif told.event == "recovered" and told.failures:
         form = "recovered"
     elif told.reminder:
         form = "still"
@@ -140,6 +165,11 @@ def digest(each: Sequence[Told], language: str) -> tuple[str, str, Level]:
     if len(each) > LISTED:
         lines.append(words["more"].format(more=len(each) - LISTED))
     return head, "\n".join(lines), level(worst.event)
+
+
+def free(said: str, language: str) -> str:
+    """Return how much room a disk has, in words."""
+    return SENTENCES[language]["free"].format(said=said)
 
 
 def _line(told: Told, language: str) -> str:

@@ -55,6 +55,7 @@ from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
 from gms_hookd.web.gms_hook import GmsHook
 from gms_hookd.web.guard import Forwarders, Guard, Hook
 from gms_hookd.web.routes import App, Policy, templates
+from gms_hookd.workers.conditions import Conditions, Senses
 from gms_hookd.workers.counters import Counters
 from gms_hookd.workers.notifier import LEAST as TARGETS
 from gms_hookd.workers.notifier import WITHIN as NOTICE
@@ -193,6 +194,14 @@ class Service:
         self.health = Health(
             self.context, threads, state.path, self._stopping, state.is_held
         )
+        senses = Senses(
+            lambda: self.config.stalled,
+            lambda: _free(self.state.path),
+            lambda: self.health.found,
+            self._listening,
+            self._notifier.tell_now,
+        )
+        self._conditions = Conditions(lambda: self.context, senses, self._stopping)
         self.app = App(self._context(config), self._policy(config))
 
     @classmethod
@@ -295,6 +304,11 @@ class Service:
             anonymous=self._guard(config, replace(config.webhook, name="")),
             described={each.name: each for each in described(config)},
         )
+
+    def _listening(self, condition: str) -> tuple[str, ...]:
+        """Name the targets that are told of a trouble of the daemon."""
+        every = self.running.subscribers
+        return tuple(each.name for each in every if condition in each.events)
 
     def _pages(self) -> str:
         """Return the address of the status pages, "" while they are not shown."""
@@ -407,6 +421,7 @@ class Service:
         self._start("reconcile", reconciler.run_forever)
         self._start("scheduler", Scheduler(self.context, self._stopping).run_forever)
         self._start("notices", self._notifier.run_forever)
+        self._start("conditions", self._conditions.run_forever)
         self._start("upkeep", self._keep_up_forever)
         self._start("health", self.health.run_forever)
 

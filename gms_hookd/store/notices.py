@@ -7,7 +7,7 @@ made with what it tells -> waiting -> sent
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -25,7 +25,8 @@ _COLUMNS = (
     "number,id,target,event,task_id,run_id,status,attempts,"
     "CASE status WHEN 'waiting' THEN next_ms END,created_ms,"
     "CASE status WHEN 'sent' THEN sent_ms END,error,"
-    "task_name,failures,since_ms,reminder,came_from,batch,said,url,delivery_id"
+    "task_name,failures,since_ms,reminder,came_from,batch,said,url,delivery_id,"
+    "condition"
 )
 # No try is further away than the delay that was set for it, whatever the clock does.
 # The outcome of a delivery is due when none of its runs is under way.
@@ -43,7 +44,8 @@ class NoticeRow(NamedTuple):
 
     `came_from` is the target that it could not be delivered to; `batch` is the key of
     the message that it is part of; `said` is a text of the daemon's own. What is told
-    of a delivery goes to the `url` that came with it.
+    of a delivery goes to the `url` that came with it. `condition` is what has begun, or
+    is over where the event is `recovered`.
     """
 
     number: int
@@ -67,6 +69,7 @@ class NoticeRow(NamedTuple):
     said: str | None = None
     url: str | None = None
     delivery_id: int | None = None
+    condition: str | None = None
 
 
 class Lot(NamedTuple):
@@ -92,6 +95,91 @@ class Subject(NamedTuple):
     said: str | None = None
     url: str | None = None
     delivery_id: int | None = None
+    condition: str | None = None
+
+
+class ConditionNews(NamedTuple):
+    """A trouble of the daemon that has begun, or is `over`; times in ms.
+
+    `keys` are those of the notices by their targets; `run` is the oldest run that waits
+    in a queue, and the id and name of its task.
+    """
+
+    condition: str
+    since: int
+    at: int
+    said: str
+    over: bool
+    keys: Mapping[str, str]
+    run: tuple[int, int, str] | None = None
+
+
+def new_key() -> str:
+    """Return a key for a notice, the `webhook-id` of each attempt."""
+    return f"msg_{uuid4().hex}"
+
+
+def conditions(db: Connection) -> dict[str, int]:
+    """Return the troubles of the daemon that were told and last, since when (ms)."""
+    return dict(db.execute("SELECT name,since_ms FROM conditions").fetchall())
+
+
+def note_condition(db: Connection, news: ConditionNews, told: Collection[str]) -> None:
+    """Make the notices about a trouble of the daemon; again, it changes nothing.
+
+    Those of the targets that were `told` already are sent.
+    """
+    if news.over:
+        db.execute("DELETE FROM conditions WHERE name=?", (news.condition,))
+    else:
+        query = "INSERT OR REPLACE INTO conditions(name,since_ms) VALUES(?,?)"
+        db.execute(query, (news.condition, news.since))
+    for row in rows_of(news):
+        known = db.execute("SELECT 1 FROM notices WHERE id=?", (row.key,)).fetchone()
+        if not known:
+            add(db, row.target, row.event, _subject(row), news.at, key=row.key)
+        if not known and row.target in told:
+            sent(db, Lot(row.key, (get(db, row.key),)), news.at)
+
+
+def rows_of(news: ConditionNews) -> list[NoticeRow]:
+    """Return the notices about a trouble of the daemon as they are written."""
+    run_id, task_id, task_name = news.run or (None, None, "")
+    return [
+        NoticeRow(
+            number=0,
+            key=key,
+            target=target,
+            event=policy.RECOVERED if news.over else news.condition,
+            task_id=task_id,
+            run_id=run_id,
+            status=WAITING,
+            attempts=0,
+            next_try=news.at,
+            created_at=news.at,
+            sent_at=None,
+            error="",
+            task_name=task_name,
+            since=news.since,
+            said=news.said or None,
+            condition=news.condition,
+        )
+        for target, key in news.keys.items()
+    ]
+
+
+def _subject(row: NoticeRow) -> Subject:
+    """Return what a notice is about, as another about the same."""
+    return Subject(
+        row.task_id,
+        row.task_name,
+        row.run_id,
+        _failing_then(row),
+        row.reminder,
+        row.came_from,
+        row.said,
+        condition=row.condition,
+    )
 
 
 def note_end(
@@ -174,14 +262,22 @@ def reminders_due(db: Connection, subscribers: Sequence[Subscriber], now: int) -
     )
 
 
-def add(db: Connection, target: str, event: str, subject: Subject, now: int) -> str:
+def add(
+    db: Connection,
+    target: str,
+    event: str,
+    subject: Subject,
+    now: int,
+    *,
+    key: str = "",
+) -> str:
     """Have a target told of an event; return the notice's key."""
-    key = f"msg_{uuid4().hex}"
+    key = key or new_key()
     failing = subject.failing
     db.execute(
         "INSERT INTO notices(id,target,event,task_id,task_name,run_id,status,next_ms,"
-        "created_ms,failures,since_ms,reminder,came_from,said,url,delivery_id)"
-        " VALUES(?,?,?,?,?,?,'waiting',?,?,?,?,?,?,?,?,?)",
+        "created_ms,failures,since_ms,reminder,came_from,said,url,delivery_id,"
+        "condition) VALUES(?,?,?,?,?,?,'waiting',?,?,?,?,?,?,?,?,?,?)",
         (
             key,
             target,
@@ -198,6 +294,7 @@ def add(db: Connection, target: str, event: str, subject: Subject, now: int) -> 
             subject.said,
             subject.url,
             subject.delivery_id,
+            subject.condition,
         ),
     )
     _drop_oldest(db, target)
@@ -248,7 +345,7 @@ def _gathered(db: Connection, target: str) -> str | None:
     found = db.execute(f"SELECT count(*) FROM notices WHERE {free}", (target,))
     if found.fetchone()[0] <= ALONE:
         return None
-    batch = f"msg_{uuid4().hex}"
+    batch = new_key()
     db.execute(f"UPDATE notices SET batch=? WHERE {free}", (batch, target))
     return batch
 
@@ -299,16 +396,7 @@ def bury(db: Connection, lot: Lot, now: int, why: str, fallback: str | None) -> 
     _update(db, lot, "status='dead',error=?,next_ms=?", (why, now))
     for row in lot.rows if fallback else ():
         if row.came_from is None and fallback is not None:
-            failing = _failing_then(row)
-            subject = Subject(
-                row.task_id,
-                row.task_name,
-                row.run_id,
-                failing,
-                row.reminder,
-                row.target,
-                row.said,
-            )
+            subject = _subject(row)._replace(came_from=row.target)
             add(db, fallback, row.event, subject, now)
 
 

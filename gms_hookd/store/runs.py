@@ -359,6 +359,16 @@ def tips(db: Connection, task_id: int) -> dict[str, str]:
     return {ref.decode("utf-8", "surrogateescape"): oid for ref, oid in rows}
 
 
+def oldest_due(db: Connection, now: int) -> tuple[int, int, str] | None:
+    """Return the oldest queued run that is due, the id and the name of its task."""
+    query = (
+        "SELECT id,task_id,task_name FROM runs WHERE status='queued' AND due_ms<=?"
+        " ORDER BY id LIMIT 1"
+    )
+    found: tuple[int, int, str] | None = db.execute(query, (now,)).fetchone()
+    return found
+
+
 def next_due(db: Connection) -> int | None:
     """Tell when the earliest queued run may start (ms), None if none is queued."""
     query = "SELECT min(due_ms) FROM runs WHERE status='queued'"

@@ -177,6 +177,11 @@ _TALLIES = (
     """CREATE INDEX runs_ended ON runs(status, ended_ms)
         WHERE status IN ('success','conflict','failed','cancelled')""",
 )
+# Troubles of the daemon that were told and last.
+_CONDITIONS = (
+    "ALTER TABLE notices ADD COLUMN condition TEXT",
+    "CREATE TABLE conditions(name TEXT PRIMARY KEY, since_ms INTEGER NOT NULL)",
+)
 STEPS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _SECOND,
@@ -189,6 +194,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     _OUTCOMES,
     _UNDO,
     _TALLIES,
+    _CONDITIONS,
 )
 
 

@@ -1,6 +1,7 @@
 """From the rows of the outbox to what is said: one message, masked, in one language."""
 
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -33,8 +34,10 @@ class Style(NamedTuple):
 
 def message(db: Connection, lot: Lot, style: Style) -> Notice:
     """Return what is sent of a lot."""
+    if len(lot.rows) == 1 and lot.rows[0].condition:
+        return _of_trouble(db, lot.rows[0], style)
     first, language, mask = lot.rows[0], style.language, style.mask
-    each = [_told(db, row) for row in lot.rows]
+    each = [_told(db, row, language) for row in lot.rows]
     if len(each) > 1:
         title, reason, level = texts.digest(each, language)
         facts: tuple[tuple[str, str], ...] = ()
@@ -54,6 +57,46 @@ def message(db: Connection, lot: Lot, style: Style) -> Notice:
         link=_link(lot, style.pages),
         data=_data(db, first, style),
     )
+
+
+def _of_trouble(db: Connection, row: NoticeRow, style: Style) -> Notice:
+    """Return what is sent of a trouble of the daemon, with the run that waits."""
+    notice = of_condition(row, style, _facts(db, row, style.language))
+    said = notice.data["message"]
+    return replace(notice, data={**_data(db, row, style), "message": said})
+
+
+def of_condition(
+    row: NoticeRow, style: Style, facts: Iterable[tuple[str, str]] = ()
+) -> Notice:
+    """Return what is sent of a trouble of the daemon; it needs no store."""
+    language, mask = style.language, style.mask
+    told = _of_condition(row, language)
+    host = texts.label("host", language), socket.gethostname()
+    title, reason = mask(texts.title(told, language)), mask(told.reason)
+    began = None if row.since is None else rfc3339(row.since)
+    data = {**style.shown(None, None), "failures": 0, "failing_since": began}
+    before = _before(Lot(row.key, (row,)), language)
+    return Notice(
+        key=row.key,
+        event=row.event,
+        timestamp=rfc3339(row.created_at),
+        title=title,
+        reason="\n".join(filter(None, (*before, reason)))[:LONGEST],
+        facts=(host, *((label, mask(value)) for label, value in facts)),
+        level=texts.level(row.event),
+        link=_link(Lot(row.key, (row,)), style.pages),
+        data={**data, "message": f"{title}: {reason}".rstrip(": ")},
+    )
+
+
+def _of_condition(row: NoticeRow, language: str) -> texts.Told:
+    reason = row.said or ""
+    if row.condition == policy.DISK and reason:
+        reason = texts.free(reason, language)
+    lasted = (row.created_at - row.since) / 1000 if row.since is not None else 0.0
+    found = row.condition or ""
+    return texts.Told(row.event, lasted=lasted, reason=reason, condition=found)
 
 
 def _link(lot: Lot, pages: str) -> str:
@@ -77,7 +120,9 @@ def _after(lot: Lot, language: str) -> list[str]:
     return [texts.lost(lot.lost, language)] if lot.lost else []
 
 
-def _told(db: Connection, row: NoticeRow) -> texts.Told:
+def _told(db: Connection, row: NoticeRow, language: str) -> texts.Told:
+    if row.condition:
+        return _of_condition(row, language)
     if row.delivery_id is not None:
         return _outcome(deliveries.outcome(db, row.delivery_id))
     run = _run(db, row)
@@ -112,7 +157,8 @@ def _facts(
     if task is not None:
         found.append(("way", f"{task.source} -> {task.target}"))
     if row.since is not None and row.event != policy.CHANGED:
-        found.append(("since", rfc3339(row.since)))
+        word = "began" if row.condition else "since"
+        found.append((word, rfc3339(row.since)))
     return tuple((texts.label(word, language), value) for word, value in found)
 
 
@@ -122,7 +168,8 @@ def _data(db: Connection, row: NoticeRow, style: Style) -> dict[str, object]:
     since = None if row.since is None else rfc3339(row.since)
     shown = style.shown(_run(db, row), _task(db, row))
     safe = load_json(style.mask.answer(dump_json(shown)))
-    return {**safe, "failures": row.failures, "failing_since": since}
+    said = {"message": style.mask(row.said)} if row.said else {}
+    return {**safe, "failures": row.failures, "failing_since": since, **said}
 
 
 def _run(db: Connection, row: NoticeRow) -> Run | None:

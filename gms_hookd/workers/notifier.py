@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from gms_hookd.errors import Conflict, NotFound
-from gms_hookd.futures import Future, apply, failed
+from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http import smtp
 from gms_hookd.http.client import ClientError, Wire, exchange
 from gms_hookd.log import SELDOM
@@ -26,10 +26,10 @@ from gms_hookd.notify.policy import Subscriber
 from gms_hookd.notify.registry import EMAIL, KINDS
 from gms_hookd.safetext import address_secrets, quoted
 from gms_hookd.store import StoreError, notices
-from gms_hookd.store.notices import Lot
+from gms_hookd.store.notices import Lot, NoticeRow
 from gms_hookd.threads import Pool, Supervised
 from gms_hookd.units import rfc3339
-from gms_hookd.workers.messages import Shown, Style, message
+from gms_hookd.workers.messages import Shown, Style, message, of_condition
 from gms_hookd.workers.running import Context, Told
 
 log = logging.getLogger(__name__)
@@ -298,6 +298,25 @@ class Notifier:
 
     def _count(self, name: str, result: str, lot: Lot) -> None:
         self._context.counters.notices.add(name, result, amount=len(lot.rows))
+
+    def tell_now(self, row: NoticeRow) -> Future[SendResult]:
+        """Send a notice that needs no store, and that no store may know of."""
+        recipient = self._recipients().get(row.target)
+        if recipient is None:
+            return done(SendResult(Fate.NEVER, "no such target"))
+        mask, pages = self._context.mask, self._pages()
+        style = Style(recipient.language, mask, self._shown, pages)
+        written = partial(of_condition, row, style)
+        sending = self._pool.do(partial(self._deliver, recipient, written))
+        return apply(sending, partial(self._tell_now_done, row))
+
+    def _tell_now_done(self, row: NoticeRow, verdict: SendResult) -> SendResult:
+        level = logging.INFO if verdict.fate is Fate.SENT else logging.WARNING
+        text = "notice without store target=%s id=%s event=%s result=%s error=%s"
+        why = "-" if verdict.fate is Fate.SENT else self._context.mask(verdict.reason)
+        shown = row.target, row.key, row.event, verdict.fate.value, quoted(why)
+        log.log(level, text, *shown)
+        return verdict
 
     def test(self, name: str) -> Future[Told]:
         """Send a message that tries a target out; NotFound if there is none."""

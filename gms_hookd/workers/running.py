@@ -59,6 +59,7 @@ class RunningRuns:
         self._bell = threading.Condition(self._lock)
         self._timer = threading.Condition(self._lock)
         self._wakes = 0
+        self._moves = 0
         self._arrivals = deque([-math.inf] * RUSH[0], maxlen=RUSH[0])
         self._stops: dict[int, Stop] = {}
         self._doomed: dict[int, str] = {}
@@ -74,6 +75,11 @@ class RunningRuns:
     def wakes(self) -> int:
         """Count how often there was new work."""
         return self._wakes
+
+    @property
+    def moves(self) -> int:
+        """Count how often an attempt has begun or ended."""
+        return self._moves
 
     def wake(self) -> None:
         """Wake one worker: there may be work; one that finds some wakes the next."""
@@ -105,6 +111,7 @@ class RunningRuns:
     def began(self, run_id: int, attempt: int, log: RunLog, stop: Stop) -> None:
         """Note that an attempt of a run is under way."""
         with self._lock:
+            self._moves += 1
             self._stops[run_id] = stop
             self._logs[run_id] = attempt, log
             self._logs.move_to_end(run_id)
@@ -118,6 +125,7 @@ class RunningRuns:
     def paused(self, run_id: int) -> None:
         """Note that a run is no longer under way, though it has not ended."""
         with self._lock:
+            self._moves += 1
             self._stops.pop(run_id, None)
 
     def ended(self, run_ids: Iterable[int]) -> None:
@@ -128,6 +136,7 @@ class RunningRuns:
             watch.future.set_result(True)
 
     def _end(self, run_id: int) -> list[Watch]:
+        self._moves += 1
         self._stops.pop(run_id, None)
         self._doomed.pop(run_id, None)
         return self._watches.pop(run_id, [])

@@ -65,6 +65,15 @@ def test_all_that_can_be_said_is_said(conf):
     assert mail.secrets == ("whsec_" + "one" * 12,)
 
 
+def test_how_long_a_queue_may_stand_still_is_said_beside_the_targets(conf):
+    assert conf(SLACK).stalled == 3600
+    found = conf("[notify]\nstalled = '5m'\n" + SLACK)
+    assert (found.stalled, [each.name for each in found.notify]) == (300, ["slack"])
+    found = conf("[notify.stalled]\nkind = 'slack'\nurl = 'https://x/'")
+    assert (found.stalled, [each.name for each in found.notify]) == (3600, ["stalled"])
+    assert conf("[notify]\nstalled = 'off'").stalled == 0
+
+
 def test_each_kind_has_events_of_its_own(conf):
     text = "[notify.ping]\nurl = 'https://hc-ping.com/x'\n"
     ping, packagist = conf(text + PACKAGIST).notify
@@ -101,6 +110,8 @@ def test_each_kind_has_events_of_its_own(conf):
         (SLACK + "chat_id = 7", "notify.slack.chat_id: is for telegram only"),
         (SLACK + "tasks = 'app'", "notify.slack.tasks: must be a list"),
         (SLACK + "colour = 'red'", "notify.slack.colour: unknown key"),
+        ("[notify]\nstalled = '5s'", 'notify.stalled: must be "1m" or more'),
+        ("[notify]\nstaled = '5m'", "notify.staled: must be a section with keys"),
         ("[notify.telegram]\nurl = 'https://x/bot1'", "chat_id: is missing"),
         ("[notify.telegram]\nurl = 'https://x/bot1/sendMessage'", "url: must look"),
         ("[notify.teams]\nurl = 'https://x.webhook.office.com/y'", "is a connector"),

@@ -33,7 +33,7 @@ def quick(monkeypatch):
         monkeypatch.setattr(f"gms_hookd.{module}.IDLE", 0.02)
     for module in ("service", "health"):
         monkeypatch.setattr(f"gms_hookd.service.{module}.LOOK", 0.02)
-    for module in ("reconciler", "notifier"):
+    for module in ("reconciler", "notifier", "conditions"):
         monkeypatch.setattr(f"gms_hookd.workers.{module}.TICK", 0.02)
     monkeypatch.setattr("gms_hookd.service.service.MAINTENANCE", 0.1)
     monkeypatch.setattr("gms_hookd.threads.PAUSE", 0.02)
