@@ -16,6 +16,7 @@ from gms_hookd.git.url import cache_key
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.runlog import HEAD, TAIL
 from gms_hookd.sync.job import UNCERTAIN
+from tests.support.processes import of_each_process
 from tests.support.repositories import Bench, Repo, task
 
 
@@ -38,19 +39,12 @@ ONLY_PUSH = 'case " $* " in *" push "*) ;; *) exec git "$@";; esac\n'
 
 def own(text):
     """Make the naps of this process's tests unlike those of others at the same time."""
-    return text.replace("1000.", f"{os.getpid()}000.")
+    return text.replace("1000.", f"{os.getpid():07}000.")
 
 
 def processes_with(text):
-    found = []
-    text = own(text)
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if text.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
+    text = own(text).encode()
+    return [pid for pid, said in of_each_process("cmdline") if text in said]
 
 
 def all_gone(text):
@@ -166,6 +160,7 @@ FLOODED = """
 import resource, sys
 from pathlib import Path
 sys.path[:0] = {path!r}
+from tests.support.processes import of_each_process
 from tests.support.repositories import Bench, task
 root, source, target = map(Path, sys.argv[1:])
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -421,6 +416,7 @@ def die_at_work(tmp_path, source, target, fake):
 import sys
 sys.path[:0] = [{tests!r}]
 from pathlib import Path
+from tests.support.processes import of_each_process
 from tests.support.repositories import Bench, task
 bench = Bench(Path({str(tmp_path)!r}), binary={str(tmp_path / "fake-git")!r})
 bench.sync(task({str(source)!r}, {str(target)!r}))

@@ -17,6 +17,7 @@ from gms_hookd.git import ssh_proxy
 from gms_hookd.git.credentials import Credential
 from gms_hookd.model import RunStatus
 from tests.support.hosts import SSHD, SshHost
+from tests.support.processes import command_lines
 from tests.support.repositories import task
 
 USER, PASSWORD = "proxy-user", "pr0xy/c4n4ry:@%"
@@ -91,7 +92,7 @@ class Proxy:
             if place is None:
                 return
             self.asked.append(place)
-            self.seen += command_lines()
+            self.seen += "\n".join(command_lines())
             with socket.create_connection(place) as there:
                 back = threading.Thread(target=self._carry, args=(there, here))
                 back.start()
@@ -141,14 +142,6 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)  # or accept would take one more
         self._server.close()
-
-
-def command_lines():
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            found.append(path.read_bytes().decode(errors="replace"))
-    return "\n".join(found)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 from gms_hookd.git.url import cache_key
 from gms_hookd.model import RunStatus
 from tests.support.process import PAUSE, run_number
+from tests.support.processes import of_each_process
 from tests.support.repositories import Bench, Repo, task
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
@@ -116,10 +117,9 @@ def killed(chance):
 
 def offspring(pid):
     parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            words = stat.read_text().rpartition(")")[2].split()
-            parents.setdefault(int(words[1]), []).append(int(stat.parent.name))
+    for number, stat in of_each_process("stat"):
+        words = stat.rpartition(b")")[2].split()
+        parents.setdefault(int(words[1]), []).append(number)
     found, known = [], [pid]
     while known:
         known = [child for one in known for child in parents.get(one, [])]
