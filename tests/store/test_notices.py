@@ -184,6 +184,24 @@ def test_with_nobody_to_tell_nothing_is_asked_of_the_store(store):
     assert not [s for s in statements if "notices" in s or "failing" in s]
 
 
+@pytest.mark.parametrize(("story", "count"), [("s", 2), ("n", 5), ("nn", 3), ("ns", 5)])
+def test_the_end_of_a_run_costs_few_statements(outbox, story, count):
+    """How many more statements it takes than with nobody to tell, for one target."""
+    task = outbox.task()
+    for symbol in story[:-1]:
+        outbox.end(task, *SYMBOLS[symbol])
+    statements = []
+    seen = {}
+    for subscribers in (outbox.subscribers, ()):
+        outbox.subscribers = subscribers
+        outbox.store.write(lambda db: db.set_trace_callback(statements.append)).result()
+        outbox.end(task, *SYMBOLS[story[-1]])
+        outbox.store.write(lambda db: db.set_trace_callback(None)).result()
+        seen[bool(subscribers)] = statements[:]
+        statements.clear()
+    assert len(seen[True]) - len(seen[False]) == count
+
+
 def test_many_that_wait_become_one_message_with_one_key(outbox):
     outbox.fill(500)
     lot = outbox.take()

@@ -1,8 +1,12 @@
 """What is sent, to whom, how often: by a real socket to a vendor that misbehaves."""
 
+import base64
+import email.policy
 import json
+import os
 import socket
 import sqlite3
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -20,11 +24,13 @@ from gms_hookd.threads import Pool, Threads
 from gms_hookd.web import views
 from gms_hookd.workers import messages, notifier
 from gms_hookd.workers.notifier import Notifier, Recipient, backoff
+from tests.http.test_smtp import certificate, needs_server, serve
 from tests.store.test_notices import USUAL, Outbox
 from tests.support import vendor as vendors
 from tests.support.in_process import until
 from tests.support.vendor import Vendor
 
+__all__ = ["certificate", "serve"]  # fixtures
 WIRE = Wire(0.3)
 
 
@@ -123,6 +129,61 @@ def test_a_program_gets_task_and_run_signed_and_with_one_id(office, vendor):
     assert sent["data"]["task"]["name"] == "app"
     assert sent["data"]["failures"] == 1
     assert sent["data"]["failing_since"] == sent["timestamp"]
+
+
+VERIFY = """
+import json, sys
+from standardwebhooks.webhooks import Webhook
+from svix.webhooks import Webhook as Svix
+secrets, headers, body = json.load(sys.stdin)
+for secret in secrets:
+    Webhook(secret).verify(body, headers)
+    Svix(secret).verify(body, headers)
+    try:
+        Webhook(secret).verify(body + " ", headers)
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.skipif("VERIFIERS" not in os.environ, reason="VERIFIERS names no Python")
+def test_the_official_libraries_believe_what_is_sent(office, vendor):
+    """VERIFIERS names a Python that has `standardwebhooks` and `svix`."""
+    secrets = tuple("whsec_" + base64.b64encode(os.urandom(32)).decode() for _ in "ab")
+    place = office(recipient(vendor, kind="webhook", secrets=secrets))
+    place.clock.now = time.time()
+    place.fails(error_message="分支 <&> ☠")
+    place.send()
+    (got,) = vendor.got
+    given = json.dumps([secrets, got.headers, got.body.decode()])
+    done = subprocess.run(
+        [os.environ["VERIFIERS"], "-c", VERIFY],
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    refused = "WebhookVerificationError\n" * 2
+    assert (done.returncode, done.stdout) == (0, refused), done.stderr
+
+
+@needs_server
+def test_a_mail_arrives_by_starttls(office, serve, certificate):
+    process, port = serve("starttls")
+    options = {"from": "gms-hookd <hookd@example.org>", "to": "ops@example.org"}
+    url = f"smtp://user@127.0.0.1:{port}"
+    target = Target("mail", "email", url, ("pass word",), options)
+    subscriber, ca_file = Subscriber("mail", USUAL), certificate[0]
+    place = office(Recipient(target, subscriber, language="zh", ca_file=ca_file))
+    place.fails(error_message="remote: no")
+    place.send()
+    assert place.statuses() == ["sent"]
+    got = json.loads(process.stdout.readline())
+    assert (got["tls"], got["login"]) == (True, True)
+    message = email.message_from_string(got["text"], policy=email.policy.default)
+    assert message["Subject"] == "[失败] app"
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert "remote: no" in message.get_content()
 
 
 def test_500_tasks_that_fail_at_once_are_at_most_three_messages(office, vendor):
