@@ -6,6 +6,7 @@ Page: healthchecks.io/docs/signaling_failures.
 from urllib.parse import urlsplit, urlunsplit
 
 from gms_hookd.notify.base import (
+    Fate,
     Level,
     Notice,
     SendResult,
@@ -33,5 +34,13 @@ def render(notice: Notice, target: Target, now: float) -> VendorRequest:
 
 
 def judge(answer: VendorAnswer) -> SendResult:
-    """Return what the answer means."""
+    """Return what the answer means: a check that is not there is a 200, too.
+
+    Page: healthchecks.io/docs/http_api, Response Codes.
+    """
+    said = answer.text.lower()
+    if answer.status == 200 and "(not found)" in said:
+        return SendResult(Fate.NEVER, f"it says {answer.text}")
+    if answer.status == 200 and "(rate limited)" in said:
+        return SendResult(Fate.AGAIN, f"it says {answer.text}", 60.0)
     return judged_by_status(answer)

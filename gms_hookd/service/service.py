@@ -128,6 +128,7 @@ PLAN = LONGEST_PLAN + SILENT  # seconds
 COPIES_WAITING = 4
 COPY = 3600.0  # seconds
 MAINTENANCE = 600.0  # seconds between rounds of maintenance
+BEATS = 86_400_000  # ms that a heartbeat is kept which was sent
 LOOK = 15.0  # seconds between looks at the wall clock
 LONGEST_UPKEEP = 86400.0  # seconds; it tidies every cache
 
@@ -486,7 +487,7 @@ class Service:
         while gone and not self._stopping.is_set():
             rows = store.write(maintenance.prune, runs_before, first).result()
             texts = store.write(maintenance.drop_bodies, bodies_before).result()
-            told = store.write(notices.prune, runs_before).result()
+            told = store.write(notices.prune, runs_before, now - BEATS).result()
             pruned, bodies, gone = pruned + rows + told, bodies + texts, rows + texts
             gone += told
         surplus = self._drop_surplus()

@@ -383,6 +383,14 @@ def sent(db: Connection, lot: Lot, now: int, note: str = "") -> None:
         )
 
 
+def hasten(db: Connection, target: str, now: int) -> int:
+    """Let what waits for its next try be due; return how many notices."""
+    query = (
+        "UPDATE notices SET next_ms=? WHERE status='waiting' AND target=? AND next_ms>?"
+    )
+    return db.execute(query, (now, target, now)).rowcount
+
+
 def later(db: Connection, lot: Lot, now: int, delay: int, why: str) -> None:
     """Note a try that failed; the next is due `delay` ms from `now` on."""
     _update(db, lot, "error=?,next_ms=?,delay_ms=?", (why, now + delay, delay))
@@ -513,10 +521,14 @@ def _newest(db: Connection, target: str, status: str) -> list[Row]:
     return db.execute(query, (target, status, MOST)).fetchall()
 
 
-def prune(db: Connection, before: int) -> int:
-    """Delete one batch of what ended and was made before then (ms); give how many."""
+def prune(db: Connection, before: int, beats_before: int) -> int:
+    """Delete one batch of what ended and was made before then (ms); give how many.
+
+    Heartbeats that were sent, of which there are as many as runs, say nothing later.
+    """
     return db.execute(
         "DELETE FROM notices WHERE number IN (SELECT number FROM notices"
-        " WHERE status<>'waiting' AND created_ms<? LIMIT ?)",
-        (before, BATCH),
+        " WHERE created_ms<:before AND status<>'waiting' OR created_ms<:beats_before"
+        " AND status='sent' AND event='success' LIMIT :batch)",
+        {"before": before, "beats_before": beats_before, "batch": BATCH},
     ).rowcount

@@ -40,6 +40,7 @@ LEAST, MOST = 4, 64  # threads: one for each target, so that none waits for anot
 REMIND = 60.0  # seconds between looks for reminders
 FIRST, CAP = 10.0, 12 * 3600.0  # seconds between tries
 HELD = 300.0  # seconds at most that one message which failed holds up the others
+OUTAGE = 3  # failures in a row after which a success means that a target is back
 GIVE_UP = 5 * 86400.0  # seconds from the event on
 SINGLE, DIGEST = 10.0, 600.0  # seconds after a message to people, and after a digest
 # They are read by programs, which want each notice as it is.
@@ -90,6 +91,7 @@ class Notifier:
         self._busy: set[str] = set()
         self._free_at: dict[str, float] = {}
         self._unwritten: dict[str, tuple[Lot, SendResult]] = {}
+        self._failures: dict[str, int] = {}
         self._wake = threading.Event()
         self._next_look = 0.0
 
@@ -267,6 +269,9 @@ class Notifier:
         name = recipient.target.name
         store, now = self._context.store, self._context.now()
         store.write(notices.sent, lot, now, note).result()
+        if self._failures.pop(name, 0) >= OUTAGE:
+            # It is back: what else it missed waits no longer for tries of its own.
+            store.write(notices.hasten, name, now).result()
         self._hold(name, _pause(recipient.target.kind, lot))
         self._count(name, "sent", lot)
         self._context.counters.notices.add(name, "dropped", amount=lot.lost)
@@ -290,6 +295,7 @@ class Notifier:
         delay = backoff(lot.rows[0].attempts, self._chance(), verdict.after)
         store, now = self._context.store, self._context.now()
         store.write(notices.later, lot, now, int(delay * 1000), why).result()
+        self._failures[name] = self._failures.get(name, 0) + 1
         self._hold(name, min(delay, HELD))
         self._count(name, "failed", lot)
         next_try = rfc3339(now + int(delay * 1000))

@@ -298,6 +298,8 @@ SAID = [
     ("ntfy", 429, "", Fate.AGAIN),
     ("gotify", 401, "", Fate.NEVER),
     ("ping", 200, "OK", Fate.SENT),
+    ("ping", 200, "OK (not found)", Fate.NEVER),
+    ("ping", 200, "OK (rate limited)", Fate.AGAIN),
     ("packagist", 202, '{"status": "success"}', Fate.SENT),
     ("packagist", 202, '{"status": "error"}', Fate.NEVER),
     ("packagist", 403, "", Fate.NEVER),

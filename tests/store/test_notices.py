@@ -7,7 +7,7 @@ import pytest
 
 from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.model import RunStatus
-from gms_hookd.notify.policy import Subscriber
+from gms_hookd.notify.policy import HEARTBEAT, Subscriber
 from gms_hookd.store import Store, notices, runs, schema, tasks
 from gms_hookd.store.runs import NewRun, Result
 
@@ -306,8 +306,19 @@ def test_what_is_over_is_deleted_when_it_is_old(outbox):
     outbox.end(task, RunStatus.FAILED, "network")
     outbox.store.write(notices.sent, outbox.take(), outbox.now).result()
     outbox.end(task, RunStatus.FAILED, "authentication")
-    assert outbox.store.write(notices.prune, NOW + 1).result() == 1
+    assert outbox.store.write(notices.prune, NOW + 1, 0).result() == 1
     assert [row.status for row in outbox.listed()] == ["waiting"]
+
+
+def test_of_heartbeats_only_the_young_and_the_telling_stay(outbox):
+    outbox.subscribers = (Subscriber("chat", frozenset(HEARTBEAT), heartbeat=True),)
+    task = outbox.task()
+    for symbol in "sns":
+        outbox.end(task, *SYMBOLS[symbol])
+        outbox.store.write(notices.sent, outbox.take(), outbox.now).result()
+        outbox.now += DAY
+    outbox.store.write(notices.prune, 0, NOW + DAY).result()
+    assert outbox.events() == ["failed", "success"]
 
 
 def test_a_run_that_took_the_daemon_down_is_told_of(outbox):

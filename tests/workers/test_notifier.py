@@ -274,6 +274,21 @@ def test_a_retry_after_is_obeyed_and_it_is_given_up_in_the_end(office, vendor):
     assert len(vendor.got) < 15
 
 
+def test_a_target_that_is_back_gets_what_it_missed_at_once(office, vendor):
+    place = office(recipient(vendor, kind="webhook"))
+    vendor.answer = 503, b""
+    place.outbox.fill(3)
+    for _ in range(24):
+        place.send(1800)
+    assert place.statuses() == ["waiting"] * 3
+    vendor.answer = 200, b""
+    while "sent" not in place.statuses():
+        place.send(600)
+    for _ in range(4):
+        place.send(1)
+    assert place.statuses() == ["sent"] * 3
+
+
 @pytest.mark.parametrize("asked", [None, 0.0, 3600.0])
 def test_the_delay_grows_from_seconds_to_half_a_day(asked):
     for chance in (0.0, 1.0):
