@@ -4,9 +4,8 @@ What the daemon cannot read or write nobody else can tell: it is confined, and a
 user.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import datetime
 from typing import Any
 
 from gms_hookd.cli import api_client
@@ -23,7 +22,6 @@ from gms_hookd.service.findings import ERROR, OK, WARNING, Environment, Finding
 from gms_hookd.service.inspection import findings, git_finding
 from gms_hookd.service.state_dir import StateError, control_socket
 from gms_hookd.store import StoreError
-from gms_hookd.store.notices import Tally
 
 __all__ = [
     "ERROR",
@@ -81,7 +79,7 @@ def _looked(session: Session) -> list[Finding]:
     own = Environment(session.environ, session.state, config=config, faults=wrong)
     try:
         if not api_client.listens(control, QUICK):
-            return findings(_stopped(session, own))
+            return _stopped(session, own)
         get(OverSocket(control, QUICK), "status")
     except SilentError:
         said, _, remedy = SILENT.rpartition(": ")
@@ -106,21 +104,13 @@ def _by_daemon(own: Environment, api: Api) -> list[Finding]:
     return [*(each for each in named if each not in found), *found]
 
 
-def _stopped(session: Session, own: Environment) -> Environment:
-    """Return what can be known of a place where no daemon runs."""
+def _stopped(session: Session, own: Environment) -> list[Finding]:
+    """Look in the place of a daemon, as it would, as far as there is a store."""
     place = replace(own, daemon=False, descriptors=attainable_descriptors())
     if own.faults or not session.state.exists():
-        return place
+        return findings(place)
     try:
         with api_of(session) as api:
-            tasks, known = get(api, "tasks"), get(api, "status")["notices"] or ()
+            return [Finding(**each) for each in get(api, "check")]
     except (ConfigError, ClientError, ApiError, StateError, StoreError) as error:
-        return replace(place, problem=str(error))
-    return replace(place, tasks=tasks, told=dict(map(_tally, known)))
-
-
-def _tally(shown: Mapping[str, Any]) -> tuple[str, Tally]:
-    last = shown["last_sent"]
-    at = int(datetime.fromisoformat(last).timestamp() * 1000) if last else None
-    counted = shown["waiting"], shown["dead"], at, shown["last_error"] or ""
-    return shown["target"], Tally(*counted)
+        return findings(replace(place, problem=str(error)))

@@ -43,6 +43,11 @@ class CountedEngine:
         with self._in_use() as engine:
             return engine.dropped(job, log, stop)
 
+    def reach(self, repository: str, within: float) -> str:
+        """Have the engine look whether a repository can be read."""
+        with self._in_use() as engine:
+            return engine.reach(repository, within)
+
     def maintain(self, sources: Collection[str], *, delete: bool = True) -> None:
         """Have the engine maintain its caches."""
         with self._in_use() as engine:

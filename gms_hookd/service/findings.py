@@ -1,6 +1,6 @@
 """What an inspection finds: each with its level, and the remedy that can be pasted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ class Environment:
     what can be said of it without them, and `used` the one that the daemon has in use,
     which may be older. `tasks`, `latest` (the last delivery of each hook, and when it
     came in ms) and `told` (what became of the notices for each target) are the store's.
-    The rest is what the daemon says of itself.
+    `reach` says why repositories afar cannot be read, "" for those that can. The rest
+    is what the daemon says of itself.
     """
 
     environ: Mapping[str, str]
@@ -44,6 +45,7 @@ class Environment:
     problem: str | None = None
     faults: Sequence[str] = ()
     restart_for: Sequence[str] = ()
+    reach: Callable[[Iterable[str]], Mapping[str, str]] | None = None
     refusal: str = ""
     latest: Mapping[str, int | None] | None = None
     told: Mapping[str, Tally] | None = None

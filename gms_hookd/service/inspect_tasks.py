@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gms_hookd.files import SERVICE, SecretFileError, check_secret, closed
@@ -17,7 +17,7 @@ from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.git.url import GitUrl
 from gms_hookd.runlog import RunLog
-from gms_hookd.service.findings import ERROR, Environment, Finding
+from gms_hookd.service.findings import ERROR, OK, Environment, Finding
 
 PATIENCE = 5.0  # seconds for ssh-keygen
 MOST_FOLDERS = 2000  # of a repository that are looked at
@@ -31,10 +31,33 @@ def inspect_tasks(place: Environment) -> Iterator[Finding]:
     sync = place.config.sync
     files = sync.ssh_key_file, sync.ssh_known_hosts
     keys = CredentialStore(place.state / "home", place.config.credentials, *files)
-    for task in place.tasks:
-        for side in ("source", "target"):
-            subject = f"task {task['id']} {side}"
-            yield from _url(place, subject, task[side], keys)
+    sides = [
+        (f"task {task['id']} {side}", str(task[side]))
+        for task in place.tasks
+        for side in ("source", "target")
+    ]
+    # A host is asked only where nothing stands against it already.
+    clear = []
+    for subject, url in sides:
+        found = list(_url(place, subject, url, keys))
+        yield from found
+        clear += [] if found else [(subject, url)]
+    yield from _reached(place, clear)
+
+
+def _reached(place: Environment, sides: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    """Look whether the repositories afar can be read, as a run would read them."""
+    afar = [(subject, url) for subject, url in sides if giturl.origin(url)]
+    if not afar or place.reach is None:
+        return
+    answers = place.reach([url for _, url in afar])
+    for subject, url in afar:
+        if why := answers.get(url):
+            said, _, remedy = why.rpartition("; ")
+            yield Finding(ERROR, subject, said or remedy, remedy if said else None)
+    good = [url for url, why in answers.items() if not why]
+    if good:
+        yield Finding(OK, "hosts", f"{len(good)} of {len(answers)} repositories answer")
 
 
 def _url(

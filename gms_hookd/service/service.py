@@ -7,7 +7,6 @@ daemon runs. Everything is wired together here, by constructors.
 """
 
 import logging
-import os
 import shutil
 import threading
 import time
@@ -29,7 +28,7 @@ from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.futures import Future, apply, done
 from gms_hookd.git.hold import Holds
 from gms_hookd.git.process import Stop
-from gms_hookd.http.descriptors import descriptors
+from gms_hookd.http.descriptors import attainable_descriptors, descriptors
 from gms_hookd.notify import dockerhub
 from gms_hookd.notify.base import Target
 from gms_hookd.notify.policy import Subscriber
@@ -42,6 +41,7 @@ from gms_hookd.service.described import described
 from gms_hookd.service.findings import Environment
 from gms_hookd.service.health import Health
 from gms_hookd.service.inspection import findings, git_version
+from gms_hookd.service.reach import reach
 from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.service.usage import size_of, usage
 from gms_hookd.store import Store, StoreError, maintenance, notices, runs, tasks
@@ -330,19 +330,21 @@ class Service:
         load = self.written
         config, wrong = faults(load) if load else (self.config, [])
         condition = known.condition
+        running = condition.since is not None
         place = Environment(
             self._environ,
             self.state.path,
-            daemon=condition.since is not None,
+            daemon=running,
             unready=condition.problems,
             warnings=condition.warnings,
-            descriptors=descriptors(os.getpid()),
+            descriptors=descriptors() if running else attainable_descriptors(),
             config=config,
             used=self.config if load else None,
             tasks=[asdict(task) for task in known.tasks],
             problem=known.problem or None,
             faults=wrong,
             restart_for=condition.restart_for,
+            reach=partial(reach, engine=self._rules.engine, pool=self._checks),
             refusal=condition.refusal,
             latest={h.name: known.latest.get(h.name) for h in config.hooks},
             told={name: known.notices.get(name, NOBODY) for name in self._recipients},

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 from gms_hookd.git import refspec
@@ -26,11 +27,12 @@ from gms_hookd.git.refspec import Selection
 from gms_hookd.git.remote import Remote
 from gms_hookd.git.url import GitUrl
 from gms_hookd.runlog import RunLog
+from gms_hookd.safetext import one_line
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.sync.attempt import Attempt, run_attempt
 from gms_hookd.sync.context import SyncContext
 from gms_hookd.sync.fetch import RecentFetches
-from gms_hookd.sync.job import SyncJob, SyncResult, failure, without_secrets
+from gms_hookd.sync.job import MESSAGE, SyncJob, SyncResult, failure, without_secrets
 from gms_hookd.sync.noop import nothing_to_do
 from gms_hookd.sync.pushlog import PushLog
 from gms_hookd.sync.undo import selection_of
@@ -214,6 +216,28 @@ class Engine:
     def _git(self, path: Path, journal: Journal, limits: Limits) -> Git:
         binary, count = self._settings.binary, self._settings.count
         return Git(path, self._environ, limits, journal, binary, count)
+
+    def reach(self, repository: str, within: float) -> str:
+        """Return why a repository afar cannot be read in so many seconds, or ""."""
+        log = RunLog()
+        log.use(self._settings.mask)
+        try:
+            self._ask(
+                giturl.parse(repository, self._settings.allow_protocols), log, within
+            )
+        except (GitError, ValueError, OSError) as error:
+            return log.clean(one_line(str(error), MESSAGE))
+        finally:
+            log.close()
+        return ""
+
+    def _ask(self, url: GitUrl, log: RunLog, within: float) -> None:
+        """Have a host name its default branch. Raises GitError."""
+        limits = Limits(time.monotonic() + within, Stop(), log, self._settings.grace)
+        self._access_factory.trust.ready()
+        with TemporaryFile(dir=self._settings.home) as noted, ExitStack() as stack:
+            git = self._git(self._settings.home, Journal(noted.fileno()), limits)
+            Remote(git, self._access_factory.access(url, limits, stack)).head()
 
     def maintain(self, sources: Collection[str], *, delete: bool = True) -> None:
         """Maintain the caches of these sources, remove all others; runs go first.

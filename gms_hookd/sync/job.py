@@ -107,6 +107,9 @@ class SyncEngine(Protocol):
     def dropped(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Look whether the cache has what an undo needs: `held` is what it has not."""
 
+    def reach(self, repository: str, within: float) -> str:
+        """Return why a repository afar cannot be read in so many seconds, or ""."""
+
     def maintain(self, sources: Collection[str], *, delete: bool = True) -> None:
         """Maintain the caches of these sources, remove all others; runs go first.
 

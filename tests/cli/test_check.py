@@ -173,6 +173,29 @@ def test_what_is_written_and_not_in_use_yet_is_a_warning(place):
     assert levels(reloaded, "listen") == [WARNING, WARNING]
 
 
+def test_a_host_that_does_not_answer_is_an_error_with_its_own_remedy(place):
+    tasks = [
+        {"id": 1, "source": "https://h/a", "target": "/nonexistent"},
+        {"id": 2, "source": "https://h/a", "target": "https://h/b"},
+    ]
+    answers = {"https://h/a": "no account; set token_file", "https://h/b": ""}
+    asked = []
+
+    def reach(urls):
+        asked.extend(urls)
+        return answers
+
+    known = replace(place, tasks=tasks, reach=reach)
+    found = [(each.subject, each.finding, each.remedy)
+             for each in about(known, "task") if "source" in each.subject]  # fmt: skip
+    assert found == [
+        (f"task {number} source", "no account", "set token_file") for number in (1, 2)
+    ]
+    assert asked == ["https://h/a", "https://h/a", "https://h/b"]
+    (good,) = about(known, "hosts")
+    assert (good.level, good.finding) == (OK, "1 of 2 repositories answer")
+
+
 def test_a_short_secret_is_a_warning_that_does_not_show_it(place):
     hook = replace(place.config.webhook, secrets=("tiny-one",))
     (finding,) = about(configured(place, webhook=hook), "hook task-sync")

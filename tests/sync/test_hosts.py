@@ -21,6 +21,7 @@ from tests.support.hosts import (
     HttpHost,
     Relay,
     certificate,
+    free_port,
     keygen,
     outdated,
     user_name,
@@ -698,3 +699,18 @@ def test_what_fsck_finds_is_named_and_may_be_allowed(
     assert opened(credentials=[other]).sync(task(url, target)).status is (
         RunStatus.SUCCESS
     )
+
+
+def test_a_repository_afar_is_asked_without_a_cache(http_host, sshd, source, opened):
+    keys = {"ssh_key_file": sshd.key, "ssh_known_hosts": sshd.known_hosts}
+    bench = opened(allow_protocols=("http", "ssh", "file"), **keys)
+    engine = bench.engine
+    assert engine.reach(http_host.url(source), 30) == ""
+    assert engine.reach(sshd.url(source), 30) == ""
+    assert "not found" in engine.reach(f"{http_host.base}/none.git", 30)
+    gone = engine.reach(f"http://127.0.0.1:{free_port()}/x.git", 30)
+    assert "\n" not in gone
+    assert gone
+    http_host.accounts.add("Basic nobody")
+    assert "no login is set for it" in engine.reach(http_host.url(source), 30)
+    assert not list((bench.engine._caches).glob("*"))

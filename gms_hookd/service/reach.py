@@ -1,0 +1,45 @@
+"""Whether the hosts of the tasks answer, asked as a run would ask them."""
+
+import time
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from gms_hookd.futures import Future
+from gms_hookd.git.url import origin
+from gms_hookd.sync.job import SyncEngine
+from gms_hookd.threads import BusyError, Pool
+
+WITHIN = 10.0  # seconds that all of them have together
+MOST = 32  # repositories; each costs a git
+
+
+def reach(
+    repositories: Iterable[str], engine: SyncEngine, pool: Pool
+) -> Mapping[str, str]:
+    """Return why each repository cannot be read, "" if it can; so many of them."""
+    until = time.monotonic() + WITHIN
+    asked = {
+        each: pool.do(partial(engine.reach, each, WITHIN))
+        for each in chosen(repositories, MOST)
+    }
+    return {each: _answer(reason, until) for each, reason in asked.items()}
+
+
+def chosen(repositories: Iterable[str], most: int) -> list[str]:
+    """Return so many of them at most, of each host one before any host has two."""
+    ranked: list[tuple[int, str]] = []
+    seen: dict[str, int] = {}
+    for each in dict.fromkeys(repositories):
+        host = origin(each)
+        seen[host] = seen.get(host, 0) + 1
+        ranked.append((seen[host], each))
+    return [each for _, each in sorted(ranked, key=lambda pair: pair[0])][:most]
+
+
+def _answer(reason: Future[str], until: float) -> str:
+    try:
+        return reason.result(max(until - time.monotonic(), 0.0))
+    except TimeoutError:
+        return f"no answer within {WITHIN:g} s"
+    except BusyError as error:
+        return str(error)
