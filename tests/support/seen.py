@@ -32,10 +32,13 @@ def rows(path: Path) -> Iterator[bytes]:
 
 
 def unpacked(field: object) -> Iterator[bytes]:
-    value = field if isinstance(field, bytes) else str(field).encode(errors="replace")
-    yield value
-    with suppress(zlib.error):
-        yield zlib.decompress(value)
+    """Give a text, or bytes and what is packed in them; a number is no secret."""
+    if isinstance(field, str):
+        yield field.encode(errors="replace")
+    if isinstance(field, bytes):
+        yield field
+        with suppress(zlib.error):
+            yield zlib.decompress(field)
 
 
 def codes(secret: str) -> Iterator[bytes]:
