@@ -127,6 +127,7 @@ class DatabaseThread:
         self._files = files
         self._version = 0
         self._told = ""
+        self._beside = False
         self._writes = writes
         self._waiting: SimpleQueue[Submission] = SimpleQueue()
         self._closed = False
@@ -171,7 +172,7 @@ class DatabaseThread:
         if not self._in_use.acquire(blocking=False):
             return False
         try:
-            begun = not self._problem(db) and _begin_at_once(db)
+            begun = _begin_at_once(db) and not self._given_up(db)
             results = self._commit(db, batch) if begun else []
         finally:
             self._in_use.release()
@@ -270,13 +271,30 @@ class DatabaseThread:
         return [_attempt(db, submission.do) for submission in batch]
 
     def _write(self, db: Connection, batch: list[Submission]) -> list[_Outcome]:
-        if problem := self._problem(db):
-            return [(None, Unavailable(problem))] * len(batch)
+        if refusal := self._begin(db):
+            return [(None, refusal)] * len(batch)
+        return self._commit(db, batch)
+
+    def _begin(self, db: Connection) -> Unavailable | None:
+        """Begin a transaction; return why it cannot be, None where it has begun."""
         try:
             _begin(db)
         except sqlite3.Error as error:
-            return [(None, _unavailable(error))] * len(batch)
-        return self._commit(db, batch)
+            busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            problem = "" if busy else self._problem(db)
+            return Unavailable(problem) if problem else _unavailable(error)
+        problem = self._given_up(db)
+        return Unavailable(problem) if problem else None
+
+    def _given_up(self, db: Connection) -> str:
+        """Return what somebody has done to the files, and end the transaction then.
+
+        In one, so that no commit of another process is half done while we look.
+        """
+        problem = self._problem(db)
+        if problem:
+            _roll_back(db)
+        return problem
 
     def _commit(self, db: Connection, batch: list[Submission]) -> list[_Outcome]:
         """Run a batch in the transaction that has begun, and end it."""
@@ -293,8 +311,11 @@ class DatabaseThread:
         return results
 
     def _alone(self, db: Connection, submission: Submission) -> _Outcome:
-        if self._writes and not submission.last and (problem := self._problem(db)):
-            return None, Unavailable(problem)
+        if self._writes and not submission.last:
+            refusal = self._begin(db)
+            _roll_back(db)
+            if refusal:
+                return None, refusal
         _wait_in_sqlite(db, BUSY_MS)
         outcome = _attempt(db, submission.do)
         _roll_back(db)
@@ -316,7 +337,9 @@ class DatabaseThread:
         with suppress(sqlite3.Error):
             before, self._version = self._version, _data_version(db)
             if before != self._version:
-                log.warning("another process has written to the store", extra=SELDOM)
+                if not self._beside:
+                    log.warning("another process has written to the store")
+                self._beside = True
                 return True
         return False
 

@@ -39,10 +39,7 @@ class Files:
 
         What is committed to a file that is gone is not kept.
         """
-        now = self._look()
-        moved = self._moved(now)
-        if not moved:
-            self._left, self._checkpoints = now, self._index.checkpoints()
+        now, moved = self._take()
         if now[0] and not now[0][2]:
             self.spoil("was truncated")
         return self.spoilt or moved
@@ -52,10 +49,9 @@ class Files:
 
         Of connections that close, the last one writes to the file and removes the -wal.
         """
-        now = self._look()
         self._index.reopen()
-        if not self._moved(now[:1]):
-            self._left, self._checkpoints = now, self._index.checkpoints()
+        del self._left[1:]
+        self._take()
 
     def problem(self, committed: Callable[[], bool]) -> str:
         """Return what somebody has done to them since, with the remedy, or "".
@@ -68,10 +64,20 @@ class Files:
         problem = self.spoilt or self._moved(now)
         what = "" if problem else self._written(now)
         if what and (committed() or self._checkpointed()):
-            self._left, self._checkpoints = now, self._index.checkpoints()
+            self._take()
         elif what:
             self.spoil(what)
         return problem or self.spoilt
+
+    def _take(self) -> tuple[list[_Mark], str]:
+        """Take them as they are unless one is moved; return them, and whether."""
+        # In this order: a checkpoint that writes after the look ends after it, too.
+        checkpoints = self._index.checkpoints()
+        now = self._look()
+        moved = self._moved(now)
+        if not moved:
+            self._left, self._checkpoints = now, checkpoints
+        return now, moved
 
     def _checkpointed(self) -> bool:
         come, to_come = found = self._index.checkpoints()

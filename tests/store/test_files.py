@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -27,6 +28,7 @@ from gms_hookd.store.files import Files
 NOW = 1_700_000_000_000
 ARRIVAL = NewDelivery("task-sync", "gms", "192.0.2.1", NOW, "x" * 500)
 OLD = "older.db"
+CHECKPOINT_ROUNDS = int(os.environ.get("CHECKPOINT_ROUNDS", "300"))
 
 
 @pytest.fixture
@@ -291,6 +293,28 @@ def test_what_another_process_checkpoints_is_no_damage(used, monkeypatch):
         overwrite(used.path, 8192, bytes(4096))
         with pytest.raises(Unavailable, match="was written to"):
             write(used)
+
+
+def test_checkpoints_and_commits_of_another_process_come_at_any_moment(used):
+    with another_process(used.path) as do:
+        do("PRAGMA busy_timeout=60000")
+        do("CREATE TABLE beats(n)")
+        until = threading.Event()
+        beside_us = threading.Thread(target=beat, args=(do, until))
+        beside_us.start()
+        try:
+            for _ in range(CHECKPOINT_ROUNDS):
+                fill(used, 3)
+        finally:
+            until.set()
+            beside_us.join()
+
+
+def beat(do, until):
+    """Checkpoint and commit as a replicator does, again and again."""
+    while not until.is_set():
+        do("PRAGMA wal_checkpoint(PASSIVE)")
+        do("INSERT INTO beats VALUES(1)")
 
 
 def test_a_thread_that_opens_the_file_again_goes_on_with_that_file_only(tmp_path):
