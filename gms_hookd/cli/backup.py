@@ -33,10 +33,14 @@ def backup(session: Session, args: Args) -> int:
         _copy(between, fresh)
         fresh.replace(file)
     finally:
-        for leftover in (fresh, between):
-            with suppress(OSError):
-                leftover.unlink()
+        _remove(fresh, between)
     return 0
+
+
+def _remove(*leftovers: Path) -> None:
+    for leftover in leftovers:
+        with suppress(OSError):
+            leftover.unlink()
 
 
 def _copy(old: Path, new: Path) -> None:

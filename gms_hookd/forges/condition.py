@@ -38,15 +38,21 @@ def _at(value: object, path: str) -> Iterator[object]:
     if not path:
         yield value
     elif isinstance(value, dict):
-        for key, inner in value.items():
-            if path == key:
-                yield inner
-            elif path.startswith(f"{key}."):
-                yield from _at(inner, path[len(key) + 1 :])
+        inside = ((inner, _within(key, path)) for key, inner in value.items())
+        found = ((inner, rest) for inner, rest in inside if rest is not None)
+        for inner, rest in found:
+            yield from _at(inner, rest)
     elif isinstance(value, list):
         head, _, rest = path.partition(".")
         if head.isascii() and head.isdigit() and len(head) < 6:
             yield from _item(value, int(head), rest)
+
+
+def _within(key: object, path: str) -> str | None:
+    """Return the rest of a path that leads through a key, None where it does not."""
+    if path == key:
+        return ""
+    return path[len(f"{key}.") :] if path.startswith(f"{key}.") else None
 
 
 def _item(found: list[object], number: int, rest: str) -> Iterator[object]:

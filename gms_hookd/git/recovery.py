@@ -186,10 +186,10 @@ def remove(path: Path) -> None:
 
 
 def _of_refs(refs: Path, *, empty: bool) -> Iterator[Path]:
-    for where, _, names in os.walk(os.fsencode(refs)):
-        for path in (os.path.join(where, name) for name in names):
-            if path.endswith(b".lock") or (empty and not os.path.getsize(path)):
-                yield Path(os.fsdecode(path))
+    walked = os.walk(os.fsencode(refs))
+    for path in (os.path.join(at, name) for at, _, names in walked for name in names):
+        if path.endswith(b".lock") or (empty and not os.path.getsize(path)):
+            yield Path(os.fsdecode(path))
 
 
 def _in_use(path: Path) -> bool:

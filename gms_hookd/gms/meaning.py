@@ -109,19 +109,21 @@ def _repository(records: Records, end: End, side: str) -> Repository:
     return found
 
 
+def _missing(repository: Repository, name: str, *, here: bool) -> str:
+    if here:
+        return f"{repository.path or repository.key} has no remote {name!r}"
+    why = "is not on this machine, or may not be read: import where GMS runs"
+    return f"{repository.path} {why}"
+
+
 def _address(places: Iterable[Repository], name: str, machine: Machine) -> _Address:
     """Return the address of a remote, in the first repository that has one."""
     missing = ""
     for each in places:
-        if not each.path or machine.is_folder(each.path):
-            if url := _url(each, name, machine):
-                return _Address(url, each.remote_auths.get(name, each.auth))
-            missing = missing or f"{each.path or each.key} has no remote {name!r}"
-        else:
-            missing = missing or (
-                f"{each.path} is not on this machine, or may not be read: import where"
-                " GMS runs"
-            )
+        here = not each.path or machine.is_folder(each.path)
+        if here and (url := _url(each, name, machine)):
+            return _Address(url, each.remote_auths.get(name, each.auth))
+        missing = missing or _missing(each, name, here=here)
     raise _Impossible(missing)
 
 

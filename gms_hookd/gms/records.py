@@ -9,6 +9,7 @@ git-sync-service, biz/model/sync_task/sync_task.go.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +144,9 @@ def _listed(document: object) -> Iterator[Record]:
         yield from (_plain(each) for each in document if isinstance(each, Mapping))
     elif isinstance(document, Mapping):
         inner = document.get("data", document)
-        lists = inner.values() if isinstance(inner, Mapping) else [inner]
-        for each in lists:
-            if isinstance(each, list):
-                yield from _listed(each)
+        values = inner.values() if isinstance(inner, Mapping) else [inner]
+        lists = (each for each in values if isinstance(each, list))
+        yield from chain.from_iterable(map(_listed, lists))
 
 
 def _plain(record: Mapping[str, Any]) -> Record:

@@ -154,16 +154,17 @@ def exchange(
     seconds (looking up the name aside). Raises ClientError.
     """
     parts = _parsed(url)
-    with one_line_errors(parts.netloc, wire.within, "HTTP"):
-        connection = _opened(parts, wire)
-        with closing(connection):
-            target = _path(parts)
-            if wire.proxy and parts.scheme == "http":
-                target, headers = url, {**headers, **_login(urlsplit(wire.proxy))}
-            connection.request(method, target, body, {**AGENT, **headers})
-            answer = connection.getresponse()
-            named = {name.lower(): value for name, value in answer.getheaders()}
-            return Reply(answer.status, named, _start(answer))
+    target = _path(parts)
+    if wire.proxy and parts.scheme == "http":
+        target, headers = url, {**headers, **_login(urlsplit(wire.proxy))}
+    with (
+        one_line_errors(parts.netloc, wire.within, "HTTP"),
+        closing(_opened(parts, wire)) as connection,
+    ):
+        connection.request(method, target, body, {**AGENT, **headers})
+        answer = connection.getresponse()
+        named = {name.lower(): value for name, value in answer.getheaders()}
+        return Reply(answer.status, named, _start(answer))
 
 
 def _start(answer: http.client.HTTPResponse) -> bytes:

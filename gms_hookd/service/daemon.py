@@ -348,23 +348,26 @@ def serve(
         reloads = ReloadRequests(signals.hang_up)
         service = Service.open(config, state, environ, reloads.ask)
         service.written = written
-        turn = service.context.store.turn
-        turn.before_commit = service.context.refusals.flush
         opened.callback(service.close)
         redact(service.mask.line)
         _warn(config, listeners)
-        allowed = limits(config)
-        lift_limit(allowed.connections)
-        server = Server(
-            listeners,
-            service.app.handle,
-            allowed,
-            exempt=service.trusts,
-            batch=turn,
-            threads=service.threads,
-        )
-        parts = (service, server, listeners, load, environ)
+        parts = (service, _front(service, listeners), listeners, load, environ)
         return Daemon(*parts, signals=signals, reloads=reloads).run()
+
+
+def _front(service: Service, listeners: Sequence[Listener]) -> Server:
+    context, allowed = service.context, limits(service.config)
+    lift_limit(allowed.connections)
+    turn = context.store.turn
+    turn.before_commit = context.refusals.flush
+    return Server(
+        listeners,
+        service.app.handle,
+        allowed,
+        exempt=service.trusts,
+        batch=turn,
+        threads=service.threads,
+    )
 
 
 def _with_secret(load: Callable[[], Config], state: StateDirectory) -> Config:

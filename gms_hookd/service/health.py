@@ -62,20 +62,28 @@ class Health:
         found = (self._store.stuck(), self._queue.problem)
         return [*self._threads.problems(), *filter(None, found)]
 
+    def _await_call(self) -> "list[Future[list[str]]]":
+        """Wait until somebody asks, or it is time; return who asks."""
+        with self._called:
+            self._called.wait_for(self._is_called, LOOK)
+            asked, self._asked = self._asked, []
+            return asked
+
     def run_forever(self, thread: Supervised) -> None:
         """Look until the daemon stops."""
         while not self._stopping.is_set():
-            with self._called:
-                self._called.wait_for(self._is_called, LOOK)
-                asked, self._asked = self._asked, []
+            asked = self._await_call()
             thread.beat(OVERDUE)
             found = ["health: the look failed: see the log"]
             try:
                 found = self.look()
             finally:
-                self.found = found
-                for future in asked:
-                    future.set_result(found)
+                self._answer(asked, found)
+
+    def _answer(self, asked: "list[Future[list[str]]]", found: list[str]) -> None:
+        self.found = found
+        for future in asked:
+            future.set_result(found)
 
     def _is_called(self) -> bool:
         return bool(self._asked) or self._stopping.is_set()

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 from gms_hookd.files import SERVICE, SecretFileError, check_secret, closed
@@ -147,13 +148,9 @@ def _owner(path: Path) -> str:
 def _folders(repository: Path) -> Iterator[Path]:
     """Name the folders that a push writes in, so many at most."""
     yield repository
-    count = 0
-    for top in ("objects", "refs"):
-        for folder, _, _ in os.walk(repository / top):
-            yield Path(folder)
-            count += 1
-            if count >= MOST_FOLDERS:
-                return
+    walks = (os.walk(repository / top) for top in ("objects", "refs"))
+    for folder, _, _ in islice(chain.from_iterable(walks), MOST_FOLDERS):
+        yield Path(folder)
 
 
 def _ssh(

@@ -1,6 +1,4 @@
-"""The engine of a configuration.
-
-A service: the store, the engine and the workers of one state directory.
+"""A service: the store, the engine and the workers of one state directory.
 
 The daemon is a service with listeners; a command opens one in its own process when no
 daemon runs. Everything is wired together here, by constructors.
@@ -26,41 +24,37 @@ from gms_hookd.config.secrets import secrets_of
 from gms_hookd.config.sources import Name
 from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.futures import Future, apply, done
-from gms_hookd.git.hold import Holds
 from gms_hookd.git.process import Stop
 from gms_hookd.http.descriptors import attainable_descriptors, descriptors
 from gms_hookd.notify import dockerhub
 from gms_hookd.notify.base import Target
 from gms_hookd.notify.policy import Subscriber
-from gms_hookd.safetext import quoted, reason
+from gms_hookd.safetext import quoted
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.service import systemd
-from gms_hookd.service.clock import ClockWatch
-from gms_hookd.service.counted_engine import CountedEngine
 from gms_hookd.service.described import described
+from gms_hookd.service.engines import Engines
 from gms_hookd.service.findings import Environment
 from gms_hookd.service.health import Health
-from gms_hookd.service.inspection import findings, git_version
+from gms_hookd.service.housekeeping import Housekeeping
+from gms_hookd.service.inspection import findings
+from gms_hookd.service.pools import Pools
 from gms_hookd.service.reach import reach
 from gms_hookd.service.state_dir import StateDirectory
-from gms_hookd.service.usage import size_of, usage
-from gms_hookd.store import Store, StoreError, maintenance, notices, runs, tasks
+from gms_hookd.service.usage import usage
+from gms_hookd.store import Store, runs
 from gms_hookd.store.notices import NOBODY
 from gms_hookd.store.refusals import Refusals
-from gms_hookd.sync.engine import Engine, EngineSettings
-from gms_hookd.threads import SILENT, Pool, Supervised, Threads
+from gms_hookd.threads import Supervised, Threads
 from gms_hookd.web import views
-from gms_hookd.web.api import LONGEST_PLAN
 from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
 from gms_hookd.web.gms_hook import GmsHook
 from gms_hookd.web.guard import Forwarders, Guard, Hook
 from gms_hookd.web.routes import App, Policy, templates
 from gms_hookd.workers.conditions import Conditions, Senses
 from gms_hookd.workers.counters import Counters
-from gms_hookd.workers.notifier import LEAST as TARGETS
-from gms_hookd.workers.notifier import WITHIN as NOTICE
 from gms_hookd.workers.notifier import Notifier, Recipient
-from gms_hookd.workers.reconciler import AT_ONCE, PATIENCE, Reconciler
+from gms_hookd.workers.reconciler import Reconciler
 from gms_hookd.workers.running import (
     Condition,
     Context,
@@ -70,39 +64,6 @@ from gms_hookd.workers.running import (
 )
 from gms_hookd.workers.scheduler import Scheduler
 from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
-
-
-def build(
-    config: Config,
-    state: StateDirectory,
-    environ: Mapping[str, str],
-    *,
-    mask: Mask,
-    holds: Holds,
-    fetched: Callable[[int], None],
-    count: Callable[[str, str], None],
-) -> CountedEngine:
-    """Build the engine of a configuration.
-
-    All engines of a state directory share `holds`; `fetched` is told the task whose run
-    needs its source no more, `count` each command of git and its result.
-    """
-    settings = EngineSettings(
-        home=state.home,
-        timeout=config.sync.timeout,
-        stall=config.sync.stall,
-        lfs=config.sync.lfs,
-        allow_protocols=config.sync.allow_protocols,
-        credentials=config.credentials,
-        ssh_key_file=config.sync.ssh_key_file,
-        ssh_known_hosts=config.sync.ssh_known_hosts,
-        backups=config.retention.backups,
-        trust_owners=config.sync.trust_owners,
-        mask=mask,
-        count=count,
-    )
-    engine = Engine(state.caches, settings, environ, holds=holds, fetched=fetched)
-    return CountedEngine(engine)
 
 
 def _free(folder: Path) -> int | None:
@@ -123,14 +84,6 @@ def _size(database: Path) -> int | None:
 
 log = logging.getLogger(__name__)
 LONGEST_END = 30.0  # seconds that a thread gets to end once its run has
-PLANS, PLANS_WAITING = 4, 12
-PLAN = LONGEST_PLAN + SILENT  # seconds
-COPIES_WAITING = 4
-COPY = 3600.0  # seconds
-MAINTENANCE = 600.0  # seconds between rounds of maintenance
-BEATS = 86_400_000  # ms that a heartbeat is kept which was sent
-LOOK = 15.0  # seconds between looks at the wall clock
-LONGEST_UPKEEP = 86400.0  # seconds; it tidies every cache
 
 
 class Service:
@@ -146,30 +99,43 @@ class Service:
         *,
         reload: Callable[[], Future[list[str]]],
     ) -> None:
-        self.state = state
-        self.config = config
-        self.threads = threads
+        self.state, self.config, self.threads = state, config, threads
+        self.pools = Pools(threads)
         self.running = RunningRuns(threads=threads)
+        self.counters = _counters()
+        self.mask = Mask()
+        self.written: Callable[[Collection[Name]], Config] | None = None
+        self.condition = Condition()
         self._environ = environ
-        self._stopping = threading.Event()
+        self._stopping, self._ending = threading.Event(), Stop()
         self._working: list[Supervised] = []
         self._buckets: dict[str, Buckets] = {}
-        self._engines: list[CountedEngine] = []
-        self._holds = Holds()
-        self.mask = Mask()
-        self._checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
-        self.counters = Counters()
-        self.counters.requests.expect_all(templates(), ["200"])
+        self._engines = self._make_engines()
         self._rules = self._make_rules(config)
-        self._ending = Stop()
-        self._plans = Pool(threads, "plan", PLANS, waiting=PLANS_WAITING, within=PLAN)
-        self._copies = Pool(threads, "copy", 1, waiting=COPIES_WAITING, within=COPY)
-        self.context = Context(
+        self.context = self._make_context(store, reload)
+        self._notifier = self._make_notifier()
+        self.context = replace(self.context, test_notice=self._notifier.test)
+        self.housekeeping = self._make_housekeeping()
+        watched = self.context, threads, state.path, self._stopping
+        self.health = Health(*watched, state.is_held)
+        self._conditions = self._make_conditions()
+        self.app = App(self._context(config), self._policy(config))
+
+    def _make_engines(self) -> Engines:
+        count = self.counters.git.add
+        return Engines(
+            self.state, self.pools.checks, fetched=self._fetched, count=count
+        )
+
+    def _make_context(
+        self, store: Store, reload: Callable[[], Future[list[str]]]
+    ) -> Context:
+        return Context(
             store,
             Refusals(store),
             self.running,
-            self._plans,
-            self._copies,
+            self.pools.plans,
+            self.pools.copies,
             self._rules.engine,
             ending=self._ending,
             reload=reload,
@@ -177,24 +143,28 @@ class Service:
             inspect=self._inspect,
             counters=self.counters,
         )
-        self.written: Callable[[Collection[Name]], Config] | None = None
-        self.condition = Condition()
-        self._measured: tuple[int | None, str] = None, ""
-        self._notices = Pool(threads, "notice", TARGETS, within=NOTICE)
-        self._notifier = Notifier(
+
+    def _make_notifier(self) -> Notifier:
+        return Notifier(
             lambda: self.context,
             lambda: self._recipients,
-            self._notices,
+            self.pools.notices,
             lambda run, task: views.subject(run, task, self.config.sync.attempts),
             self._stopping,
             pages=self._pages,
         )
-        self.context = replace(self.context, test_notice=self._notifier.test)
-        self._clock = ClockWatch(self.context)
-        self.pools = self._checks, self._plans, self._copies, self._notices
-        self.health = Health(
-            self.context, threads, state.path, self._stopping, state.is_held
+
+    def _make_housekeeping(self) -> Housekeeping:
+        return Housekeeping(
+            lambda: self.context,
+            lambda: self.config.retention,
+            lambda: self._rules.engine,
+            caches=self.state.caches,
+            environ=self._environ,
+            stopping=self._stopping,
         )
+
+    def _make_conditions(self) -> Conditions:
         senses = Senses(
             lambda: self.config.stalled,
             lambda: _free(self.state.path),
@@ -202,8 +172,7 @@ class Service:
             self._listening,
             self._notifier.tell_now,
         )
-        self._conditions = Conditions(lambda: self.context, senses, self._stopping)
-        self.app = App(self._context(config), self._policy(config))
+        return Conditions(lambda: self.context, senses, self._stopping)
 
     @classmethod
     def open(
@@ -245,19 +214,7 @@ class Service:
         environ = systemd.scrubbed(self._environ)
         # The old ones too: what is under way may know them yet.
         self.mask = self.mask.plus(secrets_of(config, environ))
-        for engine in self._engines:
-            # To end its connections may take a while, and nobody waits for that.
-            self._checks.do(engine.retire)
-        engine = build(
-            config,
-            self.state,
-            environ,
-            mask=self.mask,
-            holds=self._holds,
-            fetched=self._fetched,
-            count=self.counters.git.add,
-        )
-        self._engines = [e for e in self._engines if not e.closed] + [engine]
+        engine = self._engines.exchange(config, environ, self.mask)
         retry = RetryPolicy(attempts=config.sync.attempts)
         named = [_recipient(each) for each in config.notify]
         senders = [_sender(hook) for hook in config.hooks if hook.callback]
@@ -324,7 +281,7 @@ class Service:
 
     def _inspect(self, known: Inspected) -> Future[list[dict[str, Any]]]:
         """Judge as this process all that `check` looks at; in a thread of its own."""
-        return self._copies.do(partial(self._findings, known))
+        return self.pools.copies.do(partial(self._findings, known))
 
     def _findings(self, known: Inspected) -> list[dict[str, Any]]:
         load = self.written
@@ -344,7 +301,7 @@ class Service:
             problem=known.problem or None,
             faults=wrong,
             restart_for=condition.restart_for,
-            reach=partial(reach, engine=self._rules.engine, pool=self._checks),
+            reach=partial(reach, engine=self._rules.engine, pool=self.pools.checks),
             refusal=condition.refusal,
             latest={h.name: known.latest.get(h.name) for h in config.hooks},
             told={name: known.notices.get(name, NOBODY) for name in self._recipients},
@@ -356,7 +313,7 @@ class Service:
         return [f"store: {lost}"] if lost else []
 
     def _as_found(self, problems: list[str]) -> Condition:
-        caches, git = self._measured
+        caches, git = self.housekeeping.measured
         return replace(
             self.condition,
             caches=caches,
@@ -416,7 +373,7 @@ class Service:
             self._start(f"worker-{number}", worker.run_forever)
         reconciler = Reconciler(
             self.context,
-            self._checks,
+            self.pools.checks,
             lambda: self._rules.engine,
             lambda: self.config.sync.reconcile,
             self._stopping,
@@ -425,7 +382,7 @@ class Service:
         self._start("scheduler", Scheduler(self.context, self._stopping).run_forever)
         self._start("notices", self._notifier.run_forever)
         self._start("conditions", self._conditions.run_forever)
-        self._start("upkeep", self._keep_up_forever)
+        self._start("upkeep", self.housekeeping.run_forever)
         self._start("health", self.health.run_forever)
 
     def _start(self, name: str, work: Callable[[Supervised], None]) -> None:
@@ -435,76 +392,6 @@ class Service:
         """Carry out one queued run in a thread of its own."""
         worker = Worker(self.context, lambda: self._rules, self._stopping)
         return self.threads.start(f"run-{run_id}", lambda _: worker.run_only(run_id))
-
-    def _keep_up_forever(self, thread: Supervised) -> None:
-        due = self.context.monotonic() + MAINTENANCE
-        self._believes_clock()
-        self.measure()
-        while not self._stopping.wait(LOOK):
-            thread.beat()
-            self._believes_clock()
-            if self.context.monotonic() >= due:
-                thread.beat(LONGEST_UPKEEP)
-                self.keep_up()
-                self.measure()
-                due = self.context.monotonic() + MAINTENANCE
-
-    def measure(self) -> None:
-        """Find out what takes long to find out: the size of all caches, which git."""
-        self._measured = size_of(self.state.caches), git_version(self._environ)
-
-    def _believes_clock(self) -> bool:
-        try:
-            return self._clock.look()
-        except StoreError as error:
-            log.error("cannot look at the clock error=%s", reason(error))
-            return False
-
-    def keep_up(self) -> None:
-        """Delete what is older than the retention says, and give the space back.
-
-        Not while the clock by which it seems old may be wrong.
-        """
-        believed = self._believes_clock()
-        try:
-            self._prune(self.context.now() if believed else 0)
-            self.context.store.alone(maintenance.shrink).result()
-            every = self.context.store.read(tasks.every).result()
-        except StoreError as error:
-            log.error("upkeep failed error=%s", reason(error))
-            return
-        sources = {task.source for task in every}
-        self._rules.engine.maintain(sources, delete=believed)
-
-    def _prune(self, now: int) -> None:
-        """Delete what is too old at `now` (ms) or too much, batch by batch."""
-        retention = self.config.retention
-        limits = (retention.runs, retention.deliveries, retention.bodies or 0)
-        runs_before, deliveries_before, bodies_before = (
-            now - int(seconds * 1000) for seconds in limits
-        )
-        store = self.context.store
-        first = store.read(maintenance.first_since, deliveries_before).result()
-        pruned, bodies, gone = 0, 0, 1
-        while gone and not self._stopping.is_set():
-            rows = store.write(maintenance.prune, runs_before, first).result()
-            texts = store.write(maintenance.drop_bodies, bodies_before).result()
-            told = store.write(notices.prune, runs_before, now - BEATS).result()
-            pruned, bodies, gone = pruned + rows + told, bodies + texts, rows + texts
-            gone += told
-        surplus = self._drop_surplus()
-        if pruned or bodies or surplus:
-            line = "retention deleted rows=%d bodies=%d surplus=%d"
-            log.info(line, pruned, bodies, surplus)
-
-    def _drop_surplus(self) -> int:
-        store, count = self.context.store, 0
-        more = maintenance.surplus(store.path)
-        while more and not self._stopping.is_set():
-            store.write(maintenance.drop, more[: maintenance.BATCH]).result()
-            count += len(more[: maintenance.BATCH])
-            more = more[maintenance.BATCH :] or maintenance.surplus(store.path)
-        return count
 
     def stop(self, grace: float, hurry: Callable[[], bool] = lambda: False) -> None:
         """End the workers: running syncs get `grace` seconds, then go back."""
@@ -532,11 +419,15 @@ class Service:
         self.threads.close()
         self.running.close()
         self._ending.set("shutdown")
-        for pool in self.pools:
-            pool.close(LONGEST_END)
-        for engine in self._engines:
-            engine.close()
+        self.pools.close(LONGEST_END)
+        self._engines.close()
         self.context.store.close()
+
+
+def _counters() -> Counters:
+    counters = Counters()
+    counters.requests.expect_all(templates(), ["200"])
+    return counters
 
 
 def _sender(hook: HookConfig) -> Recipient:

@@ -4,6 +4,7 @@ import os
 import resource
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from gms_hookd.git.process import process_fields
@@ -46,11 +47,11 @@ def size_of(folder: Path) -> int:
 
 
 def _sizes(folder: Path) -> Iterator[int]:
-    for path, _, names in os.walk(folder):
-        for name in names:
-            try:
-                found = os.lstat(os.path.join(path, name))
-            except OSError:  # it was removed meanwhile
-                continue
-            if stat.S_ISREG(found.st_mode):
-                yield found.st_size
+    walked = os.walk(folder)
+    for path in (os.path.join(at, name) for at, _, names in walked for name in names):
+        with suppress(OSError):  # it was removed meanwhile
+            yield _regular_size(os.lstat(path))
+
+
+def _regular_size(found: os.stat_result) -> int:
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0

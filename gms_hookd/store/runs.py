@@ -394,15 +394,23 @@ def waits_for(
     ).fetchone()
     if row is None:
         return None
+    task_id, cache, *hosts = row
+    if other := _waits_for_run(db, task_id, cache):
+        return other
+    full = shares.full(_hosts_at_work(db)).intersection(hosts)
+    return shares.reason(min(full)) if full else "a free worker"
+
+
+def _waits_for_run(db: Connection, task_id: int, cache: str) -> str:
+    """Return the run that is under way on the same task or cache, "" if none is."""
     query = (
         "SELECT id, task_name, task_id=:task FROM runs WHERE status='running'"
         " AND (task_id=:task OR cache=:cache) ORDER BY task_id=:task DESC, id"
     )
-    found = db.execute(query, {"task": row[0], "cache": row[1]}).fetchone()
-    if found is None:
-        full = shares.full(_hosts_at_work(db)).intersection(row[2:])
-        return shares.reason(min(full)) if full else "a free worker"
-    other, name, same = found
+    row = db.execute(query, {"task": task_id, "cache": cache}).fetchone()
+    if row is None:
+        return ""
+    other, name, same = row
     if same:
         return f"run {other}, which is under way for the same task"
     return f"run {other} of {name}, which fetches from the same source"
@@ -433,6 +441,17 @@ def finish(
         requeue(db, run_id, back)
         tasks.forget_done_elsewhere(db, claimed)
         return ()
+    _write_end(db, run_id, result, now)
+    if claimed and same:
+        _remember_end(db, claimed.id, result)
+    if result.status is not RunStatus.SUCCESS:
+        _doubt(db, run_id)
+    if subscribers:
+        _note_end(db, run_id, result, now, subscribers)
+    return (run_id, *_joined(db, run_id))
+
+
+def _write_end(db: Connection, run_id: int, result: Result, now: int) -> None:
     db.execute(
         "UPDATE runs SET status=?,commit_range=coalesce(nullif(?,''),commit_range),"
         "error_message=?,refs=coalesce(?,refs),details=?,cache=NULL,ended_ms=?"
@@ -447,16 +466,15 @@ def finish(
             run_id,
         ),
     )
-    if claimed and same and result.tips is not None:
-        _remember(db, claimed.id, result.tips)
-    if result.status is not RunStatus.SUCCESS:
-        _doubt(db, run_id)
-    elif claimed and same and result.seen is not None:
+
+
+def _remember_end(db: Connection, task_id: int, result: Result) -> None:
+    """Keep what is known of the target, and when it was found to be so."""
+    if result.tips is not None:
+        _remember(db, task_id, result.tips)
+    if result.status is RunStatus.SUCCESS and result.seen is not None:
         query = "INSERT OR REPLACE INTO seen(task_id,wall_ms,up_ms) VALUES(?,?,?)"
-        db.execute(query, (claimed.id, *result.seen))
-    if subscribers:
-        _note_end(db, run_id, result, now, subscribers)
-    return (run_id, *_joined(db, run_id))
+        db.execute(query, (task_id, *result.seen))
 
 
 _EVENTS = {
@@ -619,15 +637,15 @@ def recover(
     for run_id, crashes, attempt in found:
         blame = crashes + 1 / len(found)
         db.execute("UPDATE runs SET crashes=? WHERE id=?", (blame, run_id))
-        if blame > CRASHES - 0.001:
-            why = f"the daemon died while it ran this, at attempt {attempt} again"
-            result = Result(RunStatus.FAILED, error_message=why, kind="daemon")
-            finish(db, run_id, result, now, subscribers=subscribers)
-            failed.append(run_id)
-        else:
+        if blame <= CRASHES - 0.001:
             why = "the daemon died while it ran this"
             requeue(db, run_id, Return(now, why, failed=False))
             again.append(run_id)
+            continue
+        why = f"the daemon died while it ran this, at attempt {attempt} again"
+        result = Result(RunStatus.FAILED, error_message=why, kind="daemon")
+        finish(db, run_id, result, now, subscribers=subscribers)
+        failed.append(run_id)
     return again, failed
 
 

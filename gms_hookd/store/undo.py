@@ -14,7 +14,7 @@ from gms_hookd.store.dbthread import Connection
 from gms_hookd.store.deliveries import NEWEST
 
 
-class Wish(NamedTuple):
+class UndoRequest(NamedTuple):
     """A run to be undone, of this task, and what of it."""
 
     run: Run
@@ -22,7 +22,7 @@ class Wish(NamedTuple):
     undo: Undo
 
 
-def find(db: Connection, run_id: int, names: Collection[str] | None) -> Wish:
+def find(db: Connection, run_id: int, names: Collection[str] | None) -> UndoRequest:
     """Find what an undo would put back: of these refs, or of all.
 
     Raises NotFound, Conflict where it cannot be undone, Invalid for a ref that it did
@@ -34,7 +34,7 @@ def find(db: Connection, run_id: int, names: Collection[str] | None) -> Wish:
     task = tasks.get(db, run.task_id)
     _refuse_other_target(db, run, task)
     _refuse_beside_others(db, task)
-    return Wish(run, task, Undo(run.id, _chosen(run, names)))
+    return UndoRequest(run, task, Undo(run.id, _chosen(run, names)))
 
 
 def _refuse_other_target(db: Connection, run: Run, task: Task) -> None:

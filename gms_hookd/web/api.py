@@ -343,18 +343,18 @@ def undo_run(context: Context, params: Params) -> Data:
     return apply(ordered, _shown_run(context))
 
 
-def _check_kept(context: Context, wish: undo.Wish) -> None:
+def _check_kept(context: Context, asked: undo.UndoRequest) -> None:
     """Raise Conflict where the cache no longer has what is to be put back."""
-    task = replace(wish.task, timeout=LONGEST_LOOK)
-    job = SyncJob(task, undo=wish.undo)
+    task = replace(asked.task, timeout=LONGEST_LOOK)
+    job = SyncJob(task, undo=asked.undo)
     looked = context.engine.dropped(job, RunLog(), context.ending)
     if looked.status is not RunStatus.SUCCESS:
-        raise Conflict(f"run {wish.run.id} cannot be undone: {looked.error_message}")
+        raise Conflict(f"run {asked.run.id} cannot be undone: {looked.error_message}")
     for ref, oid in (looked.held or {}).items():
-        until = (wish.run.end_time or 0) + int(context.backups * 1000)
+        until = (asked.run.end_time or 0) + int(context.backups * 1000)
         kept = "was kept until" if until <= context.now() else "is lost; kept until"
         raise Conflict(
-            f"run {wish.run.id} cannot be undone: {ref}: the old tip {oid[:10]} {kept}"
+            f"run {asked.run.id} cannot be undone: {ref}: the old tip {oid[:10]} {kept}"
             f" {rfc3339(until)[:16].replace('T', ' ')} UTC (retention.backups)"
         )
 

@@ -34,7 +34,7 @@ from gms_hookd.store import (
 from gms_hookd.store.refusals import Refusal
 from gms_hookd.web.gms_hook import tell_delivery
 from gms_hookd.web.guard import PREFIX, Guard
-from gms_hookd.web.matching import NO_ALIASES, Directory, judge
+from gms_hookd.web.matching import NO_ALIASES, Directory, Verdict, judge
 from gms_hookd.workers.running import Context
 
 LARGEST_KEPT = 1 << 20  # bytes of a body that is kept where bodies are
@@ -246,30 +246,53 @@ def receive(
         nested=new_delivery.provider in NESTED,
     )
     verdict = judge(event, directory)
-    ids = tuple(match.task.id for match in verdict.matches)
-    names = ", ".join(match.task.name for match in verdict.matches)
-    reasons = [f"accepted for {names}"] if names else []
-    reason = _cut(mask("; ".join([*reasons, *verdict.reasons])))
-    newest = runs.newest(db)
-    queued = [_queue(db, new_delivery, m.task.id, m.hint) for m in verdict.matches]
-    run_ids = tuple(run_id for run_id in queued if run_id is not None)
-    delivery_id = deliveries.record(
-        db, new_delivery, 200, reason, task_ids=ids, run_ids=run_ids, content=content
-    )
+    reason = _cut(mask(_reason(verdict)))
+    received = _take(db, new_delivery, verdict, reason, content)
     if event.warning and options.subscribers:
         left = directory.of(event.former)
         said = mask(event.warning)
         _tell_of_move(db, left, said, options.subscribers, new_delivery.received_at)
     if event.callback:
-        told = notices.Subject(
-            run_id=next(iter(run_ids), None),
-            url=event.callback,
-            delivery_id=delivery_id,
-        )
-        name = dockerhub.target_name(new_delivery.hook)
-        notices.add(db, name, policy.ENDED, told, new_delivery.received_at)
+        _call_back(db, new_delivery, event.callback, received)
+    return received
+
+
+def _reason(verdict: Verdict) -> str:
+    names = ", ".join(match.task.name for match in verdict.matches)
+    accepted = [f"accepted for {names}"] if names else []
+    return "; ".join([*accepted, *verdict.reasons])
+
+
+def _take(
+    db: Connection,
+    new_delivery: deliveries.NewDelivery,
+    verdict: Verdict,
+    reason: str,
+    content: deliveries.DeliveryContent,
+) -> Received:
+    """Queue the runs, and record the delivery with them."""
+    newest = runs.newest(db)
+    queued = [_queue(db, new_delivery, m.task.id, m.hint) for m in verdict.matches]
+    run_ids = tuple(run_id for run_id in queued if run_id is not None)
+    ids = tuple(match.task.id for match in verdict.matches)
+    delivery_id = deliveries.record(
+        db, new_delivery, 200, reason, task_ids=ids, run_ids=run_ids, content=content
+    )
     joined = all(run_id <= newest for run_id in run_ids)
     return Received(delivery_id, reason, ids, run_ids, joined=joined)
+
+
+def _call_back(
+    db: Connection, new_delivery: deliveries.NewDelivery, url: str, received: Received
+) -> None:
+    """Have the sender told how the first of the runs ends."""
+    subject = notices.Subject(
+        run_id=next(iter(received.run_ids), None),
+        url=url,
+        delivery_id=received.delivery_id,
+    )
+    target = dockerhub.target_name(new_delivery.hook)
+    notices.add(db, target, policy.ENDED, subject, new_delivery.received_at)
 
 
 def _tell_of_move(

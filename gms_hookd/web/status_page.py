@@ -17,10 +17,10 @@ from gms_hookd.errors import NotFound, StoreError
 from gms_hookd.futures import Future, apply, then
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.pages.delivery import DeliveryView, delivery_page
+from gms_hookd.pages.failure import failure_page
 from gms_hookd.pages.front import STATUSES, Failing, Front, TaskLine, front
 from gms_hookd.pages.hook import HookFacts, HookView, hook_page
 from gms_hookd.pages.parts import TOP, Frame
-from gms_hookd.pages.problem import problem_page
 from gms_hookd.pages.run import RunView, run_page
 from gms_hookd.pages.style import POLICY
 from gms_hookd.pages.task import TaskView, task_page
@@ -150,7 +150,7 @@ def _show(
     if error is None:
         shown.set_result(_response(context, 200, made.result()))
     elif isinstance(error, HttpError | StoreError):
-        page = problem_page(frame, context.mask(str(error)))
+        page = failure_page(frame, context.mask(str(error)))
         shown.set_result(_response(context, error.status, page))
     else:
         shown.set_exception(error)

@@ -162,21 +162,13 @@ class Worker:
             log.error("cannot claim run=%d error=%s", run_id, reason(error))
 
     def _carry_out(self, claim: runs.ClaimedRun) -> None:
-        run = claim.run
         rules = self._rules()
         self._beat((claim.task.timeout or rules.timeout) + TO_SPARE)
         record, stop = RunLog(), Stop()
-        self._context.running.began(run.id, run.attempt, record, stop)
-        _tell_start(run)
-        if self._stopping.is_set():
-            stop.set("shutdown")
-        verify = not run.trigger.startswith(
-            "webhook:"
-        )  # a manual run reads the target even if nothing seems changed
+        self._begin(claim.run, record, stop)
         began = self._context.moment()
         trusted = began.since(claim.seen) < rules.trust
-        job = _job(claim, verify=verify, trusted=trusted)
-        outcome = _sync(rules.engine, job, record, stop)
+        outcome = _sync(rules.engine, _job(claim, trusted=trusted), record, stop)
         self._context.running.hosts.note(record.answered)
         back = self._return(claim, outcome, rules.retry, stop)
         left = rules.retry.attempts - claim.failures - bool(back and back.failed)
@@ -188,6 +180,12 @@ class Worker:
             self._finish(claim, outcome, record, began)
         else:
             self._give_back(claim, back._replace(details=record.text()), left)
+
+    def _begin(self, run: Run, record: RunLog, stop: Stop) -> None:
+        self._context.running.began(run.id, run.attempt, record, stop)
+        _tell_start(run)
+        if self._stopping.is_set():
+            stop.set("shutdown")
 
     def _return(
         self,
@@ -223,31 +221,14 @@ class Worker:
         record: RunLog,
         began: Moment,
     ) -> None:
-        result = runs.Result(
-            status=outcome.status,
-            commit_range=outcome.commit_range,
-            error_message=outcome.error_message,
-            refs=outcome.refs,
-            details=record.text(),
-            tips=None if outcome.known == claim.tips else outcome.known,
-            seen=began if outcome.seen else None,
-            kind=outcome.kind,
-        )
-        ids = self._record(claim, result)
+        ids = self._record(claim, _result(claim, outcome, record, began))
         if ids:
             took = self._context.moment().since(began)
             self._context.counters.seconds.observe(took)
-            _tell_end(claim.run, result, took)
+            _tell_end(claim.run, outcome, took)
             self._context.running.ended(ids)
         else:
-            log.warning(
-                "run goes back run=%d task=%d name=%s attempt=%d error=%s",
-                claim.run.id,
-                claim.run.task_id,
-                quoted(claim.run.task_name),
-                claim.run.attempt,
-                quoted(runs.CHANGED),
-            )
+            _tell_change(claim.run)
             self._context.running.paused(claim.run.id)
         self._context.running.wake()
 
@@ -298,7 +279,7 @@ def _tell_start(run: Run) -> None:
     )
 
 
-def _tell_end(run: Run, result: runs.Result, took: float) -> None:
+def _tell_end(run: Run, result: SyncResult, took: float) -> None:
     """Log how a run ended; `took` is the seconds of its last attempt."""
     event(
         log,
@@ -308,6 +289,17 @@ def _tell_end(run: Run, result: runs.Result, took: float) -> None:
         f" changed={quoted(result.commit_range or '-', 100)}"
         f" error={reason(result.error_message or '-')}",
         logging.INFO if result.status is RunStatus.SUCCESS else logging.WARNING,
+    )
+
+
+def _tell_change(run: Run) -> None:
+    log.warning(
+        "run goes back run=%d task=%d name=%s attempt=%d error=%s",
+        run.id,
+        run.task_id,
+        quoted(run.task_name),
+        run.attempt,
+        quoted(runs.CHANGED),
     )
 
 
@@ -325,23 +317,38 @@ def _tell_return(run: Run, back: runs.Return, left: str = "-") -> None:
     )
 
 
-def _job(claim: runs.ClaimedRun, *, verify: bool, trusted: bool) -> SyncJob:
+def _result(
+    claim: runs.ClaimedRun, outcome: SyncResult, record: RunLog, began: Moment
+) -> runs.Result:
+    return runs.Result(
+        status=outcome.status,
+        commit_range=outcome.commit_range,
+        error_message=outcome.error_message,
+        refs=outcome.refs,
+        details=record.text(),
+        tips=None if outcome.known == claim.tips else outcome.known,
+        seen=began if outcome.seen else None,
+        kind=outcome.kind,
+    )
+
+
+def _job(claim: runs.ClaimedRun, *, trusted: bool) -> SyncJob:
     """Tell what is wanted; a later attempt may have been wanted by others, too."""
     run = claim.run
-    asked = max(run.deliveries, default=None) if run.attempt == 1 else None
     return SyncJob(
         claim.task,
         claim.tips,
         claim.confirmed,
         claim.hint,
-        verify,
-        trusted,
-        asked,
-        claim.newest,
-        run.id,
-        run.attempt,
-        run.refs,
-        claim.undo,
+        # A run by hand reads the target even if nothing seems changed.
+        verify=not run.trigger.startswith("webhook:"),
+        trusted=trusted,
+        asked=max(run.deliveries, default=None) if run.attempt == 1 else None,
+        newest=claim.newest,
+        run=run.id,
+        attempt=run.attempt,
+        before=run.refs,
+        undo=claim.undo,
     )
 
 

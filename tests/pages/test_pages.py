@@ -9,11 +9,11 @@ import pytest
 from gms_hookd.model import Delivery, Ref, RefResult, Run, RunStatus, Task
 from gms_hookd.pages import charts
 from gms_hookd.pages.delivery import DeliveryView, delivery_page
+from gms_hookd.pages.failure import failure_page
 from gms_hookd.pages.front import Failing, Front, TaskLine, front, plain_url
 from gms_hookd.pages.hook import HookFacts, HookView, hook_page
 from gms_hookd.pages.html import VOID, joined, tag
 from gms_hookd.pages.parts import Frame
-from gms_hookd.pages.problem import problem_page
 from gms_hookd.pages.run import LOG, REFS, RunView, run_page
 from gms_hookd.pages.style import POLICY, STYLE
 from gms_hookd.pages.task import TaskView, task_page
@@ -108,7 +108,7 @@ def every_page(text, words="en"):
     facts = HookFacts(text, text, text, text, text, (text,))
     yield hook_page(seen, HookView(text, facts, {"queued": 2}, came, kept))
     yield hook_page(seen, HookView(text, None, {}, came))
-    yield problem_page(seen, text)
+    yield failure_page(seen, text)
 
 
 class Seen(HTMLParser):

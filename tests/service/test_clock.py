@@ -28,7 +28,7 @@ def service(tmp_path, clock, up):
     def begin():
         made = Service.open(load_config({}, state=state.path), state, ENVIRON)
         made.context = replace(made.context, clock=clock, monotonic=up)
-        made._clock = ClockWatch(made.context)
+        made.housekeeping._clock = ClockWatch(made.context)
         begun.append(made)
         return made
 
@@ -55,7 +55,7 @@ def came(service):
 
 
 def left(service):
-    service.keep_up()
+    service.housekeeping.keep_up()
     return len(service.context.store.read(deliveries.latest, None, 99).result())
 
 

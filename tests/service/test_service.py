@@ -40,7 +40,7 @@ def test_the_upkeep_deletes_all_that_is_too_old_or_too_much(service, monkeypatch
         service.context.store.write(
             deliveries.record, new_delivery, status, "so"
         ).result()
-    service.keep_up()
+    service.housekeeping.keep_up()
     left = service.context.store.read(deliveries.latest, None, 99).result()
     assert [each.id for each in left] == [23, 22, 21, 20, 14, 13, 12]
 

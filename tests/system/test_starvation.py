@@ -14,7 +14,7 @@ import pytest
 
 from gms_hookd.git.process import Stop
 from gms_hookd.runlog import RunLog
-from gms_hookd.service import service
+from gms_hookd.service import pools
 from tests.support.in_process import Place, until
 from tests.support.process import PATIENCE, SECRET, ask
 from tests.support.repositories import Repo
@@ -26,7 +26,7 @@ rate_limit = 0
 reconcile = "off"
 allow_protocols = ["http", "file"]
 """
-ALLOWED = service.PLANS + service.PLANS_WAITING
+ALLOWED = pools.PLANS + pools.PLANS_WAITING
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_dry_runs_of_a_hanging_host_hold_up_nothing_and_have_a_bound(
     place, hanging, tmp_path
 ):
     dry = DryRuns(place, *(hanging.format(n) for n in range(ALLOWED)))
-    until(lambda: place.service._plans._jobs.qsize() == service.PLANS_WAITING)
+    until(lambda: place.service.pools.plans._jobs.qsize() == pools.PLANS_WAITING)
     more = DryRuns(place, "/one/more")
     more.join()
     status, answer = more.answers[0]
@@ -139,9 +139,9 @@ def follow(place, offset=0):
 
 def test_copies_that_take_long_hold_up_nothing_and_have_a_bound(place, tmp_path):
     go = threading.Event()
-    copies = place.service._copies
+    copies = place.service.pools.copies
     jobs = [
-        copies.do(lambda: go.wait(PATIENCE)) for _ in range(1 + service.COPIES_WAITING)
+        copies.do(lambda: go.wait(PATIENCE)) for _ in range(1 + pools.COPIES_WAITING)
     ]
     assert place.api("POST", "backup", path=str(tmp_path / "copy"))[0] == 503
     assert is_ready(place)
@@ -184,5 +184,5 @@ def test_whatever_is_asked_needs_no_new_thread(place, monkeypatch, tmp_path):
     path = "/api/webhooks/task-sync?wait=60"
     assert ask(place.socket, "POST", path, body, headers)[0] == 200
     place.service.adopt(place.service.config)
-    place.service.keep_up()
+    place.service.housekeeping.keep_up()
     assert is_ready(place)

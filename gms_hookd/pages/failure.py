@@ -4,7 +4,7 @@ from gms_hookd.pages.html import tag
 from gms_hookd.pages.parts import TOP, Frame, document, link
 
 
-def problem_page(frame: Frame, message: str) -> bytes:
+def failure_page(frame: Frame, message: str) -> bytes:
     """Return a page that says why there is no other."""
     words = frame.words
     title = words("error")

@@ -1,0 +1,27 @@
+"""Threads for what neither the front nor a worker may wait for."""
+
+from gms_hookd.threads import SILENT, Pool, Threads
+from gms_hookd.web.api import LONGEST_PLAN
+from gms_hookd.workers.notifier import LEAST as TARGETS
+from gms_hookd.workers.notifier import WITHIN as NOTICE
+from gms_hookd.workers.reconciler import AT_ONCE, PATIENCE
+
+PLANS, PLANS_WAITING = 4, 12
+PLAN = LONGEST_PLAN + SILENT  # seconds
+COPIES_WAITING = 4
+COPY = 3600.0  # seconds
+
+
+class Pools:
+    """One pool for each kind of work, so that no kind can starve another."""
+
+    def __init__(self, threads: Threads) -> None:
+        self.checks = Pool(threads, "check", AT_ONCE, within=PATIENCE + SILENT)
+        self.plans = Pool(threads, "plan", PLANS, waiting=PLANS_WAITING, within=PLAN)
+        self.copies = Pool(threads, "copy", 1, waiting=COPIES_WAITING, within=COPY)
+        self.notices = Pool(threads, "notice", TARGETS, within=NOTICE)
+
+    def close(self, within: float) -> None:
+        """Do what waits, and end their threads, each within so many seconds."""
+        for pool in (self.checks, self.plans, self.copies, self.notices):
+            pool.close(within)
