@@ -54,6 +54,7 @@ def document(frame: Frame, title: str, *content: Child, lively: bool = False) ->
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
         refresh,
         tag("title", f"{title} · gms-hookd {frame.host}".strip()),
         tag("style", raw(STYLE)),

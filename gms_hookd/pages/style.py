@@ -8,7 +8,7 @@ from base64 import b64encode
 from hashlib import sha256
 
 STYLE = """
-:root{color-scheme:light dark;--bg:#fff;--fg:#1c2127;--dim:#57606a;--line:#d5dbe1;
+:root{--bg:#fff;--fg:#1c2127;--dim:#57606a;--line:#d5dbe1;
 --soft:#f4f6f8;--good:#176f32;--bad:#b3211d;--warn:#855300;--busy:#0b5cad}
 @media (prefers-color-scheme:dark){:root{--bg:#14181d;--fg:#e2e6ea;--dim:#9da7b3;
 --line:#303841;--soft:#1c2229;--good:#56c271;--bad:#ff8078;--warn:#dda63a;
