@@ -2,7 +2,8 @@
 
 `guard` checks address, rate and signature for every hook, in the order of the contract;
 `gms_hook` and `forge_hook` turn a delivery into runs; `api` has the calls of
-/api/v1/sync; `status_page` finds what the pages for people show; `routes` leads a
+/api/v1/sync, `calls` their table, by which requests are checked and `openapi` makes the
+document; `status_page` finds what the pages for people show; `routes` leads a
 request to one of them. Names: App, Policy, Guard.
 
 May import: auth, cron, errors, forges, futures, git, http, log, model, notify, pages,

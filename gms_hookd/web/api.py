@@ -5,7 +5,6 @@ and gives a future of what stands under `data`. A refusal is an HttpError or a
 StoreError.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gms_hookd.futures import Future, apply, done, then
-from gms_hookd.http.message import HttpError
 from gms_hookd.model import FINAL, Run, RunStatus, Task
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import (
@@ -38,21 +36,18 @@ from gms_hookd.web.params import (
     WHICH,
     Params,
     as_draft,
-    only,
-    read_boolean,
+    read_deletions,
     read_draft,
     read_limit,
     read_names,
     read_number,
     read_page,
-    read_status,
     read_text,
     which_task,
 )
 from gms_hookd.workers.running import Condition, Context, Inspected
 
 Data = Future[Any]
-_OID = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 LONGEST_LOOK = 60.0  # seconds to find out what a cache has
 LONGEST_PLAN = 300.0  # seconds from the question on; an answer may take 330
 _ATTEMPT = 1 << 32  # an offset holds the attempt above, the position below
@@ -60,7 +55,6 @@ _ATTEMPT = 1 << 32  # an offset holds the attempt above, the position below
 
 def list_tasks(context: Context, params: Params) -> Data:
     """List the tasks, each with its last run."""
-    only(params, ())
     return context.store.read(_list_tasks, context)
 
 
@@ -76,7 +70,6 @@ def _shown_task(db: Connection, context: Context, task: Task) -> views.Json:
 
 def show_task(context: Context, params: Params) -> Data:
     """Show the task with this id, key or name."""
-    only(params, ("id", "key", "name"))
     by = which_task(params, ("id", "key", "name"))
     return context.store.read(_show_task, by, context)
 
@@ -89,10 +82,6 @@ def _show_task(
 
 def create_task(context: Context, params: Params) -> Data:
     """Add a task."""
-    only(params, TASK_KEYS)
-    for key in ("name", "source", "target"):
-        if key not in params:
-            raise HttpError(400, f"{key}: is missing")
     empty = tasks.Draft(name="", source="", target="", cache="")
     draft = read_draft(context, empty, params)
     added = context.store.write(tasks.add, draft, context.now(), shard=context.shard)
@@ -101,7 +90,6 @@ def create_task(context: Context, params: Params) -> Data:
 
 def update_task(context: Context, params: Params) -> Data:
     """Change what is given of the task with this id or key (or, alone, name)."""
-    only(params, TASK_KEYS | set(WHICH))
     by = which_task(params, ("id", "key", "task_id", "task_key", "name"))
     changes = {k: v for k, v in params.items() if k in TASK_KEYS and k not in by}
     updated = context.store.write(_update, by, context, changes)
@@ -119,7 +107,6 @@ def _update(
 
 def delete_task(context: Context, params: Params) -> Data:
     """Remove a task; what it is doing is stopped, its history stays."""
-    only(params, (*WHICH, "name"))
     by = which_task(params, (*WHICH, "name"))
     return apply(context.store.write(_delete, by, context), _stop_removed(context))
 
@@ -151,12 +138,11 @@ def run_task(context: Context, params: Params) -> Data:
     They are those that `task/plan` shows as `held`; true is all that it would show now.
     They count for one attempt, and a guard holds anything more.
     """
-    only(params, ("task_id", "task_key", "confirmed"))
     by = which_task(params, ("task_id", "task_key"))
-    confirmed = params.get("confirmed", False)
+    confirmed = read_deletions(params, "confirmed")
     if isinstance(confirmed, dict):
-        return _queued(context, by, _deletions(confirmed))
-    if not read_boolean(params, "confirmed", False):
+        return _queued(context, by, confirmed)
+    if not confirmed:
         return _queued(context, by, None)
     return then(
         _outcome(context, by), lambda found: _queued(context, by, found[0].held)
@@ -170,13 +156,6 @@ def _queued(
     return apply(context.store.write(_order, by, new_run, context), _shown_run(context))
 
 
-def _deletions(given: Mapping[str, object]) -> dict[str, str]:
-    named = {r: oid for r, oid in given.items() if isinstance(oid, str)}
-    if len(named) < len(given) or not all(map(_OID.fullmatch, named.values())):
-        raise HttpError(400, "confirmed: an object of refs and their ids is needed")
-    return named
-
-
 def _order(
     db: Connection, by: Mapping[str, object], new_run: runs.NewRun, context: Context
 ) -> Run:
@@ -186,7 +165,6 @@ def _order(
 
 def plan_task(context: Context, params: Params) -> Data:
     """Say what a run would do to each ref, and do nothing."""
-    only(params, ("task_id", "task_key"))
     by = which_task(params, ("task_id", "task_key"))
     return apply(_outcome(context, by), lambda found: views.plan(*found))
 
@@ -229,10 +207,9 @@ def _page(items: list[views.Json], limit: int) -> Listed:
 
 def history(context: Context, params: Params) -> Data:
     """List the newest runs first."""
-    only(params, ("task_id", "status", "since", "before", "limit"))
     task_id = read_number(params, "task_id") if "task_id" in params else None
     wanted = read_page(params, context.clock())
-    status = read_status(params)
+    status = RunStatus(params["status"]) if "status" in params else None
     found = context.store.read(_history, context, task_id, status, wanted)
     return apply(found, lambda items: _page(items, wanted.limit))
 
@@ -253,7 +230,6 @@ def _history(
 
 def show_run(context: Context, params: Params) -> Data:
     """Show a run with its log."""
-    only(params, ("id",))
     return context.store.read(_show_run, read_number(params, "id"), context)
 
 
@@ -270,7 +246,6 @@ def run_output(context: Context, params: Params) -> Data:
     With `wait` (seconds, at most 2) the answer waits for something to be said. An
     offset is what the last answer gave, opaque to the client.
     """
-    only(params, ("id", "offset", "wait"))
     run_id = read_number(params, "id")
     offset = read_number(params, "offset", least=0) if "offset" in params else 0
     wait = read_number(params, "wait", least=0) if "wait" in params else 0
@@ -322,7 +297,6 @@ def _silence(context: Context, run_id: int, text: str, offset: int) -> Data:
 
 def retry_run(context: Context, params: Params) -> Data:
     """Queue a new run of the task of an ended run."""
-    only(params, ("id",))
     queued = context.store.write(_retry, read_number(params, "id"), context)
     return apply(queued, _shown_run(context))
 
@@ -333,7 +307,6 @@ def _retry(db: Connection, run_id: int, context: Context) -> Run:
 
 def undo_run(context: Context, params: Params) -> Data:
     """Queue a run that puts back what a run did; their task is disabled with it."""
-    only(params, ("id", "refs"))
     which = read_number(params, "id"), read_names(params, "refs")
     found = context.store.read(undo.find, *which)
     looked = then(found, lambda w: context.plans.do(partial(_check_kept, context, w)))
@@ -361,7 +334,6 @@ def _check_kept(context: Context, asked: undo.UndoRequest) -> None:
 
 def cancel_run(context: Context, params: Params) -> Data:
     """Cancel a run; one under way is stopped, and shown when it has ended."""
-    only(params, ("id",))
     cancelled = context.store.write(
         runs.cancel, read_number(params, "id"), context.now()
     )
@@ -383,14 +355,12 @@ def _stop(context: Context, run: Run) -> Data:
 
 def delete_run(context: Context, params: Params) -> Data:
     """Delete an ended run from the history."""
-    only(params, ("id",))
     deleted = context.store.write(runs.delete, read_number(params, "id"))
     return apply(deleted, lambda run: views.run(run, context.attempts))
 
 
 def list_deliveries(context: Context, params: Params) -> Data:
     """List the newest deliveries first."""
-    only(params, ("hook", "status", "since", "before", "limit"))
     hook = read_text(params, "hook") if "hook" in params else None
     status = read_number(params, "status", least=100) if "status" in params else None
     wanted = read_page(params, context.clock())
@@ -422,7 +392,6 @@ def _deliveries(
 
 def show_delivery(context: Context, params: Params) -> Data:
     """Show a delivery."""
-    only(params, ("id",))
     number = read_number(params, "id")
     context.refusals.flush(now=True)
     written = context.store.write(maintenance.ping)
@@ -432,20 +401,15 @@ def show_delivery(context: Context, params: Params) -> Data:
 
 def show_content(context: Context, params: Params) -> Data:
     """Show what is kept of a delivery's headers and body."""
-    only(params, ("id",))
     found = context.store.read(deliveries.content, read_number(params, "id"))
     return apply(found, views.delivery_content)
 
 
 def list_notices(context: Context, params: Params) -> Data:
     """List the newest notices first."""
-    only(params, ("target", "status", "before", "limit"))
     target = read_text(params, "target") if "target" in params else None
     before = read_text(params, "before") if "before" in params else None
     status = read_text(params, "status") if "status" in params else None
-    if status is not None and status not in notices.STATUSES:
-        words = ", ".join(notices.STATUSES)
-        raise HttpError(400, f"status: one of {words} is needed")
     which, limit = notices.Which(target, status, before), read_limit(params)
     found = context.store.read(_notices, context, which, limit)
     return apply(found, lambda items: _page(items, limit))
@@ -463,7 +427,6 @@ def _notices(
 
 def resend_notice(context: Context, params: Params) -> Data:
     """Have a notice sent again, with the same id."""
-    only(params, ("id",))
     key = read_text(params, "id")
     sent = context.store.write(notices.resend, key, context.targets, context.now())
     return apply(sent, views.notice)
@@ -471,14 +434,12 @@ def resend_notice(context: Context, params: Params) -> Data:
 
 def test_notice(context: Context, params: Params) -> Data:
     """Send a target a message now, and say what it answered."""
-    only(params, ("target",))
     told = context.test_notice(read_text(params, "target"))
     return apply(told, lambda each: {"sent": each.sent, "answer": each.said})
 
 
 def backup(context: Context, params: Params) -> Data:
     """Write a consistent copy of the store to a path of this machine."""
-    only(params, ("path",))
     path = read_text(params, "path")
     copied = context.copies.do(partial(context.store.backup, Path(path)))
     return apply(copied, lambda _: {"path": path})
@@ -486,7 +447,6 @@ def backup(context: Context, params: Params) -> Data:
 
 def status(context: Context, params: Params) -> Data:
     """Say how the daemon fares and what needs hands; also while the store does not."""
-    only(params, ())
     context.refusals.flush(now=True)
     return then(context.condition(), partial(_with_overview, context))
 
@@ -517,7 +477,6 @@ def _of_targets(context: Context, queue: Overview) -> Overview:
 
 def check(context: Context, params: Params) -> Data:
     """Have the daemon judge what it can read, write and reach itself."""
-    only(params, ())
     return then(context.condition(), partial(_with_known, context))
 
 
@@ -541,7 +500,6 @@ def _inspected(db: Connection, condition: Condition) -> Inspected:
 
 def reload(context: Context, params: Params) -> Data:
     """Have the configuration read again: what needs a restart; a refusal says why."""
-    only(params, ())
     return apply(context.reload(), lambda keys: {"restart_for": keys})
 
 

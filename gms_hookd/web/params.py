@@ -1,6 +1,7 @@
-"""web.params."""
+"""What a call is asked with: each reader takes the parameters and the name of one."""
 
-from collections.abc import Container, Mapping
+import re
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +10,14 @@ from gms_hookd.git import refspec
 from gms_hookd.git import url as giturl
 from gms_hookd.git.ownership import untrusted
 from gms_hookd.http.message import HttpError
-from gms_hookd.model import RunStatus, Task
+from gms_hookd.model import Task
 from gms_hookd.store import runs, tasks
 from gms_hookd.units import duration, moment
 from gms_hookd.web import views
 from gms_hookd.workers.running import Context
 
 Params = Mapping[str, Any]
+_OID = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 LIMIT = 50
 LARGEST_LIMIT = 1000
 LARGEST_ID = 2**63 - 1
@@ -47,7 +49,7 @@ def as_draft(task: Task) -> tasks.Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class _PushOptions:
+class PushOptions:
     """GMS's `push_options`, as far as they mean something to a sync."""
 
     force: bool = False
@@ -57,7 +59,7 @@ class _PushOptions:
 
 def read_draft(context: Context, before: tasks.Draft, params: Params) -> tasks.Draft:
     """Give `before` with what is given changed, all of it checked."""
-    options = _push_options(params)
+    options = read_push_options(params, "push_options")
     draft = before._replace(
         name=tasks.checked_name(read_text(params, "name", before.name)),
         source=_url(context, params, "source", before.source),
@@ -66,11 +68,11 @@ def read_draft(context: Context, before: tasks.Draft, params: Params) -> tasks.D
         force=read_boolean(params, "force", before.force or options.force),
         prune=read_boolean(params, "prune", before.prune or options.prune),
         enabled=read_boolean(params, "enabled", before.enabled),
-        timeout=_timeout(params, before.timeout),
+        timeout=read_timeout(params, "timeout", before.timeout),
         push_options=options.passed
         if "push_options" in params
         else before.push_options,
-        cron=_cron(params, before.cron),
+        cron=read_cron(params, "cron", before.cron),
     )
     if giturl.cache_key(draft.source) == giturl.cache_key(draft.target):
         raise HttpError(400, "target: is the source itself")
@@ -102,11 +104,10 @@ def _url(context: Context, params: Params, key: str, before: str) -> str:
 
 def _refspecs(params: Params, before: tuple[str, ...]) -> tuple[str, ...]:
     branch = _branch(params, before)
-    given = params.get("refspecs", list(before) if branch is None else [])
+    kept = list(before) if branch is None else []
+    given = read_strings(params, "refspecs") if "refspecs" in params else kept
     if branch is not None and given:
         raise HttpError(400, "refspecs: not together with source_branch")
-    if not isinstance(given, list) or not all(isinstance(s, str) for s in given):
-        raise HttpError(400, "refspecs: a list of strings is needed")
     try:
         specs = (refspec.branch(branch),) if branch else tuple(given)
         refspec.select(specs, force=False)
@@ -129,50 +130,52 @@ def _branch(params: Params, before: tuple[str, ...]) -> str | None:
     return f"{source or old_source}:{target or kept or source}"
 
 
-def _push_options(params: Params) -> _PushOptions:
-    given = params.get("push_options") or []
-    words = given.split() if isinstance(given, str) else given
-    if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
-        raise HttpError(400, "push_options: a list of strings is needed")
+def read_push_options(params: Params, key: str) -> PushOptions:
+    """Return GMS's `push_options`: words of a text, or a list of them."""
+    given = params.get(key)
+    if given is None or isinstance(given, str):
+        given = (given or "").split()
+    words = read_strings({key: given}, key)
     prefix = views.PUSH_OPTION
     passed = tuple(w.removeprefix(prefix) for w in words if w.startswith(prefix))
     if len(passed) > MOST_OPTIONS or not all(map(_is_line, passed)):
-        raise HttpError(400, "push_options: at most 20 lines of text are passed on")
+        raise HttpError(400, f"{key}: at most 20 lines of text are passed on")
     for word in words:
         if not word.startswith(prefix) and word not in _PUSH_OPTIONS:
-            raise HttpError(400, f"push_options: {word[:100]!r} is not possible here")
-    return _PushOptions("--force" in words, "--prune" in words, passed)
+            raise HttpError(400, f"{key}: {word[:100]!r} is not possible here")
+    return PushOptions("--force" in words, "--prune" in words, passed)
 
 
 def _is_line(text: str) -> bool:
     return 0 < len(text) <= LONGEST_TEXT and text.isprintable()
 
 
-def _timeout(params: Params, before: float | None) -> float | None:
-    given = params.get("timeout", before)
+def read_timeout(params: Params, key: str, before: float | None = None) -> float | None:
+    """Return seconds, None for no limit of its own; a text has units as in 10m."""
+    given = params.get(key, before)
     if isinstance(given, str):
         try:
             given = duration(given)
         except ValueError as error:
-            raise HttpError(400, f"timeout: {error}") from None
+            raise HttpError(400, f"{key}: {error}") from None
     if given is None:
         return None
     if type(given) not in {int, float} or not 0 < given <= LONGEST_TIMEOUT:
-        raise HttpError(400, "timeout: seconds are needed, more than 0, at most a week")
+        raise HttpError(400, f"{key}: seconds are needed, more than 0, at most a week")
     return float(given)
 
 
-def _cron(params: Params, before: str) -> str:
+def read_cron(params: Params, key: str, before: str = "") -> str:
     """Return the schedule; null and "" mean none."""
-    if "cron" not in params:
+    if key not in params:
         return before  # also where the machine knows its zone no more
-    if not params["cron"]:
+    if params[key] in (None, ""):
         return ""
-    text = read_text(params, "cron")
+    text = read_text(params, key)
     try:
         parse(text)
     except ValueError as error:
-        raise HttpError(400, f"cron: {error}") from None
+        raise HttpError(400, f"{key}: {error}") from None
     return text
 
 
@@ -198,12 +201,15 @@ def which_task(params: Params, keys: tuple[str, ...]) -> dict[str, object]:
 def read_number(params: Params, key: str, least: int = 1) -> int:
     """Return a whole number of at least `least`."""
     given = params.get(key)
-    if isinstance(given, str) and given.isascii() and given.isdecimal():
-        given = int(given[:20])
     if type(given) is not int or not least <= given <= LARGEST_ID:
         kind = "a positive integer" if least else "an integer from 0"
         raise HttpError(400, f"{key}: {kind} is needed")
     return given
+
+
+def as_number(text: str) -> int | str:
+    """Return the number that a text of digits is, as it stands in a query."""
+    return int(text[:20]) if text.isascii() and text.isdecimal() else text
 
 
 def read_text(params: Params, key: str, default: str | None = None) -> str:
@@ -227,6 +233,33 @@ def read_names(params: Params, key: str) -> list[str] | None:
     return [read_text({key: name}, key) for name in names]
 
 
+def read_strings(params: Params, key: str) -> list[str]:
+    """Return a list of strings."""
+    given = params.get(key)
+    if not isinstance(given, list) or not all(isinstance(s, str) for s in given):
+        raise HttpError(400, f"{key}: a list of strings is needed")
+    return given
+
+
+def read_objects(params: Params, key: str) -> list[Params]:
+    """Return a list of objects."""
+    given = params.get(key)
+    if not isinstance(given, list) or not all(isinstance(t, dict) for t in given):
+        raise HttpError(400, f"{key}: a list of objects is needed")
+    return given
+
+
+def read_deletions(params: Params, key: str) -> bool | dict[str, str]:
+    """Return refs with the ids that may be deleted, or true or false."""
+    given = params.get(key, False)
+    if not isinstance(given, dict):
+        return read_boolean(params, key, False)
+    named = {r: oid for r, oid in given.items() if isinstance(oid, str)}
+    if len(named) < len(given) or not all(map(_OID.fullmatch, named.values())):
+        raise HttpError(400, f"{key}: an object of refs and their ids is needed")
+    return named
+
+
 def read_boolean(params: Params, key: str, default: bool) -> bool:
     """Return true or false."""
     given = params.get(key, default)
@@ -235,25 +268,26 @@ def read_boolean(params: Params, key: str, default: bool) -> bool:
     return given
 
 
-def read_status(params: Params) -> RunStatus | None:
-    """Return the status to filter by, None for all."""
-    if "status" not in params:
-        return None
+def read_word(params: Params, key: str, words: Iterable[str]) -> str:
+    """Return one of these words."""
+    known = tuple(words)
+    given = read_text(params, key)
+    if given not in known:
+        raise HttpError(400, f"{key}: one of {', '.join(known)} is needed")
+    return given
+
+
+def read_since(params: Params, key: str, now: float = 0.0) -> int:
+    """Return the time (ms) that is meant at `now`, which is Unix time."""
     try:
-        return RunStatus(read_text(params, "status"))
-    except ValueError:
-        words = ", ".join(RunStatus)
-        raise HttpError(400, f"status: one of {words} is needed") from None
+        return moment(read_text(params, key), now)
+    except ValueError as error:
+        raise HttpError(400, f"{key}: {error}") from None
 
 
 def read_page(params: Params, now: float) -> runs.Wanted:
     """Return which part of a list is asked for; `now` is Unix time."""
-    since = 0
-    if "since" in params:
-        try:
-            since = moment(read_text(params, "since"), now)
-        except ValueError as error:
-            raise HttpError(400, f"since: {error}") from None
+    since = read_since(params, "since", now) if "since" in params else 0
     before = read_number(params, "before") if "before" in params else LARGEST_ID
     return runs.Wanted(read_limit(params), before, since)
 

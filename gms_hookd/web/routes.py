@@ -25,14 +25,15 @@ from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import StoreError, deliveries
 from gms_hookd.store.refusals import Refusal
 from gms_hookd.threads import BusyError
-from gms_hookd.web import api, gms_hook, guard, metrics, params, task_import
+from gms_hookd.web import api, gms_hook, guard, metrics, openapi
+from gms_hookd.web.calls import CALLS
 from gms_hookd.web.guard import Guard, Hook
 from gms_hookd.web.sampler import Sampler
 from gms_hookd.web.status_page import PAGES, StatusPages
 from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
-API = "/api/v1/sync/"
+API = openapi.PREFIX
 RUNS = guard.PREFIX + "runs/"
 MOST_PARAMETERS = 20
 _STRANGERS = frozenset({401, 403, 429})
@@ -43,38 +44,11 @@ LONGEST_PATH = 1000  # characters of an unknown path that are looked at
 # version stored, and for what is repeated of a request.
 LARGEST_MASKED = 1 << 20
 RETRY_AFTER = ("Retry-After", "10")
-Call = Callable[[Context, params.Params], api.Data]
-CALLS: Mapping[tuple[str, str], Call] = {
-    ("GET", "tasks"): api.list_tasks,
-    ("GET", "task"): api.show_task,
-    ("POST", "task/create"): api.create_task,
-    ("POST", "task/update"): api.update_task,
-    ("POST", "task/delete"): api.delete_task,
-    ("POST", "task/plan"): api.plan_task,
-    ("POST", "task/import"): task_import.import_tasks,
-    ("POST", "run"): api.run_task,
-    ("GET", "run"): api.show_run,
-    ("GET", "run/output"): api.run_output,
-    ("POST", "run/retry"): api.retry_run,
-    ("POST", "run/cancel"): api.cancel_run,
-    ("POST", "run/undo"): api.undo_run,
-    ("GET", "history"): api.history,
-    ("POST", "history/delete"): api.delete_run,
-    ("GET", "deliveries"): api.list_deliveries,
-    ("GET", "delivery"): api.show_delivery,
-    ("GET", "delivery/parcel"): api.show_content,
-    ("GET", "status"): api.status,
-    ("GET", "check"): api.check,
-    ("GET", "notices"): api.list_notices,
-    ("POST", "notice/resend"): api.resend_notice,
-    ("POST", "notice/test"): api.test_notice,
-    ("POST", "backup"): api.backup,
-    ("POST", "reload"): api.reload,
-}
 METRICS = "/metrics"
 # What no path of a stranger can add to.
 _PLAIN_PATHS = frozenset({
     guard.PREFIX + "task-sync", "/healthz", "/readyz", METRICS, TOP,
+    openapi.PATH,
 })  # fmt: skip
 _PAGES = {f"{TOP}/{kind}" for kind in PAGES if kind}
 UNSEEN = f"no such path: set api.read_token to open {TOP}"
@@ -86,7 +60,7 @@ _UNSET = {
     Rights.WRITE: "set api.token to open it",
 }
 _PATHS = {path for _, path in CALLS}
-_ON_SOCKET_ONLY = frozenset({"backup", "check", "reload", "task/import"})
+_ON_SOCKET_ONLY = {call.path: call.command for call in CALLS.values() if call.command}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +126,8 @@ class App:
             return self._hook(request)
         if path.startswith(API):
             return self._call(request, path.removeprefix(API))
+        if path == openapi.PATH:
+            return self._document(request)
         if path == METRICS:
             return self._metrics(request)
         if path == TOP or path.startswith(TOP + "/"):
@@ -175,8 +151,16 @@ class App:
             raise HttpError(404, "no such path")
         self._authorize(request, path)
         _allow(request, *(method for method, known in CALLS if known == path))
-        found = CALLS[request.method, path](self._context, _params(request))
-        return apply(found, partial(_envelope, request))
+        call = CALLS[request.method, path]
+        reads = request.method == "GET"
+        params = call.read(_query(request.query)) if reads else _body(request)
+        call.check(params)
+        return apply(call.does(self._context, params), partial(_envelope, request))
+
+    def _document(self, request: Request) -> Future[Response]:
+        self._authorize(request, openapi.PATH)
+        _allow(request, "GET", "HEAD")
+        return done(Response(200, openapi.document()))
 
     def _authorize(self, request: Request, path: str) -> None:
         """Let in the control socket, whose file permissions stand for a token."""
@@ -185,7 +169,8 @@ class App:
         needed = Rights.READ if request.method in ("GET", "HEAD") else Rights.WRITE
         tokens, anonymous = self._policy.tokens, self._policy.anonymous
         if path in _ON_SOCKET_ONLY:
-            raise HttpError(403, ON_SOCKET)
+            command = f"gms-hookd {_ON_SOCKET_ONLY[path]}"
+            raise HttpError(403, f"{ON_SOCKET}: run {command} on its machine")
         if tokens.most < needed:
             raise HttpError(403, f"{ON_SOCKET}: {_UNSET[needed]}")
         anonymous.check_failures(request, self._context.monotonic())
@@ -193,7 +178,7 @@ class App:
         if rights is Rights.NONE:
             anonymous.count_failure(request, self._context.monotonic())
             # With Basic a browser asks its user.
-            kind = "Bearer" if request.path.startswith(API) else _BASIC
+            kind = "Bearer" if request.path.startswith("/api/") else _BASIC
             challenge = ("WWW-Authenticate", kind)
             raise HttpError(401, "a valid bearer token is needed", (challenge,))
         if rights < needed:
@@ -372,9 +357,7 @@ def _run_id(text: str) -> int:
     return int(text)
 
 
-def _params(request: Request) -> Mapping[str, Any]:
-    if request.method == "GET":
-        return _query(request.query)
+def _body(request: Request) -> Mapping[str, Any]:
     try:
         params = load_json(request.body or b"{}")
     except ValueError as error:

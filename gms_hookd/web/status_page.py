@@ -28,7 +28,7 @@ from gms_hookd.pages.texts import Words, language
 from gms_hookd.store import Connection, deliveries, listings, overview, runs, tasks
 from gms_hookd.store.listings import OUTCOMES, Wanted
 from gms_hookd.store.overview import FailingTask
-from gms_hookd.web.params import LARGEST_ID, read_number, read_text
+from gms_hookd.web.params import LARGEST_ID, as_number, read_number, read_text
 from gms_hookd.workers.running import Condition, Context
 
 FRESH = 2.0  # seconds
@@ -252,7 +252,9 @@ def _outcome(query: Mapping[str, str], names: tuple[str, ...]) -> str | None:
 
 
 def _before(query: Mapping[str, str], key: str) -> int:
-    return read_number(query, key) if key in query else LARGEST_ID
+    if key not in query:
+        return LARGEST_ID
+    return read_number({key: as_number(query[key])}, key)
 
 
 def _task_lines(db: Connection, query: Mapping[str, str]) -> dict[str, Any]:

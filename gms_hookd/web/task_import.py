@@ -20,6 +20,7 @@ from gms_hookd.web.params import (
     read_boolean,
     read_draft,
     read_number,
+    read_objects,
     read_text,
 )
 from gms_hookd.workers.running import Context
@@ -33,10 +34,7 @@ def import_tasks(context: Context, params: Params) -> Future[list[views.Json]]:
 
     With `dry_run` nothing is added.
     """
-    only(params, ("tasks", "dry_run"))
-    given = params.get("tasks")
-    if not isinstance(given, list) or not all(isinstance(t, dict) for t in given):
-        raise HttpError(400, "tasks: a list of objects is needed")
+    given = read_objects(params, "tasks")
     if read_boolean(params, "dry_run", False):
         return context.store.read(_import, context, given, True)
     return context.store.write(_import, context, given, False)
