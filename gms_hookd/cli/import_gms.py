@@ -12,7 +12,7 @@ from gms_hookd.cli.session import SLOW, Args, Session, api_of
 from gms_hookd.errors import Failure
 from gms_hookd.git.remotes import remote_url
 from gms_hookd.gms.credentials import tables
-from gms_hookd.gms.meaning import Machine, Skipped, Wanted, meaning
+from gms_hookd.gms.meaning import GmsMachine, ImportedTask, Skipped, meaning
 from gms_hookd.gms.records import LARGEST, Records, read_documents, read_file
 from gms_hookd.safetext import hidden, safe, safe_lines
 
@@ -26,7 +26,7 @@ FILL_IN = """\
 class _Result(NamedTuple):
     """What became of one task of GMS, `entry` as the API answers."""
 
-    found: Wanted | Skipped
+    found: ImportedTask | Skipped
     entry: Mapping[str, Any]
 
     @property
@@ -40,7 +40,7 @@ def import_gms(session: Session, args: Args) -> int:
     # Before anything else: what root may read, the service's user may not.
     records = _read(args.files)
     with api_of(session) as api:
-        machine = Machine(os.path.isdir, _asks_git(session.environ))
+        machine = GmsMachine(os.path.isdir, _asks_git(session.environ))
         found = [meaning(task, records, machine) for task in records.tasks]
         results = list(_results(found, _imported(api, found, args.dry_run)))
     for line in _lines(results, dry=args.dry_run):
@@ -72,18 +72,18 @@ def _asks_git(environ: Mapping[str, str]) -> Any:
 
 
 def _imported(
-    api: Api, found: Iterable[Wanted | Skipped], dry: bool
+    api: Api, found: Iterable[ImportedTask | Skipped], dry: bool
 ) -> Iterator[Mapping[str, Any]]:
-    wanted = [each.fields for each in found if isinstance(each, Wanted)]
+    wanted = [each.fields for each in found if isinstance(each, ImportedTask)]
     body = {"tasks": wanted, "dry_run": dry}
     return iter(post(api, "task/import", body, SLOW) if wanted else ())
 
 
 def _results(
-    found: Iterable[Wanted | Skipped], entries: Iterator[Mapping[str, Any]]
+    found: Iterable[ImportedTask | Skipped], entries: Iterator[Mapping[str, Any]]
 ) -> Iterator[_Result]:
     for each in found:
-        if isinstance(each, Wanted):
+        if isinstance(each, ImportedTask):
             yield _Result(each, next(entries))
         else:
             yield _Result(each, {"result": "skipped", "reason": each.reason})
@@ -115,7 +115,7 @@ def _line(result: _Result, *, dry: bool) -> str:
     return f"{begin} {said} {number} {entry['name']}: {_described(found)}"
 
 
-def _described(found: Wanted) -> str:
+def _described(found: ImportedTask) -> str:
     fields = found.fields
     parts = (
         f"{fields['source']} -> {fields['target']} {' '.join(fields['refspecs'])}",
@@ -129,7 +129,7 @@ def _described(found: Wanted) -> str:
 
 def _say_credentials(session: Session, results: Iterable[_Result]) -> None:
     taken = [r.found for r in results if r.what != "skipped"]
-    logins = [each for f in taken if isinstance(f, Wanted) for each in f.logins]
+    logins = [each for f in taken if isinstance(f, ImportedTask) for each in f.logins]
     if found := tables(logins):
         text = "\n\n".join(map(safe_lines, found))
         session.say(f"\n{FILL_IN}\n{text}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gms_hookd.auth.schemes import Basic, Bearer, Scheme
-from gms_hookd.forges.base import Change, Event, Sample
+from gms_hookd.forges.base import Change, Event, SampleDelivery
 from gms_hookd.forges.payloads import (
     MERGE,
     NEW,
@@ -54,11 +54,11 @@ def _change(value: object) -> Change | None:
     return moved(ref, at(value, "oldObjectId"), at(value, "newObjectId"))
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return a push to `ref` of the repository at `url`."""
     update = {"name": ref, "oldObjectId": OLD, "newObjectId": NEW}
     resource = {"refUpdates": [update], "repository": {"remoteUrl": url}}
-    return Sample({}, {"eventType": "git.push", "resource": resource})
+    return SampleDelivery({}, {"eventType": "git.push", "resource": resource})
 
 
 READERS: Mapping[str, Reader] = {

@@ -53,7 +53,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SampleDelivery:
     """A delivery as the forge would send it, not yet signed."""
 
     headers: Mapping[str, str]
@@ -73,5 +73,5 @@ class Forge(Protocol):
     def parse(self, headers: Mapping[str, str], payload: object) -> Event:
         """Return what the delivery says; never raises."""
 
-    def sample(self, url: str, ref: str) -> Sample:
+    def sample(self, url: str, ref: str) -> SampleDelivery:
         """Return a push to `ref` of the repository at `url`."""

@@ -6,7 +6,7 @@ Page: support.atlassian.com/bitbucket-cloud/docs/event-payloads.
 from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import Hmac, Scheme
-from gms_hookd.forges.base import Change, Event, Sample
+from gms_hookd.forges.base import Change, Event, SampleDelivery
 from gms_hookd.forges.payloads import (
     MERGE,
     NEW,
@@ -74,14 +74,14 @@ def settings(event: Event, payload: object) -> Event:
     return renamed(event, old, full)
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return a push to `ref` of the repository at `url`."""
     kind = "tag" if ref.startswith("refs/tags/") else "branch"
     name = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
     old, new = ({"type": kind, "name": name, "target": {"hash": h}} for h in (OLD, NEW))
     repository = {"links": {"html": {"href": url}}}
     push = {"changes": [{"old": old, "new": new, "forced": False}]}
-    return Sample(
+    return SampleDelivery(
         {"x-event-key": "repo:push"}, {"repository": repository, "push": push}
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gms_hookd.auth.schemes import Basic, Hmac, Scheme
-from gms_hookd.forges.base import ANY_HOST, Change, Event, Sample
+from gms_hookd.forges.base import ANY_HOST, Change, Event, SampleDelivery
 from gms_hookd.forges.payloads import (
     MERGE,
     NEW,
@@ -90,12 +90,12 @@ def settings(event: Event, payload: object) -> Event:
     return left(event, old, new, urls(at(payload, "old")))
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return a push to `ref` of the repository at `url`."""
     change = {"refId": ref, "fromHash": OLD, "toHash": NEW, "type": "UPDATE"}
     repository = {"links": {"clone": [{"href": url, "name": "http"}]}}
     body: dict[str, object] = {"repository": repository, "changes": [change]}
-    return Sample({"x-event-key": "repo:refs_changed"}, body)
+    return SampleDelivery({"x-event-key": "repo:refs_changed"}, body)
 
 
 READERS: Mapping[str, Reader] = {

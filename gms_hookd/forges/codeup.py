@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import Scheme, TokenHeader
 from gms_hookd.forges import gitlab_family
-from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.base import Event, SampleDelivery
 from gms_hookd.forges.payloads import gitlab_like as sample_body
 from gms_hookd.forges.payloads import header, key
 
@@ -24,7 +24,7 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     return gitlab_family.read(Event(name, key(headers, "x-codeup-delivery")), payload)
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return a push to `ref` of the repository at `url`."""
     name = "Tag Push Hook" if ref.startswith("refs/tags/") else "Push Hook"
-    return Sample({"x-codeup-event": name}, sample_body(url, ref))
+    return SampleDelivery({"x-codeup-event": name}, sample_body(url, ref))

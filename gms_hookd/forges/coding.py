@@ -6,7 +6,7 @@ Page: open.coding.net/webhooks (v1, v2); CODING help, project-settings/service-h
 from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import BodyToken, Hmac, Scheme, UrlKey
-from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.base import Event, SampleDelivery
 from gms_hookd.forges.payloads import (
     GITHUB_URLS,
     MERGE,
@@ -51,9 +51,9 @@ def pushed(event: Event, payload: object) -> Event:
     return push(event, payload)
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return a push to `ref` of the repository at `url`."""
-    return Sample({"x-coding-event": "push"}, github_like(url, ref))
+    return SampleDelivery({"x-coding-event": "push"}, github_like(url, ref))
 
 
 READERS: Mapping[str, Reader] = {

@@ -6,7 +6,7 @@ Page: docs.docker.com/docker-hub/webhooks.
 from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import Scheme, UrlKey
-from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.base import Event, SampleDelivery
 from gms_hookd.forges.payloads import at, path_of, text
 
 CALLBACK = "https://registry.hub.docker.com/"
@@ -36,7 +36,9 @@ def callback_url(payload: object) -> str | None:
     return url if plain and url.startswith(CALLBACK) else None
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return the push of an image that is named like the repository."""
     repository = {"repo_name": path_of(url)}
-    return Sample({}, {"push_data": {"tag": "latest"}, "repository": repository})
+    return SampleDelivery(
+        {}, {"push_data": {"tag": "latest"}, "repository": repository}
+    )

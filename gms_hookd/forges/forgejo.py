@@ -7,7 +7,7 @@ services/webhook/shared/payloader.go.
 from collections.abc import Mapping
 
 from gms_hookd.forges import gitea_family
-from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.base import Event, SampleDelivery
 from gms_hookd.forges.payloads import github_like, header, key
 
 NAME = "forgejo"
@@ -23,6 +23,6 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     )
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return a push to `ref` of the repository at `url`."""
-    return Sample({"x-forgejo-event": "push"}, github_like(url, ref))
+    return SampleDelivery({"x-forgejo-event": "push"}, github_like(url, ref))

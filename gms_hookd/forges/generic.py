@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gms_hookd.auth.schemes import HMAC_OPTIONS, Basic, Bearer, Hmac, Scheme, UrlKey
-from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.base import Event, SampleDelivery
 from gms_hookd.forges.payloads import (
     GITHUB_URLS,
     GITLAB_URLS,
@@ -82,9 +82,9 @@ def ref_of(event: Event, payload: object) -> Event:
     return replace(event, changes=(pushed(full, payload),))
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return a push to `ref` of the repository at `url`."""
-    return Sample({}, {"event": "push", "repository": url, "ref": ref})
+    return SampleDelivery({}, {"event": "push", "repository": url, "ref": ref})
 
 
 FIELDS = ("task_id", "task", "repository", "project")

@@ -6,7 +6,7 @@ Page: docs.gitea.com/usage/webhooks.
 from collections.abc import Mapping
 
 from gms_hookd.forges import gitea_family
-from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.base import Event, SampleDelivery
 from gms_hookd.forges.payloads import github_like, header, key
 
 NAME = "gitea"
@@ -20,6 +20,6 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     return gitea_family.read(Event(name, key(headers, "x-gitea-delivery")), payload)
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return a push to `ref` of the repository at `url`."""
-    return Sample({"x-gitea-event": "push"}, github_like(url, ref))
+    return SampleDelivery({"x-gitea-event": "push"}, github_like(url, ref))

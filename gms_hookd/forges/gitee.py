@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gms_hookd.auth.schemes import GiteeSignature, Scheme, TokenHeader
-from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.base import Event, SampleDelivery
 from gms_hookd.forges.payloads import (
     GITHUB_URLS,
     MERGE,
@@ -48,10 +48,10 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     return READERS.get(words(name), ignored(NO_CHANGE))(event, payload)
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return a push to `ref` of the repository at `url`."""
     name = "Tag Push Hook" if ref.startswith("refs/tags/") else "Push Hook"
-    return Sample({"x-gitee-event": name}, github_like(url, ref))
+    return SampleDelivery({"x-gitee-event": name}, github_like(url, ref))
 
 
 READERS: Mapping[str, Reader] = {

@@ -6,7 +6,7 @@ Page: docs.github.com, Webhooks: webhook-events-and-payloads.
 from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import Hmac, Scheme
-from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.base import Event, SampleDelivery
 from gms_hookd.forges.payloads import (
     GITHUB_URLS,
     MERGE,
@@ -56,9 +56,9 @@ def settings(event: Event, payload: object) -> Event:
     return new_default(event, text(changes, "default_branch", "from"), new)
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return a push to `ref` of the repository at `url`."""
-    return Sample({"x-github-event": "push"}, github_like(url, ref))
+    return SampleDelivery({"x-github-event": "push"}, github_like(url, ref))
 
 
 READERS: Mapping[str, Reader] = {

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from gms_hookd.auth.schemes import Scheme, StandardWebhooks, TokenHeader
 from gms_hookd.forges import gitlab_family
-from gms_hookd.forges.base import ANY_HOST, Change, Event, Sample
+from gms_hookd.forges.base import ANY_HOST, Change, Event, SampleDelivery
 from gms_hookd.forges.payloads import (
     NO_CHANGE,
     Reader,
@@ -67,10 +67,10 @@ def moved_project(event: Event, instance: str, payload: object) -> Event:
     return left(event, old, new, [former])
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return a push to `ref` of the repository at `url`."""
     name = "Tag Push Hook" if ref.startswith("refs/tags/") else "Push Hook"
-    return Sample({"x-gitlab-event": name}, sample_body(url, ref))
+    return SampleDelivery({"x-gitlab-event": name}, sample_body(url, ref))
 
 
 MOVES = frozenset({"project_rename", "project_transfer"})

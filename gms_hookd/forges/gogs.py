@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from gms_hookd.auth.schemes import Scheme
 from gms_hookd.forges import gitea_family
-from gms_hookd.forges.base import Event, EventKind, Sample
+from gms_hookd.forges.base import Event, EventKind, SampleDelivery
 from gms_hookd.forges.payloads import github_like, header, key, short, text
 
 NAME = "gogs"
@@ -27,6 +27,6 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     return event
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return a push to `ref` of the repository at `url`."""
-    return Sample({"x-gogs-event": "push"}, github_like(url, ref))
+    return SampleDelivery({"x-gogs-event": "push"}, github_like(url, ref))

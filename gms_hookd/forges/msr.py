@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gms_hookd.auth.schemes import Scheme, UrlKey
-from gms_hookd.forges.base import Event, Sample
+from gms_hookd.forges.base import Event, SampleDelivery
 from gms_hookd.forges.payloads import path_of, text
 
 NAME = "msr"
@@ -26,7 +26,7 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     return replace(event, ignored="not the push of an image")
 
 
-def sample(url: str, ref: str) -> Sample:
+def sample(url: str, ref: str) -> SampleDelivery:
     """Return the push of an image that is named like the repository."""
     contents = {"imageName": f"{path_of(url)}:latest", "tag": "latest"}
-    return Sample({}, {"type": "TAG_PUSH", "contents": contents})
+    return SampleDelivery({}, {"type": "TAG_PUSH", "contents": contents})

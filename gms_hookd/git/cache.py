@@ -15,7 +15,7 @@ from enum import Enum
 from pathlib import Path
 
 from gms_hookd.git import recovery
-from gms_hookd.git.command import Command, Git
+from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.hold import Hold
 from gms_hookd.git.refs import all_refs, packed_refs, read_oid
@@ -99,7 +99,9 @@ class Cache:
         if not all_refs(old, BACKUPS.encode()):
             return
         spec = f"{BACKUPS}*:{BACKUPS}*"
-        done = self.git.run(Command(("fetch", "-q", "--no-tags", "--", str(old), spec)))
+        done = self.git.run(
+            GitCommand(("fetch", "-q", "--no-tags", "--", str(old), spec))
+        )
         if done.status:
             kept = old.with_name(f"{self.path.name}.broken-{int(time.time())}")
             old.rename(kept)
@@ -115,7 +117,7 @@ class Cache:
     def healthy(self) -> bool:
         """Whether every object that its refs need is there."""
         check = ("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
-        done = self.git.run(Command(check, quiet=True))
+        done = self.git.run(GitCommand(check, quiet=True))
         if done.ended:
             raise done.failure("fsck")
         return done.status == 0
@@ -276,7 +278,7 @@ class Cache:
 
     def _contains(self, tip: str, oid: str) -> bool | None:
         asked = ("merge-base", "--is-ancestor", oid, tip)
-        done = self.git.run(Command(asked, quiet=True))
+        done = self.git.run(GitCommand(asked, quiet=True))
         if done.ended or done.status < 0:
             raise done.failure("merge-base")
         return None if done.status > 1 else done.status == 0

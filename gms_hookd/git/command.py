@@ -104,7 +104,7 @@ def uncounted(_command: str, _result: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class GitCommand:
     """One command of git, by its arguments.
 
     settings and extra are configuration and environment of this command alone; a quiet
@@ -143,7 +143,7 @@ class Git:
     binary: str = "git"
     count: Callable[[str, str], None] = uncounted
 
-    def run(self, command: Command) -> Done:
+    def run(self, command: GitCommand) -> Done:
         """Run one command, whatever its exit status."""
         if not command.quiet:
             shown = one_line(shlex.join(("git", *command.args)), SHOWN)
@@ -158,7 +158,7 @@ class Git:
         self.count(command.args[0], "ok" if good else done.kind.name.lower())
         return done
 
-    def _traced(self, command: Command) -> Done:
+    def _traced(self, command: GitCommand) -> Done:
         """Run it; what it traced of http is part of what is done."""
         with traced(command.http, command.bodies, command.protocol) as trace:
             done = execute(
@@ -174,7 +174,7 @@ class Git:
             )
             return replace(done, headers=trace.text())
 
-    def _environ_of(self, command: Command) -> dict[str, str]:
+    def _environ_of(self, command: GitCommand) -> dict[str, str]:
         environ = {**self.environ, **command.extra, **self.journal.environ}
         hidden = () if command.afar else PROXIES
         environ = {name: environ[name] for name in environ if name not in hidden}
@@ -188,7 +188,7 @@ class Git:
 
     def ask(self, *args: str, stdin: bytes | None = None, quiet: bool = True) -> bytes:
         """Run one local command that must succeed, and give what it printed."""
-        done = self.run(Command(args, stdin=stdin, quiet=quiet))
+        done = self.run(GitCommand(args, stdin=stdin, quiet=quiet))
         if done.failed:
             raise done.failure(args[0])
         return done.out

@@ -10,8 +10,15 @@ from gms_hookd.git.wordings import TABLE, UNTOLD, VAGUE, ErrorKind, Row, Voice
 from gms_hookd.safetext import one_line
 
 __all__ = [
-    "REACHED", "TRANSIENT", "UNREACHED", "ErrorKind", "GitError", "Reading",
-    "classify", "read", "refusal",
+    "REACHED",
+    "TRANSIENT",
+    "UNREACHED",
+    "Diagnosis",
+    "ErrorKind",
+    "GitError",
+    "classify",
+    "read",
+    "refusal",
 ]  # fmt: skip
 
 COULD_NOT = frozenset(
@@ -94,7 +101,7 @@ class GitError(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Diagnosis:
     """What a failure is: its kind, what failed, and what the host said of it."""
 
     kind: ErrorKind
@@ -137,21 +144,21 @@ def classify(stderr: str) -> ErrorKind:
 
 
 @lru_cache(maxsize=8)  # one failure is asked for its kind several times
-def read(stderr: str) -> Reading:
+def read(stderr: str) -> Diagnosis:
     """Return what a failure is by what git printed, in the C locale."""
     said = _said(stderr)
     row, line = said.first()
     failed = line if line in said.here else _best(said.here)
     words = _words([text for text in said.host if text != failed], line)
     if not (row or words) and _SILENT.search(stderr):
-        return Reading(ErrorKind.NETWORK, "the connection ended without a word", "")
+        return Diagnosis(ErrorKind.NETWORK, "the connection ended without a word", "")
     if not (failed or words):
         failed = said.here[0] if said.here else ""
     kind = row.kind if row else ErrorKind.OTHER
-    return Reading(kind, _PROMPT.sub(_REFUSED, one_line(failed, LINE)), words)
+    return Diagnosis(kind, _PROMPT.sub(_REFUSED, one_line(failed, LINE)), words)
 
 
-def refusal(reason: str, stderr: str) -> Reading:
+def refusal(reason: str, stderr: str) -> Diagnosis:
     """Return why a host refused a ref; its kind tells whether it only could not.
 
     reason is what stands in the brackets of `[remote rejected] (...)`.
@@ -163,7 +170,7 @@ def refusal(reason: str, stderr: str) -> Reading:
     words = _words(host, line)
     kind = _refusal_kind(row, reason, stderr)
     silent = kind in COULD_NOT and not words
-    return Reading(kind, f"{reason} ({kind})" if silent else reason, words)
+    return Diagnosis(kind, f"{reason} ({kind})" if silent else reason, words)
 
 
 def _refusal_kind(row: Row | None, reason: str, stderr: str) -> ErrorKind:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gms_hookd.git.command import Command, Git
+from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.credentials import Access
 from gms_hookd.git.errors import ErrorKind, GitError, classify
 from gms_hookd.git.process import Done
@@ -150,13 +150,13 @@ def _small(git: Git, asked: bytes, tips: Sequence[str]) -> list[str]:
     """List all blobs that may be pointers; of very many, those of the tips."""
     listed = ("rev-list", "--objects", "--no-object-names", "--ignore-missing")
     few = f"--filter=combine:object:type=blob+blob:limit={LARGEST + 1}"
-    done = git.run(Command((*listed, few, "--stdin"), stdin=asked, quiet=True))
+    done = git.run(GitCommand((*listed, few, "--stdin"), stdin=asked, quiet=True))
     if done.ended is ErrorKind.SIZE:
         git.limits.log.line(
             "too many objects to look through: LFS pointers of the tips"
         )
         trees = "".join(f"{tip}^{{tree}}\n" for tip in tips).encode()
-        done = git.run(Command((*listed, few, "--stdin"), stdin=trees, quiet=True))
+        done = git.run(GitCommand((*listed, few, "--stdin"), stdin=trees, quiet=True))
     if done.failed:
         raise done.failure("rev-list")
     return done.out.decode().split()
@@ -197,7 +197,7 @@ def _run(
     settings, extra = _given(url, remote.access.access(), refused)
     log = git.limits.log
     log.line(f"$ git lfs {verb} --all {place} ({len(tips)} commits)")
-    command = Command(
+    command = GitCommand(
         ("lfs", verb, "--all", place, *tips), (*settings, *more), extra, quiet=True
     )
     done = git.run(replace(command, afar=not url.local))

@@ -31,17 +31,17 @@ class Refspec:
 
     def mapped(
         self, source: Mapping[str, str], spared: Collection[str], *, force: bool
-    ) -> dict[str, "Wanted"]:
+    ) -> dict[str, "WantedRef"]:
         """Map the refs that are like src, ref -> oid, to the target's names."""
         forced = force or self.force
         head, star, tail = self.src.partition("*")
         if not star:
             oid = None if self.src in spared else source.get(self.src)
-            return {self.dst: Wanted(oid, forced, self.src)} if oid else {}
+            return {self.dst: WantedRef(oid, forced, self.src)} if oid else {}
         shortest, start, stop = len(self.src) - 1, len(head), -len(tail) or None
         before, _, after = self.dst.partition("*")
         return {
-            before + ref[start:stop] + after: Wanted(oid, forced, ref)
+            before + ref[start:stop] + after: WantedRef(oid, forced, ref)
             for ref, oid in source.items()
             if ref.startswith(head) and ref.endswith(tail) and len(ref) >= shortest
             if ref not in spared
@@ -52,7 +52,7 @@ class Refspec:
         return _match(self.dst, target) is not None
 
 
-class Wanted(NamedTuple):
+class WantedRef(NamedTuple):
     """What a ref of the target should be: which object, and whether by force."""
 
     oid: str
@@ -226,13 +226,13 @@ class Selection:
         whole = (n for n in self.negatives if re.fullmatch(r"refs/[^/*]+/\*", n))
         return tuple(n.removesuffix("*") for n in whole)
 
-    def wanted(self, source: Mapping[str, str]) -> dict[str, Wanted]:
+    def wanted(self, source: Mapping[str, str]) -> dict[str, WantedRef]:
         """Map what the source has, ref -> oid, to what the target should have.
 
         Raises ValueError where two refs of the source claim one of the target.
         """
         spared = {r for r in source if self._spared(r)} if self.negatives else set()
-        found: dict[str, Wanted] = {}
+        found: dict[str, WantedRef] = {}
         for spec in self.specs:
             made = spec.mapped(source, spared, force=self.force)
             for target in found.keys() & made.keys():
@@ -276,7 +276,7 @@ class Selection:
         return any(_match(n, ref) is not None for n in self.negatives)
 
 
-def _claimed_twice(target: str, one: Wanted, other: Wanted) -> Wanted:
+def _claimed_twice(target: str, one: WantedRef, other: WantedRef) -> WantedRef:
     if one.source != other.source:
         raise ValueError(f"{one.source} and {other.source} would both go to {target}")
     return other._replace(force=one.force or other.force)

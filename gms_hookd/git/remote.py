@@ -10,14 +10,14 @@ from typing import Protocol
 from gms_hookd.git.access import RepositoryAccess
 from gms_hookd.git.advice import Way, advice
 from gms_hookd.git.answer import Answer, parse
-from gms_hookd.git.command import Command, Git
+from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.credentials import Access, with_remedy
 from gms_hookd.git.errors import (
     REACHED,
     UNREACHED,
+    Diagnosis,
     ErrorKind,
     GitError,
-    Reading,
     read,
     refusal,
 )
@@ -97,7 +97,7 @@ class Report:
 
     lines: Mapping[str, Pushed]
     error: GitError | None = None
-    refusals: Mapping[str, Reading] = field(default_factory=dict)
+    refusals: Mapping[str, Diagnosis] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
 
     def followed_by(self, other: "Report") -> "Report":
@@ -144,7 +144,7 @@ class Remote:
         piped = len(specs) > STDIN_FROM
         stdin = ("--stdin",) if piped else ()
         named = () if piped else specs
-        command = Command(
+        command = GitCommand(
             (*FETCH, *options, *stdin, "--end-of-options", self.url, *named),
             LISTED if listed else (),
             stdin=_lines(specs) if piped else None,
@@ -220,7 +220,7 @@ class Remote:
         given = (*PUSH, *told, *options, *self._untidied())
         writing = self.access.url.path if self.access.url.local else None
         args = (*given, "--end-of-options", self.url, *specs)
-        done = self._run(Command(args, writing=writing))
+        done = self._run(GitCommand(args, writing=writing))
         lines = {line.ref: line for line in parse_pushed(done.out)}
         broken = _broken(done, lines.values(), refs)
         error = self._error(done, "push") if broken else None
@@ -234,12 +234,12 @@ class Remote:
         return NO_MAINTENANCE if url.local and is_maintained(url.path) else ()
 
     def _ask(self, *args: str, lines: re.Pattern[bytes] | None = None) -> Done:
-        done = self._run(Command(("ls-remote", *args), lines=lines))
+        done = self._run(GitCommand(("ls-remote", *args), lines=lines))
         if done.failed:
             raise self._error(done, "ls-remote")
         return done
 
-    def _run(self, command: Command) -> Done:
+    def _run(self, command: GitCommand) -> Done:
         done = self.git.run(self._with_access(command))
         if done.failed and done.kind is ErrorKind.NETWORK:
             done = replace(done, err=self._last_words() + done.err)
@@ -249,7 +249,7 @@ class Remote:
             return self._run(command)
         return done
 
-    def _with_access(self, command: Command) -> Command:
+    def _with_access(self, command: GitCommand) -> GitCommand:
         access, url = self._access(), self.access.url
         return replace(
             command,
@@ -286,7 +286,7 @@ class Remote:
         what = ":refs/heads/none" if verb == "push" else "HEAD"
         deadline = min(self.git.limits.deadline, time.monotonic() + LOOKED)
         plain = (f"http.{self.url}.extraHeader", "Accept-Encoding: identity")
-        command = Command(
+        command = GitCommand(
             (*ask, "--end-of-options", self.url, what),
             (*access.settings, plain),
             access.extra,

@@ -38,7 +38,7 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ImportedTask:
     """A task as `task/import` takes it; `notes` say what is not as it was."""
 
     task: GmsTask
@@ -56,7 +56,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class GmsMachine:
     """What must be asked of the machine of GMS: is this a folder, what is a remote."""
 
     is_folder: Callable[[str], bool]
@@ -69,7 +69,9 @@ class _Address:
     auth: Auth = field(default_factory=Auth)
 
 
-def meaning(task: GmsTask, records: Records, machine: Machine) -> Wanted | Skipped:
+def meaning(
+    task: GmsTask, records: Records, machine: GmsMachine
+) -> ImportedTask | Skipped:
     """Return what a task is to be here, or why it cannot be."""
     try:
         return _wanted(task, records, machine)
@@ -77,7 +79,7 @@ def meaning(task: GmsTask, records: Records, machine: Machine) -> Wanted | Skipp
         return Skipped(task, str(error))
 
 
-def _wanted(task: GmsTask, records: Records, machine: Machine) -> Wanted:
+def _wanted(task: GmsTask, records: Records, machine: GmsMachine) -> ImportedTask:
     own = _repository(records, task.source, "source")
     other = _repository(records, task.target, "target")
     source = _address([own], task.source.remote, machine)
@@ -98,7 +100,7 @@ def _wanted(task: GmsTask, records: Records, machine: Machine) -> Wanted:
     }
     notes = (*notes, NO_FORCE) if task.force else notes
     logins = tuple(Login(each.url, each.auth) for each in (source, target))
-    return Wanted(task, fields, notes, logins)
+    return ImportedTask(task, fields, notes, logins)
 
 
 def _repository(records: Records, end: End, side: str) -> Repository:
@@ -116,7 +118,7 @@ def _missing(repository: Repository, name: str, *, here: bool) -> str:
     return f"{repository.path} {why}"
 
 
-def _address(places: Iterable[Repository], name: str, machine: Machine) -> _Address:
+def _address(places: Iterable[Repository], name: str, machine: GmsMachine) -> _Address:
     """Return the address of a remote, in the first repository that has one."""
     missing = ""
     for each in places:
@@ -127,7 +129,7 @@ def _address(places: Iterable[Repository], name: str, machine: Machine) -> _Addr
     raise _Impossible(missing)
 
 
-def _url(repository: Repository, name: str, machine: Machine) -> str:
+def _url(repository: Repository, name: str, machine: GmsMachine) -> str:
     if name == LOCAL:
         return repository.path
     found = machine.remote_url(repository.path, name) if repository.path else ""

@@ -21,7 +21,7 @@ EVENTS = (FAILED, CONFLICT, RECOVERED, CHANGED, RENAMED, *CONDITIONS)
 HEARTBEAT = (SUCCESS, FAILED, CONFLICT)
 
 
-class Failing(NamedTuple):
+class FailureSeries(NamedTuple):
     """What is kept of a task whose last run did not succeed.
 
     `kinds` are the classes of failure since the last success, `looked` is up to when
@@ -51,16 +51,18 @@ class News(NamedTuple):
 
     events: tuple[str, ...]
     heartbeat: str
-    failing: Failing | None
+    failing: FailureSeries | None
 
 
-def decide(before: Failing | None, ended: Ended) -> tuple[Failing | None, News]:
+def decide(
+    before: FailureSeries | None, ended: Ended
+) -> tuple[FailureSeries | None, News]:
     """Return what is to be kept of the task, and what is to be told."""
     if ended.event == SUCCESS:
         told = {RECOVERED: before is not None, CHANGED: ended.changed}
         events = tuple(event for event, so in told.items() if so)
         return None, News(events, SUCCESS, before)
-    known = before or Failing(ended.at, 0, frozenset(), ended.at)
+    known = before or FailureSeries(ended.at, 0, frozenset(), ended.at)
     after = known._replace(
         failures=known.failures + 1, kinds=known.kinds | {ended.kind}
     )
@@ -94,7 +96,7 @@ class Subscriber:
         told = (news.heartbeat,) if self.heartbeat else news.events
         return tuple(event for event in told if event in self.events)
 
-    def reminded(self, failing: Failing, now: int) -> bool:
+    def reminded(self, failing: FailureSeries, now: int) -> bool:
         """Tell whether another period of `remind` is over since it was last looked."""
         if not self.remind or self.heartbeat:
             return False
@@ -102,7 +104,7 @@ class Subscriber:
         return past // self.remind > before // self.remind
 
 
-class Wanted(NamedTuple):
+class DueNotice(NamedTuple):
     """A notice that is to be made."""
 
     target: str
@@ -111,10 +113,10 @@ class Wanted(NamedTuple):
 
 def wanted(
     subscribers: Iterable[Subscriber], task_id: int, task_name: str, news: News
-) -> list[Wanted]:
+) -> list[DueNotice]:
     """Return the notices to be made of some news."""
     return [
-        Wanted(each.name, event)
+        DueNotice(each.name, event)
         for each in subscribers
         if each.covers(task_id, task_name)
         for event in each.wanted(news)
@@ -125,13 +127,13 @@ def reminders(
     subscribers: Iterable[Subscriber],
     task_id: int,
     task_name: str,
-    failing: Failing,
+    failing: FailureSeries,
     now: int,
-) -> list[Wanted]:
+) -> list[DueNotice]:
     """Return the reminders that are due for a task which still fails."""
     event = CONFLICT if failing.kinds == {CONFLICT} else FAILED
     return [
-        Wanted(each.name, event)
+        DueNotice(each.name, event)
         for each in subscribers
         if event in each.events
         and each.covers(task_id, task_name)

@@ -108,7 +108,7 @@ _ZH_MARKS = {
 }
 
 
-class Told(NamedTuple):
+class EventFacts(NamedTuple):
     """One event, as far as its text needs it; `lasted` is in seconds."""
 
     event: str
@@ -131,7 +131,7 @@ def mark(event: str, language: str) -> str:
     return words.get(event, event.upper())
 
 
-def title(told: Told, language: str) -> str:
+def title(told: EventFacts, language: str) -> str:
     """Return the title of a notice about one event."""
     words = SENTENCES[language]
     form = "plain"
@@ -150,7 +150,7 @@ def title(told: Told, language: str) -> str:
     )
 
 
-def digest(each: Sequence[Told], language: str) -> tuple[str, str, Level]:
+def digest(each: Sequence[EventFacts], language: str) -> tuple[str, str, Level]:
     """Return title, lines and level of a message about many events; the worst leads."""
     words = SENTENCES[language]
     worst = max(each, key=lambda told: _badness(level(told.event)))
@@ -172,7 +172,7 @@ def free(said: str, language: str) -> str:
     return SENTENCES[language]["free"].format(said=said)
 
 
-def _line(told: Told, language: str) -> str:
+def _line(told: EventFacts, language: str) -> str:
     reason = f": {told.reason}" if told.reason else ""
     return f"{title(told, language)}{reason}"
 

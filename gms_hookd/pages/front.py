@@ -46,7 +46,7 @@ FIRST = (
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
+class FailingRow:
     """A task that fails: its last run, how often by now, and when it is tried again."""
 
     run: Run
@@ -73,7 +73,7 @@ class Front:
     asked for.
     """
 
-    failing: Sequence[Failing] = ()
+    failing: Sequence[FailingRow] = ()
     more_failing: int = 0
     hands: Sequence[str] = ()
     dead: Sequence[tuple[str, int, str]] = ()
@@ -134,7 +134,7 @@ def _hands(frame: Frame, view: Front) -> Html:
     )
 
 
-def _failing(frame: Frame, each: Failing) -> Html:
+def _failing(frame: Frame, each: FailingRow) -> Html:
     words, run = frame.words, each.run
     again = words("no_next_try")
     if each.next_try is not None:
@@ -156,7 +156,7 @@ def _failing(frame: Frame, each: Failing) -> Html:
     )
 
 
-def _since(frame: Frame, each: Failing) -> str:
+def _since(frame: Frame, each: FailingRow) -> str:
     words, (count, since) = frame.words, each.failures
     ago = words.distance(since or each.run.created_at, frame.at)
     if count <= 1:

@@ -51,7 +51,7 @@ class RunRow(NamedTuple):
         return max(self.end_time - self.start_time, 0)
 
 
-class Wanted(NamedTuple):
+class ListingFilter(NamedTuple):
     """Which runs or deliveries: of a task, a hook, an outcome; before an id."""
 
     task_id: int | None = None
@@ -89,7 +89,7 @@ class Failures(NamedTuple):
     since: int
 
 
-def run_page(db: Connection, wanted: Wanted) -> RunPage:
+def run_page(db: Connection, wanted: ListingFilter) -> RunPage:
     """List the newest runs first."""
     where, floor = _of_runs(db, wanted)
     query = f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY id DESC LIMIT :limit"
@@ -98,7 +98,7 @@ def run_page(db: Connection, wanted: Wanted) -> RunPage:
     return RunPage(tuple(RunRow(*row) for row in rows[: wanted.limit]), older)
 
 
-def _of_runs(db: Connection, wanted: Wanted) -> tuple[str, int]:
+def _of_runs(db: Connection, wanted: ListingFilter) -> tuple[str, int]:
     """Return the condition, and the id below which nothing is looked at."""
     if wanted.task_id is not None:
         status = RunStatus(wanted.outcome) if wanted.outcome else None
@@ -114,7 +114,7 @@ def _floor(before: int, newest: int) -> int:
     return max(min(before, newest + 1) - SCAN, 0)
 
 
-def _values(wanted: Wanted, floor: int) -> dict[str, object]:
+def _values(wanted: ListingFilter, floor: int) -> dict[str, object]:
     # A run's trigger may name several, as `manual, webhook:github`.
     hook = f", webhook:{wanted.hook},"
     return {
@@ -135,7 +135,7 @@ def _older(ids: Sequence[int], limit: int, floor: int) -> int | None:
     return floor if floor > 1 else None
 
 
-def delivery_page(db: Connection, wanted: Wanted) -> DeliveryPage:
+def delivery_page(db: Connection, wanted: ListingFilter) -> DeliveryPage:
     """List the newest deliveries first."""
     terms = ["id<:before", "id>=:floor"]
     terms += ["hook=:hook"] if wanted.hook is not None else []
@@ -185,7 +185,7 @@ def alive(db: Connection, limit: int) -> RunPage:
 
 def last_run(db: Connection, task_id: int) -> RunRow | None:
     """Return the newest run of a task."""
-    found = run_page(db, Wanted(task_id, limit=1)).rows
+    found = run_page(db, ListingFilter(task_id, limit=1)).rows
     return found[0] if found else None
 
 

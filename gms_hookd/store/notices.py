@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.notify import policy
-from gms_hookd.notify.policy import Ended, Failing, Subscriber
+from gms_hookd.notify.policy import Ended, FailureSeries, Subscriber
 from gms_hookd.store.dbthread import Connection, Row
 
 WAITING, SENT, DEAD, DROPPED = "waiting", "sent", "dead", "dropped"
@@ -89,7 +89,7 @@ class Subject(NamedTuple):
     task_id: int | None = None
     task_name: str = ""
     run_id: int | None = None
-    failing: Failing | None = None
+    failing: FailureSeries | None = None
     reminder: bool = False
     came_from: str | None = None
     said: str | None = None
@@ -200,18 +200,20 @@ def note_end(
         add(db, target, event, subject, ended.at)
 
 
-def _failing(db: Connection, task_id: int) -> Failing | None:
+def _failing(db: Connection, task_id: int) -> FailureSeries | None:
     query = "SELECT since_ms,failures,kinds,looked_ms FROM failing WHERE task_id=?"
     row = db.execute(query, (task_id,)).fetchone()
     return _as_failing(row) if row else None
 
 
-def _as_failing(row: Row) -> Failing:
+def _as_failing(row: Row) -> FailureSeries:
     since, failures, kinds, looked = row
-    return Failing(since, failures, frozenset(json.loads(kinds)), looked)
+    return FailureSeries(since, failures, frozenset(json.loads(kinds)), looked)
 
 
-def _keep(db: Connection, task_id: int, run_id: int, after: Failing | None) -> None:
+def _keep(
+    db: Connection, task_id: int, run_id: int, after: FailureSeries | None
+) -> None:
     if after is None:
         db.execute("DELETE FROM failing WHERE task_id=?", (task_id,))
         return
@@ -408,10 +410,10 @@ def bury(db: Connection, lot: Lot, now: int, why: str, fallback: str | None) -> 
             add(db, fallback, row.event, subject, now)
 
 
-def _failing_then(row: NoticeRow) -> Failing | None:
+def _failing_then(row: NoticeRow) -> FailureSeries | None:
     if row.since is None:
         return None
-    return Failing(row.since, row.failures, frozenset(), row.since)
+    return FailureSeries(row.since, row.failures, frozenset(), row.since)
 
 
 def _update(db: Connection, lot: Lot, changes: str, values: tuple[object, ...]) -> None:

@@ -705,7 +705,7 @@ def get(db: Connection, run_id: int, details: bool = False) -> Run:
     return _run(db, row, details)
 
 
-class Wanted(NamedTuple):
+class PageRequest(NamedTuple):
     """Which rows of a list: those before an id, and since a time (ms)."""
 
     limit: int
@@ -714,10 +714,13 @@ class Wanted(NamedTuple):
 
 
 def history(
-    db: Connection, task_id: int | None, status: RunStatus | None, wanted: Wanted | int
+    db: Connection,
+    task_id: int | None,
+    status: RunStatus | None,
+    wanted: PageRequest | int,
 ) -> list[Run]:
     """List the newest runs first, of one task or all, of one status or all."""
-    page = Wanted(wanted) if isinstance(wanted, int) else wanted
+    page = PageRequest(wanted) if isinstance(wanted, int) else wanted
     where = f"id IN ({ids_of_task(status)})" if task_id is not None else "id<:before"
     if task_id is None and status is not None:
         where = "status=:status AND id<:before"

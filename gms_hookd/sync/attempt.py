@@ -12,7 +12,7 @@ from gms_hookd.git.advice import OTHER_HASH
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.maintenance import crowded, join_packs
-from gms_hookd.git.refspec import Wanted, with_tips
+from gms_hookd.git.refspec import WantedRef, with_tips
 from gms_hookd.git.remote import Listing
 from gms_hookd.model import Ref, RefResult, RunStatus, Undo, commit_range
 from gms_hookd.sync import lfs
@@ -65,7 +65,7 @@ class _SourceView:
     ahead are (old, new) that git found in order.
     """
 
-    wanted: Mapping[str, Wanted] = field(default_factory=dict)
+    wanted: Mapping[str, WantedRef] = field(default_factory=dict)
     empty: bool = False
     ahead: frozenset[tuple[str, str]] = frozenset()
 

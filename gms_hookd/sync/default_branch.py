@@ -7,7 +7,7 @@ from pathlib import Path
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.command import Git
 from gms_hookd.git.refs import is_bare, local_head
-from gms_hookd.git.refspec import Selection, Wanted
+from gms_hookd.git.refspec import Selection, WantedRef
 from gms_hookd.git.remote import Remote
 from gms_hookd.model import RefResult
 from gms_hookd.sync.plan import Move
@@ -23,7 +23,7 @@ class DefaultBranch:
         self._asked = False
         self._name: str | None = None
 
-    def at_target(self, wanted: Mapping[str, Wanted]) -> str | None:
+    def at_target(self, wanted: Mapping[str, WantedRef]) -> str | None:
         """Name the target's ref that the source's default branch goes to."""
         if not self._asked:
             self._asked = True
@@ -34,7 +34,7 @@ class DefaultBranch:
         return next(found, None)
 
     def follow(
-        self, moves: Iterable[Move], wanted: Mapping[str, Wanted], *, ask: bool
+        self, moves: Iterable[Move], wanted: Mapping[str, WantedRef], *, ask: bool
     ) -> bool:
         """Let a local bare target's HEAD follow the source's; True if it was changed.
 
@@ -52,7 +52,7 @@ class DefaultBranch:
         git.ask("symbolic-ref", "HEAD", name, quiet=False)
         return True
 
-    def _due(self, wanted: Mapping[str, Wanted], *, unborn: bool) -> str | None:
+    def _due(self, wanted: Mapping[str, WantedRef], *, unborn: bool) -> str | None:
         """Return what HEAD should be, None where the task has no say in that.
 
         It has if it speaks for the whole target, or nobody has spoken yet. The source

@@ -8,7 +8,7 @@ at, or it is as remembered, and that is not long ago. Runs by hand read both sid
 from collections.abc import Mapping
 
 from gms_hookd.git.refs import has_object, local_head, local_refs
-from gms_hookd.git.refspec import Selection, Wanted
+from gms_hookd.git.refspec import Selection, WantedRef
 from gms_hookd.git.url import GitUrl
 from gms_hookd.model import RefResult
 from gms_hookd.sync import plan
@@ -82,7 +82,10 @@ def _there(
 
 
 def _head_follows(
-    selection: Selection, source: GitUrl, target: GitUrl, wanted: Mapping[str, Wanted]
+    selection: Selection,
+    source: GitUrl,
+    target: GitUrl,
+    wanted: Mapping[str, WantedRef],
 ) -> bool:
     """Tell whether the default branch of a target on this machine may be due."""
     there = local_head(target.path) if target.local else None

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gms_hookd.git.cache import Ancestry
-from gms_hookd.git.errors import TRANSIENT, Reading
+from gms_hookd.git.errors import TRANSIENT, Diagnosis
 from gms_hookd.git.refs import Pushed
-from gms_hookd.git.refspec import Selection, Wanted
+from gms_hookd.git.refspec import Selection, WantedRef
 from gms_hookd.model import RefResult
 
 HELD_DELETIONS = 5  # a run that deletes more, and more than half, waits for a human
@@ -78,7 +78,7 @@ class Views:
     target does not tell them, so refs with one tip may be one ref.
     """
 
-    wanted: Mapping[str, Wanted]
+    wanted: Mapping[str, WantedRef]
     target: Mapping[str, str]
     known: Mapping[str, str]
     prune: bool
@@ -258,7 +258,7 @@ def within(
 def judged(
     move: Move,
     line: Pushed | None,
-    why: Reading | None = None,
+    why: Diagnosis | None = None,
     *,
     alone: bool = False,
 ) -> tuple[Move, bool]:
@@ -281,7 +281,7 @@ def judged(
     return _declined(move, line, why)
 
 
-def _declined(move: Move, line: Pushed, why: Reading | None) -> tuple[Move, bool]:
+def _declined(move: Move, line: Pushed, why: Diagnosis | None) -> tuple[Move, bool]:
     passing = why is not None and why.kind in TRANSIENT
     would_not = "[remote rejected]" in line.summary and not _RACE.search(line.reason)
     if passing or would_not:
@@ -318,12 +318,12 @@ def refused(
     )
 
 
-def _immutable(ref: str, want: Wanted) -> bool:
+def _immutable(ref: str, want: WantedRef) -> bool:
     return ref.startswith("refs/tags/") and not want.force
 
 
 def _move(
-    ref: str, want: Wanted, views: Views, kin: Mapping[tuple[str, str], Ancestry]
+    ref: str, want: WantedRef, views: Views, kin: Mapping[tuple[str, str], Ancestry]
 ) -> Move:
     old = views.target.get(ref)
     if old == want.oid:
@@ -340,7 +340,7 @@ def _move(
     return _refusal(ref, old, want, _why(relation, old, views.known.get(ref)))
 
 
-def _refusal(ref: str, old: str, want: Wanted, reason: str) -> Move:
+def _refusal(ref: str, old: str, want: WantedRef, reason: str) -> Move:
     return Move(ref, RefResult.REJECTED, old, want.oid, reason, conflict=True)
 
 

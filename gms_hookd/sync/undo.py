@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from gms_hookd.git.refspec import Refspec, Selection, Wanted
+from gms_hookd.git.refspec import Refspec, Selection, WantedRef
 from gms_hookd.model import Ref, RefResult, Undo
 from gms_hookd.sync.plan import Move, Views, alias_of, folders, refused, without_harm
 
@@ -16,10 +16,10 @@ def selection_of(undo: Undo) -> Selection:
     return Selection(specs, (), force=True)
 
 
-def wanted_of(undo: Undo) -> dict[str, Wanted]:
+def wanted_of(undo: Undo) -> dict[str, WantedRef]:
     """Return what the target is to have again."""
     rows = (row for row in undo.refs if row.old)
-    return {row.ref: Wanted(row.old or "", True, row.ref) for row in rows}
+    return {row.ref: WantedRef(row.old or "", True, row.ref) for row in rows}
 
 
 def decide_undo(undo: Undo, views: Views) -> tuple[Move, ...]:

@@ -219,7 +219,7 @@ def _history(
     context: Context,
     task_id: int | None,
     status: RunStatus | None,
-    wanted: runs.Wanted,
+    wanted: runs.PageRequest,
 ) -> list[views.Json]:
     one_more = wanted._replace(limit=wanted.limit + 1)
     listed = runs.history(db, task_id, status, one_more)
@@ -377,7 +377,7 @@ def _deliveries(
     context: Context,
     hook: str | None,
     status: int | None,
-    wanted: runs.Wanted,
+    wanted: runs.PageRequest,
 ) -> list[views.Json]:
     limit, before, since = wanted
     listed = deliveries.latest(

@@ -285,11 +285,11 @@ def read_since(params: Params, key: str, now: float = 0.0) -> int:
         raise HttpError(400, f"{key}: {error}") from None
 
 
-def read_page(params: Params, now: float) -> runs.Wanted:
+def read_page(params: Params, now: float) -> runs.PageRequest:
     """Return which part of a list is asked for; `now` is Unix time."""
     since = read_since(params, "since", now) if "since" in params else 0
     before = read_number(params, "before") if "before" in params else LARGEST_ID
-    return runs.Wanted(read_limit(params), before, since)
+    return runs.PageRequest(read_limit(params), before, since)
 
 
 def read_limit(params: Params) -> int:

@@ -18,7 +18,7 @@ from gms_hookd.futures import Future, apply, then
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.pages.delivery import DeliveryView, delivery_page
 from gms_hookd.pages.failure import failure_page
-from gms_hookd.pages.front import STATUSES, Failing, Front, TaskLine, front
+from gms_hookd.pages.front import STATUSES, FailingRow, Front, TaskLine, front
 from gms_hookd.pages.hook import HookFacts, HookView, hook_page
 from gms_hookd.pages.parts import TOP, Frame
 from gms_hookd.pages.run import RunView, run_page
@@ -26,7 +26,7 @@ from gms_hookd.pages.style import POLICY
 from gms_hookd.pages.task import TaskView, task_page
 from gms_hookd.pages.texts import Words, language
 from gms_hookd.store import Connection, deliveries, listings, overview, runs, tasks
-from gms_hookd.store.listings import OUTCOMES, Wanted
+from gms_hookd.store.listings import OUTCOMES, ListingFilter
 from gms_hookd.store.overview import FailingTask
 from gms_hookd.web.params import LARGEST_ID, as_number, read_number, read_text
 from gms_hookd.workers.running import Condition, Context
@@ -207,10 +207,10 @@ def _front(db: Connection, asked: Asked) -> Front:
     )
 
 
-def _failing(db: Connection, found: FailingTask) -> Failing:
+def _failing(db: Connection, found: FailingTask) -> FailingRow:
     counted = listings.failures(db, found.run.task_id)
     next_try = found.waiting.next_try if found.waiting else None
-    return Failing(found.run, counted, next_try)
+    return FailingRow(found.run, counted, next_try)
 
 
 def _lists(db: Connection, query: Mapping[str, str]) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def _lists(db: Connection, query: Mapping[str, str]) -> dict[str, Any]:
     return lists
 
 
-def _wanted(db: Connection, query: Mapping[str, str]) -> Wanted:
+def _wanted(db: Connection, query: Mapping[str, str]) -> ListingFilter:
     task_id = None
     if "task" in query:
         given = read_text(query, "task")
@@ -241,7 +241,7 @@ def _wanted(db: Connection, query: Mapping[str, str]) -> Wanted:
         task_id = found[0].id if found else None
     outcome = _outcome(query, (*STATUSES, *OUTCOMES))
     hook = read_text(query, "hook") if "hook" in query else None
-    return Wanted(task_id, hook, outcome)
+    return ListingFilter(task_id, hook, outcome)
 
 
 def _outcome(query: Mapping[str, str], names: tuple[str, ...]) -> str | None:
@@ -276,7 +276,9 @@ def _task(db: Connection, asked: Asked) -> TaskView:
     if not found and last is None:
         raise NotFound(f"no task {number}")
     outcome = _outcome(asked.query, STATUSES)
-    wanted = Wanted(number, None, outcome, _before(asked.query, "before"), LISTED)
+    wanted = ListingFilter(
+        number, None, outcome, _before(asked.query, "before"), LISTED
+    )
     return TaskView(
         number,
         found[0].name if found else last.task_name if last else "",
@@ -322,7 +324,7 @@ def _hook(db: Connection, asked: Asked) -> HookView:
     if name not in context.hooks and not deliveries.is_known(db, name):
         raise NotFound(f"no hook {name!r}: there are {', '.join(context.hooks)}"[:300])
     outcome = _outcome(asked.query, OUTCOMES)
-    wanted = Wanted(None, name, outcome, _before(asked.query, "before"), LISTED)
+    wanted = ListingFilter(None, name, outcome, _before(asked.query, "before"), LISTED)
     counts = context.counters.deliveries.counts()
     return HookView(
         name,

@@ -20,7 +20,7 @@ MOST_REFS = 1000  # of a run: many receivers take 1 MiB, and a ref may need 700 
 Shown = Callable[[Run | None, Task | None], Mapping[str, Any]]
 
 
-class Style(NamedTuple):
+class NoticeStyle(NamedTuple):
     """How a target is spoken to; `shown` gives a run and its task as the API does.
 
     `pages` is where the status page is, "" where nobody may see it.
@@ -32,7 +32,7 @@ class Style(NamedTuple):
     pages: str = ""
 
 
-def message(db: Connection, lot: Lot, style: Style) -> Notice:
+def message(db: Connection, lot: Lot, style: NoticeStyle) -> Notice:
     """Return what is sent of a lot."""
     if len(lot.rows) == 1 and lot.rows[0].condition:
         return _of_trouble(db, lot.rows[0], style)
@@ -59,7 +59,7 @@ def message(db: Connection, lot: Lot, style: Style) -> Notice:
     )
 
 
-def _of_trouble(db: Connection, row: NoticeRow, style: Style) -> Notice:
+def _of_trouble(db: Connection, row: NoticeRow, style: NoticeStyle) -> Notice:
     """Return what is sent of a trouble of the daemon, with the run that waits."""
     notice = of_condition(row, style, _facts(db, row, style.language))
     said = notice.data["message"]
@@ -67,7 +67,7 @@ def _of_trouble(db: Connection, row: NoticeRow, style: Style) -> Notice:
 
 
 def of_condition(
-    row: NoticeRow, style: Style, facts: Iterable[tuple[str, str]] = ()
+    row: NoticeRow, style: NoticeStyle, facts: Iterable[tuple[str, str]] = ()
 ) -> Notice:
     """Return what is sent of a trouble of the daemon; it needs no store."""
     language, mask = style.language, style.mask
@@ -90,13 +90,13 @@ def of_condition(
     )
 
 
-def _of_condition(row: NoticeRow, language: str) -> texts.Told:
+def _of_condition(row: NoticeRow, language: str) -> texts.EventFacts:
     reason = row.said or ""
     if row.condition == policy.DISK and reason:
         reason = texts.free(reason, language)
     lasted = (row.created_at - row.since) / 1000 if row.since is not None else 0.0
     found = row.condition or ""
-    return texts.Told(row.event, lasted=lasted, reason=reason, condition=found)
+    return texts.EventFacts(row.event, lasted=lasted, reason=reason, condition=found)
 
 
 def _link(lot: Lot, pages: str) -> str:
@@ -120,7 +120,7 @@ def _after(lot: Lot, language: str) -> list[str]:
     return [texts.lost(lot.lost, language)] if lot.lost else []
 
 
-def _told(db: Connection, row: NoticeRow, language: str) -> texts.Told:
+def _told(db: Connection, row: NoticeRow, language: str) -> texts.EventFacts:
     if row.condition:
         return _of_condition(row, language)
     if row.delivery_id is not None:
@@ -128,7 +128,7 @@ def _told(db: Connection, row: NoticeRow, language: str) -> texts.Told:
     run = _run(db, row)
     failed = run is not None and run.error_message and row.event != policy.RECOVERED
     reason = run.error_message if run and failed else row.said or ""
-    return texts.Told(
+    return texts.EventFacts(
         row.event,
         row.task_name,
         row.failures,
@@ -138,10 +138,10 @@ def _told(db: Connection, row: NoticeRow, language: str) -> texts.Told:
     )
 
 
-def _outcome(statuses: tuple[RunStatus, ...]) -> texts.Told:
+def _outcome(statuses: tuple[RunStatus, ...]) -> texts.EventFacts:
     good = all(status is RunStatus.SUCCESS for status in statuses)
     words = ", ".join(statuses) or "nothing to sync"
-    return texts.Told(policy.SUCCESS if good else policy.FAILED, reason=words)
+    return texts.EventFacts(policy.SUCCESS if good else policy.FAILED, reason=words)
 
 
 def _facts(
@@ -162,7 +162,7 @@ def _facts(
     return tuple((texts.label(word, language), value) for word, value in found)
 
 
-def _data(db: Connection, row: NoticeRow, style: Style) -> dict[str, object]:
+def _data(db: Connection, row: NoticeRow, style: NoticeStyle) -> dict[str, object]:
     if row.delivery_id is not None:
         return {}
     since = None if row.since is None else rfc3339(row.since)

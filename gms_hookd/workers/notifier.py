@@ -29,8 +29,8 @@ from gms_hookd.store import StoreError, notices
 from gms_hookd.store.notices import Lot, NoticeRow
 from gms_hookd.threads import Pool, Supervised
 from gms_hookd.units import rfc3339
-from gms_hookd.workers.messages import Shown, Style, message, of_condition
-from gms_hookd.workers.running import Context, Told
+from gms_hookd.workers.messages import NoticeStyle, Shown, message, of_condition
+from gms_hookd.workers.running import Context, TestResult
 
 log = logging.getLogger(__name__)
 TICK = 1.0
@@ -197,7 +197,7 @@ class Notifier:
             target = replace(recipient.target, url=url)
             recipient = replace(recipient, target=target)
             mask = mask.plus(address_secrets(url))
-        style = Style(recipient.language, mask, self._shown, self._pages())
+        style = NoticeStyle(recipient.language, mask, self._shown, self._pages())
 
         def written() -> Notice:
             return self._context.store.read(message, lot, style).result()
@@ -311,7 +311,7 @@ class Notifier:
         if recipient is None:
             return done(SendResult(Fate.NEVER, "no such target"))
         mask, pages = self._context.mask, self._pages()
-        style = Style(recipient.language, mask, self._shown, pages)
+        style = NoticeStyle(recipient.language, mask, self._shown, pages)
         written = partial(of_condition, row, style)
         sending = self._pool.do(partial(self._deliver, recipient, written))
         return apply(sending, partial(self._tell_now_done, row))
@@ -324,7 +324,7 @@ class Notifier:
         log.log(level, text, *shown)
         return verdict
 
-    def test(self, name: str) -> Future[Told]:
+    def test(self, name: str) -> Future[TestResult]:
         """Send a message that tries a target out; NotFound if there is none."""
         recipient = self._recipients().get(name)
         if recipient is None:
@@ -344,9 +344,9 @@ class Notifier:
         sending = self._pool.do(partial(self._deliver, recipient, lambda: notice))
         return apply(sending, self._told)
 
-    def _told(self, verdict: SendResult) -> Told:
+    def _told(self, verdict: SendResult) -> TestResult:
         said = self._context.mask(verdict.reason)[:300]
-        return Told(verdict.fate is Fate.SENT, said)
+        return TestResult(verdict.fate is Fate.SENT, said)
 
 
 def _shown(lot: Lot) -> tuple[str, str, int]:

@@ -290,14 +290,14 @@ def no_condition() -> Future[Condition]:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TestResult:
     """What a target answered to a message that somebody waits for."""
 
     sent: bool
     said: str
 
 
-def no_notifier(name: str) -> Future[Told]:
+def no_notifier(name: str) -> Future[TestResult]:
     """Refuse to send to a target where none is configured."""
     return failed(NotFound(f"no target {name!r} in the configuration"))
 
@@ -337,7 +337,7 @@ class Context:
     condition: Callable[[], Future[Condition]] = no_condition
     inspect: Callable[[Inspected], Future[list[Json]]] = no_inspection
     targets: tuple[str, ...] = ()
-    test_notice: Callable[[str], Future[Told]] = no_notifier
+    test_notice: Callable[[str], Future[TestResult]] = no_notifier
     counters: Counters = field(default_factory=Counters)
 
     def now(self) -> int:

@@ -10,7 +10,7 @@ from gms_hookd.model import Delivery, Ref, RefResult, Run, RunStatus, Task
 from gms_hookd.pages import charts
 from gms_hookd.pages.delivery import DeliveryView, delivery_page
 from gms_hookd.pages.failure import failure_page
-from gms_hookd.pages.front import Failing, Front, TaskLine, front, plain_url
+from gms_hookd.pages.front import FailingRow, Front, TaskLine, front, plain_url
 from gms_hookd.pages.hook import HookFacts, HookView, hook_page
 from gms_hookd.pages.html import VOID, joined, tag
 from gms_hookd.pages.parts import Frame
@@ -85,7 +85,7 @@ def every_page(text, words="en"):
     seen = frame(words, host=text, version=text, since=0, problems=(text,))
     runs, came = RunPage((a_row(text),), 3), DeliveryPage((a_delivery(text),), 3)
     line = TaskLine(a_task(text), a_row(text), ("failed", "success"))
-    failing = Failing(a_run(text), Failures(3, NOW - 3_600_000), NOW + 9000)
+    failing = FailingRow(a_run(text), Failures(3, NOW - 3_600_000), NOW + 9000)
     full = Front(
         failing=[failing], more_failing=2, hands=[text], dead=[(text, 1, text)],
         restart_for=[text], lively=True, queued=1, running=1, oldest=NOW - 1,
@@ -237,7 +237,7 @@ def test_a_picture_is_small_and_says_what_it_shows():
 
 def test_needs_hands_stands_first_with_reason_since_when_and_next_try():
     run = a_run("app", error_message="git push: not allowed")
-    failing = Failing(run, Failures(3, NOW - 7_200_000), NOW + 300_000)
+    failing = FailingRow(run, Failures(3, NOW - 7_200_000), NOW + 300_000)
     said = Seen(front(frame(), Front(failing=[failing], tasks=[]))).words
     assert "3 times without success since 2 h ago, next try in 5 min" in said
     assert "git push: not allowed" in said

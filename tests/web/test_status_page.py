@@ -14,7 +14,7 @@ from gms_hookd.pages.parts import TOP
 from gms_hookd.pages.style import POLICY
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import deliveries, listings, runs, tasks
-from gms_hookd.store.listings import Wanted
+from gms_hookd.store.listings import ListingFilter
 from gms_hookd.web.routes import templates
 from gms_hookd.web.status_page import FRESH
 from gms_hookd.workers.running import Condition
@@ -249,7 +249,7 @@ def test_lists_page_through_all_there_is(context, filled, monkeypatch):
     monkeypatch.setattr(listings, "SCAN", 2)
 
     def listed(find, **which):
-        wanted, seen = Wanted(limit=1, **which), []
+        wanted, seen = ListingFilter(limit=1, **which), []
         for _ in range(20):
             page = context.store.read(find, wanted).result()
             seen += [row.id for row in page.rows]
