@@ -8,18 +8,22 @@ from pathlib import Path
 
 from gms_hookd.cli import main
 from gms_hookd.futures import Future, done
-from gms_hookd.store import Store, notices, runs, source_checks
-from gms_hookd.store.deliveries import RecordedDelivery
+from gms_hookd.store import Store, notices, runs, schedules, source_checks
+from gms_hookd.store.deliveries import NewDelivery, RecordedDelivery
+from gms_hookd.store.turn import Turn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 
+CAME = NewDelivery("task-sync", "gms", "", 0)
 ANSWERS = {
-    runs.accept: done(RecordedDelivery(None, 200, "accepted", (1,), (1,))),
+    runs.accept: done(RecordedDelivery(CAME, 200, "accepted", (1,), (1,))),
     runs.claim: Future(),
     runs.recover: done(([], [])),
     source_checks.due: done([]),
     notices.due: done([]),
+    schedules.every: done([]),
+    notices.conditions: done({}),
 }
 NOTHING = done(None)
 
@@ -28,19 +32,19 @@ class Forgetful:
     """What a store is to the daemon."""
 
     waiting = 0
+    lost = ""
 
-    def __init__(self, path):
+    def __init__(self, path, _threads=None):
         self.path = path
+        self.turn = Turn(None)  # it is handed nothing
 
     def write(self, operation, *_args, **_named):
         return ANSWERS.get(operation, NOTHING)
 
     read = alone = gather = write
 
-    def hold(self):
+    def close(self):
         pass
-
-    release = close = hold
 
 
 if __name__ == "__main__":
