@@ -216,3 +216,11 @@ def test_the_query_of_a_signed_url_is_masked_whole(query):
         assert shown.count("https://store.example:9000/bucket/ab/cd?***") == 2
     plain = "fatal: https://h/o/r.git/info/refs?service=git-upload-pack not valid"
     assert Mask()(plain) == plain
+
+
+@pytest.mark.parametrize("length", range(11, 26))
+def test_a_secret_of_any_length_is_found_at_the_very_end(length):
+    secret = "s3cr3t-w0rd-0f-s0m3-l3ngth"[:length]
+    for before in ("", "x", "team/", "https://github.com/team/"):
+        assert Mask([secret]).holds(before + secret)
+        assert Mask([secret])(before + secret) == f"{before}***"

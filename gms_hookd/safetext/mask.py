@@ -184,8 +184,9 @@ class Mask:
         starts = (range(max(place - STEP, 0), place + 1) for place in places)
         spans = product(chain.from_iterable(starts), self._widths)
         for start, width in spans:
-            if view[start : start + width] in self._windows:
-                yield start, start + width
+            piece = view[start : start + width]  # shorter at the end
+            if piece in self._windows:
+                yield start, start + len(piece)
 
 
 def _numbers(view: bytes) -> list[tuple[int, "array[int]"]]:
