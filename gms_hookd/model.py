@@ -65,7 +65,9 @@ class Task:
     """What to sync: where from, where to, which refs, under which policy.
 
     `cron` is its schedule, "" for none; `next_cron` when that is met next, None while
-    the task is disabled, and where it never is.
+    the task is disabled, and where it never is. `pattern` is the name of the task that
+    has made this one, `pattern_id` its id. `most` is how many tasks this one may make,
+    None unless it is a pattern; `create`: a target on this machine is made.
     """
 
     id: int
@@ -83,6 +85,10 @@ class Task:
     push_options: tuple[str, ...] = ()
     cron: str = ""
     next_cron: int | None = None
+    most: int | None = None
+    create: bool = False
+    pattern_id: int | None = None
+    pattern: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

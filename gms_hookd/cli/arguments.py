@@ -101,6 +101,8 @@ KEYS: dict[str, tuple[str, Callable[[str], object]]] = {
     "enabled": ("enabled", _flag),
     "timeout": ("timeout", _timeout),
     "cron": ("cron", _cron),
+    "create": ("create", _flag),
+    "max": ("max", positive),
 }
 Fill = Callable[[argparse.ArgumentParser], None]
 
@@ -222,7 +224,11 @@ def number(parser: argparse.ArgumentParser) -> None:
 
 def task_add(parser: argparse.ArgumentParser) -> None:
     """Take a new task."""
-    parser.add_argument("name", metavar="NAME", help="letters, digits, . _ -")
+    parser.add_argument(
+        "name",
+        metavar="NAME",
+        help="letters, digits, . _ - /; with '*' in name, source and target: a pattern",
+    )
     parser.add_argument("--source", required=True, metavar="URL", help="where from")
     parser.add_argument("--target", required=True, metavar="URL", help="where to")
     refs(parser)
@@ -246,8 +252,32 @@ def task_add(parser: argparse.ArgumentParser) -> None:
         help='when it runs by itself, as in "0 2 * * *", "@hourly", "@every 90m"',
     )
     parser.add_argument(
+        "--create",
+        action="store_true",
+        help="make the target, a path on this machine, where it is not there",
+    )
+    parser.add_argument(
+        "--max",
+        type=checked(positive),
+        metavar="N",
+        help="of a pattern: how many tasks it may make (default: 1000)",
+    )
+    parser.add_argument(
         "--disabled", action="store_true", help="take no triggers for now"
     )
+
+
+def task_expand(parser: argparse.ArgumentParser) -> None:
+    """Take a pattern and a list of names."""
+    parser.add_argument("task", metavar="PATTERN", help="id or name, as in 'team/*'")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        default="-",
+        metavar="FILE",
+        help="names, one a line, as gh repo list prints them (default: stdin)",
+    )
+    as_json(parser)
 
 
 def refs(parser: argparse.ArgumentParser) -> None:

@@ -44,6 +44,7 @@ from gms_hookd.cli.arguments import (
     target,
     task,
     task_add,
+    task_expand,
     task_set,
     task_sync,
     trigger,
@@ -107,6 +108,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ),
     ("check",): Command("check.show_check", check, "look at the set-up"),
     ("task", "add"): Command("task.task_add", task_add, "print the new id"),
+    ("task", "expand"): Command(
+        "task.task_expand", task_expand, "make the tasks of a pattern"
+    ),
     ("task", "list"): Command("task.task_list", as_json, "all tasks"),
     ("task", "show"): Command("task.task_show", one_task, "one task"),
     ("task", "set"): Command("task.task_set", task_set, "change a task"),

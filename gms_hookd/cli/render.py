@@ -4,7 +4,7 @@ Names, reasons and logs come from outside: all of them pass `safetext.safe`.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any
@@ -124,7 +124,25 @@ def tasks(found: Sequence[Record], style: Style) -> str:
     scheduled = any(task["cron"] for task in found)
     cron = ("NEXT CRON",) if scheduled else ()
     head = ("ID", "NAME", "STATE", "LAST RUN", "ENDED", *cron, "SOURCE -> TARGET")
-    return table(head, (_task_row(task, scheduled) for task in found), style)
+    rows = (_task_row(task, scheduled) for task in _under_patterns(found))
+    return table(head, rows, style)
+
+
+def _under_patterns(found: Sequence[Record]) -> Iterator[Record]:
+    """Put the tasks that a pattern has made under it, and indent them."""
+    made: dict[str, list[Record]] = {}
+    for task in found:
+        made.setdefault(task["pattern"] or "", []).append(task)
+    for task in made.get("", ()):
+        yield task
+        for child in made.get(task["name"], ()):
+            yield {**child, "name": f"  {child['name']}"}
+
+
+def expanded(made: Sequence[Record], style: Style) -> str:
+    """Return what became of each name of a list."""
+    rows = [(one["task_id"], one["name"], one["result"], one["reason"]) for one in made]
+    return table(("ID", "NAME", "RESULT", "REASON"), rows, style)
 
 
 def _task_row(task: Record, scheduled: bool) -> tuple[object, ...]:
@@ -144,6 +162,7 @@ def task(one: Record, style: Style) -> str:
         [
             ("task", f"{one['id']} {one['name']}{_off(one)}"),
             ("key", one["key"]),
+            ("pattern", _pattern(one)),
             ("source", one["source"]),
             ("target", one["target"]),
             ("refs", " ".join(one["refspecs"]) or "refs/heads/* refs/tags/*"),
@@ -156,6 +175,13 @@ def task(one: Record, style: Style) -> str:
             ("last run", f"{last['id']} {_outcome(last, style)}" if last else "none"),
         ]
     )
+
+
+def _pattern(one: Record) -> str | None:
+    if one["pattern"]:
+        return f"made by {one['pattern']}"
+    most = one.get("max")
+    return f"makes up to {most} tasks, and never runs itself" if most else None
 
 
 def _off(one: Record) -> str:

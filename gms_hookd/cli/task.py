@@ -1,6 +1,9 @@
 """The commands about tasks: add, change, show, and sync while one watches."""
 
+import re
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from gms_hookd.cli import render
 from gms_hookd.cli.api_client import Api, get, post
@@ -18,6 +21,7 @@ from gms_hookd.cli.watch import ended, watched
 from gms_hookd.errors import Failure
 from gms_hookd.model import RunStatus
 
+AT_ONCE = 200  # names in one call
 BRANCHES = frozenset({"source_branch", "target_branch"})
 
 
@@ -37,10 +41,44 @@ def task_add(session: Session, args: Args) -> int:
                 "enabled": not args.disabled,
                 "timeout": args.timeout,
                 "cron": args.cron,
+                "create": args.create,
+                **({} if args.max is None else {"max": args.max}),
             },
         )
     session.say(added["id"])
     return 0
+
+
+def task_expand(session: Session, args: Args) -> int:
+    """Make the tasks of a pattern from a list of names."""
+    names = [name for line in read_lines(args.file) if (name := first_word(line))]
+    if not names:
+        raise Failure("the list has no names: one a line, as gh repo list prints them")
+    with api_of(session) as api:
+        pattern = task_id(api, args.task)
+        parts = (names[n : n + AT_ONCE] for n in range(0, len(names), AT_ONCE))
+        asked = ({"id": pattern, "names": part} for part in parts)
+        made = [one for body in asked for one in post(api, "task/expand", body, SLOW)]
+    session.show(args, made, render.expanded)
+    refused = sum(one["result"] == "refused" for one in made)
+    if refused:
+        raise Failure(f"{refused} of {len(made)} names refused")
+    return 0
+
+
+def read_lines(file: str) -> list[str]:
+    """Return the lines of a file, or of stdin."""
+    read = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    return read.decode("utf-8", "replace").split("\n")
+
+
+def first_word(line: str) -> str:
+    """Return the name in a line of what gh, glab or tea print, "" for none.
+
+    It is the first column; a comment, a head or a rule has none.
+    """
+    word = re.split(r"[\s,|]", line.strip(' \t|"'), maxsplit=1)[0].strip('"')
+    return "" if word.startswith(("#", "+-", "--")) else word
 
 
 def task_list(session: Session, args: Args) -> int:

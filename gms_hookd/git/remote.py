@@ -1,10 +1,13 @@
 """What is asked of another repository: its refs, its objects, and to take ours."""
 
+import os
 import re
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Protocol
 
 from gms_hookd.git.access import RepositoryAccess
@@ -212,6 +215,26 @@ class Remote:
         it reads them then; a lease for each of many refs would cost their square.
         """
         return self._push(specs, refs)
+
+    def make(self, object_format: str) -> None:
+        """Make it, an empty bare repository on this machine, whole or not at all.
+
+        Raises GitError.
+        """
+        path = Path(self.access.url.path)
+        if not path.parent.is_dir():
+            said = f"{path} is not made, since {path.parent} does not exist"
+            raise GitError(ErrorKind.CONFIG, said)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        options = ("-q", "--bare", "--template=", f"--object-format={object_format}")
+        try:
+            self.git.ask("init", *options, "--", str(fresh), quiet=False)
+            fresh.rename(path)
+        except (GitError, OSError) as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            said = f"{path} cannot be made: {error}: let the service write there"
+            raise GitError(ErrorKind.CONFIG, said) from None
 
     def _push(
         self, specs: Sequence[str], refs: Iterable[str], options: Sequence[str] = ()

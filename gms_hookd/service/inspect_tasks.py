@@ -6,9 +6,10 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from gms_hookd.files import SERVICE, SecretFileError, check_secret, closed
 from gms_hookd.git import url as giturl
@@ -36,6 +37,7 @@ def inspect_tasks(place: Environment) -> Iterator[Finding]:
         (f"task {task['id']} {side}", str(task[side]))
         for task in place.tasks
         for side in ("source", "target")
+        if side == "source" or not _is_made(task)
     ]
     # A host is asked only where nothing stands against it already.
     clear = []
@@ -59,6 +61,12 @@ def _reached(place: Environment, sides: Iterable[tuple[str, str]]) -> Iterator[F
     good = [url for url, why in answers.items() if not why]
     if good:
         yield Finding(OK, "hosts", f"{len(good)} of {len(answers)} repositories answer")
+
+
+def _is_made(task: Mapping[str, Any]) -> bool:
+    """Tell whether a target is not there, and its first run makes it."""
+    path = Path(task["target"])
+    return task.get("create", False) and path.parent.is_dir() and not path.exists()
 
 
 def _url(

@@ -337,6 +337,7 @@ class Service:
             callback=hook.callback,
             when=hook.when,
             subscribers=self.running.subscribers,
+            shard=config.server.shard,
         )
         return ForgeHook(self._guard(config, hook), verifier, options, self.context)
 

@@ -40,14 +40,15 @@ class Gauges(NamedTuple):
 
 def gauges(db: Connection) -> Gauges:
     """Return what the store says now."""
-    query = f"SELECT id FROM tasks ORDER BY id LIMIT {MOST_TASKS}"
+    query = f"SELECT id FROM tasks WHERE most IS NULL ORDER BY id LIMIT {MOST_TASKS}"
     shown = tuple(_of_task(db, row[0]) for row in db.execute(query).fetchall())
     query = "SELECT status,count(*),min(created_ms) FROM runs WHERE status=?"
     queued, running = (
         db.execute(query, (status,)).fetchone()
         for status in (RunStatus.QUEUED, RunStatus.RUNNING)
     )
-    every = db.execute("SELECT count(*) FROM tasks").fetchone()[0]
+    query = "SELECT count(*) FROM tasks WHERE most IS NULL"
+    every = db.execute(query).fetchone()[0]
     query = "SELECT target,count(*) FROM notices WHERE status='waiting' GROUP BY target"
     notices = dict(db.execute(query).fetchall())
     more = every - len(shown)

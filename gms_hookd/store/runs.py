@@ -66,7 +66,8 @@ _COLUMNS = (
 # As the partial indexes have it: sqlite does not take status='failed' for one of these.
 _ENDED = "status IN ('success','conflict','failed','cancelled')"
 _PLACES = tuple(  # by the number of tasks
-    "SELECT t.id,t.enabled,r.id,r.hint,r.due_ms,r.delay_ms FROM tasks t LEFT JOIN"
+    "SELECT t.id,t.enabled AND t.most IS NULL,r.id,r.hint,r.due_ms,r.delay_ms"
+    " FROM tasks t LEFT JOIN"
     f" runs r ON r.status='queued' AND r.task_id=t.id WHERE t.id IN ({'?,' * n}?)"
     for n in range(AT_ONCE)
 )
@@ -150,7 +151,7 @@ def _entry(
         named = task if isinstance(task, int) else f"with key {task!r}"
         return RecordedDelivery(new_delivery, 404, f"no task {named}")
     if not place.enabled:
-        return RecordedDelivery(new_delivery, 409, f"disabled task {task_id}")
+        return RecordedDelivery(new_delivery, 409, _why_not(db, task_id))
     run_id = _enqueue(db, place, new_run, new_delivery.received_at)
     joined = run_id == place.run_id
     if not joined:
@@ -165,8 +166,15 @@ def request(db: Connection, task_id: int, new_run: NewRun, now: int) -> Run:
     if found is None:
         raise NotFound(f"no task {task_id}")
     if not found.enabled:
-        raise Conflict(f"task {task_id} is disabled: enable it first")
+        raise Conflict(_why_not(db, task_id))
     return get(db, _enqueue(db, found, new_run, now))
+
+
+def _why_not(db: Connection, task_id: int) -> str:
+    """Say why a task takes no triggers."""
+    if tasks.get(db, task_id).most is not None:
+        return f"task {task_id} is a pattern, which never runs: the tasks it makes do"
+    return f"task {task_id} is disabled: enable it first"
 
 
 def newest(db: Connection) -> int:

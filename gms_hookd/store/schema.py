@@ -182,6 +182,16 @@ _CONDITIONS = (
     "ALTER TABLE notices ADD COLUMN condition TEXT",
     "CREATE TABLE conditions(name TEXT PRIMARY KEY, since_ms INTEGER NOT NULL)",
 )
+_PATTERNS = (
+    # How many tasks a pattern may make; NULL for what is no pattern.
+    "ALTER TABLE tasks ADD COLUMN most INTEGER",
+    "ALTER TABLE tasks ADD COLUMN create_target INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE tasks ADD COLUMN pattern_id INTEGER",
+    "CREATE INDEX patterns ON tasks(id) WHERE most IS NOT NULL",
+    "CREATE INDEX tasks_of_pattern ON tasks(pattern_id) WHERE pattern_id IS NOT NULL",
+    "CREATE INDEX tasks_alike ON tasks(name COLLATE NOCASE)",
+    "CREATE INDEX tasks_by_target ON tasks(target COLLATE NOCASE)",
+)
 STEPS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _SECOND,
@@ -195,6 +205,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     _UNDO,
     _TALLIES,
     _CONDITIONS,
+    _PATTERNS,
 )
 
 

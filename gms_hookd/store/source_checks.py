@@ -50,7 +50,8 @@ def due(
     others, named = tasks.besides(hosts)
     rows = db.execute(
         "SELECT t.id FROM tasks t LEFT JOIN checks c ON c.task_id=t.id"
-        " WHERE t.enabled AND coalesce(c.due_ms,t.created_ms+:interval)"
+        " WHERE t.enabled AND t.most IS NULL"
+        " AND coalesce(c.due_ms,t.created_ms+:interval)"
         "  NOT BETWEEN :now+1 AND :now+2*:interval"
         " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='queued'"
         "  AND r.task_id=t.id)"

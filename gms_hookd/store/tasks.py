@@ -15,11 +15,12 @@ from gms_hookd.store.deliveries import NEWEST
 
 _COLUMNS = (
     "id,key,name,source,target,refspecs,force,prune,enabled,timeout,"
-    "created_ms,updated_ms,push_options,cron,next_cron_ms"
+    "created_ms,updated_ms,push_options,cron,next_cron_ms,most,create_target,"
+    "pattern_id,(SELECT p.name FROM tasks p WHERE p.id=tasks.pattern_id)"
 )
 LARGEST_ID = (1 << 63) - 1
 LONGEST_KEY = 200  # characters
-_NAME = re.compile(r"\w[\w.-]{0,99}")
+_NAME = re.compile(r"\w[\w.-]{0,99}(?:/\w[\w.-]{0,99}){0,7}")
 
 
 class Draft(NamedTuple):
@@ -36,6 +37,8 @@ class Draft(NamedTuple):
     timeout: float | None = None
     push_options: tuple[str, ...] = ()
     cron: str = ""
+    most: int | None = None
+    create: bool = False
 
 
 def checked_name(name: str) -> str:
@@ -43,7 +46,7 @@ def checked_name(name: str) -> str:
     if not _NAME.fullmatch(name) or name.isdigit():
         raise Invalid(
             "name: 1 to 100 letters, digits, '.', '_' or '-', not starting with"
-            " '.' or '-', and not digits alone"
+            " '.' or '-', several such parts with '/' between, and not digits alone"
         )
     return name
 
@@ -65,8 +68,8 @@ def add(
     task_id = _next_id(db, shard) if number is None else number
     db.execute(
         "INSERT INTO tasks(id,key,name,source,target,cache,host,path,refspecs,force,"
-        "prune,enabled,timeout,push_options,cron,created_ms,updated_ms)"
-        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "prune,enabled,timeout,push_options,cron,most,create_target,created_ms,"
+        "updated_ms) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (task_id, key or str(uuid4()), *_fields(draft), now, now),
     )
     _schedule(db, task_id, draft, now)
@@ -84,7 +87,7 @@ def _next_id(db: Connection, shard: Shard) -> int:
 
 def _schedule(db: Connection, task_id: int, draft: Draft, now: int) -> None:
     """Note when the task's schedule is met next, from `now` (ms) on."""
-    met = bool(draft.cron) and draft.enabled
+    met = bool(draft.cron) and draft.enabled and draft.most is None
     db.execute(
         "UPDATE tasks SET next_cron_ms=?,cron_from_ms=? WHERE id=?",
         (_next_cron(draft.cron, now) if met else None, now if met else None, task_id),
@@ -104,7 +107,7 @@ def _fields(draft: Draft) -> tuple[object, ...]:
         draft.source,
         draft.target,
         draft.cache,
-        *place(draft.source),
+        *(("", "") if draft.most is not None else place(draft.source)),
         json.dumps(draft.refspecs),
         draft.force,
         draft.prune,
@@ -112,6 +115,8 @@ def _fields(draft: Draft) -> tuple[object, ...]:
         draft.timeout,
         json.dumps(draft.push_options),
         draft.cron,
+        draft.most,
+        draft.create,
     )
 
 
@@ -155,9 +160,14 @@ def besides(hosts: Collection[str]) -> tuple[str, str]:
 def of_source(db: Connection, host: str | None, path: str) -> list[Task]:
     """List the tasks with this source; without a host, those on any but this one."""
     term = "host<>''" if host is None else "host=:host"
-    query = f"SELECT {_COLUMNS} FROM tasks WHERE path=:path AND {term} ORDER BY id"
-    rows = db.execute(query, {"host": host, "path": path}).fetchall()
-    return [_task(row) for row in rows]
+    wanted = {"host": host, "path": path}
+    return where(db, f"path=:path AND {term} ORDER BY id", wanted)
+
+
+def where(db: Connection, term: str, values: Any) -> list[Task]:
+    """List the tasks for which a term of SQL holds, with these values."""
+    query = f"SELECT {_COLUMNS} FROM tasks WHERE {term}"
+    return [_task(row) for row in db.execute(query, values).fetchall()]
 
 
 def named(db: Connection, name: int | str) -> list[Task]:
@@ -205,6 +215,7 @@ def _task(row: Row) -> Task:
     values[5] = tuple(json.loads(values[5]))
     values[6:9] = map(bool, values[6:9])
     values[12] = tuple(json.loads(values[12]))
+    values[16] = bool(values[16])
     return Task(*values)
 
 
@@ -215,8 +226,8 @@ def change(db: Connection, task_id: int, draft: Draft, now: int) -> Task:
     _refuse_taken_name(db, draft.name, task_id)
     db.execute(
         "UPDATE tasks SET name=?,source=?,target=?,cache=?,host=?,path=?,refspecs=?,"
-        "force=?,prune=?,enabled=?,timeout=?,push_options=?,cron=?,updated_ms=?"
-        " WHERE id=?",
+        "force=?,prune=?,enabled=?,timeout=?,push_options=?,cron=?,most=?,"
+        "create_target=?,updated_ms=? WHERE id=?",
         (*_fields(draft), now, task_id),
     )
     if (before.source, before.target) != (draft.source, draft.target):
@@ -285,7 +296,7 @@ def _forget_findings(db: Connection, task_id: int) -> None:
 
 
 def remove(db: Connection, task_id: int, now: int) -> tuple[Task, bool]:
-    """Remove a task; its runs stay, a queued one is cancelled.
+    """Remove a task; its runs stay, a queued one is cancelled, and what it has made.
 
     Also tells whether its cache serves no other task.
     """
@@ -295,6 +306,8 @@ def remove(db: Connection, task_id: int, now: int) -> tuple[Task, bool]:
         "SELECT count(*) FROM tasks WHERE cache=(SELECT cache FROM tasks WHERE id=?)"
     )
     alone: bool = db.execute(query, (task_id,)).fetchone()[0] == 1
+    query = "UPDATE tasks SET pattern_id=NULL WHERE pattern_id=?"
+    db.execute(query, (task_id,))
     db.execute("DELETE FROM tasks WHERE id=?", (task_id,))
     return task, alone
 

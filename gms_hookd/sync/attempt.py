@@ -16,6 +16,7 @@ from gms_hookd.git.refspec import WantedRef, with_tips
 from gms_hookd.git.remote import Listing
 from gms_hookd.model import Ref, RefResult, RunStatus, Undo, commit_range
 from gms_hookd.sync import lfs
+from gms_hookd.sync.absent import Absence
 from gms_hookd.sync.aliases import aliases_of, found_before, found_out
 from gms_hookd.sync.context import SyncContext
 from gms_hookd.sync.default_branch import DefaultBranch
@@ -90,6 +91,8 @@ class Attempt:
         self._source = _SourceView()
         self._changes = TargetChanges()
         self._seen = False
+        self._writes = False
+        self._absence = Absence(context.job.task, context.target, self._known)
         self._decision: _Decision | None = None
         self._allowed: Mapping[str, str] | None = None
         self._push: Push | None = None
@@ -104,6 +107,7 @@ class Attempt:
     def sync(self) -> SyncResult:
         """Bring the target up to date, as far as the task allows."""
         self._source = self._take_in()
+        self._writes = True
         views, moves = self._first_look()
         reason = held(moves, views)
         if reason and not self._is_confirmed(moves):
@@ -162,8 +166,13 @@ class Attempt:
             again=again,
             verified=self._verified,
             first=first,
+            absent=self._absence.error,
             whole=whole,
         )
+
+    def _format_to_make(self) -> str | None:
+        """Name the hash of a target that is to be made, None where nothing is done."""
+        return self._context.cache.object_format() if self._writes else None
 
     def failed(self, error: GitError) -> SyncResult:
         """Sum up what was done before an error ended the run."""
@@ -289,7 +298,10 @@ class Attempt:
         target = self._context.target
         marked = aliases_of(self._context.job.known)
         scope = self._context.selection.at_target(marked.values())
-        listing = target.listing(scope)
+        try:
+            listing = target.listing(scope)
+        except GitError as error:
+            listing = self._absence.empty(error, self._format_to_make())
         dangling = target.dangling(self._source.wanted.keys() - listing.refs.keys())
         before = found_before(marked, listing)
         return replace(listing, symrefs={**listing.symrefs, **dangling, **before})

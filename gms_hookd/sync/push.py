@@ -59,7 +59,8 @@ class _Sent:
 class Push:
     """One run's way to its target; `again` reads the target and decides again.
 
-    Where it is `whole`, all arrives or nothing, if the host can do that.
+    Where it is `whole`, all arrives or nothing, if the host can do that. `absent` is
+    why the target could not be read where it may come to be by the push.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Push:
         again: Again,
         verified: Verified,
         first: str | None,
+        absent: GitError | None = None,
         whole: bool = False,
     ) -> None:
         self._cache = context.cache
@@ -81,6 +83,7 @@ class Push:
         self._again = again
         self._verified = verified
         self._first = first
+        self._absent = absent
         self._whole = whole
         self._run = context.job.run
         known = context.job.known.items()
@@ -285,6 +288,8 @@ class Push:
             self._record_arrived(part, error)
         if error.kind in RAISED:
             raise error
+        if self._absent and error.kind is ErrorKind.MISSING:
+            raise self._absent
         self.retry_after = error.retry_after or self.retry_after
         sent = error.kind not in UNSENT
         arrived = self._arrived(part, AFTERMATH) if sent else set()

@@ -179,6 +179,8 @@ def _outcome(
 
 def _planned(db: Connection, by: Mapping[str, object]) -> SyncJob:
     task = tasks.find(db, by)
+    if task.most is not None:
+        raise Conflict(f"task {task.name} is a pattern, which never runs")
     return SyncJob(task, runs.tips(db, task.id))
 
 
@@ -495,7 +497,8 @@ def _with_known(context: Context, condition: Condition) -> Data:
 
 def _inspected(db: Connection, condition: Condition) -> Inspected:
     latest = deliveries.latest_of_hooks(db)
-    return Inspected(condition, tasks.every(db), latest, notices.tallies(db))
+    every = [task for task in tasks.every(db) if task.most is None]
+    return Inspected(condition, every, latest, notices.tallies(db))
 
 
 def reload(context: Context, params: Params) -> Data:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gms_hookd.futures import Future
 from gms_hookd.http.message import HttpError
-from gms_hookd.web import api, kinds, task_import
+from gms_hookd.web import api, expansion, kinds, task_import
 from gms_hookd.web.kinds import Kind
 from gms_hookd.web.params import LARGEST_LIMIT, LIMIT, Params, as_number, only
 from gms_hookd.workers.running import Context
@@ -93,6 +93,8 @@ _CHANGES = (
     Parameter("enabled", kinds.FLAG, "whether triggers start it"),
     Parameter("timeout", kinds.TIMEOUT, "seconds, or as in 10m; null: sync.timeout"),
     Parameter("cron", kinds.CRON, 'a schedule as in "0 2 * * *"; null: none'),
+    Parameter("max", kinds.ID, "of a pattern: how many tasks it may make"),
+    Parameter("create", kinds.FLAG, "whether a target on this machine is made"),
 )
 _NAME = Parameter("name", kinds.TEXT, "1 to 100 letters, digits, '.', '_' or '-'")
 _NEEDED = frozenset({"source", "target"})
@@ -118,6 +120,14 @@ TABLE = (
     Call(
         "POST", "task/plan", api.plan_task, "Plan", (_TASK_ID, _TASK_KEY),
         which=_OF_TASK,
+    ),
+    Call(
+        "POST", "task/expand", expansion.expand, "Expanded",
+        (
+            *_WHICH, _NAME,
+            Parameter("names", kinds.LIST, "of repositories", required=True),
+        ),
+        which=("id", "key", "task_id", "task_key", "name"), listed=True,
     ),
     Call(
         "POST", "task/import", task_import.import_tasks, "Imported",

@@ -18,7 +18,7 @@ from gms_hookd.forges.condition import Condition, unmet
 from gms_hookd.futures import Future, apply
 from gms_hookd.git.alias import Aliases
 from gms_hookd.http.message import HttpError, Request, Response
-from gms_hookd.model import FINAL, Delivery, RunStatus, Task
+from gms_hookd.model import FINAL, WHOLE, Delivery, RunStatus, Shard, Task
 from gms_hookd.notify import dockerhub, policy
 from gms_hookd.notify.policy import Subscriber
 from gms_hookd.payload import PayloadError, decode, dump_json
@@ -28,10 +28,12 @@ from gms_hookd.store import (
     NotFound,
     deliveries,
     notices,
+    patterns,
     runs,
     tasks,
 )
 from gms_hookd.store.refusals import Refusal
+from gms_hookd.web.expansion import Maker, made_of
 from gms_hookd.web.gms_hook import tell_delivery
 from gms_hookd.web.guard import PREFIX, Guard
 from gms_hookd.web.matching import NO_ALIASES, Directory, Verdict, judge
@@ -57,7 +59,7 @@ class HookOptions:
     deliveries count against `rate_limit` too. `bodies`: they are kept. `callback`: a
     sender that waits for the outcome does. `aliases`: hosts with other names. `when`:
     what a payload must have to start anything. `subscribers`: who is to hear that a
-    repository has moved.
+    repository has moved. `shard` is which of several nodes this one is.
     """
 
     tasks: tuple[int | str, ...] | None = None
@@ -67,6 +69,7 @@ class HookOptions:
     callback: bool = False
     when: tuple[Condition, ...] = ()
     subscribers: tuple[Subscriber, ...] = ()
+    shard: Shard = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,9 +246,13 @@ def receive(
         partial(tasks.named, db),
         options.tasks,
         options.aliases,
+        patterns=partial(patterns.every, db),
         nested=new_delivery.provider in NESTED,
     )
     verdict = judge(event, directory)
+    if verdict.covered:
+        maker = Maker(db, new_delivery.received_at, mask, options.shard)
+        verdict = made_of(verdict, maker)
     reason = _cut(mask(_reason(verdict)))
     received = _take(db, new_delivery, verdict, reason, content)
     if event.warning and options.subscribers:

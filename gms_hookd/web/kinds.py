@@ -10,11 +10,13 @@ from gms_hookd.web.params import (
     LARGEST_ID,
     LONGEST_TEXT,
     LONGEST_TIMEOUT,
+    MOST_NAMES,
     MOST_OPTIONS,
     Params,
     read_boolean,
     read_cron,
     read_deletions,
+    read_list,
     read_names,
     read_number,
     read_objects,
@@ -62,6 +64,7 @@ STRINGS = Kind(_LINES, read_strings)
 NAMES = Kind(
     {"anyOf": [_LINE, {**_LINES, "minItems": 1}], "nullable": True}, read_names
 )
+LIST = Kind({**_LINES, "minItems": 1, "maxItems": MOST_NAMES}, read_list)
 OPTIONS = Kind(
     {
         "anyOf": [{"type": "string"}, {**_LINES, "maxItems": 3 + MOST_OPTIONS}],

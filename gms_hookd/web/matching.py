@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gms_hookd.forges.base import ANY_HOST, Change, Event
 from gms_hookd.git.alias import Aliases, gerrit
+from gms_hookd.git.pattern import part_of
 from gms_hookd.git.refspec import Selection, select
 from gms_hookd.model import Task
 
@@ -17,8 +18,9 @@ class Directory:
     """Where tasks are found: by source, or by id or name.
 
     A source is asked for by its host (None: any) and path. `own` are the ids or names
-    to which the hook is limited, None if it is not. `aliases`: hosts with other names;
-    `nested`: the forge has groups in groups, among which `a/` is one like another.
+    to which the hook is limited, None if it is not; a pattern stands for all it makes.
+    `aliases`: hosts with other names; `nested`: the forge has groups in groups, among
+    which `a/` is one like another.
     """
 
     at: Callable[[str | None, str], Iterable[Task]]
@@ -26,6 +28,7 @@ class Directory:
     own: tuple[int | str, ...] | None = None
     aliases: Aliases = NO_ALIASES
     nested: bool = False
+    patterns: Callable[[], Iterable[Task]] = tuple
 
     def of(self, urls: Iterable[str]) -> list[Task]:
         """Return the tasks with one of these sources, each once."""
@@ -44,11 +47,21 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Covered:
+    """A repository that no task has and a pattern covers: what its star stands for."""
+
+    pattern: Task
+    part: str
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What follows from a delivery, and the words for what does not."""
 
     matches: tuple[Match, ...] = ()
     reasons: tuple[str, ...] = ()
+    covered: tuple[Covered, ...] = ()
 
 
 def judge(event: Event, directory: Directory) -> Verdict:
@@ -57,11 +70,33 @@ def judge(event: Event, directory: Directory) -> Verdict:
         return Verdict(reasons=(event.ignored, *_left_behind(event, directory)))
     found, nothing = _candidates(event, directory)
     if not found:
-        return Verdict(reasons=(nothing,))
+        return _by_patterns(event, directory) or Verdict(reasons=(nothing,))
     judged = [(task, _against(task, event)) for task in found]
     reasons = [f"{task.name}: {why}" for task, why in judged if why]
     matches = [Match(t, _hint(t, event)) for t, why in judged if not why]
     return Verdict(tuple(matches), tuple(reasons))
+
+
+def _by_patterns(event: Event, directory: Directory) -> Verdict | None:
+    """Tell which patterns cover a repository that no task has; None where none does."""
+    if event.tasks or not event.urls:
+        return None
+    patterns = _within(list(directory.patterns()), _own(directory))
+    found = places(event.urls, directory.aliases) if patterns else ()
+    parts = ((p, part_of(p.source, found, event.urls)) for p in patterns)
+    covering = [(pattern, part) for pattern, part in parts if part is not None]
+    if not covering or directory.of(event.urls):
+        return None
+    judged = [(pattern, part, _against(pattern, event)) for pattern, part in covering]
+    reasons = [f"{pattern.name}: {why}" for pattern, _, why in judged if why]
+    covered = [Covered(p, part, _hint(p, event)) for p, part, why in judged if not why]
+    return Verdict(reasons=tuple(reasons), covered=tuple(covered))
+
+
+def _own(directory: Directory) -> list[Task] | None:
+    if directory.own is None:
+        return None
+    return _each(t for name in directory.own for t in directory.named(name))
 
 
 def places(
@@ -87,20 +122,26 @@ def _others(place: RepositoryPlace) -> tuple[RepositoryPlace, ...]:
 
 def _candidates(event: Event, directory: Directory) -> tuple[list[Task], str]:
     """Return the tasks in question, or none and why."""
-    own = None
-    if directory.own is not None:
-        own = _each(t for name in directory.own for t in directory.named(name))
+    own = _own(directory)
     if event.tasks:
         names = ", ".join(map(str, event.tasks))
         found = _each(t for name in event.tasks for t in directory.named(name))
         return _within(found, own), f"no task {names}"
     found = directory.of(event.urls)
     if not found and own and not any(map(_is_surely_address, event.urls)):
-        return own, ""
+        return _that_run(own)
     if places(event.urls):
         why = f"no task has the source {_address_list(event.urls)}"
         return _within(found, own), why
-    return own or [], "it names no repository, and the hook no tasks"
+    if event.urls and not own:
+        return [], "it names no repository by an address that can be read"
+    return _that_run(own or [])
+
+
+def _that_run(own: list[Task]) -> tuple[list[Task], str]:
+    """Return the tasks of a hook without its patterns."""
+    why = "it names no repository, and the hook no tasks"
+    return [task for task in own if task.most is None], why
 
 
 def _is_surely_address(text: str) -> bool:
@@ -115,7 +156,9 @@ def _each(tasks: Iterable[Task]) -> list[Task]:
 
 def _within(found: list[Task], own: list[Task] | None) -> list[Task]:
     ids = None if own is None else {task.id for task in own}
-    return [task for task in found if ids is None or task.id in ids]
+    if ids is None:
+        return found
+    return [task for task in found if not ids.isdisjoint((task.id, task.pattern_id))]
 
 
 def _address_list(urls: Iterable[str]) -> str:
@@ -127,6 +170,8 @@ def _against(task: Task, event: Event) -> str | None:
     """Say what speaks against running the task, if anything does."""
     if not task.enabled:
         return "disabled"
+    if task.most is not None and event.tasks:
+        return "a pattern, which never runs"
     if event.everything or _selected(task, event):
         return None
     refs = ", ".join(change.ref for change in event.changes[:3])

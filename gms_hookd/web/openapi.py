@@ -75,7 +75,7 @@ _REFS: Json = {"refs": _list(_ref("Ref"))}
 _RUNS = _maybe(_list(_ref("BriefRun")))
 SCHEMAS: Mapping[str, Json] = {
     "Task": _object(
-        ("push_options",),
+        ("push_options", "max", "create"),
         id=_INTEGER,
         key=_TEXT,
         name=_TEXT,
@@ -88,12 +88,15 @@ SCHEMAS: Mapping[str, Json] = {
         timeout=_maybe(_NUMBER),
         cron=_maybe(_TEXT),
         next_cron=_maybe(_TIME),
+        pattern=_maybe(_TEXT),
         created_at=_TIME,
         updated_at=_TIME,
         last_run=_maybe(_ref("LastRun")),
         source_branch=_maybe(_TEXT),
         target_branch=_maybe(_TEXT),
         push_options=_list(_TEXT),
+        max=_INTEGER,
+        create=_FLAG,
     ),
     "Run": _object(**_RUN_FIELDS, details=_maybe(_TEXT), **_REFS),
     "LastRun": _object(**_RUN_FIELDS, **_REFS),
@@ -119,6 +122,13 @@ SCHEMAS: Mapping[str, Json] = {
         result=_words(("created", "unchanged", "skipped")),
         id=_maybe(_INTEGER),
         name=_maybe(_TEXT),
+        reason=_maybe(_TEXT),
+    ),
+    "Expanded": _object(
+        name=_TEXT,
+        result=_words(("created", "unchanged", "refused")),
+        task_id=_maybe(_INTEGER),
+        run_id=_maybe(_INTEGER),
         reason=_maybe(_TEXT),
     ),
     "Output": _object(text=_TEXT, offset=_INTEGER, done=_FLAG),

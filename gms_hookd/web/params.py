@@ -9,6 +9,7 @@ from gms_hookd.cron import parse
 from gms_hookd.git import refspec
 from gms_hookd.git import url as giturl
 from gms_hookd.git.ownership import untrusted
+from gms_hookd.git.pattern import check, filled, is_pattern
 from gms_hookd.http.message import HttpError
 from gms_hookd.model import Task
 from gms_hookd.store import runs, tasks
@@ -24,9 +25,11 @@ LARGEST_ID = 2**63 - 1
 LONGEST_TIMEOUT = 7 * 24 * 3600.0
 LONGEST_TEXT = 4096
 MOST_OPTIONS = 20
+MOST_NAMES = 1000
+MOST_CHILDREN, LARGEST_MOST = 1000, 10_000
 _DRAFT = frozenset({"name", "source", "target", "force", "prune", "enabled", "timeout"})
 _BRANCHES = frozenset({"source_branch", "target_branch"})
-TASK_KEYS = _DRAFT | _BRANCHES | {"refspecs", "push_options", "cron"}
+TASK_KEYS = _DRAFT | _BRANCHES | {"refspecs", "push_options", "cron", "max", "create"}
 _PUSH_OPTIONS = frozenset({"--force", "--prune", "--no-verify"})
 WHICH = {"id": "id", "key": "key", "task_id": "id", "task_key": "key"}
 
@@ -45,6 +48,8 @@ def as_draft(task: Task) -> tasks.Draft:
         timeout=task.timeout,
         push_options=task.push_options,
         cron=task.cron,
+        most=task.most,
+        create=task.create,
     )
 
 
@@ -61,7 +66,7 @@ def read_draft(context: Context, before: tasks.Draft, params: Params) -> tasks.D
     """Give `before` with what is given changed, all of it checked."""
     options = read_push_options(params, "push_options")
     draft = before._replace(
-        name=tasks.checked_name(read_text(params, "name", before.name)),
+        name=_name(read_text(params, "name", before.name)),
         source=_url(context, params, "source", before.source),
         target=_url(context, params, "target", before.target),
         refspecs=_refspecs(params, before.refspecs),
@@ -73,11 +78,40 @@ def read_draft(context: Context, before: tasks.Draft, params: Params) -> tasks.D
         if "push_options" in params
         else before.push_options,
         cron=read_cron(params, "cron", before.cron),
+        create=read_boolean(params, "create", before.create),
     )
+    draft = draft._replace(most=_most(params, before, draft))
     if giturl.cache_key(draft.source) == giturl.cache_key(draft.target):
         raise HttpError(400, "target: is the source itself")
+    if draft.create and not draft.target.startswith(("/", "file:")):
+        raise HttpError(400, "create: only a target on this machine is made")
     _refuse_secrets(context, draft)
     return draft._replace(cache=giturl.cache_key(draft.source))
+
+
+def _name(text: str) -> str:
+    tasks.checked_name(filled(text, "x"))
+    return text
+
+
+def _most(params: Params, before: tasks.Draft, draft: tasks.Draft) -> int | None:
+    """Return how many tasks it may make, None for what is no pattern."""
+    ends = draft.name, draft.source, draft.target
+    pattern = is_pattern(*ends)
+    if before.name and pattern is not (before.most is not None):
+        raise HttpError(400, "name: no task becomes a pattern, and no pattern a task")
+    if not pattern and "max" in params:
+        raise HttpError(400, "max: only a pattern has it, a task with a '*'")
+    if not pattern:
+        return None
+    try:
+        check(*ends)
+    except ValueError as error:
+        raise HttpError(400, str(error)) from None
+    given = read_number(params, "max") if "max" in params else before.most
+    if given is not None and given > LARGEST_MOST:
+        raise HttpError(400, f"max: at most {LARGEST_MOST} is possible")
+    return given or MOST_CHILDREN
 
 
 def _refuse_secrets(context: Context, draft: tasks.Draft) -> None:
@@ -92,7 +126,7 @@ def _refuse_secrets(context: Context, draft: tasks.Draft) -> None:
 def _url(context: Context, params: Params, key: str, before: str) -> str:
     text = read_text(params, key, before)
     try:
-        url = giturl.parse(text, context.protocols)
+        url = giturl.parse(filled(text, "x"), context.protocols)
     except ValueError as error:
         raise HttpError(400, f"{key}: {error}") from None
     # What a task has already may have changed its owner: its next run says so.
@@ -239,6 +273,14 @@ def read_strings(params: Params, key: str) -> list[str]:
     if not isinstance(given, list) or not all(isinstance(s, str) for s in given):
         raise HttpError(400, f"{key}: a list of strings is needed")
     return given
+
+
+def read_list(params: Params, key: str) -> list[str]:
+    """Return a list of some strings, a thousand at most, whatever they hold."""
+    given = params.get(key)
+    if isinstance(given, list) and 0 < len(given) <= MOST_NAMES:
+        return read_strings(params, key)
+    raise HttpError(400, f"{key}: a list of 1 to {MOST_NAMES} strings is needed")
 
 
 def read_objects(params: Params, key: str) -> list[Params]:

@@ -40,12 +40,17 @@ def task(record: Task, last_run: Run | None, attempts: int) -> Json:
         "timeout": record.timeout,
         "cron": record.cron or None,
         "next_cron": moment(record.next_cron),
+        "pattern": record.pattern,
         "created_at": moment(record.created_at),
         "updated_at": moment(record.updated_at),
         "last_run": last,
     }
     branches = one_branch(record.refspecs)
     shown["source_branch"], shown["target_branch"] = branches
+    if record.most is not None:
+        shown["max"] = record.most
+    if record.create:
+        shown["create"] = True
     if record.push_options:
         shown["push_options"] = [f"{PUSH_OPTION}{o}" for o in record.push_options]
     return shown

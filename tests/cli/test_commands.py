@@ -198,7 +198,7 @@ def test_the_commands_are_those_of_the_contract():
     assert words == {
         "serve", "status", "reload", "manual", "demo", "check", "trigger", "sign",
         "backup", "import gms", "metrics", "install", "uninstall", "completion",
-        "task add", "task list", "task show", "task set", "task enable",
+        "task add", "task expand", "task list", "task show", "task set", "task enable",
         "task disable", "task remove", "task sync",
         "run list", "run show", "run log", "run retry", "run cancel",
         "run undo", "notify list", "notify test", "notify resend",
@@ -304,6 +304,34 @@ def test_a_schedule_is_set_shown_and_taken_away(ok, no, sides):
     wrong = no("task", "add", "x", *where, "--cron", "61 * * * *")
     assert wrong[0] == 2
     assert "above maximum (59)" in wrong[1]
+
+
+def test_a_pattern_makes_tasks_of_a_list_and_they_stand_under_it(
+    run, ok, no, sides, tmp_path
+):
+    source, _ = sides
+    where = source.path.parent
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    ends = ("--source", f"{where}/*.git", "--target", f"{mirror}/*.git", "--create")
+    assert ok("task", "add", "all/*", *ends, "--max", "5") == "1\n"
+    ok("task", "add", "zz", "--source", "/a", "--target", "/b")
+    names = tmp_path / "names"
+    names.write_text(f"# all\n\n{source.path.name}\tprivate\t2026\n../x y\n")
+    status, out, err = run("task", "expand", "all/*", names)
+    assert (status, err) == (1, "gms-hookd: 1 of 2 names refused\n")
+    assert re.search(r"^3 +all/source +created", out, re.M), out
+    listed = [line.split()[1] for line in ok("task", "list").split("\n")[1:-1]]
+    assert listed == ["all/*", "all/source", "zz"]
+    ok("task", "sync", "3")
+    assert Repo(mirror / "source.git").refs() == source.refs()
+    assert "makes up to 5 tasks, and never runs" in ok("task", "show", "all/*")
+    assert "made by all/*" in ok("task", "show", "3")
+    assert no("task", "sync", "all/*")[0] == 1
+    names.write_text("# none\n")
+    assert "the list has no names" in no("task", "expand", "all/*", names)[1]
+    ok("task", "remove", "all/*")
+    assert "all/source" in ok("task", "list")
 
 
 def test_a_name_is_given_once(task, no):

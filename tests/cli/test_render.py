@@ -57,6 +57,7 @@ TASK = {
     "timeout": None,
     "cron": None,
     "next_cron": None,
+    "pattern": None,
     "created_at": "2027-01-15T07:00:00.000Z",
     "updated_at": "2027-01-15T07:30:00.000Z",
     "last_run": RUN,

@@ -22,6 +22,9 @@ def test_a_store_of_schema_2_keeps_its_tasks_runs_and_deliveries(tmp_path):
         assert [task.name for task in every] == ["app", "lib", "off"]
         assert [task.enabled for task in every] == [True, True, False]
         assert {(task.cron, task.next_cron) for task in every} == {("", None)}
+        assert {(task.pattern, task.most, task.create) for task in every} == {
+            (None, None, False)
+        }
         run = store.read(runs.get, 1).result()
         assert (run.status, run.task_name) == (RunStatus.SUCCESS, "app")
         assert [ref.ref for ref in run.refs] == ["refs/heads/main"]

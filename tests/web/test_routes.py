@@ -531,7 +531,7 @@ def test_a_task_has_every_key_of_the_contract(task):
     assert task.keys() == {
         *("id", "key", "name", "source", "target", "refspecs", "force", "prune"),
         *("enabled", "timeout", "created_at", "updated_at", "last_run"),
-        *("cron", "next_cron"),
+        *("cron", "next_cron", "pattern"),
         *("source_branch", "target_branch"),
     }
     assert (task["source_branch"], task["target_branch"]) == ("main", "release")
