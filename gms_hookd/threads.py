@@ -175,12 +175,13 @@ class Pool:
         return future
 
     def close(self, timeout: float | None = None) -> None:
-        """Do what waits, then end the threads, each within so many seconds."""
+        """Do what waits, then end the threads; who is late is left after `timeout`."""
         with self._lock:
             self._closed = True
             self._jobs.put(None)
+        until = None if timeout is None else time.monotonic() + timeout
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(None if until is None else max(until - time.monotonic(), 0.0))
 
     def _serve(self, thread: Supervised) -> None:
         while True:

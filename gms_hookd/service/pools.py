@@ -10,6 +10,7 @@ PLANS, PLANS_WAITING = 4, 12
 PLAN = LONGEST_PLAN + SILENT  # seconds
 COPIES_WAITING = 4
 COPY = 3600.0  # seconds
+NOTICE_END = 3.0  # seconds that a message under way gets to be taken at the end
 
 
 class Pools:
@@ -22,6 +23,8 @@ class Pools:
         self.notices = Pool(threads, "notice", TARGETS, within=NOTICE)
 
     def close(self, within: float) -> None:
-        """Do what waits, and end their threads, each within so many seconds."""
-        for pool in (self.checks, self.plans, self.copies, self.notices):
+        """Do what waits, and end their threads, each pool's within so many seconds."""
+        # What a target has not taken by then it gets from our successor.
+        self.notices.close(min(within, NOTICE_END))
+        for pool in (self.checks, self.plans, self.copies):
             pool.close(within)

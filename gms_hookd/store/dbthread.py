@@ -280,7 +280,9 @@ class DatabaseThread:
         try:
             _begin(db)
         except sqlite3.Error as error:
-            busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            # An error of Python's module has no code.
+            code = getattr(error, "sqlite_errorcode", None)
+            busy = code == sqlite3.SQLITE_BUSY
             problem = "" if busy else self._problem(db)
             return Unavailable(problem) if problem else _unavailable(error)
         problem = self._given_up(db)

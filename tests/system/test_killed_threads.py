@@ -31,11 +31,11 @@ def quick(monkeypatch):
         monkeypatch.setattr(f"gms_hookd.{module}.LONGEST_END", 1.0)
     for module in ("threads", "workers.running", "workers.worker", "store.dbthread"):
         monkeypatch.setattr(f"gms_hookd.{module}.IDLE", 0.02)
-    for module in ("service", "health"):
+    for module in ("housekeeping", "health"):
         monkeypatch.setattr(f"gms_hookd.service.{module}.LOOK", 0.02)
     for module in ("reconciler", "notifier", "conditions"):
         monkeypatch.setattr(f"gms_hookd.workers.{module}.TICK", 0.02)
-    monkeypatch.setattr("gms_hookd.service.service.MAINTENANCE", 0.1)
+    monkeypatch.setattr("gms_hookd.service.housekeeping.MAINTENANCE", 0.1)
     monkeypatch.setattr("gms_hookd.threads.PAUSE", 0.02)
 
 
