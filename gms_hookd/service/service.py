@@ -197,6 +197,7 @@ class Service:
             log.warning("run recovered run=%d", run_id)
         for run_id in failed:
             log.error("run failed run=%d error=%s", run_id, quoted("killed the daemon"))
+            service.context.tell_ended([store.read(runs.get, run_id).result()])
         return service
 
     def adopt(self, config: Config) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.model import FINAL, Run, RunStatus, Task
@@ -48,6 +48,7 @@ from gms_hookd.web.params import (
 from gms_hookd.workers.running import Condition, Context, Inspected
 
 Data = Future[Any]
+T = TypeVar("T")
 LONGEST_LOOK = 60.0  # seconds to find out what a cache has
 LONGEST_PLAN = 300.0  # seconds from the question on; an answer may take 330
 _ATTEMPT = 1 << 32  # an offset holds the attempt above, the position below
@@ -93,31 +94,49 @@ def update_task(context: Context, params: Params) -> Data:
     by = which_task(params, ("id", "key", "task_id", "task_key", "name"))
     changes = {k: v for k, v in params.items() if k in TASK_KEYS and k not in by}
     updated = context.store.write(_update, by, context, changes)
-    return apply(updated, _wake(context))
+    return apply(apply(updated, partial(_tell_ended, context)), _wake(context))
 
 
 def _update(
     db: Connection, by: Mapping[str, object], context: Context, changes: Params
-) -> views.Json:
+) -> tuple[views.Json, list[Run]]:
     task = tasks.find(db, by)
     draft = read_draft(context, as_draft(task), changes)
+    queued = runs.history(db, task.id, RunStatus.QUEUED, 1)
     changed = tasks.change(db, task.id, draft, context.now())
-    return _shown_task(db, context, changed)
+    return _shown_task(db, context, changed), _ended(db, queued)
+
+
+def _ended(db: Connection, before: list[Run]) -> list[Run]:
+    """Return those of these runs that have ended by now."""
+    now = (runs.get(db, run.id) for run in before)
+    return [run for run in now if run.status in FINAL]
+
+
+def _tell_ended(context: Context, changed: tuple[T, list[Run]]) -> T:
+    """Count the runs that a change has ended, and wake who waits for them."""
+    shown, ended = changed
+    context.tell_ended(ended)
+    return shown
 
 
 def delete_task(context: Context, params: Params) -> Data:
     """Remove a task; what it is doing is stopped, its history stays."""
     by = which_task(params, (*WHICH, "name"))
-    return apply(context.store.write(_delete, by, context), _stop_removed(context))
+    removed = context.store.write(_delete, by, context)
+    ended = apply(removed, partial(_tell_ended, context))
+    return apply(ended, _stop_removed(context))
 
 
 def _delete(
     db: Connection, by: Mapping[str, object], context: Context
-) -> tuple[views.Json, list[Run]]:
+) -> tuple[tuple[views.Json, list[Run]], list[Run]]:
     task = tasks.find(db, by)
     shown = _shown_task(db, context, task)
+    queued = runs.history(db, task.id, RunStatus.QUEUED, 1)
     tasks.remove(db, task.id, context.now())
-    return shown, runs.history(db, task.id, RunStatus.RUNNING, 1)
+    under_way = runs.history(db, task.id, RunStatus.RUNNING, 1)
+    return (shown, under_way), _ended(db, queued)
 
 
 def _stop_removed(
@@ -312,10 +331,17 @@ def undo_run(context: Context, params: Params) -> Data:
     which = read_number(params, "id"), read_names(params, "refs")
     found = context.store.read(undo.find, *which)
     looked = then(found, lambda w: context.plans.do(partial(_check_kept, context, w)))
-    ordered = then(
-        looked, lambda _: context.store.write(undo.order, *which, context.now())
-    )
-    return apply(ordered, _shown_run(context))
+    ordered = then(looked, lambda _: context.store.write(_undo, context, *which))
+    told = apply(ordered, partial(_tell_ended, context))
+    return apply(told, _shown_run(context))
+
+
+def _undo(
+    db: Connection, context: Context, run_id: int, names: list[str] | None
+) -> tuple[Run, list[Run]]:
+    task_id = runs.get(db, run_id).task_id
+    queued = runs.history(db, task_id, RunStatus.QUEUED, 1)
+    return undo.order(db, run_id, names, context.now()), _ended(db, queued)
 
 
 def _check_kept(context: Context, asked: undo.UndoRequest) -> None:
@@ -345,8 +371,7 @@ def cancel_run(context: Context, params: Params) -> Data:
 def _stop(context: Context, run: Run) -> Data:
     watch = context.running.watch(run.id, 30.0)
     if run.status in FINAL:
-        context.counters.runs.add(run.status.value, run.trigger.split(",")[0])
-        context.running.ended([run.id])
+        context.tell_ended([run])
     else:
         context.running.stop(run.id, "cancelled")
     return then(

@@ -353,6 +353,13 @@ class Context:
         )
         return replace(run, waits_for=why)
 
+    def tell_ended(self, ended: Iterable[Run]) -> None:
+        """Count runs that ended while nobody carried them out; wake who waits."""
+        for run in ended:
+            # Of those that wanted it the first counts.
+            self.counters.runs.add(run.status.value, run.trigger.split(",")[0])
+            self.running.ended([run.id])
+
     def moment(self) -> Moment:
         """Tell the time by both clocks."""
         return Moment(self.now(), int(self.monotonic() * 1000))

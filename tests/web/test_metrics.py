@@ -12,7 +12,8 @@ from gms_hookd.cli.manual import topic
 from gms_hookd.futures import Future, done
 from gms_hookd.http.message import Request
 from gms_hookd.model import RunStatus
-from gms_hookd.store import runs
+from gms_hookd.service.state_dir import StateDirectory
+from gms_hookd.store import Store, runs, tasks
 from gms_hookd.store.gauges import Gauges, TaskGauges, gauges
 from gms_hookd.web.metrics import Reading, counters_text, gauges_text
 from gms_hookd.workers.counters import Counters, Usage
@@ -240,6 +241,44 @@ def test_what_happens_is_counted_where_it_ends(place, tmp_path):
     assert found["process_open_fds"][()] > 3
     for private in (str(tmp_path), "nowhere", "192.0.2", "r3ad", source.tip("main")):
         assert private not in text
+
+
+def counted(context):
+    return context.counters.runs.counts()
+
+
+@pytest.mark.parametrize(
+    ("call", "fields"),
+    [("task/update", {"id": 1, "enabled": False}), ("task/delete", {"id": 1})],
+)
+def test_a_run_that_goes_with_its_task_is_counted_and_waited_for_no_more(
+    app, context, call, fields
+):
+    add(app, "one")
+    context.store.write(runs.request, 1, runs.NewRun("manual"), 0).result()
+    watch = context.running.watch(1, 1000)
+    body = json.dumps(fields).encode()
+    request = Request("POST", f"/api/v1/sync/{call}", body=body, control=True)
+    assert answered(app, request).result(10).status == 200
+    assert watch.future.result(30) is True
+    assert counted(context) == {("cancelled", "manual"): 1}
+
+
+def test_a_run_that_took_the_daemon_down_is_counted(tmp_path):
+    state = StateDirectory.open(tmp_path / "state")
+    store = Store.open(state.database)
+    draft = tasks.Draft("one", "/srv/a", "/srv/b", "c")
+    store.write(tasks.add, draft, 0).result()
+    store.write(runs.request, 1, runs.NewRun("manual"), 0).result()
+    store.write(runs.claim, 10, None).result()
+    store.write(lambda db: db.execute("UPDATE runs SET crashes=2")).result()
+    store.close()
+    state.close()
+    place = Place(tmp_path)
+    try:
+        assert counted(place.service.context)["failed", "manual"] == 1
+    finally:
+        place.close()
 
 
 def test_every_series_is_in_the_manual_and_six_alerts_name_real_ones():
