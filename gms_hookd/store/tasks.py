@@ -200,6 +200,12 @@ def soonest(db: Connection, limit: int) -> list[Task]:
     return [_task(row) for row in db.execute(query, (limit,)).fetchall()]
 
 
+def following(db: Connection, after: int, limit: int) -> list[Task]:
+    """List the tasks behind an id, the oldest first."""
+    query = f"SELECT {_COLUMNS} FROM tasks WHERE id>? ORDER BY id LIMIT ?"
+    return [_task(row) for row in db.execute(query, (after, limit)).fetchall()]
+
+
 def by_name(db: Connection, after: str, part: str, limit: int) -> list[Task]:
     """List tasks by their names: those after a name, with `part` in it, in any case."""
     query = (

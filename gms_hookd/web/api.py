@@ -32,6 +32,7 @@ from gms_hookd.sync.job import SyncJob, SyncResult
 from gms_hookd.units import rfc3339
 from gms_hookd.web import views
 from gms_hookd.web.params import (
+    LARGEST_ID,
     TASK_KEYS,
     WHICH,
     Params,
@@ -56,11 +57,18 @@ _ATTEMPT = 1 << 32  # an offset holds the attempt above, the position below
 
 def list_tasks(context: Context, params: Params) -> Data:
     """List the tasks, each with its last run."""
-    return context.store.read(_list_tasks, context)
+    after = read_number(params, "after") if "after" in params else 0
+    every = LARGEST_ID - 1  # and one more is looked for
+    limit = min(read_number(params, "limit"), every) if "limit" in params else every
+    listed = context.store.read(_list_tasks, context, after, limit + 1)
+    return apply(listed, lambda items: _page(items, limit, "after"))
 
 
-def _list_tasks(db: Connection, context: Context) -> list[views.Json]:
-    return [_shown_task(db, context, task) for task in tasks.every(db)]
+def _list_tasks(
+    db: Connection, context: Context, after: int, limit: int
+) -> list[views.Json]:
+    listed = tasks.following(db, after, limit)
+    return [_shown_task(db, context, task) for task in listed]
 
 
 def _shown_task(db: Connection, context: Context, task: Task) -> views.Json:
@@ -214,16 +222,16 @@ def _plan(context: Context, job: SyncJob, until: float) -> tuple[SyncResult, str
 
 
 class Listed(NamedTuple):
-    """One page of a list; `before` is what the next one is asked with, if there is."""
+    """One page of a list; `more` is what the next one is asked with, if there is."""
 
     items: list[views.Json]
-    before: int | str | None
+    more: tuple[str, int | str] | None
 
 
-def _page(items: list[views.Json], limit: int) -> Listed:
+def _page(items: list[views.Json], limit: int, key: str = "before") -> Listed:
     """Return a page out of what was found, with one more if there is more."""
     more = len(items) > limit
-    return Listed(items[:limit], items[limit - 1]["id"] if more else None)
+    return Listed(items[:limit], (key, items[limit - 1]["id"]) if more else None)
 
 
 def history(context: Context, params: Params) -> Data:

@@ -103,7 +103,14 @@ _NEW = (
     *(Parameter(p.name, p.kind, p.says, p.name in _NEEDED) for p in _CHANGES),
 )
 TABLE = (
-    Call("GET", "tasks", api.list_tasks, "Task", listed=True),
+    Call(
+        "GET", "tasks", api.list_tasks, "Task",
+        (
+            Parameter("after", kinds.ID, "only those with a greater id"),
+            Parameter("limit", kinds.ID, "tasks at most; all unless given"),
+        ),
+        listed=True,
+    ),
     Call(
         "GET", "task", api.show_task, "Task",
         (*_WHICH[:2], _NAME), which=("id", "key", "name"),

@@ -27,6 +27,7 @@ UNREADABLE = (
     " proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for)"
 )
 
+NOT_LISTED = "this address is not allowed: add it to ip_whitelist if it should be"
 OUTDATED = "the signature of the empty body shows no run"
 
 
@@ -97,7 +98,7 @@ class Guard:
         """
         address = request.peer or UNIX if client == UNIX else client
         if not request.control and not self.whitelist.admits(address):
-            raise HttpError(403, "this address is not allowed")
+            raise HttpError(403, NOT_LISTED)
 
     def check_rate(self, client: str, now: float) -> None:
         """Refuse with 429 who has no token left."""

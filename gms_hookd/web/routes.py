@@ -382,11 +382,11 @@ def _query(query: str) -> Mapping[str, str]:
 def _envelope(request: Request, data: object) -> Response:
     page = data if isinstance(data, api.Listed) else None
     answer = {"code": 0, "msg": "success", "data": page.items if page else data}
-    headers = (_next(request, page.before),) if page and page.before else ()
+    headers = (_next(request, *page.more),) if page and page.more else ()
     return Response(200, dump_json(answer), headers)
 
 
-def _next(request: Request, before: int | str) -> tuple[str, str]:
+def _next(request: Request, key: str, value: int | str) -> tuple[str, str]:
     """Return the header that leads to the next page (RFC 8288)."""
-    query = urlencode({**_query(request.query), "before": before})
+    query = urlencode({**_query(request.query), key: value})
     return "Link", f'<{request.path}?{query}>; rel="next"'

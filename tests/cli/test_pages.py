@@ -55,6 +55,18 @@ def test_each_page_links_to_the_next(app, filled, query, sizes):
     assert every == sorted(every, reverse=True)
 
 
+def test_tasks_page_by_their_ids_where_a_limit_is_given(app):
+    for n in range(5):
+        fields = {"name": f"t{n}", "source": f"/a{n}", "target": f"/b{n}"}
+        body = json.dumps(fields).encode()
+        ask(app, "POST", API + "task/create", body, control=True)
+    assert listed(app, "tasks") == [[1, 2, 3, 4, 5]]
+    assert listed(app, "tasks?limit=2") == [[1, 2], [3, 4], [5]]
+    assert listed(app, "tasks?limit=5") == [[1, 2, 3, 4, 5]]
+    assert listed(app, f"tasks?limit={2**63 - 1}") == [[1, 2, 3, 4, 5]]
+    assert listed(app, "tasks?after=3") == [[4, 5]]
+
+
 def test_the_runs_of_a_task_page_too(app, store):
     body = json.dumps({"name": "t", "source": "/a", "target": "/b"}).encode()
     ask(app, "POST", API + "task/create", body, control=True)

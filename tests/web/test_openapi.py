@@ -237,3 +237,11 @@ def test_the_manual_has_each_call_as_it_is():
         table = re.compile(r"\| call \| takes.*?(?=\n\n)", re.DOTALL)
         MANUAL.write_text(table.sub(lambda _: wanted, text))
     assert wanted in MANUAL.read_text()
+
+
+def test_what_only_the_control_socket_may_names_the_command(app):
+    headers = {"authorization": "Bearer t0ken"}
+    for each in (each for each in TABLE if each.command):
+        status, shown, _ = ask(app, each.method, API + each.path, headers=headers)
+        assert status == 403
+        assert f"run gms-hookd {each.command}" in shown["error"]

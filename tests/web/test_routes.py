@@ -15,7 +15,7 @@ from gms_hookd.futures import done
 from gms_hookd.http.message import Fault, Request
 from gms_hookd.model import RunStatus
 from gms_hookd.store import runs
-from gms_hookd.web.guard import Forwarders
+from gms_hookd.web.guard import NOT_LISTED, Forwarders
 from gms_hookd.web.routes import CALLS
 from tests.conftest import SECRET
 from tests.support.wiring import answered
@@ -207,7 +207,7 @@ def test_an_address_that_is_not_listed_is_403_before_all_else(make_app, task):
     app = make_app(whitelist=Whitelist(["192.0.2.0/24"]), buckets=Buckets(1))
     assert trigger(app, peer="198.51.100.1", x_hub_signature_256=None)[0] == 403
     assert trigger(app, peer="::ffff:192.0.2.9")[0] == 200
-    assert delivery(app, 1)["reason"] == "this address is not allowed"
+    assert delivery(app, 1)["reason"] == NOT_LISTED
 
 
 def test_a_trusted_proxy_names_the_client(make_app, task):
