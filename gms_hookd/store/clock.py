@@ -53,20 +53,23 @@ def note(db: Connection, watched: Watched) -> None:
     db.execute(query, (*watched.seen, watched.doubt))
 
 
+_END_NOW = (
+    "UPDATE runs SET ended_ms=:now WHERE id IN (SELECT id FROM runs INDEXED BY"
+    " runs_ended WHERE status IN ('success','conflict','failed','cancelled')"
+    " AND ended_ms>:now LIMIT :limit)"
+)
+
+
 def bring_back(db: Connection, now: int, limit: int) -> int:
     """Date a batch of what is dated in the future at `now` (ms); return how many rows.
 
     Retention would not come to it for as long as the clock was ahead.
     """
-    ended = db.execute(
-        "UPDATE runs SET ended_ms=:now WHERE id IN (SELECT id FROM runs INDEXED BY"
-        " runs_ended WHERE status IN ('success','conflict','failed','cancelled')"
-        " AND ended_ms>:now LIMIT :limit)",
-        {"now": now, "limit": limit},
-    ).rowcount
+    batch = {"now": now, "limit": limit}
+    ended = db.execute(_END_NOW, batch).rowcount
     received = db.execute(
         "UPDATE deliveries SET received_ms=:now WHERE id IN (SELECT id FROM deliveries"
         " WHERE received_ms>:now ORDER BY id DESC LIMIT :limit)",
-        {"now": now, "limit": limit},
+        batch,
     ).rowcount
     return ended + received

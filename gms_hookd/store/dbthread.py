@@ -85,12 +85,16 @@ def connect(path: Path, *, writes: bool) -> Connection:
     db.execute("PRAGMA trusted_schema=OFF")
     db.create_function("origin", 1, origin, deterministic=True)
     if writes:
-        # auto_vacuum counts only before the first table and before WAL.
-        db.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA journal_size_limit=16777216")
-        db.execute("PRAGMA temp_store=MEMORY")
+        _make_durable(db)
     return db
+
+
+def _make_durable(db: Connection) -> None:
+    # auto_vacuum counts only before the first table and before WAL.
+    db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    db.execute("PRAGMA synchronous=FULL")
+    db.execute("PRAGMA journal_size_limit=16777216")
+    db.execute("PRAGMA temp_store=MEMORY")
 
 
 @contextmanager
@@ -338,11 +342,12 @@ class DatabaseThread:
         """Tell whether what has changed was committed by another connection."""
         with suppress(sqlite3.Error):
             before, self._version = self._version, _data_version(db)
-            if before != self._version:
-                if not self._beside:
-                    log.warning("another process has written to the store")
-                self._beside = True
-                return True
+            if before == self._version:
+                return False
+            if not self._beside:
+                log.warning("another process has written to the store")
+            self._beside = True
+            return True
         return False
 
     def _settle_all(self, batch: list[Submission], results: list[_Outcome]) -> None:

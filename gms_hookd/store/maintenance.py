@@ -26,31 +26,40 @@ def first_since(db: Connection, moment: int) -> int:
     return sys.maxsize if row is None else int(row[0])
 
 
+# By itself sqlite would go through all runs of each status.
+_OLD_RUNS = (
+    "SELECT id FROM runs INDEXED BY runs_ended WHERE status IN ('success',"
+    "'conflict','failed','cancelled') AND ended_ms<? LIMIT ?"
+)
+_DELETE_DELIVERIES = (
+    "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries d"
+    " WHERE id<? AND id<(SELECT max(id) FROM deliveries)"
+    " AND NOT EXISTS(SELECT 1 FROM runs r"
+    "  WHERE r.id=d.run_id AND r.status IN ('queued','running'))"
+    " AND NOT EXISTS(SELECT 1 FROM links l"
+    "  JOIN runs r ON r.id=l.run_id AND r.status IN ('queued','running')"
+    "  WHERE l.delivery_id=d.id) ORDER BY id LIMIT ?)"
+)
+
+
 def prune(db: Connection, runs_before: int, first: int) -> int:
     """Delete one batch of what is too old; gives how many rows.
 
     Too old are runs that ended before (ms), and deliveries before the `first` to stay.
     """
-    query = (
-        # By itself sqlite would go through all runs of each status.
-        "SELECT id FROM runs INDEXED BY runs_ended WHERE status IN ('success',"
-        "'conflict','failed','cancelled') AND ended_ms<? LIMIT ?"
-    )
-    old = [r[0] for r in db.execute(query, (runs_before, BATCH)).fetchall()]
+    old = [r[0] for r in db.execute(_OLD_RUNS, (runs_before, BATCH)).fetchall()]
     runs.forget(db, old)
     # A delivery stays as long as a run that it is linked to; the newest one always,
     # so that its id is not given again.
-    gone = db.execute(
-        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries d"
-        " WHERE id<? AND id<(SELECT max(id) FROM deliveries)"
-        " AND NOT EXISTS(SELECT 1 FROM runs r"
-        "  WHERE r.id=d.run_id AND r.status IN ('queued','running'))"
-        " AND NOT EXISTS(SELECT 1 FROM links l"
-        "  JOIN runs r ON r.id=l.run_id AND r.status IN ('queued','running')"
-        "  WHERE l.delivery_id=d.id) ORDER BY id LIMIT ?)",
-        (first, BATCH),
-    ).rowcount
+    gone = db.execute(_DELETE_DELIVERIES, (first, BATCH)).rowcount
     return len(old) + gone
+
+
+_DROP_OLD_BODIES = (
+    "UPDATE parcels SET body=NULL WHERE delivery_id IN (SELECT delivery_id"
+    " FROM parcels p JOIN deliveries d ON d.id=p.delivery_id"
+    " WHERE p.body IS NOT NULL AND d.received_ms<? LIMIT ?)"
+)
 
 
 def drop_bodies(db: Connection, before: int) -> int:
@@ -58,12 +67,7 @@ def drop_bodies(db: Connection, before: int) -> int:
 
     Beyond the newest 1000 none is kept, whenever it came.
     """
-    query = (
-        "UPDATE parcels SET body=NULL WHERE delivery_id IN (SELECT delivery_id"
-        " FROM parcels p JOIN deliveries d ON d.id=p.delivery_id"
-        " WHERE p.body IS NOT NULL AND d.received_ms<? LIMIT ?)"
-    )
-    old = db.execute(query, (before, BATCH)).rowcount
+    old = db.execute(_DROP_OLD_BODIES, (before, BATCH)).rowcount
     query = (
         "UPDATE parcels SET body=NULL WHERE delivery_id IN (SELECT delivery_id"
         " FROM parcels WHERE body IS NOT NULL"

@@ -7,7 +7,7 @@ made with what it tells -> waiting -> sent
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -211,6 +211,12 @@ def _as_failing(row: Row) -> FailureSeries:
     return FailureSeries(since, failures, frozenset(json.loads(kinds)), looked)
 
 
+_KEEP = (
+    "INSERT OR REPLACE INTO failing(task_id,run_id,since_ms,failures,kinds,"
+    "looked_ms) SELECT id,?,?,?,?,? FROM tasks WHERE id=?"
+)
+
+
 def _keep(
     db: Connection, task_id: int, run_id: int, after: FailureSeries | None
 ) -> None:
@@ -219,8 +225,7 @@ def _keep(
         return
     db.execute(
         # Not for a task that was removed while it ran.
-        "INSERT OR REPLACE INTO failing(task_id,run_id,since_ms,failures,kinds,"
-        "looked_ms) SELECT id,?,?,?,?,? FROM tasks WHERE id=?",
+        _KEEP,
         (
             run_id,
             after.since,
@@ -232,36 +237,46 @@ def _keep(
     )
 
 
+_ALL_FAILING = (
+    "SELECT f.task_id,t.name,f.run_id,f.since_ms,f.failures,f.kinds,f.looked_ms"
+    " FROM failing f JOIN tasks t ON t.id=f.task_id WHERE t.enabled"
+)
+
+
 def remind(db: Connection, subscribers: Sequence[Subscriber], now: int) -> int:
     """Make the reminders that are due about tasks that still fail; give how many."""
-    query = (
-        "SELECT f.task_id,t.name,f.run_id,f.since_ms,f.failures,f.kinds,f.looked_ms"
-        " FROM failing f JOIN tasks t ON t.id=f.task_id WHERE t.enabled"
-    )
     made = 0
-    for task_id, name, run_id, *rest in db.execute(query).fetchall():
-        failing = _as_failing(tuple(rest))
-        due = policy.reminders(subscribers, task_id, name, failing, now)
-        subject = Subject(task_id, name, run_id, failing, reminder=True)
+    for subject, due in _reminders(db, subscribers, now):
         for target, event in due:
             add(db, target, event, subject, now)
-        if due:
-            query = "UPDATE failing SET looked_ms=? WHERE task_id=?"
-            db.execute(query, (now, task_id))
+        query = "UPDATE failing SET looked_ms=? WHERE task_id=?"
+        db.execute(query, (now, subject.task_id))
         made += len(due)
     return made
 
 
 def reminders_due(db: Connection, subscribers: Sequence[Subscriber], now: int) -> bool:
     """Tell whether `remind` would make any; changes nothing."""
-    query = (
-        "SELECT f.task_id,t.name,f.since_ms,f.failures,f.kinds,f.looked_ms"
-        " FROM failing f JOIN tasks t ON t.id=f.task_id WHERE t.enabled"
-    )
-    return any(
-        policy.reminders(subscribers, task_id, name, _as_failing(tuple(rest)), now)
-        for task_id, name, *rest in db.execute(query)
-    )
+    return any(True for _ in _reminders(db, subscribers, now))
+
+
+def _reminders(
+    db: Connection, subscribers: Sequence[Subscriber], now: int
+) -> Iterator[tuple[Subject, list[policy.DueNotice]]]:
+    """Yield each task that still fails and of which somebody is to be reminded."""
+    for task_id, name, run_id, *rest in db.execute(_ALL_FAILING).fetchall():
+        failing = _as_failing(tuple(rest))
+        due = policy.reminders(subscribers, task_id, name, failing, now)
+        if due:
+            yield Subject(task_id, name, run_id, failing, reminder=True), due
+
+
+_INSERT = (
+    "INSERT INTO notices(id,target,event,task_id,task_name,run_id,status,next_ms,"
+    "created_ms,failures,since_ms,reminder,came_from,said,url,delivery_id,condition)"
+    " VALUES(:key,:target,:event,:task_id,:task_name,:run_id,'waiting',:now,:now,"
+    ":failures,:since,:reminder,:came_from,:said,:url,:delivery_id,:condition)"
+)
 
 
 def add(
@@ -274,31 +289,13 @@ def add(
     key: str = "",
 ) -> str:
     """Have a target told of an event; return the notice's key."""
-    key = key or new_key()
-    failing = subject.failing
-    db.execute(
-        "INSERT INTO notices(id,target,event,task_id,task_name,run_id,status,next_ms,"
-        "created_ms,failures,since_ms,reminder,came_from,said,url,delivery_id,"
-        "condition) VALUES(?,?,?,?,?,?,'waiting',?,?,?,?,?,?,?,?,?,?)",
-        (
-            key,
-            target,
-            event,
-            subject.task_id,
-            subject.task_name,
-            subject.run_id,
-            now,
-            now,
-            failing.failures if failing else 0,
-            failing.since if failing else None,
-            subject.reminder,
-            subject.came_from,
-            subject.said,
-            subject.url,
-            subject.delivery_id,
-            subject.condition,
-        ),
-    )
+    key, failing = key or new_key(), subject.failing
+    own = {"key": key, "target": target, "event": event, "now": now}
+    count = failing.failures if failing else 0
+    since = failing.since if failing else None
+    row = {**subject._asdict(), **own, "failures": count, "since": since}
+    del row["failing"]
+    db.execute(_INSERT, row)
     _drop_oldest(db, target)
     return key
 
@@ -320,16 +317,18 @@ def due(db: Connection, now: int) -> list[str]:
     return [row[0] for row in db.execute(query, {"now": now}).fetchall()]
 
 
+_FIRST_DUE = (
+    f"SELECT {_COLUMNS} FROM notices WHERE {_DUE} AND target=:target"
+    " ORDER BY number LIMIT 1"
+)
+
+
 def take(db: Connection, target: str, now: int, *, together: bool) -> Lot | None:
     """Return what is to be sent to a target next; None where nothing is due.
 
     Where many wait, and they may go `together`, they are one message from now on.
     """
-    query = (
-        f"SELECT {_COLUMNS} FROM notices WHERE {_DUE} AND target=:target"
-        " ORDER BY number LIMIT 1"
-    )
-    first = db.execute(query, {"now": now, "target": target}).fetchone()
+    first = db.execute(_FIRST_DUE, {"now": now, "target": target}).fetchone()
     if first is None:
         return None
     row = _row(first)
@@ -430,6 +429,12 @@ def drop_all(db: Connection, target: str, why: str) -> int:
     return db.execute(f"{query} AND target=?", (why, target)).rowcount
 
 
+_SEND_AGAIN = (
+    "UPDATE notices SET status='waiting',next_ms=?,delay_ms=0,sent_ms=NULL,"
+    "batch=NULL WHERE number=?"
+)
+
+
 def resend(db: Connection, key: str, known: Collection[str], now: int) -> NoticeRow:
     """Have a notice sent again, with the same key; Conflict if it waits already."""
     found = get(db, key)
@@ -439,11 +444,7 @@ def resend(db: Connection, key: str, known: Collection[str], now: int) -> Notice
         raise Conflict(f"notice {key} was taken: its address is no longer kept")
     if found.status == WAITING and found.attempts == 0:
         raise Conflict(f"notice {key} is waiting already")
-    db.execute(
-        "UPDATE notices SET status='waiting',next_ms=?,delay_ms=0,sent_ms=NULL,"
-        "batch=NULL WHERE number=?",
-        (now, found.number),
-    )
+    db.execute(_SEND_AGAIN, (now, found.number))
     return get(db, key)
 
 

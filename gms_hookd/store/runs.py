@@ -257,6 +257,14 @@ def _insert(db: Connection, task_id: int, new_run: NewRun, now: int) -> int:
     return cursor.lastrowid or 0
 
 
+_START = (
+    "UPDATE runs SET status='running',attempt=attempt+1,cache=?,deletions=NULL,"
+    "target=(SELECT t.target FROM tasks t WHERE t.id=task_id),"
+    f"last_delivery={NEWEST},"
+    "started_ms=coalesce(started_ms,?) WHERE id=?"
+)
+
+
 def claim(
     db: Connection, now: int, only: int | None = None, shares: Shares = EQUAL
 ) -> ClaimedRun | None:
@@ -270,13 +278,7 @@ def claim(
         return None
     run_id, cache, deletions = row
     # What was confirmed counts for this attempt, and for none that comes after it.
-    db.execute(
-        "UPDATE runs SET status='running',attempt=attempt+1,cache=?,deletions=NULL,"
-        "target=(SELECT t.target FROM tasks t WHERE t.id=task_id),"
-        f"last_delivery={NEWEST},"
-        "started_ms=coalesce(started_ms,?) WHERE id=?",
-        (cache, now, run_id),
-    )
+    db.execute(_START, (cache, now, run_id))
     return _claim(db, run_id, _unpacked_deletions(deletions))
 
 
@@ -337,20 +339,16 @@ def _claim(
     run = get(db, run_id)
     query = "SELECT hint,failures,undo FROM runs WHERE id=?"
     hint, failures, undo = db.execute(query, (run_id,)).fetchone()
-    task = tasks.get(db, run.task_id)
-    known = tips(db, run.task_id)
-    newest = deliveries.newest(db)
-    seen = _seen(db, run.task_id)
     return ClaimedRun(
-        run,
-        task,
-        known,
-        confirmed,
-        hint,
-        failures,
-        newest,
-        seen,
-        unpacked_undo(undo),
+        run=run,
+        task=tasks.get(db, run.task_id),
+        tips=tips(db, run.task_id),
+        confirmed=confirmed,
+        hint=hint,
+        failures=failures,
+        newest=deliveries.newest(db),
+        seen=_seen(db, run.task_id),
+        undo=unpacked_undo(undo),
     )
 
 
@@ -390,16 +388,18 @@ def fetched(db: Connection, task_id: int) -> None:
     db.execute(query, (task_id,))
 
 
+_DUE_ON = (
+    "SELECT r.task_id, t.cache, origin(t.source), origin(t.target)"
+    " FROM runs r JOIN tasks t ON t.id=r.task_id"
+    " WHERE r.id=? AND r.status='queued' AND r.due_ms<=?"
+)
+
+
 def waits_for(
     db: Connection, run_id: int, now: int, shares: Shares = EQUAL
 ) -> str | None:
     """Return what a due run waits for in the queue, None where it does not."""
-    row = db.execute(
-        "SELECT r.task_id, t.cache, origin(t.source), origin(t.target)"
-        " FROM runs r JOIN tasks t ON t.id=r.task_id"
-        " WHERE r.id=? AND r.status='queued' AND r.due_ms<=?",
-        (run_id, now),
-    ).fetchone()
+    row = db.execute(_DUE_ON, (run_id, now)).fetchone()
     if row is None:
         return None
     task_id, cache, *hosts = row
@@ -459,11 +459,16 @@ def finish(
     return (run_id, *_joined(db, run_id))
 
 
+_END = (
+    "UPDATE runs SET status=?,commit_range=coalesce(nullif(?,''),commit_range),"
+    "error_message=?,refs=coalesce(?,refs),details=?,cache=NULL,ended_ms=?"
+    " WHERE id=? AND status='running'"
+)
+
+
 def _write_end(db: Connection, run_id: int, result: Result, now: int) -> None:
     db.execute(
-        "UPDATE runs SET status=?,commit_range=coalesce(nullif(?,''),commit_range),"
-        "error_message=?,refs=coalesce(?,refs),details=?,cache=NULL,ended_ms=?"
-        " WHERE id=? AND status='running'",
+        _END,
         (
             result.status,
             result.commit_range,
@@ -579,16 +584,21 @@ class Return(NamedTuple):
     delay: int = 0
 
 
+_REQUEUE = (
+    "UPDATE runs SET status='queued',cache=NULL,error_message=?,details=?,"
+    "last_delivery=NULL,failures=failures+?,due_ms=?,delay_ms=?,"
+    "refs=coalesce(?,refs),commit_range=coalesce(nullif(?,''),commit_range)"
+    " WHERE id=? AND status='running'"
+)
+
+
 def requeue(db: Connection, run_id: int, back: Return) -> None:
     """Give a running run back; a younger run of its task that waits joins it."""
     # Only a person's hurry overrides the back-off, whenever it was told.
     delay = 0 if _absorb(db, run_id) in BY_HAND else back.delay
     _doubt(db, run_id)
     db.execute(
-        "UPDATE runs SET status='queued',cache=NULL,error_message=?,details=?,"
-        "last_delivery=NULL,failures=failures+?,due_ms=?,delay_ms=?,"
-        "refs=coalesce(?,refs),commit_range=coalesce(nullif(?,''),commit_range)"
-        " WHERE id=? AND status='running'",
+        _REQUEUE,
         (
             _storable(back.error),
             _log_so_far(db, run_id, back.details),
@@ -607,27 +617,31 @@ def _log_so_far(db: Connection, run_id: int, more: str) -> bytes:
     return _packed((_unpacked(row[0] if row else None) + more)[-LOG:])
 
 
+_YOUNGER = (
+    "SELECT id,deletions,hint,trigger FROM runs WHERE status='queued'"
+    " AND task_id=(SELECT task_id FROM runs WHERE id=? AND status='running')"
+)
+
+
 def _absorb(db: Connection, run_id: int) -> str | None:
     """Let the younger queued run of the same task join; return what triggered it."""
-    query = (
-        "SELECT id,deletions,hint,trigger FROM runs WHERE status='queued'"
-        " AND task_id=(SELECT task_id FROM runs WHERE id=? AND status='running')"
-    )
-    row = db.execute(query, (run_id,)).fetchone()
+    row = db.execute(_YOUNGER, (run_id,)).fetchone()
     if row is None:
         return None
     younger, deletions, hint, trigger = row
-    db.execute(
-        f"UPDATE runs SET {_SHARED_HINT},deletions=? WHERE id=?",
-        (hint, deletions, run_id),
-    )
+    query = f"UPDATE runs SET {_SHARED_HINT},deletions=? WHERE id=?"
+    db.execute(query, (hint, deletions, run_id))
     for each in reversed(trigger.split(", ")):
         _name_trigger(db, run_id, each)
+    _merge(db, younger, run_id)
+    return str(trigger)
+
+
+def _merge(db: Connection, younger: int, run_id: int) -> None:
     deliveries.hand_over(db, younger, run_id)
     db.execute("UPDATE merged SET run_id=? WHERE run_id=?", (run_id, younger))
     db.execute("INSERT INTO merged(id,run_id) VALUES(?,?)", (younger, run_id))
     db.execute("DELETE FROM runs WHERE id=?", (younger,))
-    return str(trigger)
 
 
 def recover(

@@ -32,6 +32,20 @@ def begin(db: Connection, now: int, spread: int) -> None:
     )
 
 
+_DUE = (
+    "SELECT t.id FROM tasks t LEFT JOIN checks c ON c.task_id=t.id"
+    " WHERE t.enabled AND t.most IS NULL"
+    " AND coalesce(c.due_ms,t.created_ms+:interval)"
+    "  NOT BETWEEN :now+1 AND :now+2*:interval"
+    " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='queued'"
+    "  AND r.task_id=t.id)"
+    " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='running'"
+    "  AND r.task_id=t.id)"
+    " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='running'"
+    "  AND r.cache=t.cache)"
+)
+
+
 def due(
     db: Connection,
     now: int,
@@ -48,25 +62,10 @@ def due(
     check is put off comes of a clock that was set back.
     """
     others, named = tasks.besides(hosts)
-    rows = db.execute(
-        "SELECT t.id FROM tasks t LEFT JOIN checks c ON c.task_id=t.id"
-        " WHERE t.enabled AND t.most IS NULL"
-        " AND coalesce(c.due_ms,t.created_ms+:interval)"
-        "  NOT BETWEEN :now+1 AND :now+2*:interval"
-        " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='queued'"
-        "  AND r.task_id=t.id)"
-        " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='running'"
-        "  AND r.task_id=t.id)"
-        " AND NOT EXISTS(SELECT 1 FROM runs r WHERE r.status='running'"
-        "  AND r.cache=t.cache)"
-        f"{others} ORDER BY coalesce(c.due_ms,t.created_ms) LIMIT :limit",
-        {
-            "now": now,
-            "interval": interval,
-            "limit": limit + len(tuple(busy)),
-            "besides": named,
-        },
-    ).fetchall()
+    query = f"{_DUE}{others} ORDER BY coalesce(c.due_ms,t.created_ms) LIMIT :limit"
+    most = limit + len(tuple(busy))
+    values = {"now": now, "interval": interval, "limit": most, "besides": named}
+    rows = db.execute(query, values).fetchall()
     ids = [row[0] for row in rows if row[0] not in set(busy)]
     return [_check(db, task_id) for task_id in ids[:limit]]
 

@@ -51,6 +51,13 @@ def checked_name(name: str) -> str:
     return name
 
 
+_INSERT = (
+    "INSERT INTO tasks(id,key,name,source,target,cache,host,path,refspecs,force,"
+    "prune,enabled,timeout,push_options,cron,most,create_target,created_ms,"
+    "updated_ms) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+
+
 def add(
     db: Connection,
     draft: Draft,
@@ -66,12 +73,7 @@ def add(
     """
     _refuse_taken_name(db, draft.name, 0)
     task_id = _next_id(db, shard) if number is None else number
-    db.execute(
-        "INSERT INTO tasks(id,key,name,source,target,cache,host,path,refspecs,force,"
-        "prune,enabled,timeout,push_options,cron,most,create_target,created_ms,"
-        "updated_ms) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (task_id, key or str(uuid4()), *_fields(draft), now, now),
-    )
+    db.execute(_INSERT, (task_id, key or str(uuid4()), *_fields(draft), now, now))
     _schedule(db, task_id, draft, now)
     return get(db, task_id)
 
@@ -225,17 +227,19 @@ def _task(row: Row) -> Task:
     return Task(*values)
 
 
+_UPDATE = (
+    "UPDATE tasks SET name=?,source=?,target=?,cache=?,host=?,path=?,refspecs=?,"
+    "force=?,prune=?,enabled=?,timeout=?,push_options=?,cron=?,most=?,"
+    "create_target=?,updated_ms=? WHERE id=?"
+)
+
+
 def change(db: Connection, task_id: int, draft: Draft, now: int) -> Task:
     """Make the task what `draft` says; a disabled task loses its queued run."""
     before = get(db, task_id)
     refuse_amid_undo(db, task_id)
     _refuse_taken_name(db, draft.name, task_id)
-    db.execute(
-        "UPDATE tasks SET name=?,source=?,target=?,cache=?,host=?,path=?,refspecs=?,"
-        "force=?,prune=?,enabled=?,timeout=?,push_options=?,cron=?,most=?,"
-        "create_target=?,updated_ms=? WHERE id=?",
-        (*_fields(draft), now, task_id),
-    )
+    db.execute(_UPDATE, (*_fields(draft), now, task_id))
     if (before.source, before.target) != (draft.source, draft.target):
         db.execute("DELETE FROM tips WHERE task_id=?", (task_id,))
     if not still(db, before):

@@ -153,26 +153,23 @@ class ForgeHook:
             if not self._options.limited:
                 self.guard.count_failure(request, self._context.monotonic())
             raise HttpError(401, "missing or wrong signature")
+        event, filtered = self._event(request)
+        new_delivery = self._new_delivery(client, event, request.body)
+        delivered = new_delivery, event, self._options, self._kept(request)
+        taken = self._context.store.write(receive, *delivered, mask=self._mask)
+        taken.add_done_callback(partial(self._count, filtered))
+        level = logging.WARNING if event.warning else logging.INFO
+        return apply(taken, partial(self._answer, new_delivery, request.id, level))
+
+    def _event(self, request: Request) -> tuple[Event, bool]:
+        """Return the event of a verified request, and whether a condition is unmet."""
         try:
             payload = decode(request.headers, request.body)
         except PayloadError as error:
             raise HttpError(400, str(error)) from None
         event = self._fit_to_keep(self._verifier.forge.parse(request.headers, payload))
         why = unmet(self._options.when, payload)
-        if why:
-            event = replace(event, ignored=why)
-        new_delivery = self._new_delivery(client, event, request.body)
-        taken = self._context.store.write(
-            receive,
-            new_delivery,
-            event,
-            self._options,
-            self._kept(request),
-            mask=self._mask,
-        )
-        taken.add_done_callback(partial(self._count, bool(why)))
-        level = logging.WARNING if event.warning else logging.INFO
-        return apply(taken, partial(self._answer, new_delivery, request.id, level))
+        return (replace(event, ignored=why), True) if why else (event, False)
 
     def _count(self, filtered: bool, taken: Future[Received]) -> None:
         if taken.exception():
@@ -241,14 +238,7 @@ def receive(
     first = deliveries.earlier(db, new_delivery) if new_delivery.delivery_key else None
     if first and first.run_ids:
         return _repeat(db, new_delivery, first, content)
-    directory = Directory(
-        partial(tasks.of_source, db),
-        partial(tasks.named, db),
-        options.tasks,
-        options.aliases,
-        patterns=partial(patterns.every, db),
-        nested=new_delivery.provider in NESTED,
-    )
+    directory = _directory(db, options, nested=new_delivery.provider in NESTED)
     verdict = judge(event, directory)
     if verdict.covered:
         maker = Maker(db, new_delivery.received_at, mask, options.shard)
@@ -262,6 +252,17 @@ def receive(
     if event.callback:
         _call_back(db, new_delivery, event.callback, received)
     return received
+
+
+def _directory(db: Connection, options: HookOptions, *, nested: bool) -> Directory:
+    return Directory(
+        partial(tasks.of_source, db),
+        partial(tasks.named, db),
+        options.tasks,
+        options.aliases,
+        patterns=partial(patterns.every, db),
+        nested=nested,
+    )
 
 
 def _reason(verdict: Verdict) -> str:

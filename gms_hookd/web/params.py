@@ -81,10 +81,7 @@ def read_draft(context: Context, before: tasks.Draft, params: Params) -> tasks.D
         create=read_boolean(params, "create", before.create),
     )
     draft = draft._replace(most=_most(params, before, draft))
-    if giturl.cache_key(draft.source) == giturl.cache_key(draft.target):
-        raise HttpError(400, "target: is the source itself")
-    if draft.create and not draft.target.startswith(("/", "file:")):
-        raise HttpError(400, "create: only a target on this machine is made")
+    _refuse_ends(draft)
     _refuse_secrets(context, draft)
     return draft._replace(cache=giturl.cache_key(draft.source))
 
@@ -92,6 +89,13 @@ def read_draft(context: Context, before: tasks.Draft, params: Params) -> tasks.D
 def _name(text: str) -> str:
     tasks.checked_name(filled(text, "x"))
     return text
+
+
+def _refuse_ends(draft: tasks.Draft) -> None:
+    if giturl.cache_key(draft.source) == giturl.cache_key(draft.target):
+        raise HttpError(400, "target: is the source itself")
+    if draft.create and not draft.target.startswith(("/", "file:")):
+        raise HttpError(400, "create: only a target on this machine is made")
 
 
 def _most(params: Params, before: tasks.Draft, draft: tasks.Draft) -> int | None:
@@ -108,7 +112,11 @@ def _most(params: Params, before: tasks.Draft, draft: tasks.Draft) -> int | None
         check(*ends)
     except ValueError as error:
         raise HttpError(400, str(error)) from None
-    given = read_number(params, "max") if "max" in params else before.most
+    return _most_children(params, before.most)
+
+
+def _most_children(params: Params, before: int | None) -> int:
+    given = read_number(params, "max") if "max" in params else before
     if given is not None and given > LARGEST_MOST:
         raise HttpError(400, f"max: at most {LARGEST_MOST} is possible")
     return given or MOST_CHILDREN

@@ -177,10 +177,7 @@ class App:
         rights = tokens.rights(request.headers.get("authorization"))
         if rights is Rights.NONE:
             anonymous.count_failure(request, self._context.monotonic())
-            # With Basic a browser asks its user.
-            kind = "Bearer" if request.path.startswith("/api/") else _BASIC
-            challenge = ("WWW-Authenticate", kind)
-            raise HttpError(401, "a valid bearer token is needed", (challenge,))
+            raise _challenge(request.path)
         if rights < needed:
             raise HttpError(403, READS_ONLY)
 
@@ -220,16 +217,11 @@ class App:
         answered: Future[Response],
     ) -> None:
         """Give the answer its form, and say in the log what it was."""
-        error = answered.exception()
-        counted = False
-        try:
-            if error is None:
-                response = answered.result()
-            else:
-                response, counted = self._refuse(request, error)
-        except Exception:
-            log.exception("request failed id=%s", request.id)
-            response = Response(500, b'{"error": "internal error"}')
+        error, counted = answered.exception(), False
+        if error is None:
+            response = answered.result()
+        else:
+            response, counted = self._refused(request, error)
         if request.path.startswith(API) and len(response.body) <= LARGEST_MASKED:
             answer = self._context.mask.answer(response.body)
             response = response._replace(body=answer)
@@ -239,16 +231,17 @@ class App:
         self._context.counters.requests.add(_template(request.path), code)
         reply(response)
 
+    def _refused(self, request: Request, error: BaseException) -> tuple[Response, bool]:
+        """Return the answer to a request that failed, and whether it was counted."""
+        try:
+            return self._refuse(request, error)
+        except Exception:
+            log.exception("request failed id=%s", request.id)
+            return Response(500, b'{"error": "internal error"}'), False
+
     def _tell(self, request: Request, response: Response, since: float) -> None:
         if response.status >= 500:
-            # While the disk is full each request would tell the same.
-            log.warning(
-                "request not served id=%s path=%s status=%d",
-                request.id,
-                self._policy.shown(request.path, self._context.mask),
-                response.status,
-                extra=SELDOM,
-            )
+            self._tell_trouble(request, response.status)
         if not log.isEnabledFor(logging.DEBUG):
             return
         took = (self._context.monotonic() - since) * 1000
@@ -259,6 +252,16 @@ class App:
             f" path={self._policy.shown(request.path, self._context.mask)}"
             f" status={response.status} ms={took:.1f}",
             logging.DEBUG,
+        )
+
+    def _tell_trouble(self, request: Request, status: int) -> None:
+        # While the disk is full each request would tell the same.
+        log.warning(
+            "request not served id=%s path=%s status=%d",
+            request.id,
+            self._policy.shown(request.path, self._context.mask),
+            status,
+            extra=SELDOM,
         )
 
     def _refuse(self, request: Request, error: BaseException) -> tuple[Response, bool]:
@@ -310,6 +313,13 @@ def _plain(path: str) -> str:
     if hook:
         return guard.PREFIX + path[hook.end() :]
     return re.sub("/+", "/", path)
+
+
+def _challenge(path: str) -> HttpError:
+    # With Basic a browser asks its user.
+    kind = "Bearer" if path.startswith("/api/") else _BASIC
+    challenge = ("WWW-Authenticate", kind)
+    return HttpError(401, "a valid bearer token is needed", (challenge,))
 
 
 def _template(path: str) -> str:
