@@ -77,7 +77,7 @@ def _refused(found: Mapping[str, tuple[int, bytes]]) -> str:
     address, (code, why) = next(iter(found.items()))
     words = " ".join(why.decode(errors="replace").split())
     others = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    return f"not for {address}{others}: {code} {words}"[:300]
+    return f"not for {address}{others}: {code} {words}"
 
 
 def _opened(server: MailServer, budget: Budget) -> smtplib.SMTP:
@@ -140,4 +140,4 @@ def _smtp_errors(where: str) -> Iterator[None]:
 def _error(where: str, code: int, said: bytes | str) -> ClientError:
     text = said.decode(errors="replace") if isinstance(said, bytes) else said
     kind = RefusedError if code >= PERMANENT else ClientError
-    return kind(f"{where}: {code} {' '.join(text.split())}"[:300])
+    return kind(f"{where}: {code} {' '.join(text.split())}")

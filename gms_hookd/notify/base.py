@@ -74,8 +74,8 @@ class VendorAnswer:
 
     @property
     def text(self) -> str:
-        """The start of the body, for people."""
-        return self.body[:300].decode(errors="replace").strip()
+        """The body, for people: whole, as it is masked before it is cut."""
+        return self.body.decode(errors="replace").strip()
 
 
 class Fate(Enum):

@@ -41,7 +41,7 @@ def judged_by_code(
         again = SendResult(Fate.AGAIN, unclear, THROTTLED)
         return again if by_status is SENT else by_status
     words = found.get("errmsg") or found.get("msg") or ""
-    why = f"code {code}: {words}"[:300]
+    why = f"code {code}: {words}"
     if code in busy:
         return SendResult(Fate.AGAIN, why, max(THROTTLED, retry_after(answer) or 0.0))
     return SendResult(Fate.NEVER, why + remedies.get(code, ""))

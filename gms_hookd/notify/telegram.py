@@ -70,7 +70,7 @@ def judge(answer: VendorAnswer) -> SendResult:
     if found.get("ok") is True and answer.status == 200:
         return judged_by_status(answer)
     words = found.get("description")
-    reason = str(words)[:300] if words else ""
+    reason = str(words) if words else ""
     if answer.status == 200:
         return SendResult(Fate.AGAIN, reason or "an answer that is not Telegram's")
     parameters = found.get("parameters")

@@ -112,8 +112,9 @@ class Conditions:
 
     def _disk(self) -> Trouble | None:
         free = self._senses.free()
-        least = ENOUGH if DISK in self._known() else LOW
-        if free is None or free >= least:
+        if free is None:
+            return self._as_before(DISK)
+        if free >= (ENOUGH if DISK in self._known() else LOW):
             return None
         return Trouble(self._began(DISK), f"{free >> 20} MiB")
 
@@ -130,7 +131,10 @@ class Conditions:
         """Return since when a run could begin, and no run has begun or ended."""
         context, limit = self._context, self._senses.patience()
         now, moves = context.moment(), context.running.moves
-        waiting = self._waiting()
+        try:
+            waiting = self._waiting()
+        except (StoreError, TimeoutError):
+            return self._as_before(STALLED)
         if not waiting or self._moved is None or self._moved[0] != moves:
             self._moved = moves, now.up / 1000, now.wall
         _, since, wall = self._moved
@@ -139,10 +143,12 @@ class Conditions:
 
     def _waiting(self) -> tuple[int, int, str] | None:
         store, now = self._context.store, self._context.now()
-        try:
-            return store.read(runs.oldest_due, now).result(PATIENCE)
-        except (StoreError, TimeoutError):
-            return None
+        return store.read(runs.oldest_due, now).result(PATIENCE)
+
+    def _as_before(self, name: str) -> Trouble | None:
+        """Return what was told, of what cannot be found out now."""
+        since = self._known().get(name)
+        return None if since is None else Trouble(since)
 
     # --- what is told
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 from dataclasses import replace
 
 import pytest
@@ -141,6 +142,23 @@ def test_a_queue_whose_runs_are_not_due_yet_or_that_moves_is_not_stalled(
         context.running.began(number, 1, RunLog(), Stop())
         context.running.paused(number)
     assert watch.events_told() == []
+
+
+def test_what_cannot_be_found_out_is_not_over(watch, context, monkeypatch):
+    monkeypatch.setattr(conditions, "PATIENCE", 0.1)
+    watch.free = 0
+    watch.look(0, 60)
+    watch.free = None
+    ask = watch.place.app.id, NewRun("manual"), context.now()
+    context.store.write(runs.request, *ask).result()
+    watch.look(0, HOUR, 60)
+    assert watch.events_told() == ["disk", "stalled"]
+    held = threading.Event()
+    context.store.read(lambda _: held.wait(30))
+    watch.own.look()
+    held.set()
+    watch.look(60, 60)
+    assert watch.events_told() == ["disk", "stalled"]
 
 
 @pytest.fixture

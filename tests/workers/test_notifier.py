@@ -312,6 +312,21 @@ def test_no_secret_of_a_target_is_in_row_or_log(office, vendor, caplog):
     assert "T0K3N" not in row.error + caplog.text
 
 
+@pytest.mark.parametrize("kind", ["slack", "feishu", "telegram"])
+def test_an_answer_is_masked_before_it_is_cut(office, vendor, kind):
+    place = office(recipient(vendor, kind=kind))
+    mask = place.context.mask.plus(["T0K3N-of-vendor"])
+    place.context = replace(place.context, mask=mask)
+    for before in range(250, 310):
+        said = "x" * before + "T0K3N-of-vendor"
+        fields = {"ok": False, "description": said, "code": 7, "msg": said}
+        answer = said if kind == "slack" else json.dumps(fields)
+        vendor.answer = 400, answer.encode()
+        told = place.notifier.test("chat").result(30)
+        assert "T0K" not in told.said
+        assert len(told.said) <= 300
+
+
 @pytest.mark.parametrize(
     "behaviour",
     [vendors.hangs, vendors.drips, vendors.closes, vendors.floods_headers],
