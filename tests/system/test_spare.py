@@ -51,7 +51,7 @@ class Machine:
         self.config = home / "litestream.yml"
         store = "url: s3://hookd.example.org/gms-hookd"
         places = {OURS: self.daemon.state, store: f"path: {copy}"}
-        self.config.write_text(placed(recipe("litestream"), places))
+        self.config.write_text(placed(recipe("yaml litestream"), places))
 
     def replicate(self):
         with (self.home / "litestream-said").open("ab") as said:
@@ -66,7 +66,7 @@ class Machine:
 
     def take_over(self):
         """Do what the manual says; its last line starts both services."""
-        *lines, last = recipe("spare").strip().split("\n")
+        *lines, last = recipe("sh on the spare").strip().split("\n")
         assert last == "systemctl start gms-hookd litestream"
         self.daemon.state.mkdir(mode=0o700, exist_ok=True)
         for line in lines:
