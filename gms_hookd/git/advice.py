@@ -10,11 +10,13 @@ from gms_hookd.git.url import GitUrl
 
 _CLIENT_CERTIFICATE = re.compile(
     r"alert (certificate|handshake|bad cert)|tls fatal alert has been received"
-    r"|gnutls_handshake\(\) failed: handshake failed|x\.509 key or certificate"
+    r"|gnutls\S* (handshake )?failed: handshake failed|x\.509 (key|pot)"
     r"|returned error: (400|495|496)\b|private key file|client cert",
     re.IGNORECASE,
 )
-_AUTHORITY = re.compile(r"certificate|ssl ca cert|unknown ca", re.IGNORECASE)
+_AUTHORITY = re.compile(
+    r"certificate|\bca cert|unknown ca|server cert|trust anchors", re.IGNORECASE
+)
 # As index-pack and fetch have it; what a target's unpacker finds begins with "remote:".
 _FSCK = re.compile(r"^(?:error|fatal): (?:object )?[0-9a-f]+: ([a-zA-Z]+): ", re.M)
 _FORMATS = re.compile(

@@ -186,8 +186,8 @@ TABLE = (
         remote host identification has changed
         no .{1,40} host key is known
         certificate
-        unknown ca\b|ssl ca cert
-        gnutls_handshake[(][)] failed: handshake failed|alert handshake failure
+        unknown ca\b|\bca cert|server cert|trust anchors
+        gnutls\S* (handshake )?failed: handshake failed|alert handshake failure
         x[.]509 key
         unable to (set|load|use) (private key|client cert)
     """),
@@ -257,7 +257,8 @@ TABLE = (
         (not|unable to|can't|error) (load|set|setting|use) .*(key|cert|engine)
         wrong version number|no protocols available|protocol version
         (tunnel failed, response|http code) [1-5]\d\d
-        can't complete socks.*[(][278][)]
+        (can't|cannot) complete socks.*[(][278][)]
+        url rejected
     """),
     _row(ErrorKind.CONFIG, ANY, "git, of a shallow clone", r"""
         shallow update
@@ -356,7 +357,8 @@ TABLE = (
 
 # A refusal in these words says only that there was one; why, the host tells beside it.
 VAGUE = re.compile(
-    r"(hook declined|unpacker error|to update ref|fail\w+|error|rejected|declined)\)?$",
+    r"(hook declined|unpacker error|to update ref|fail\w+|error|rejected|declined"
+    r"|reference (already exists|does not exist))\)?$",
     re.IGNORECASE,
 )
 # GitHub's words for an error of its own that it does not tell.

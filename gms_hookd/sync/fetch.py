@@ -25,6 +25,8 @@ HEX = {"sha1": 40, "sha256": 64}
 LISTED, ASKED = "listed", "asked"  # how the refs of a host are had
 LEEWAY, SLACK = 1.5, 0.05  # times, and seconds, that v0 may take longer than v2
 _FORMAT = re.compile("hash algorithm|mismatched algorithms|object format")
+# STORE_REF_ERROR_DF_CONFLICT in builtin/fetch.c; git 2.55 has no other words for it.
+_BARRED = "some local refs could not be updated"
 MANY_NEW = 2000  # refs beyond which one fetch by glob is quicker
 FEW = 500  # refs that a repository on this machine may list at each fetch
 VERY_MANY = 3000  # refs that are better compared here than by each fetch
@@ -223,9 +225,9 @@ class Fetch:
 
     def _in_the_way(self, error: GitError) -> bool:
         """Drop what another task fetched: its refs/heads/feat bars our feat/one."""
-        if f"'{CACHED}" not in error.stderr or "cannot lock ref" not in error.stderr:
+        if _BARRED not in error.stderr or f"-> {CACHED}" not in error.stderr:
             return False
-        return "exists; cannot create" in error.stderr and self._cache.drop_source()
+        return self._cache.drop_source()
 
     def _stale_lock(self, error: GitError) -> bool:
         return error.kind is ErrorKind.LOCK and self._cache.sweep()

@@ -138,6 +138,11 @@ UNABLE_PASSING = (
     "Error in the HTTP2 framing layer",
     "Remote peer returned unexpected data while we expected SETTINGS frame.",
     "Can't complete SOCKS5 connection to example.com. (1)",
+    "cannot complete SOCKS5 connection to example.com. (1)",  # curl 8.23 and later
+    "Failed to receive SOCKS response, proxy closed connection",
+    "GnuTLS, handshake failed: The TLS connection was non-properly terminated.",
+    "TLS connect error: error:00000000:lib(0)::reason(0)",
+    "HTTP/2 stream 5 reset by server (error 0x2 INTERNAL_ERROR)",
     "Failed to receive SOCKS5 connect request ack.",
     "gnutls_handshake() failed: The TLS connection was non-properly terminated.",
     "GnuTLS recv error (-54): Error in the pull function.",
@@ -166,6 +171,17 @@ UNABLE_FINAL = (
     'Protocol "foo" not supported or disabled in libcurl',
     "User was rejected by the SOCKS5 server (1 1).",
     "Can't complete SOCKS5 connection to example.com. (2)",
+    "cannot complete SOCKS5 connection to example.com. (2)",
+    "cannot complete SOCKS5 connection to example.com. (7)",
+    "GnuTLS, handshake failed: Handshake failed",
+    "TLS connect error: error:0A000410:SSL routines::ssl/tls alert handshake failure",
+    "server cert verify failed: 1",
+    "server cert expiration date verify failed",
+    "error adding trust anchors from file: /x",
+    "error reading X.509 key file: Error while reading file.",
+    "error reading CA cert file /x (Error while reading file.)",
+    "Unsupported proxy syntax in 'x': Bad hostname",
+    "URL rejected: Bad hostname",
     "error:0A00010B:SSL routines::wrong version number",
 )
 
@@ -211,6 +227,10 @@ REFUSED_PASSING = (
     ("unpacker error", "remote: fatal: write error: No space left on device"),
     ("unpacker error", "remote: fatal: Disk quota exceeded: Disk quota exceeded"),
     ("failed to update ref", "remote: error: Unable to create '/x.lock': File exists."),
+    (
+        "reference already exists",  # git 2.55 and later
+        "remote: error: cannot lock ref 'x': Unable to create '/x.lock': File exists.",
+    ),
 )
 REFUSED_FINAL = (
     (HOOK, ""),

@@ -509,7 +509,7 @@ def test_a_host_that_is_pinned_for_a_prefix_is_trusted_there_only(
     assert outcome.status is RunStatus.SUCCESS, bench.log.text()
     outcome = bench.sync(task(sshd.url(target), source))
     assert outcome.status is RunStatus.FAILED
-    assert outcome.error_message.endswith(f"127.0.0.1 >> {nobody}")
+    assert f"127.0.0.1 >> {nobody} && " in outcome.error_message
 
 
 def test_a_passphrase_is_not_asked_for(sshd, source, target, by_ssh, tmp_path):

@@ -187,6 +187,7 @@ def test_the_repository_of_a_working_tree_is_looked_at(source, tmp_path):
 
 
 def test_a_local_target_of_many_packs_is_still_tidied_by_its_git(source, target, bench):
+    target.git("config", "maintenance.strategy", "gc")  # not so from git 2.54 on
     target.git("config", "fastimport.unpackLimit", "1")
     target.commit("old")
     target.copy_a_pack(52)
@@ -196,6 +197,7 @@ def test_a_local_target_of_many_packs_is_still_tidied_by_its_git(source, target,
 
 
 def test_a_local_target_is_tidied_when_its_owner_says(source, target, bench):
+    target.git("config", "maintenance.strategy", "gc")  # not so from git 2.54 on
     target.git("config", "gc.autoPackLimit", "1")
     target.git("config", "receive.unpackLimit", "1")
     target.hook("pre-auto-gc", "touch asked; exit 1\n")

@@ -281,6 +281,7 @@ def test_no_gc_starts_behind_our_back_in_a_cache(source, target, bench):
 
 
 def test_a_gc_that_a_local_target_wants_ends_within_the_run(source, target, bench):
+    target.git("config", "maintenance.strategy", "gc")  # not so from git 2.54 on
     target.git("config", "gc.autoPackLimit", "1")
     target.git("config", "receive.unpackLimit", "1")
     for _ in range(3):
