@@ -4,6 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ def import_gms(session: Session, args: Args) -> int:
     # Before anything else: what root may read, the service's user may not.
     records = _read(args.files)
     with api_of(session) as api:
-        machine = GmsMachine(os.path.isdir, _asks_git(session.environ))
+        machine = _machine(session.environ)
         found = [meaning(task, records, machine) for task in records.tasks]
         results = list(_results(found, _imported(api, found, args.dry_run)))
     for line in _lines(results, dry=args.dry_run):
@@ -67,8 +68,14 @@ def _read_one(name: str) -> Records:
     return read_file(Path(name))
 
 
-def _asks_git(environ: Mapping[str, str]) -> Any:
-    return lambda path, name: remote_url(Path(path), name, environ)
+def _machine(environ: Mapping[str, str]) -> GmsMachine:
+    """Return what tells of this machine; tasks share remotes, each is asked once."""
+
+    @cache
+    def url(path: str, name: str) -> str:
+        return remote_url(Path(path), name, environ)
+
+    return GmsMachine(lambda path: os.path.isabs(path) and os.path.isdir(path), url)
 
 
 def _imported(

@@ -11,6 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from gms_hookd.cron import parse
 from gms_hookd.files import SERVICE, SecretFileError, check_secret, closed
 from gms_hookd.git import url as giturl
 from gms_hookd.git.credentials import CredentialStore, access, pinning
@@ -19,7 +20,7 @@ from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.git.url import GitUrl
 from gms_hookd.runlog import RunLog
-from gms_hookd.service.findings import ERROR, OK, Environment, Finding
+from gms_hookd.service.findings import ERROR, OK, WARNING, Environment, Finding
 
 PATIENCE = 5.0  # seconds for ssh-keygen
 MOST_FOLDERS = 2000  # of a repository that are looked at
@@ -46,6 +47,24 @@ def inspect_tasks(place: Environment) -> Iterator[Finding]:
         yield from found
         clear += [] if found else [(subject, url)]
     yield from _reached(place, clear)
+    for task in place.tasks:
+        yield from _schedule(task)
+
+
+def _schedule(task: Mapping[str, Any]) -> Iterator[Finding]:
+    """Look whether a schedule is ever met; that of a pattern is for what it makes."""
+    cron = task.get("cron")
+    idle = not task.get("enabled") or "*" in str(task["name"])
+    if not cron or idle or task.get("next_cron") is not None:
+        return
+    why = "no such time comes within five years"
+    try:
+        parse(cron)
+    except ValueError as error:
+        why = str(error)
+    said = f"its schedule {cron!r} is never met: {why}"
+    remedy = f'gms-hookd task set {task["id"]} cron="0 2 * * *"'
+    yield Finding(WARNING, f"task {task['id']} cron", said, remedy)
 
 
 def _reached(place: Environment, sides: Iterable[tuple[str, str]]) -> Iterator[Finding]:

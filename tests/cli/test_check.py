@@ -433,6 +433,22 @@ def local(target):
     return {"id": 1, "name": "t", "source": str(target), "target": str(target)}
 
 
+@pytest.mark.parametrize(
+    ("more", "level"),
+    [
+        ({"cron": "0 0 30 2 *"}, [WARNING]),
+        ({"cron": "CRON_TZ=Mars/X 0 2 * * *"}, [WARNING]),
+        ({"cron": "0 0 30 2 *", "enabled": False}, []),
+        ({"cron": "0 0 30 2 *", "name": "team/*"}, []),
+        ({"cron": "@daily", "next_cron": 5}, []),
+        ({"cron": ""}, []),
+    ],
+)
+def test_a_schedule_that_is_never_met_is_a_warning(place, more, level):
+    task = local("/tmp") | {"enabled": True, "next_cron": None} | more
+    assert levels(replace(place, tasks=[task]), "task 1 cron") == level
+
+
 def test_an_absent_target_is_made_by_its_remedy(place, tmp_path):
     target = tmp_path / "new.git"
     found = [
