@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gms_hookd.model import Delivery, Task
 from gms_hookd.pages.html import Html, joined, tag
@@ -28,13 +28,26 @@ TASKS = 50
 
 @dataclass(frozen=True, slots=True)
 class DeliveryView:
-    """A delivery, the tasks that it concerned, the runs that serve it, what is kept."""
+    """A delivery, the tasks that it concerned, the runs that serve it, what is kept.
+
+    `others` are the ids of tasks that its reason names, by their names.
+    """
 
     delivery: Delivery
     tasks: Sequence[Task]
     runs: RunPage
     headers: Mapping[str, str] | None = None
     body: str | None = None
+    others: Mapping[str, int] = field(default_factory=dict)
+
+
+def reasons(delivery: Delivery) -> list[tuple[str, str]]:
+    """Return what its reason says, and before it the name that it says it of, or "".
+
+    `accepted for app; lib: refs/heads/x is not selected` are two.
+    """
+    parts = [part.partition(": ") for part in delivery.reason.split("; ") if part]
+    return [(name, why) if colon else ("", name) for name, colon, why in parts]
 
 
 def delivery_page(frame: Frame, view: DeliveryView) -> bytes:
@@ -63,8 +76,7 @@ def _facts(frame: Frame, view: DeliveryView) -> Html:
 
 def _became(frame: Frame, view: DeliveryView) -> Html:
     words, delivery = frame.words, view.delivery
-    # `accepted for app; lib: refs/heads/x is not selected`: one reason a line.
-    reasons = [tag("li", each) for each in delivery.reason.split("; ") if each]
+    said = [tag("li", _reason(view, *each)) for each in reasons(delivery)]
     concerned = [to_task(task.id, task.name) for task in view.tasks[:TASKS]]
     tasks = [tag("p", f"{words('tasks')}: ", joined(concerned, ", "))]
     runs: list[Html] = [tag("p", words("run_gone" if concerned else "no_task"))]
@@ -73,11 +85,26 @@ def _became(frame: Frame, view: DeliveryView) -> Html:
     return tag(
         "section",
         tag("h2", words("matched")),
-        tag("ul", *reasons) if reasons else None,
+        tag("ul", *said) if said else None,
         *(tasks if concerned else []),
         *runs,
-        commands(("gms-hookd", "delivery", "show", delivery.id)),
+        commands(("gms-hookd", "delivery", "show", delivery.id), *_remedies(delivery)),
     )
+
+
+def _reason(view: DeliveryView, name: str, why: str) -> Html:
+    if name in view.others:
+        return joined([to_task(view.others[name], name), why], ": ")
+    return joined([name, why], ": ")
+
+
+def _remedies(delivery: Delivery) -> list[tuple[str, ...]]:
+    """Return the commands that show what should have been, where nothing came of it."""
+    if delivery.status == 401:
+        return [("gms-hookd", "hook", "list"), ("gms-hookd", "check")]
+    if delivery.status >= 400:
+        return [("gms-hookd", "check")]
+    return [] if delivery.run_ids else [("gms-hookd", "task", "list")]
 
 
 def _kept(words: Words, view: DeliveryView) -> Html:

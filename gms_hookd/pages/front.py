@@ -68,7 +68,8 @@ class Front:
     """What the first page shows; a list that a filter leaves out is None.
 
     `hands` are sentences of what else needs hands; `lively`: something runs, or is due;
-    `alive` are the runs under way and the first that wait;
+    `alive` are the runs under way and the first that wait; `scheduled` the tasks whose
+    schedules are met next;
     `hours` and `days` say how many runs ended how, oldest first; `query` is what was
     asked for.
     """
@@ -83,6 +84,7 @@ class Front:
     running: int = 0
     oldest: int | None = None
     alive: RunPage | None = None
+    scheduled: Sequence[Task] = ()
     hours: Sequence[Mapping[str, int]] = ()
     days: Sequence[Mapping[str, int]] = ()
     tasks: Sequence[TaskLine] | None = None
@@ -176,9 +178,20 @@ def _queue(frame: Frame, view: Front) -> Html:
         tag("h2", words("queue")),
         tag("p", _queued(frame, view)),
         run_table(frame, view.alive) if view.alive and view.alive.rows else None,
+        _scheduled(frame, view.scheduled),
         tag("div", *pictures, class_="charts") if pictures else None,
         tag("p", words("up_and_down"), class_="dim") if pictures else None,
     )
+
+
+def _scheduled(frame: Frame, tasks: Sequence[Task]) -> Html | None:
+    if not tasks:
+        return None
+    shown = [
+        joined([to_task(each.id, each.name), moment(frame, each.next_cron)], " ")
+        for each in tasks
+    ]
+    return tag("p", frame.words("scheduled"), " ", joined(shown, ", "))
 
 
 def _queued(frame: Frame, view: Front) -> str:

@@ -7,7 +7,7 @@ import json
 import platform
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -16,7 +16,7 @@ from gms_hookd import __version__
 from gms_hookd.errors import NotFound, StoreError
 from gms_hookd.futures import Future, apply, then
 from gms_hookd.http.message import HttpError, Request, Response
-from gms_hookd.pages.delivery import DeliveryView, delivery_page
+from gms_hookd.pages.delivery import DeliveryView, delivery_page, reasons
 from gms_hookd.pages.failure import failure_page
 from gms_hookd.pages.front import STATUSES, FailingRow, Front, TaskLine, front
 from gms_hookd.pages.hook import HookFacts, HookView, hook_page
@@ -200,6 +200,7 @@ def _front(db: Connection, asked: Asked) -> Front:
         queued=queued,
         running=running,
         oldest=found.oldest.created_at if found.oldest else None,
+        scheduled=found.scheduled,
         alive=listings.alive(db, RUNS),
         hours=listings.tallies(db, now, HOUR, 24),
         days=listings.tallies(db, now, DAY, 30),
@@ -316,7 +317,14 @@ def _delivery(db: Connection, asked: Asked) -> DeliveryView:
         listings.runs_by_id(db, delivery.run_ids[:LISTED]),
         json.loads(content.headers) if content else None,
         None if body is None else body.decode("utf-8", "replace"),
+        _named(db, [name for name, _ in reasons(delivery)[:LISTED]]),
     )
+
+
+def _named(db: Connection, names: Sequence[str]) -> dict[str, int]:
+    """Return the ids of the tasks with these names."""
+    found = (task for name in names for task in tasks.named(db, name))
+    return {task.name: task.id for task in found}
 
 
 def _hook(db: Connection, asked: Asked) -> HookView:

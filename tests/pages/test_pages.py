@@ -89,7 +89,7 @@ def every_page(text, words="en"):
     full = Front(
         failing=[failing], more_failing=2, hands=[text], dead=[(text, 1, text)],
         restart_for=[text], lively=True, queued=1, running=1, oldest=NOW - 1,
-        alive=runs,
+        alive=runs, scheduled=[a_task(text)],
         hours=[{"success": 3, "failed": 1}] * 24, days=[{"conflict": 3}] * 30,
         tasks=[line], after=text, runs=runs, deliveries=came,
     )  # fmt: skip
@@ -279,10 +279,12 @@ def test_a_run_with_a_long_log_and_many_refs_stays_a_page():
 def test_a_delivery_says_each_reason_on_a_line_of_its_own():
     why = "accepted for app; lib: refs/heads/x is not selected"
     view = DeliveryView(
-        a_delivery(reason=why), [a_task()], RunPage((), None), None, '{"a":"<b>"}'
-    )
+        a_delivery(reason=why), [a_task()], RunPage((), None), None, '{"a":"<b>"}',
+        {"lib": 2},
+    )  # fmt: skip
     page = delivery_page(frame(), view).decode()
-    assert "<li>accepted for app</li><li>lib: refs/heads/x is not selected</li>" in page
+    lib = '<a href="/status/task/2">lib</a>'
+    assert f"<li>accepted for app</li><li>{lib}: refs/heads/x is not selected" in page
     assert "&quot;a&quot;: &quot;&lt;b&gt;&quot;" in page
 
 
