@@ -56,9 +56,9 @@ class Place:
         status, _, answer = ask(self.control, method, path, body, headers)
         return status, answer
 
-    def order(self, name, source, target):
+    def order(self, name, source, target, **fields):
         """Add a task and queue a run; returns its number."""
-        fields = {"name": name, "source": str(source), "target": str(target)}
+        fields |= {"name": name, "source": str(source), "target": str(target)}
         task = self.api("POST", "task/create", **fields)[1]["data"]["id"]
         return self.api("POST", "run", task_id=task)[1]["data"]["id"]
 

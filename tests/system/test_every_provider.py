@@ -29,6 +29,7 @@ PAYLOADS = os.environ.get("GMS_HOOKD_PAYLOADS", "")
 WHSEC = "whsec_" + base64.b64encode(f"{CANARY} and more".encode()).decode()
 SEVEN = ("github", "gitlab", "gitea", "forgejo", "gogs", "gitee", "bitbucket-cloud",
          "bitbucket-server", "coding")  # fmt: skip
+ONLY = "[sync]\nreconcile = 'off'\n"  # what is delivered is all that starts a run
 HOOKS = "".join(f"[hooks.{provider}]\nsecret = '{WHSEC}'\n" for provider in FORGES)
 
 
@@ -37,7 +38,7 @@ class Served:
 
     def __init__(self, tmp_path):
         file = tmp_path / "config.toml"
-        file.write_text(f"[webhook]\nsecret = 'x'\nrate_limit = 0\n{HOOKS}")
+        file.write_text(f"[webhook]\nsecret = 'x'\nrate_limit = 0\n{ONLY}{HOOKS}")
         file.chmod(0o600)
         self.state = StateDirectory.open(tmp_path / "state")
         self.config = load_config({}, file=str(file), state=self.state.path)

@@ -227,7 +227,6 @@ CONFIG = """
 [sync]
 workers = 4
 attempts = 1
-timeout = "1s"
 reconcile = "off"
 allow_protocols = ["http", "file"]
 """
@@ -246,7 +245,7 @@ def test_tasks_of_a_hanging_host_go_one_by_one_and_others_pass_them(place, tmp_p
     with ExitStack() as stack:
         host = HangingHost(stack)
         for number in range(12):
-            place.order(f"dead-{number}", host.url(number), target)
+            place.order(f"dead-{number}", host.url(number), target, timeout=1)
         hosts = place.service.running.hosts
         until(lambda: hosts.shares.unreached == {f"http://127.0.0.1:{host.port}"})
         until(lambda: host.open <= 1)
