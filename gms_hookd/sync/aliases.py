@@ -4,14 +4,12 @@ By protocol v0 a host tells of HEAD only. What a push to an alias moves along is
 a look after it, and remembered, so that it is not pushed to again.
 """
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from gms_hookd.git.cache import Cache
 from gms_hookd.git.refspec import with_tips
 from gms_hookd.git.remote import Listing, Remote
-from gms_hookd.sync.job import ALIAS
+from gms_hookd.sync.job import ALIAS, to_restore
 from gms_hookd.sync.plan import Move, Views, doubtful, moved_along, refused
 
 
@@ -36,12 +34,13 @@ def found_out(
     moves: Sequence[Move],
     views: Views,
     target: Remote,
-    cached: Cache,
+    run: int,
 ) -> list[Move]:
     """Judge again what was done, by what has moved along with it.
 
-    done are some of the moves. Nothing is put back: somebody else may have moved the
-    other ref in that moment. Raises GitError.
+    done are some of the moves; what moved along was moved by this run, too. Nothing is
+    put back: somebody else may have moved the other ref in that moment. Raises
+    GitError.
     """
     doubts = doubtful(moves, views)
     tips = {m.new for m in done if m.acts and m.new and m.ref in doubts}
@@ -49,15 +48,15 @@ def found_out(
         return done
     now = target.refs(with_tips(tips))
     along = moved_along(done, now, moves, views)
-    return [
-        _alias(m, along[m.ref], target, cached) if m.ref in along else m for m in done
-    ]
+    judged = [_alias(m, along[m.ref]) if m.ref in along else m for m in done]
+    return judged + [_real(m, along[m.ref], run) for m in done if m.ref in along]
 
 
-def _alias(move: Move, real: str, target: Remote, cached: Cache) -> Move:
-    lease = f"--force-with-lease={real}:{move.new}"
-    place = f"--git-dir={cached.path}"
-    argv = ("git", place, "push", lease, target.url, f"{move.old}:{real}")
+def _alias(move: Move, real: str) -> Move:
     told = f"an alias of {real} at the target, which moved, too"
-    verdict = refused(move, f"{told}; to put that back: {shlex.join(argv)}")
-    return replace(verdict, conflict=True, alias=real)
+    return replace(refused(move, told), conflict=True, alias=real)
+
+
+def _real(move: Move, real: str, run: int) -> Move:
+    reason = f"moved with {move.ref}, an alias of it; {to_restore(run, real)}"
+    return Move(real, move.result, move.old, move.new, reason)

@@ -297,7 +297,7 @@ class Attempt:
         """Read the target's refs, and which are symbolic as far as can be known."""
         target = self._context.target
         marked = aliases_of(self._context.job.known)
-        scope = self._context.selection.at_target(marked.values())
+        scope = self._context.selection.at_target([*marked, *marked.values()])
         try:
             listing = target.listing(scope)
         except GitError as error:
@@ -371,12 +371,11 @@ class Attempt:
         return moves
 
     def _verified(self, done: list[Move]) -> list[Move]:
-        decision, target = self._decision, self._context.target
+        decision, context = self._decision, self._context
         if decision is None:
             return done
-        return found_out(
-            done, decision.moves, decision.views, target, self._context.cache
-        )
+        moves, views = decision.moves, decision.views
+        return found_out(done, moves, views, context.target, context.job.run)
 
     def _first(self, views: Views) -> str | None:
         """Name the branch that an empty target should see first, to make it default."""

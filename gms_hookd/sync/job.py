@@ -120,6 +120,12 @@ class SyncEngine(Protocol):
         """End the connections that were kept open."""
 
 
+def to_restore(run: int, ref: str) -> str:
+    """Return the command that brings back what a ref of the target was."""
+    argv = ("gms-hookd", "run", "undo", str(run), "--ref", ref)
+    return f"to restore: {shlex.join(argv)}"
+
+
 def failure(job: SyncJob, log: RunLog, error: GitError) -> SyncResult:
     """Return what becomes of a run that an error ended, and say so in its log."""
     message = one_line(log.clean(str(error)), MESSAGE)

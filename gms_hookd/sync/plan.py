@@ -173,7 +173,10 @@ def _undoubted(moves: list[Move], views: Views) -> list[Move]:
 def moved_along(
     done: Sequence[Move], now: Mapping[str, str], moves: Sequence[Move], views: Views
 ) -> dict[str, str]:
-    """Return the refs whose move has moved another: ref -> that one."""
+    """Return the refs whose move has moved another: ref -> that one.
+
+    A known alias is to move with the ref that it stands for.
+    """
     after = {m.ref: m.new for m in moves if m.acts}
     tips: dict[str, list[str]] = {}
     for ref, oid in now.items():
@@ -185,6 +188,7 @@ def moved_along(
             for ref in (tips.get(move.new or "", ()) if move.acts else ())
             if ref != move.ref and after.get(ref) != move.new
             if views.target.get(ref) == move.old
+            if stands_for(ref, views.symrefs) != move.ref
         )
         if other := next(along, None):
             found[move.ref] = other

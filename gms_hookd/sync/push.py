@@ -1,6 +1,5 @@
 """Pushes moves to a target until each is settled: done, refused, or no longer due."""
 
-import shlex
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from gms_hookd.git.remote import Report
 from gms_hookd.model import UNKNOWN, Ref, RefResult
 from gms_hookd.sync.apart import FEW, Search, Seen
 from gms_hookd.sync.context import SyncContext
-from gms_hookd.sync.job import REFUSED
+from gms_hookd.sync.job import REFUSED, to_restore
 from gms_hookd.sync.plan import UNSAID, Move, judged, judged_together, refused
 from gms_hookd.sync.undo import in_phases
 
@@ -153,8 +152,7 @@ class Push:
     def _to_restore(self, move: Move) -> str:
         """Return where a lost tip is kept, and the command that brings it back."""
         kept = f"old tip kept at {self.pins[move.ref].kept}"
-        argv = ("gms-hookd", "run", "undo", str(self._run), "--ref", move.ref)
-        return f"{kept}; to restore: {shlex.join(argv)}"
+        return f"{kept}; {to_restore(self._run, move.ref)}"
 
     def _judged(self, part: Sequence[Move], report: Report) -> "_Sent":
         """Read what became of one push."""
