@@ -17,6 +17,8 @@ def show(session: Session, args: Args) -> int:
 def topic(name: str, language: str = "en") -> str:
     """Return the text of a topic; Failure names those that there are."""
     known = topics(language)
+    if name not in known and name in topics():
+        raise Failure(f"{name} is in English only: gms-hookd manual {name}")
     if name not in known:
         raise Failure(f"no topic {name!r}: there are {', '.join(known)}")
     folder = resources.files("gms_hookd").joinpath("manual")

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable
 
 from gms_hookd.cron import EVERY, next_time, parse
+from gms_hookd.log import SELDOM
 from gms_hookd.safetext import quoted, reason
 from gms_hookd.store import StoreError, schedules
 from gms_hookd.store.schedules import Next, Scheduled
@@ -52,7 +53,8 @@ class Scheduler:
             while self._part(now) == AT_ONCE and not self._stopping.is_set():
                 pass
         except StoreError as error:
-            log.warning("cannot start what is scheduled error=%s", reason(error))
+            line = "cannot start what is scheduled error=%s"
+            log.warning(line, reason(error), extra=SELDOM)
 
     def _part(self, now: int) -> int:
         store = self._context.store

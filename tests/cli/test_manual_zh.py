@@ -7,6 +7,7 @@ import pytest
 from gms_hookd.cli import main
 from gms_hookd.cli.manual import topic, topics
 from gms_hookd.config import sources
+from gms_hookd.errors import Failure
 from gms_hookd.forges.registry import FORGES
 from gms_hookd.model import RunStatus
 
@@ -39,6 +40,13 @@ def words(text):
 
 def without(found, text):
     return sorted(each for each in found if each not in text)
+
+
+def test_what_is_in_english_only_says_how_to_read_it():
+    with pytest.raises(Failure, match="in English only: gms-hookd manual notify"):
+        topic("notify", "zh")
+    with pytest.raises(Failure, match="no topic 'nothing': there are api, "):
+        topic("nothing", "zh")
 
 
 def test_the_user_s_half_is_there():
