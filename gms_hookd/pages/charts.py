@@ -27,17 +27,16 @@ def strip(words: Words, outcomes: Sequence[str]) -> Html:
     if not outcomes:
         return NOTHING
     shown = list(reversed(outcomes[:STRIP]))
-    first = STRIP - len(shown)
     paths = [
         _path(name, "".join(
-            stroke.format(x=6 * (first + n) + 3)
+            stroke.format(x=6 * n + 3)
             for n, outcome in enumerate(shown) if outcome == name
         ), 4)
         for name, stroke in _STROKES.items()
     ]  # fmt: skip
     tally = sentence(words, {name: shown.count(name) for name in _STROKES})
     title = words("strip", count=len(shown), tally=tally)
-    return _svg("strip", 6 * STRIP, 20, title, *paths)
+    return _svg("strip", 6 * len(shown), 20, title, *paths)
 
 
 def sentence(words: Words, counts: Counts) -> str:
@@ -112,13 +111,14 @@ def _path(name: str, d: str, width: int, cap: str | None = None) -> Html | None:
 
 
 def _svg(kind: str, width: int, height: int, title: str, *shapes: Html | None) -> Html:
-    box = f"0 0 {width} {height}"
     return tag(
         "svg",
         tag("title", title),
         *shapes,
         class_=kind,
-        viewBox=box,
+        width=width if kind == "strip" else None,
+        height=height if kind == "strip" else None,
+        viewBox=f"0 0 {width} {height}",
         role="img",
         preserveAspectRatio="none" if kind == "wide" else None,
     )

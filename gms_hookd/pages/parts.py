@@ -218,7 +218,7 @@ def _run(frame: Frame, row: RunRow, named: bool) -> Html:
         task,
         tag("td", moment(frame, row.end_time or row.created_at), class_="tight"),
         tag("td", "" if took is None else words.span(took), class_="tight"),
-        tag("td", row.trigger, class_="dim"),
+        tag("td", row.trigger, class_="dim whole"),
         tag("td", outcome(row), class_="wide"),
     )
 
@@ -247,7 +247,8 @@ def delivery_outcome(delivery: Delivery) -> str:
     """Return what became of a delivery in one word."""
     if delivery.status >= 400:
         return "refused"
-    return "accepted" if delivery.run_ids else "nothing"
+    # Runs may be gone before it; its tasks' ids stay with it.
+    return "accepted" if delivery.run_ids or delivery.task_ids else "nothing"
 
 
 def delivery_table(frame: Frame, page: DeliveryPage, *, named: bool = True) -> Html:
@@ -272,7 +273,7 @@ def _delivery(frame: Frame, row: Delivery, named: bool) -> Html:
         tag("td", moment(frame, row.received_at), class_="tight"),
         hook,
         tag("td", row.event or ""),
-        tag("td", row.client, class_="dim"),
+        tag("td", row.client, class_="dim whole"),
         tag("td", state(words, name), f" {row.status}", class_="tight"),
         tag("td", joined([cut(row.reason), *links], " "), class_="wide"),
     )

@@ -55,6 +55,7 @@ color:var(--dim);border-bottom:1px solid var(--line)}
 td{padding:6px 12px 6px 0;vertical-align:top;border-bottom:1px solid var(--line)}
 td:last-child,th:last-child{padding-right:0}
 td.tight{white-space:nowrap}
+td.whole{overflow-wrap:normal}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 20px;margin:12px 0}
 dt{color:var(--dim)}
 dd{margin:0}
@@ -67,7 +68,7 @@ border:1px solid var(--dim);border-radius:5px;padding:2px 9px;max-width:100%}
 svg{display:block;max-width:100%}
 svg.wide{width:100%;height:76px}
 svg.dots{width:100%;max-width:720px}
-svg.strip{width:122px;height:20px}
+td svg.strip{margin-left:auto}
 svg path{fill:none;stroke:currentColor}
 svg .axis{stroke:var(--line)}
 @media (max-width:720px){
@@ -79,6 +80,8 @@ thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%
 tr{padding:9px 0;border-bottom:1px solid var(--line)}
 td{display:inline-block;padding:0 12px 0 0;border:0;max-width:100%}
 td.wide{display:block}
+td.whole{overflow-wrap:anywhere}
+td svg.strip{margin-left:0}
 td:empty{display:none}
 dl{grid-template-columns:1fr;gap:0}
 dd{margin:0 0 8px}

@@ -34,7 +34,7 @@ code pre table thead tbody tr th td dl dt dd nav form label input button div svg
 _KNOWN_ATTRIBUTES = """
 lang charset name content http-equiv class role href datetime title scope aria-hidden
 aria-current aria-label id for type value action viewbox d stroke-width stroke-linecap
-preserveaspectratio tabindex
+width height preserveaspectratio tabindex
 """
 ELEMENTS, ATTRIBUTES = (
     frozenset(names.split()) for names in (_KNOWN_ELEMENTS, _KNOWN_ATTRIBUTES)
@@ -232,7 +232,7 @@ def test_a_picture_is_small_and_says_what_it_shows():
         assert "<title>" in picture
     assert "last 20 runs, newest right: 5 success · 5 conflict" in pictures[1]
     assert charts.dots(words, [("success", 0)]) == ""
-    assert "M3 1v18" not in charts.strip(words, ("success",))
+    assert 'd="M3 1v8M9 1v8"' in charts.strip(words, ("success", *["conflict"] * 2))
 
 
 def test_needs_hands_stands_first_with_reason_since_when_and_next_try():
