@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+LARGEST_ID = 2**63 - 1  # of a row: what an INTEGER of sqlite holds
+
 
 class RunStatus(StrEnum):
     """Where a run is; the last four are final."""

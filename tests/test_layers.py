@@ -16,6 +16,7 @@ ORDER = (
     {
         "errors",
         "model",
+        "paths",
         "units",
         "payload",
         "files",

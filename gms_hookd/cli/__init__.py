@@ -5,5 +5,5 @@
 this process, `terminal` and `render` how answers look.
 
 May import: auth, config, cron, errors, files, forges, futures, git, gms, http, log,
-model, pyz, runlog, safetext, service, store, threads, units.
+model, paths, pyz, runlog, safetext, service, store, threads, units.
 """

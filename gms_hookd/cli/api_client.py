@@ -21,8 +21,8 @@ from gms_hookd.http.client import (
     one_line_errors,
 )
 from gms_hookd.http.message import Request, Response
+from gms_hookd.paths import API
 
-PREFIX = "/api/v1/sync/"
 QUICK = 5.0  # seconds for an answer to who wants to know whether the daemon hangs
 SILENT = f"the daemon does not answer for {QUICK:g} s: systemctl restart gms-hookd"
 
@@ -37,7 +37,7 @@ class ApiError(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiRequest:
     """One call of the API; `patience` is how many seconds to wait for its answer."""
 
     method: str
@@ -60,7 +60,7 @@ class Call:
 class Api(Protocol):
     """The API as a command sees it."""
 
-    def ask(self, call: Call) -> tuple[int, Any]:
+    def ask(self, call: ApiRequest) -> tuple[int, Any]:
         """Return status and JSON of one call; raises ClientError."""
 
     def read(self, path: str) -> tuple[int, bytes]:
@@ -74,11 +74,11 @@ class OverSocket:
     path: Path
     patience: float = math.inf  # seconds for an answer at most
 
-    def ask(self, call: Call) -> tuple[int, Any]:
+    def ask(self, call: ApiRequest) -> tuple[int, Any]:
         """Return status and JSON of one call, over a connection of its own."""
         patience = min(call.patience, self.patience)
         connection = UnixConnection(str(self.path), patience)
-        target = PREFIX + call.path + ("?" + call.search if call.query else "")
+        target = API + call.path + ("?" + call.search if call.query else "")
         with closing(connection), one_line_errors(str(self.path), patience):
             connection.request(call.method, target, call.raw or None, JSON_HEADERS)
             answer = connection.getresponse()
@@ -100,9 +100,9 @@ class InProcess:
 
     handle: Callable[[Request, Callable[[Response], None]], None]
 
-    def ask(self, call: Call) -> tuple[int, Any]:
+    def ask(self, call: ApiRequest) -> tuple[int, Any]:
         """Return status and JSON of one call, made as the control socket makes it."""
-        path, head = PREFIX + call.path, JSON_HEADERS
+        path, head = API + call.path, JSON_HEADERS
         request = Request(call.method, path, call.search, head, call.raw, control=True)
         with one_line_errors("the application", call.patience):
             replied: Future[Response] = Future()
@@ -132,12 +132,12 @@ def listens(path: Path, patience: float = PATIENCE) -> bool:
 
 def get(api: Api, path: str, **query: str | int) -> Any:
     """Return the data of a GET; raises RefusedError, ClientError."""
-    return _data(*api.ask(Call("GET", path, query)))
+    return _data(*api.ask(ApiRequest("GET", path, query)))
 
 
 def post(api: Api, path: str, body: object, patience: float = PATIENCE) -> Any:
     """Return the data of a POST; raises RefusedError, ClientError."""
-    return _data(*api.ask(Call("POST", path, {}, body, patience)))
+    return _data(*api.ask(ApiRequest("POST", path, {}, body, patience)))
 
 
 def _data(status: int, envelope: Any) -> Any:

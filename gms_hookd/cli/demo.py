@@ -30,6 +30,7 @@ from gms_hookd.git import process
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.http import client as http_client
 from gms_hookd.model import FINAL
+from gms_hookd.paths import HOOKS
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import without_logins
 from gms_hookd.service import daemon
@@ -61,7 +62,7 @@ def _go_on(session: Session) -> None:
 
 PATIENCE = 60.0
 PAUSE = 0.05
-HOOK = "/api/webhooks/task-sync"
+HOOK = f"{HOOKS}task-sync"
 AUTHOR = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")

@@ -14,13 +14,15 @@ from gms_hookd.cli import render
 from gms_hookd.cli.api_client import Api, get
 from gms_hookd.cli.session import Args, Session, api_of, task_id, which
 from gms_hookd.cli.terminal import Style
-from gms_hookd.cli.trigger import HOOKS, destination
+from gms_hookd.cli.trigger import destination
 from gms_hookd.config.load import faults
 from gms_hookd.config.records import GMS_HOOK, Config, HookConfig
 from gms_hookd.errors import Failure
 from gms_hookd.forges.base import Forge
 from gms_hookd.forges.registry import FORGES, default_scheme, scheme_of
 from gms_hookd.http import client as http_client
+from gms_hookd.model import LARGEST_ID
+from gms_hookd.paths import HOOKS
 from gms_hookd.safetext import safe
 from gms_hookd.safetext.mask import Mask
 
@@ -28,7 +30,7 @@ NOWHERE = "https://example.invalid/gms-hookd/test.git"
 ANY_SECRET = ("0" * 64,)
 GMS_EVENTS = '(a POST of `{"task_id": N}`)'
 NO_URL = 'set server.public_url = "https://HOST", which forges can call'
-UNKNOWN_TASK = 2**63 - 1
+UNKNOWN_TASK = LARGEST_ID
 GMS_PLACE = "signs the body: X-Hub-Signature-256"
 
 

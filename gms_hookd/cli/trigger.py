@@ -14,9 +14,8 @@ from gms_hookd.config.records import GMS_HOOK, Config
 from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.http import client as http_client
 from gms_hookd.model import RunStatus
+from gms_hookd.paths import HOOKS
 from gms_hookd.safetext import safe
-
-HOOKS = "/api/webhooks/"
 
 
 def sign(session: Session, args: Args) -> int:

@@ -14,7 +14,7 @@ from gms_hookd.files import checked_secret
 from gms_hookd.forges.condition import Condition
 from gms_hookd.git.ssh_proxy import Proxy
 from gms_hookd.git.ssh_proxy import parse as parse_proxy
-from gms_hookd.model import Shard
+from gms_hookd.model import LARGEST_ID, Shard
 
 PROTOCOLS = ("https", "ssh", "file", "http")
 # ssh's options that an operator may have to set for a host, and none that runs, reads
@@ -31,7 +31,6 @@ _SSH_VALUE = r"[-+^]?[A-Za-z0-9][A-Za-z0-9@._,*-]*"
 LONGEST_SOCKET_PATH = 107
 LARGEST_BODY = 1 << 30
 LARGEST_USER = (1 << 32) - 2  # chown(2): one more means nobody
-LARGEST_ID = (1 << 63) - 1
 LFS = ("warn", "strict", "off")
 # What git 2.32 knows of and lets be demoted, thus every git that is good enough here.
 FSCK = (

@@ -96,7 +96,7 @@ class Cache:
         return fresh
 
     def _carry_over(self, old: Path) -> None:
-        if not all_refs(old, BACKUPS.encode()):
+        if not all_refs(old, BACKUPS):
             return
         spec = f"{BACKUPS}*:{BACKUPS}*"
         done = self.git.run(
@@ -221,12 +221,12 @@ class Cache:
 
     def backups(self) -> list[str]:
         """Name the refs that keep overwritten tips."""
-        return list(all_refs(self.path, BACKUPS.encode()))
+        return list(all_refs(self.path, BACKUPS))
 
     def keeps(self, oids: Iterable[str]) -> set[str]:
         """Tell which of these objects some ref here keeps, a backup or another."""
         wanted = set(oids)
-        kept = wanted.intersection(all_refs(self.path, b"refs/").values())
+        kept = wanted.intersection(all_refs(self.path, "refs/").values())
         rest = wanted - kept
         rest -= self.lacks(rest) if rest else set()
         if not rest:
@@ -245,12 +245,11 @@ class Cache:
     def ref(self, name: str) -> str | None:
         """Read one ref of its own."""
         oid = read_oid(os.path.join(self.path, name))
-        packed = self.path / "packed-refs"
-        return oid or packed_refs(packed, os.fsencode(name)).get(name)
+        return oid or packed_refs(self.path, name).get(name)
 
     def source_refs(self) -> dict[str, str]:
         """Give what the source served last, by its own names."""
-        found = all_refs(self.path, CACHED.encode())
+        found = all_refs(self.path, CACHED)
         return {_source_name(name): oid for name, oid in found.items()}
 
     def source_ref(self, name: str) -> str | None:

@@ -97,7 +97,7 @@ def local_refs(
     try:
         gitdir = _gitdir(path)
         if names is None:
-            return _whole(_all_loose(gitdir), _packed(gitdir), plain)
+            return _whole(_all_loose(gitdir), packed_refs(gitdir), plain)
         loose = _some_loose(gitdir, names)
         few = [name for name in names if name not in loose]
         return _whole(loose, _some_packed(gitdir, few) if few else {}, plain)
@@ -237,12 +237,6 @@ def _content(path: str) -> str:
         return decoded(file.read(4096).rstrip())
 
 
-def _packed(gitdir: str) -> dict[str, str]:
-    lines = decoded(_packed_file(gitdir)).split("\n")
-    pairs = (line.partition(" ") for line in lines if line and line[0] not in "#^")
-    return {name: oid for oid, _, name in pairs}
-
-
 def _some_packed(gitdir: str, names: Collection[str]) -> dict[str, str]:
     lines = _packed_file(gitdir)
     found = {}
@@ -253,7 +247,7 @@ def _some_packed(gitdir: str, names: Collection[str]) -> dict[str, str]:
     return found
 
 
-def _packed_file(gitdir: str) -> bytes:
+def _packed_file(gitdir: str | Path) -> bytes:
     try:
         with open(f"{gitdir}/packed-refs", "rb", buffering=0) as file:
             return file.read()
@@ -279,35 +273,28 @@ def _whole(
 def read_oid(path: str) -> str | None:
     """Return the id in a loose ref's file, None where there is none."""
     try:
-        with open(path, "rb") as file:
-            oid = file.read(80).strip()
+        content = _content(path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return None
-    return oid.decode("ascii") if len(oid) in (40, 64) else None
+    return content if _OID.fullmatch(content) else None
 
 
-def all_refs(gitdir: Path, prefix: bytes) -> dict[str, str]:
+def all_refs(gitdir: Path, prefix: str) -> dict[str, str]:
     """Return the refs below a prefix, packed and loose, by name."""
-    return packed_refs(gitdir / "packed-refs", prefix) | loose_refs(gitdir, prefix)
+    return packed_refs(gitdir, prefix) | loose_refs(gitdir, prefix)
 
 
-def packed_refs(path: Path, prefix: bytes) -> dict[str, str]:
+def packed_refs(gitdir: str | Path, prefix: str = "refs/") -> dict[str, str]:
     """Return the refs of a packed-refs file below a prefix."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return {}
-    return {
-        decoded(name): oid.decode("ascii")
-        for oid, _, name in (line.partition(b" ") for line in lines)
-        if name.startswith(prefix)
-    }
+    lines = decoded(_packed_file(gitdir)).split("\n")
+    pairs = (line.partition(" ") for line in lines)
+    return {name: oid for oid, _, name in pairs if name.startswith(prefix)}
 
 
-def loose_refs(gitdir: Path, prefix: bytes) -> dict[str, str]:
+def loose_refs(gitdir: Path, prefix: str) -> dict[str, str]:
     """Return the loose refs below a prefix."""
     root = os.fsencode(gitdir)
-    walk = os.walk(os.path.join(root, prefix))
+    walk = os.walk(os.path.join(root, os.fsencode(prefix)))
     paths = (os.path.join(where, name) for where, _, names in walk for name in names)
     oids = {p: read_oid(os.fsdecode(p)) for p in paths if not p.endswith(b".lock")}
     return {os.fsdecode(p[len(root) + 1 :]): oid for p, oid in oids.items() if oid}

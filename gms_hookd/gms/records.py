@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gms_hookd.errors import Failure
+from gms_hookd.model import LARGEST_ID
 from gms_hookd.payload import load_json, load_json_texts
 from gms_hookd.store.foreign import Record, read_tables
 
@@ -234,7 +235,7 @@ def _text(record: Record, name: str) -> str:
 
 def _number(record: Record, name: str) -> int | None:
     value = record.get(name)
-    return value if type(value) is int and 0 < value < 2**63 else None
+    return value if type(value) is int and 0 < value <= LARGEST_ID else None
 
 
 def _flag(record: Record, name: str, *, default: bool = False) -> bool:

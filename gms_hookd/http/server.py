@@ -38,7 +38,7 @@ from gms_hookd.threads import SILENT, Pool, Supervised, Threads
 
 Reply = Callable[[Response], None]
 Answer = Callable[[Request, Reply], None]
-Call = Callable[[], None]
+Act = Callable[[], None]
 LARGE_BODIES = 1  # thread: they hold the interpreter's lock while they are parsed
 HANDSHAKES = 2
 LONGEST_END = 5.0  # seconds that a thread of a pool gets to end
@@ -97,7 +97,7 @@ class _Pace:
     interval: float = SWEEP
     next_sweep: float = -inf
     stop_at: float = inf
-    beat: Call = lambda: None
+    beat: Act = lambda: None
     ended: threading.Event = field(default_factory=threading.Event)
     # Whether the last turn had one request only: see `_events`.
     single: bool = False
@@ -135,7 +135,7 @@ class Server(ThreadingHTTPServer):
         self._beside = _Beside(threads or Threads(), secured=secured)
         self._epoll = select.epoll()
         self._acceptor = Acceptor(listeners, self._epoll)
-        self._wakeups: WakeupQueue[tuple[Connection, Call]] = WakeupQueue()
+        self._wakeups: WakeupQueue[tuple[Connection, Act]] = WakeupQueue()
         self._connections: dict[int, Connection] = {}
         self._queues = _Queues()
         self._pace = _Pace()
@@ -210,7 +210,7 @@ class Server(ThreadingHTTPServer):
         if taken.done() and taken.exception():
             reply(failure(503, "too many large requests", (("Retry-After", "10"),)))
 
-    def shake(self, connection: Connection, step: Call) -> None:
+    def shake(self, connection: Connection, step: Act) -> None:
         """Have a step of the TLS handshake computed."""
         self._beside.handshakes.do(step).add_done_callback(
             lambda shaken: self._wakeups.post(
@@ -315,7 +315,7 @@ class Server(ThreadingHTTPServer):
             for accepted, peer in self._acceptor.accept(listener):
                 self._admit(accepted, peer, listener)
 
-    def _guard(self, connection: Connection, act: Call) -> None:
+    def _guard(self, connection: Connection, act: Act) -> None:
         """Keep a fault of ours in one connection from ending all of them."""
         try:
             act()

@@ -102,7 +102,7 @@ class SendResult:
 SENT = SendResult(Fate.SENT)
 
 
-class Kind(Protocol):
+class TargetKind(Protocol):
     """A module per kind. `PACE` is the least number of seconds between two notices."""
 
     NAME: str

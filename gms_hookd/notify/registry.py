@@ -17,10 +17,10 @@ from gms_hookd.notify import (
     webhook,
     wecom,
 )
-from gms_hookd.notify.base import Kind
+from gms_hookd.notify.base import TargetKind
 
-# A literal table, so that the type checker holds each module against Kind.
-KINDS: Mapping[str, Kind] = {
+# A literal table, so that the type checker holds each module against TargetKind.
+KINDS: Mapping[str, TargetKind] = {
     "slack": slack,
     "discord": discord,
     "dingtalk": dingtalk,

@@ -16,6 +16,7 @@ from gms_hookd.pages.parts import (
     pager,
 )
 from gms_hookd.pages.texts import Words
+from gms_hookd.paths import HOOKS
 from gms_hookd.store.listings import OUTCOMES, DeliveryPage
 
 # As metrics count them, each with its sentence.
@@ -83,7 +84,7 @@ def _facts(words: Words, view: HookView) -> Html:
         facts(
             [
                 (words("provider"), known.provider),
-                (words("url"), known.url or f"?/api/webhooks/{known.name}"),
+                (words("url"), known.url or f"?{HOOKS}{known.name}"),
                 ("", None if known.url else words("no_url")),
                 (words("secret_place"), known.place),
                 (words("events"), known.events),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from gms_hookd.config.records import Config, HookConfig
 from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.pages.hook import HookFacts
-from gms_hookd.web.guard import PREFIX
+from gms_hookd.paths import HOOKS
 
 GMS_PLACE = "signs the body: X-Hub-Signature-256"
 GMS_EVENTS = 'POST {"task_id": N}'
@@ -33,4 +33,4 @@ def _described(config: Config, hook: HookConfig) -> HookFacts:
 
 def _url(config: Config, name: str) -> str | None:
     public = config.server.public_url
-    return f"{public}{PREFIX}{name}" if public else None
+    return f"{public}{HOOKS}{name}" if public else None

@@ -39,7 +39,7 @@ from gms_hookd.service.health import Health
 from gms_hookd.service.housekeeping import Housekeeping
 from gms_hookd.service.inspection import findings
 from gms_hookd.service.pools import Pools
-from gms_hookd.service.reach import reach
+from gms_hookd.service.reachability import reach
 from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.service.usage import usage
 from gms_hookd.store import Store, runs
@@ -56,8 +56,8 @@ from gms_hookd.workers.counters import Counters
 from gms_hookd.workers.notifier import Notifier, Recipient
 from gms_hookd.workers.reconciler import Reconciler
 from gms_hookd.workers.running import (
-    Condition,
     Context,
+    DaemonState,
     Inspected,
     RunningRuns,
     no_daemon,
@@ -105,7 +105,7 @@ class Service:
         self.counters = _counters()
         self.mask = Mask()
         self.written: Callable[[Collection[Name]], Config] | None = None
-        self.condition = Condition()
+        self.condition = DaemonState()
         self._environ = environ
         self._stopping, self._ending = threading.Event(), Stop()
         self._working: list[Supervised] = []
@@ -274,7 +274,7 @@ class Service:
         shown = self.config.server.public_url and self.config.api.read_token
         return f"{self.config.server.public_url}/status" if shown else ""
 
-    def _look(self) -> Future[Condition]:
+    def _look(self) -> Future[DaemonState]:
         """Return how the process fares now; without workers nobody looks for it."""
         works = self.health.workers > 0
         problems = self.health.ask() if works else done(self._lost())
@@ -313,7 +313,7 @@ class Service:
         lost = self.context.store.lost
         return [f"store: {lost}"] if lost else []
 
-    def _as_found(self, problems: list[str]) -> Condition:
+    def _as_found(self, problems: list[str]) -> DaemonState:
         caches, git = self.housekeeping.measured
         return replace(
             self.condition,

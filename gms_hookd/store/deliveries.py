@@ -67,7 +67,8 @@ def record(
     content: DeliveryContent | None = None,
 ) -> int:
     """Keep a delivery with the HTTP status it was answered with; gives its id."""
-    row = _row(RecordedDelivery(new_delivery, status, reason, task_ids, run_ids))
+    recorded = RecordedDelivery(new_delivery, status, reason, task_ids, run_ids)
+    row = (*_row(recorded), new_delivery.delivery_key, new_delivery.digest)
     delivery_id = db.execute(_INSERT_KEYED, row).lastrowid or 0
     db.executemany(_LINK, [(delivery_id, run_id) for run_id in run_ids[1:]])
     if content is not None:
@@ -80,7 +81,7 @@ def record(
 def record_all(db: Connection, entries: Sequence[RecordedDelivery]) -> None:
     """Keep deliveries without a key, each served by one run at most."""
     # For a key that is None the sqlite3 module would look for an adapter.
-    db.executemany(_INSERT, [_row(entry)[:-2] for entry in entries])
+    db.executemany(_INSERT, [_row(entry) for entry in entries])
 
 
 def newest(db: Connection) -> int:
@@ -90,9 +91,11 @@ def newest(db: Connection) -> int:
 
 
 def _row(entry: RecordedDelivery) -> Row:
+    """Return the values of `_INSERT`."""
     new_delivery, status, reason, task_ids, run_ids, _ = entry
-    run_id = run_ids[0] if run_ids else None
-    return status, reason, str([*task_ids]), run_id, *new_delivery  # JSON, too
+    hook, provider, client, received_at, event, _, _ = new_delivery
+    outcome = status, reason, json.dumps(task_ids), run_ids[0] if run_ids else None
+    return *outcome, hook, provider, client, received_at, event
 
 
 def content(db: Connection, delivery_id: int) -> DeliveryContent | None:

@@ -58,11 +58,25 @@ BY_HAND = ("manual", "retry")
 CHANGED = "the task was changed while this ran"
 REMOVED = "cancelled: the task was removed while this ran"
 LOG = 1024 * 1024  # characters of a run's log kept over all its attempts
-_COLUMNS = (
-    "id,task_id,task_key,task_name,status,attempt,trigger,created_ms,started_ms,"
-    "ended_ms,commit_range,error_message,CASE status WHEN 'queued' THEN due_ms END,"
-    "failures,refs"
-)
+# The fields of a run, and where each comes from; `_run` adds what is no column.
+_FIELDS = {
+    "id": "id",
+    "task_id": "task_id",
+    "task_key": "task_key",
+    "task_name": "task_name",
+    "status": "status",
+    "attempt": "attempt",
+    "trigger": "trigger",
+    "created_at": "created_ms",
+    "start_time": "started_ms",
+    "end_time": "ended_ms",
+    "commit_range": "commit_range",
+    "error_message": "error_message",
+    "next_try": "CASE status WHEN 'queued' THEN due_ms END",
+    "failures": "failures",
+    "refs": "refs",
+}
+_COLUMNS = ",".join(_FIELDS.values())
 # As the partial indexes have it: sqlite does not take status='failed' for one of these.
 _ENDED = "status IN ('success','conflict','failed','cancelled')"
 _PLACES = tuple(  # by the number of tasks
@@ -715,12 +729,11 @@ def forget(db: Connection, run_ids: list[int]) -> None:
 
 def get(db: Connection, run_id: int, details: bool = False) -> Run:
     """Find a run, with its log if `details`; Missing if there is none."""
-    query = f"SELECT {_COLUMNS},details FROM runs WHERE id=?"
+    query = f"SELECT {_COLUMNS},details FROM runs WHERE id="
+    merged = "(SELECT run_id FROM merged WHERE id=?)"
     row = (
-        db.execute(query, (run_id,)).fetchone()
-        or db.execute(
-            f"{query[:-2]}=(SELECT run_id FROM merged WHERE id=?)", (run_id,)
-        ).fetchone()
+        db.execute(f"{query}?", (run_id,)).fetchone()
+        or db.execute(f"{query}{merged}", (run_id,)).fetchone()
     )
     if row is None:
         raise NotFound(f"no run {run_id}")
@@ -779,12 +792,12 @@ def _joined(db: Connection, run_id: int) -> tuple[int, ...]:
 
 
 def _run(db: Connection, row: Row, details: bool) -> Run:
-    *values, next_try, failures, refs, log = row
-    values[4] = RunStatus(values[4])
-    values.insert(7, deliveries.of_run(db, row[0]))
-    shown = _unpacked(log) if details else None
-    values += [_unpacked_refs(refs), shown, next_try, failures]
-    return Run(*values)
+    *values, log = row
+    found = dict(zip(_FIELDS, values, strict=True))
+    found["status"] = RunStatus(found["status"])
+    found["refs"] = _unpacked_refs(found["refs"])
+    found["details"] = _unpacked(log) if details else None
+    return Run(**found, deliveries=deliveries.of_run(db, found["id"]))
 
 
 def _storable(text: str) -> str:

@@ -9,7 +9,7 @@ from uuid import uuid4
 from gms_hookd.cron import next_time
 from gms_hookd.errors import Conflict, Invalid, NotFound
 from gms_hookd.git.url import place
-from gms_hookd.model import WHOLE, Shard, Task
+from gms_hookd.model import LARGEST_ID, WHOLE, Shard, Task
 from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.deliveries import NEWEST
 
@@ -18,7 +18,6 @@ _COLUMNS = (
     "created_ms,updated_ms,push_options,cron,next_cron_ms,most,create_target,"
     "pattern_id,(SELECT p.name FROM tasks p WHERE p.id=tasks.pattern_id)"
 )
-LARGEST_ID = (1 << 63) - 1
 LONGEST_KEY = 200  # characters
 _NAME = re.compile(r"\w[\w.-]{0,99}(?:/\w[\w.-]{0,99}){0,7}")
 

@@ -7,5 +7,5 @@ document; `status_page` finds what the pages for people show; `routes` leads a
 request to one of them. Names: App, Policy, Guard.
 
 May import: auth, cron, errors, forges, futures, git, http, log, model, notify, pages,
-payload, runlog, safetext, store, sync, threads, units, workers.
+paths, payload, runlog, safetext, store, sync, threads, units, workers.
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from gms_hookd.futures import Future, apply, done, then
-from gms_hookd.model import FINAL, Run, RunStatus, Task
+from gms_hookd.model import FINAL, LARGEST_ID, Run, RunStatus, Task
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import (
     Conflict,
@@ -32,7 +32,6 @@ from gms_hookd.sync.job import SyncJob, SyncResult
 from gms_hookd.units import rfc3339
 from gms_hookd.web import views
 from gms_hookd.web.params import (
-    LARGEST_ID,
     TASK_KEYS,
     WHICH,
     Params,
@@ -46,7 +45,7 @@ from gms_hookd.web.params import (
     read_text,
     which_task,
 )
-from gms_hookd.workers.running import Condition, Context, Inspected
+from gms_hookd.workers.running import Context, DaemonState, Inspected
 
 Data = Future[Any]
 T = TypeVar("T")
@@ -486,7 +485,7 @@ def status(context: Context, params: Params) -> Data:
     return then(context.condition(), partial(_with_overview, context))
 
 
-def _with_overview(context: Context, condition: Condition) -> Data:
+def _with_overview(context: Context, condition: DaemonState) -> Data:
     found: Data = Future()
     looked = context.store.read(overview.overview)
     looked.add_done_callback(partial(_show_status, context, condition, found))
@@ -494,7 +493,7 @@ def _with_overview(context: Context, condition: Condition) -> Data:
 
 
 def _show_status(
-    context: Context, condition: Condition, found: Data, looked: Future[Overview]
+    context: Context, condition: DaemonState, found: Data, looked: Future[Overview]
 ) -> None:
     error = looked.exception()
     if error is not None and not isinstance(error, StoreError):
@@ -515,7 +514,7 @@ def check(context: Context, params: Params) -> Data:
     return then(context.condition(), partial(_with_known, context))
 
 
-def _with_known(context: Context, condition: Condition) -> Data:
+def _with_known(context: Context, condition: DaemonState) -> Data:
     """Inspect with what the store knows, or with why it cannot be read."""
     known: Future[Inspected] = Future()
 
@@ -528,7 +527,7 @@ def _with_known(context: Context, condition: Condition) -> Data:
     return then(known, context.inspect)
 
 
-def _inspected(db: Connection, condition: Condition) -> Inspected:
+def _inspected(db: Connection, condition: DaemonState) -> Inspected:
     latest = deliveries.latest_of_hooks(db)
     every = [task for task in tasks.every(db) if task.most is None]
     return Inspected(condition, every, latest, notices.tallies(db))

@@ -11,7 +11,7 @@ from typing import Any
 from gms_hookd.futures import Future
 from gms_hookd.http.message import HttpError
 from gms_hookd.web import api, expansion, kinds, task_import
-from gms_hookd.web.kinds import Kind
+from gms_hookd.web.kinds import ParameterKind
 from gms_hookd.web.params import LARGEST_LIMIT, LIMIT, Params, as_number, only
 from gms_hookd.workers.running import Context
 
@@ -21,7 +21,7 @@ class Parameter:
     """One parameter of a call."""
 
     name: str
-    kind: Kind
+    kind: ParameterKind
     says: str = ""
     required: bool = False
 

@@ -21,6 +21,7 @@ from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, WHOLE, Delivery, RunStatus, Shard, Task
 from gms_hookd.notify import dockerhub, policy
 from gms_hookd.notify.policy import Subscriber
+from gms_hookd.paths import HOOKS
 from gms_hookd.payload import PayloadError, decode, dump_json
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import (
@@ -35,7 +36,7 @@ from gms_hookd.store import (
 from gms_hookd.store.refusals import Refusal
 from gms_hookd.web.expansion import Maker, made_of
 from gms_hookd.web.gms_hook import tell_delivery
-from gms_hookd.web.guard import PREFIX, Guard
+from gms_hookd.web.guard import Guard
 from gms_hookd.web.matching import NO_ALIASES, Directory, Verdict, judge
 from gms_hookd.workers.running import Context
 
@@ -373,7 +374,7 @@ def url_key(request: Request) -> bytes | None:
 
 
 def _tail(path: str) -> str:
-    return path.removeprefix(PREFIX).partition("/")[2]
+    return path.removeprefix(HOOKS).partition("/")[2]
 
 
 def _telling(name: str) -> bool:

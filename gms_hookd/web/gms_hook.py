@@ -13,19 +13,19 @@ from urllib.parse import parse_qs
 from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.log import event
-from gms_hookd.model import FINAL, Run, RunStatus
+from gms_hookd.model import FINAL, LARGEST_ID, Run, RunStatus
+from gms_hookd.paths import RUNS
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted, reason
 from gms_hookd.store import Connection, deliveries, runs
 from gms_hookd.store.refusals import Refusal
 from gms_hookd.store.tasks import LONGEST_KEY
 from gms_hookd.web import views
-from gms_hookd.web.guard import PREFIX, Guard
+from gms_hookd.web.guard import Guard
 from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
 LONGEST_WAIT = 300.0
-LARGEST_ID = 2**63 - 1
 _WAIT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 _ENDINGS = {
     RunStatus.SUCCESS: (200, "Sync finished successfully"),
@@ -140,7 +140,7 @@ def _numbers(ids: tuple[int, ...]) -> str:
 
 
 def _location(recorded: deliveries.RecordedDelivery) -> tuple[str, str]:
-    return "Location", f"{PREFIX}runs/{recorded.run_ids[0]}"
+    return "Location", f"{RUNS}{recorded.run_ids[0]}"
 
 
 def _read(db: Connection, run_id: int, context: Context) -> Run:

@@ -14,7 +14,6 @@ from gms_hookd.safetext import reason
 
 log = logging.getLogger(__name__)
 
-PREFIX = "/api/webhooks/"
 NEAR = 32  # peers of this machine or a private network that are named
 FAR = 8
 UNTRUSTED = (

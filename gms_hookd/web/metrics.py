@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gms_hookd.store.gauges import Gauges
 from gms_hookd.workers.counters import Counter, Counters, Distribution, Usage
-from gms_hookd.workers.running import Condition
+from gms_hookd.workers.running import DaemonState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "gms_hookd_"
@@ -43,7 +43,7 @@ class Reading:
     """
 
     at: int
-    condition: Condition
+    condition: DaemonState
     gauges: Gauges | None
     busy: int
     build: Sequence[tuple[str, str]]
@@ -195,7 +195,7 @@ def _tasks(found: Gauges | None) -> Iterator[Family]:
     yield _gauge("tasks_not_shown", "Tasks beyond the first 1,000.", found.not_shown)
 
 
-def _sizes(condition: Condition) -> Iterator[Family]:
+def _sizes(condition: DaemonState) -> Iterator[Family]:
     yield _gauge("database_bytes", "Size of the store.", condition.database)
     yield _gauge("caches_bytes", "Size of all caches.", condition.caches)
     yield _gauge("disk_free_bytes", "Free where the state is.", condition.disk_free)

@@ -6,12 +6,12 @@ from typing import Any
 
 from gms_hookd import __version__
 from gms_hookd.model import RefResult, RunStatus
+from gms_hookd.paths import API
 from gms_hookd.payload import dump_json
 from gms_hookd.store import notices
 from gms_hookd.web.calls import TABLE, Call, Parameter
 
 PATH = "/api/v1/openapi.json"
-PREFIX = "/api/v1/sync/"
 Json = dict[str, Any]
 _INTEGER: Json = {"type": "integer"}
 _NUMBER: Json = {"type": "number"}
@@ -217,7 +217,7 @@ def document() -> bytes:
     """Return the document as JSON."""
     paths: dict[str, Json] = {}
     for call in TABLE:
-        paths.setdefault(PREFIX + call.path, {})[call.method.lower()] = _operation(call)
+        paths.setdefault(API + call.path, {})[call.method.lower()] = _operation(call)
     tokens = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "basic": {"type": "http", "scheme": "basic"},

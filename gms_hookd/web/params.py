@@ -11,7 +11,7 @@ from gms_hookd.git import url as giturl
 from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.pattern import check, filled, is_pattern
 from gms_hookd.http.message import HttpError
-from gms_hookd.model import Task
+from gms_hookd.model import LARGEST_ID, Task
 from gms_hookd.store import runs, tasks
 from gms_hookd.units import duration, moment
 from gms_hookd.web import views
@@ -21,7 +21,6 @@ Params = Mapping[str, Any]
 _OID = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 LIMIT = 50
 LARGEST_LIMIT = 1000
-LARGEST_ID = 2**63 - 1
 LONGEST_TIMEOUT = 7 * 24 * 3600.0
 LONGEST_TEXT = 4096
 MOST_OPTIONS = 20

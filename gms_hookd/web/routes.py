@@ -19,13 +19,14 @@ from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.log import SELDOM, event
 from gms_hookd.pages.hook import HookFacts
 from gms_hookd.pages.parts import TOP
+from gms_hookd.paths import API, HOOKS, RUNS
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import StoreError, deliveries
 from gms_hookd.store.refusals import Refusal
 from gms_hookd.threads import BusyError
-from gms_hookd.web import api, gms_hook, guard, metrics, openapi
+from gms_hookd.web import api, gms_hook, metrics, openapi
 from gms_hookd.web.calls import CALLS
 from gms_hookd.web.guard import Guard, Hook
 from gms_hookd.web.sampler import Sampler
@@ -33,8 +34,6 @@ from gms_hookd.web.status_page import PAGES, StatusPages
 from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
-API = openapi.PREFIX
-RUNS = guard.PREFIX + "runs/"
 MOST_PARAMETERS = 20
 _STRANGERS = frozenset({401, 403, 429})
 # In an unknown path this may be a secret that was exchanged since, or another's.
@@ -47,7 +46,7 @@ RETRY_AFTER = ("Retry-After", "10")
 METRICS = "/metrics"
 # What no path of a stranger can add to.
 _PLAIN_PATHS = frozenset({
-    guard.PREFIX + "task-sync", "/healthz", "/readyz", METRICS, TOP,
+    HOOKS + "task-sync", "/healthz", "/readyz", METRICS, TOP,
     openapi.PATH,
 })  # fmt: skip
 _PAGES = {f"{TOP}/{kind}" for kind in PAGES if kind}
@@ -80,16 +79,16 @@ class Policy:
 
     def hook(self, path: str) -> Hook | None:
         """Find the hook at a path; behind its name a forge's may hold a secret."""
-        name, slash, _ = path.removeprefix(guard.PREFIX).partition("/")
+        name, slash, _ = path.removeprefix(HOOKS).partition("/")
         return self.forges.get(name) or (None if slash else self.hooks.get(name))
 
     def shown(self, path: str, mask: Mask) -> str:
         """Write a path for the log; behind the name of a hook a secret may stand."""
-        name = path.removeprefix(guard.PREFIX)
+        name = path.removeprefix(HOOKS)
         if name in self.hooks or name in self.forges:
             return path
-        end = path.find("/", len(guard.PREFIX))
-        if end < 0 or not path.startswith(guard.PREFIX) or path.startswith(RUNS):
+        end = path.find("/", len(HOOKS))
+        if end < 0 or not path.startswith(HOOKS) or path.startswith(RUNS):
             return quoted(_LONG_WORD.sub("***", mask(path[:LONGEST_PATH])))
         return quoted(_LONG_WORD.sub("***", mask(path[:end][:LONGEST_PATH])) + "/...")
 
@@ -122,7 +121,7 @@ class App:
         if request.fault is not None:
             raise HttpError(request.fault.status, request.fault.message)
         path = request.path
-        if path.startswith(guard.PREFIX):
+        if path.startswith(HOOKS):
             return self._hook(request)
         if path.startswith(API):
             return self._call(request, path.removeprefix(API))
@@ -277,7 +276,7 @@ class App:
     def _count(self, request: Request, status: int, message: str) -> bool:
         path = request.path
         hook = self._policy.hook(path)
-        if hook and path.startswith(guard.PREFIX) and status != 503:
+        if hook and path.startswith(HOOKS) and status != 503:
             hook.refuse(request, status, message)
             return True
         if status not in _STRANGERS:
@@ -311,7 +310,7 @@ def _plain(path: str) -> str:
     """
     hook = re.match("/+api/+webhooks/+", path)
     if hook:
-        return guard.PREFIX + path[hook.end() :]
+        return HOOKS + path[hook.end() :]
     return re.sub("/+", "/", path)
 
 
@@ -331,8 +330,8 @@ def _template(path: str) -> str:
         return f"{page}/{{key}}" if page in _PAGES else "other"
     if path.startswith(RUNS):
         return RUNS + "{id}"
-    if path.startswith(guard.PREFIX):
-        return guard.PREFIX + "{hook}"
+    if path.startswith(HOOKS):
+        return HOOKS + "{hook}"
     if path.startswith(API):
         call = path.removeprefix(API)
         return API + (call if call in _PATHS else "{call}")
@@ -343,7 +342,7 @@ def templates() -> list[str]:
     """Return every kind of path."""
     calls = (API + call for call in sorted(_PATHS))
     pages = (f"{page}/{{key}}" for page in sorted(_PAGES))
-    kinds = RUNS + "{id}", guard.PREFIX + "{hook}", API + "{call}", "other"
+    kinds = RUNS + "{id}", HOOKS + "{hook}", API + "{call}", "other"
     return [*sorted(_PLAIN_PATHS), *calls, *pages, *kinds]
 
 

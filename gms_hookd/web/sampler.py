@@ -9,7 +9,7 @@ from gms_hookd.futures import Future, apply, then
 from gms_hookd.store import gauges
 from gms_hookd.store.gauges import Gauges
 from gms_hookd.web.metrics import Reading, gauges_text
-from gms_hookd.workers.running import Condition, Context
+from gms_hookd.workers.running import Context, DaemonState
 
 INTERVAL = 5.0  # seconds
 
@@ -36,7 +36,7 @@ class Sampler:
             return future
 
 
-def _with_gauges(context: Context, condition: Condition) -> Future[Reading]:
+def _with_gauges(context: Context, condition: DaemonState) -> Future[Reading]:
     """Add what the store says; without its answer all else is shown."""
     found: Future[Gauges | None] = Future()
 
@@ -47,7 +47,7 @@ def _with_gauges(context: Context, condition: Condition) -> Future[Reading]:
     return apply(found, partial(_reading, context, condition))
 
 
-def _reading(context: Context, condition: Condition, found: Gauges | None) -> Reading:
+def _reading(context: Context, condition: DaemonState, found: Gauges | None) -> Reading:
     build = (
         ("version", __version__),
         ("python", platform.python_version()),

@@ -16,6 +16,7 @@ from gms_hookd import __version__
 from gms_hookd.errors import NotFound, StoreError
 from gms_hookd.futures import Future, apply, then
 from gms_hookd.http.message import HttpError, Request, Response
+from gms_hookd.model import LARGEST_ID
 from gms_hookd.pages.delivery import DeliveryView, delivery_page, reasons
 from gms_hookd.pages.failure import failure_page
 from gms_hookd.pages.front import STATUSES, FailingRow, Front, TaskLine, front
@@ -28,8 +29,8 @@ from gms_hookd.pages.texts import Words, language
 from gms_hookd.store import Connection, deliveries, listings, overview, runs, tasks
 from gms_hookd.store.listings import OUTCOMES, ListingFilter
 from gms_hookd.store.overview import FailingTask
-from gms_hookd.web.params import LARGEST_ID, as_number, read_number, read_text
-from gms_hookd.workers.running import Condition, Context
+from gms_hookd.web.params import as_number, read_number, read_text
+from gms_hookd.workers.running import Context, DaemonState
 
 FRESH = 2.0  # seconds
 KEPT = 32  # pages
@@ -59,7 +60,7 @@ class Asked(NamedTuple):
     """One page that is asked for: `key` is the number or name in its path."""
 
     context: Context
-    condition: Condition
+    condition: DaemonState
     hooks: Mapping[str, HookFacts]
     key: str
     query: Mapping[str, str]
@@ -110,7 +111,7 @@ def _read(
     hooks: Mapping[str, HookFacts],
     request: Request,
     words: Words,
-    condition: Condition,
+    condition: DaemonState,
 ) -> Future[Response]:
     shown: Future[Response] = Future()
     frame = Frame(
@@ -128,7 +129,7 @@ def _read(
 
 def _made(
     context: Context,
-    condition: Condition,
+    condition: DaemonState,
     hooks: Mapping[str, HookFacts],
     request: Request,
     frame: Frame,

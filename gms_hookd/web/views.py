@@ -11,7 +11,7 @@ from gms_hookd.store.notices import NoticeRow
 from gms_hookd.store.overview import FailingTask, Overview
 from gms_hookd.sync.job import SyncResult
 from gms_hookd.units import rfc3339
-from gms_hookd.workers.running import Condition
+from gms_hookd.workers.running import DaemonState
 
 Json = dict[str, Any]
 PUSH_OPTION = "--push-option="
@@ -92,7 +92,7 @@ def run(record: Run, attempts: int) -> Json:
 
 
 def status(
-    condition: Condition, queue: Overview | None, error: str, attempts: int
+    condition: DaemonState, queue: Overview | None, error: str, attempts: int
 ) -> Json:
     """Show how the daemon fares; `needs_hands` has one line for each that does.
 
@@ -175,7 +175,7 @@ def _scheduled(record: Task) -> Json:
 
 
 def _needs_hands(
-    condition: Condition, problems: list[str], queue: Overview | None
+    condition: DaemonState, problems: list[str], queue: Overview | None
 ) -> list[str]:
     found = list(problems)
     if condition.refusal:

@@ -242,7 +242,7 @@ def no_daemon() -> Future[list[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class DaemonState:
     """How the process fares: where it listens since when (ms), what is wrong with it.
 
     `since` is None where no daemon runs. `restart_for` names settings that have changed
@@ -272,7 +272,7 @@ class Inspected(NamedTuple):
     those for each target.
     """
 
-    condition: Condition
+    condition: DaemonState
     tasks: Sequence[Task] = ()
     latest: Mapping[str, int] = MappingProxyType({})
     notices: Mapping[str, Tally] = MappingProxyType({})
@@ -284,9 +284,9 @@ def no_inspection(_known: Inspected) -> Future[list[Json]]:
     return failed(Conflict("no daemon runs: systemctl start gms-hookd"))
 
 
-def no_condition() -> Future[Condition]:
+def no_condition() -> Future[DaemonState]:
     """Return the condition of a process that serves nobody."""
-    return done(Condition())
+    return done(DaemonState())
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +334,7 @@ class Context:
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     reload: Callable[[], Future[list[str]]] = no_daemon
-    condition: Callable[[], Future[Condition]] = no_condition
+    condition: Callable[[], Future[DaemonState]] = no_condition
     inspect: Callable[[Inspected], Future[list[Json]]] = no_inspection
     targets: tuple[str, ...] = ()
     test_notice: Callable[[str], Future[TestResult]] = no_notifier

@@ -9,7 +9,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from gms_hookd.cli.api_client import ApiError, Call, InProcess, OverSocket, get, post
+from gms_hookd.cli.api_client import (
+    ApiError,
+    ApiRequest,
+    InProcess,
+    OverSocket,
+    get,
+    post,
+)
 from gms_hookd.http.client import ClientError, UnreachableError, post_signed
 from gms_hookd.http.message import Response
 from tests.support.hosts import HttpHost, certificate
@@ -138,12 +145,12 @@ def test_a_silent_daemon_is_given_up_after_the_patience(tmp_path):
         silent.bind(str(path))
         silent.listen()
         with pytest.raises(ClientError, match=r"no answer within 0\.05 s"):
-            OverSocket(path).ask(Call("GET", "tasks", patience=0.05))
+            OverSocket(path).ask(ApiRequest("GET", "tasks", patience=0.05))
 
 
 def test_a_silent_application_is_given_up_after_the_patience():
     with pytest.raises(ClientError, match=r"no answer within 0\.01 s"):
-        InProcess(lambda *_: None).ask(Call("GET", "tasks", patience=0.01))
+        InProcess(lambda *_: None).ask(ApiRequest("GET", "tasks", patience=0.01))
 
 
 def test_a_signed_post_sends_exactly_body_and_signature(web, monkeypatch):

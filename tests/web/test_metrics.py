@@ -17,7 +17,7 @@ from gms_hookd.store import Store, runs, tasks
 from gms_hookd.store.gauges import Gauges, TaskGauges, gauges
 from gms_hookd.web.metrics import Reading, counters_text, gauges_text
 from gms_hookd.workers.counters import Counters, Usage
-from gms_hookd.workers.running import Condition
+from gms_hookd.workers.running import DaemonState
 from tests.support.in_process import Place, until
 from tests.support.process import ask
 from tests.support.repositories import Repo
@@ -71,7 +71,7 @@ def parsed(text):
 
 def reading(**more):
     given = {
-        "at": 20_000, "condition": Condition(since=1_500, workers=8, git="2.47.3"),
+        "at": 20_000, "condition": DaemonState(since=1_500, workers=8, git="2.47.3"),
         "gauges": Gauges(2, 1, 5_000, (TaskGauges(7, 9_500, 3),), 4, {"ops": 5}),
         "busy": 3, "build": (("version", "1"), ("python", "3"), ("git", 'a\\b"c\nd')),
     }  # fmt: skip
@@ -80,7 +80,7 @@ def reading(**more):
 
 def test_what_was_read_is_written_by_the_names_of_the_contract():
     usage = Usage(1.5, 2, 3, 4, 5, 6.0)
-    condition = Condition(
+    condition = DaemonState(
         1_500, workers=8, refusal="x", disk_free=1, database=2, caches=3, usage=usage
     )
     found = parsed(gauges_text(reading(condition=condition)).decode())
@@ -162,7 +162,7 @@ def test_gauges_are_read_once_in_five_seconds_and_counters_each_time(
     make_app, context, clock
 ):
     looks = []
-    looking = replace(context, condition=lambda: looks.append(1) or done(Condition()))
+    looking = replace(context, condition=lambda: looks.append(1) or done(DaemonState()))
     app = make_app()
     app.adopt(looking, app._policy)
     for number in range(10):

@@ -17,7 +17,7 @@ from gms_hookd.store import deliveries, listings, runs, tasks
 from gms_hookd.store.listings import ListingFilter
 from gms_hookd.web.routes import templates
 from gms_hookd.web.status_page import FRESH
-from gms_hookd.workers.running import Condition
+from gms_hookd.workers.running import DaemonState
 from tests.pages.test_pages import Seen
 from tests.support.wiring import answered
 
@@ -204,7 +204,9 @@ def test_it_speaks_the_language_that_is_asked_for(app, filled):
 
 def test_an_unready_service_says_so_on_each_page(make_app, context, filled):
     app = make_app()
-    bad = replace(context, condition=lambda: done(Condition(problems=("disk: full",))))
+    bad = replace(
+        context, condition=lambda: done(DaemonState(problems=("disk: full",)))
+    )
     app.adopt(bad, app._policy)
     for path in (TOP, f"{TOP}/run/1", f"{TOP}/run/9"):
         assert "not ready: disk: full" in Seen(ask(app, path).body).words

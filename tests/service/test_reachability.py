@@ -3,18 +3,18 @@
 import threading
 from functools import partial
 
-from gms_hookd.service import reach
+from gms_hookd.service import reachability
 from gms_hookd.threads import Pool, Threads
 
 
 def test_each_host_is_asked_before_any_is_asked_twice():
     asked = ["https://a/1", "https://a/2", "https://a/1", "git@b:3", "https://a/4"]
-    assert reach.chosen(asked, 3) == ["https://a/1", "git@b:3", "https://a/2"]
-    assert len(reach.chosen(asked, 9)) == 4
+    assert reachability.chosen(asked, 3) == ["https://a/1", "git@b:3", "https://a/2"]
+    assert len(reachability.chosen(asked, 9)) == 4
 
 
 def test_who_does_not_answer_in_time_is_named_and_holds_up_nobody(monkeypatch):
-    monkeypatch.setattr(reach, "WITHIN", 0.1)
+    monkeypatch.setattr(reachability, "WITHIN", 0.1)
     over = threading.Event()
     pool = Pool(Threads(), "check", 2)
     said = {"https://slow/x": over.wait, "https://good/x": lambda: ""}
@@ -24,7 +24,7 @@ def test_who_does_not_answer_in_time_is_named_and_holds_up_nobody(monkeypatch):
             return said[repository]()
 
     try:
-        asking = partial(reach.reach, said, Asked(), pool)
+        asking = partial(reachability.reach, said, Asked(), pool)
         assert asking() == {
             "https://slow/x": "no answer within 0.1 s",
             "https://good/x": "",
