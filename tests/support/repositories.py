@@ -1,8 +1,11 @@
 """Real repositories for tests, made by fast-import: one process a change."""
 
 import os
+import re
 import subprocess
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from gms_hookd.git.process import Stop
 from gms_hookd.model import Task, Undo
@@ -19,6 +22,22 @@ ENVIRON = {
 }
 
 
+OID = re.compile("[0-9a-f]{40,64}")
+
+
+@cache
+def empty(options: tuple[str, ...]) -> dict[str, bytes]:
+    """Give the files of a new bare repository, and "" for each folder."""
+    with TemporaryDirectory() as made:
+        argv = ("git", "init", "-q", "--bare", "--template=", "-b", "main", *options)
+        subprocess.run((*argv, made), check=True, env=ENVIRON)
+        found = sorted(Path(made).rglob("*"))
+        return {
+            str(path.relative_to(made)): path.read_bytes() if path.is_file() else b""
+            for path in found
+        }
+
+
 class Repo:
     """A bare repository with the shorthands that tests need."""
 
@@ -26,8 +45,9 @@ class Repo:
         self.path = path
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            bare = ("--bare", "--template=", "-b", "main", *options)
-            self.git("init", "-q", *bare, str(path), at=None)
+            for name, text in empty(options).items():
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                (path / name).write_bytes(text) if text else (path / name).mkdir()
 
     def __str__(self) -> str:
         return str(self.path)
@@ -49,10 +69,18 @@ class Repo:
     ) -> str:
         """Add a commit to each ref (on top of it, or of another); give the last id."""
         refs = refs or ("main",)
-        bases = dict.fromkeys(map(full, refs), on) if on else self.refs()
-        text = b"".join(self._commit(r, bases.get(full(r)), files or {}) for r in refs)
+        bases = {r: on or self._base(full(r)) for r in refs}
+        text = b"".join(self._commit(r, bases[r], files or {}) for r in refs)
         text += b"get-mark :1\n"
         return self.git("fast-import", "--quiet", "--force", stdin=text).strip()
+
+    def _base(self, ref: str) -> str | None:
+        """Give the id of a ref, most often without a process."""
+        loose = self.path / ref
+        if loose.is_file() and OID.fullmatch(oid := loose.read_text().strip()):
+            return oid
+        packed = loose.exists() or (self.path / "packed-refs").exists()
+        return self.refs().get(ref) if packed else None
 
     def _commit(self, ref: str, base: str | None, files: dict) -> bytes:
         self.serial = getattr(self, "serial", 0) + 1
