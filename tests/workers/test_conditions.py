@@ -145,7 +145,6 @@ def test_a_queue_whose_runs_are_not_due_yet_or_that_moves_is_not_stalled(
 
 
 def test_what_cannot_be_found_out_is_not_over(watch, context, monkeypatch):
-    monkeypatch.setattr(conditions, "PATIENCE", 0.1)
     watch.free = 0
     watch.look(0, 60)
     watch.free = None
@@ -154,9 +153,11 @@ def test_what_cannot_be_found_out_is_not_over(watch, context, monkeypatch):
     watch.look(0, HOUR, 60)
     assert watch.events_told() == ["disk", "stalled"]
     held = threading.Event()
-    context.store.read(lambda _: held.wait(30))
-    watch.own.look()
-    held.set()
+    with monkeypatch.context() as hasty:
+        hasty.setattr(conditions, "PATIENCE", 0.1)
+        context.store.read(lambda _: held.wait(30))
+        watch.own.look()
+        held.set()
     watch.look(60, 60)
     assert watch.events_told() == ["disk", "stalled"]
 
