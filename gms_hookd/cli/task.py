@@ -22,6 +22,7 @@ from gms_hookd.errors import Failure
 from gms_hookd.model import RunStatus
 
 AT_ONCE = 200  # names in one call
+SHOWING = re.compile(r"Showing \d+ of \d+ ")  # how a list of glab begins
 BRANCHES = frozenset({"source_branch", "target_branch"})
 
 
@@ -75,10 +76,16 @@ def read_lines(file: str) -> list[str]:
 def first_word(line: str) -> str:
     """Return the name in a line of what gh, glab or tea print, "" for none.
 
-    It is the first column; a comment, a head or a rule has none.
+    It is the first column; a comment, a head or a rule has none. A sentence is given
+    back whole, since its first word is no name.
     """
-    word = re.split(r"[\s,|]", line.strip(' \t|"'), maxsplit=1)[0].strip('"')
-    return "" if word.startswith(("#", "+-", "--")) else word
+    bare = line.strip(' \t\r|"')
+    if bare.startswith(("#", "+-", "--")) or SHOWING.match(bare):
+        return ""
+    word = re.split(r"[\s,|]", bare, maxsplit=1)[0]
+    rest = bare.removeprefix(word)
+    sentence = re.match(r" +[^\s|]", rest) and "/" not in word
+    return bare if sentence else word.strip('"')
 
 
 def task_list(session: Session, args: Args) -> int:

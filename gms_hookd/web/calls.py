@@ -96,7 +96,9 @@ _CHANGES = (
     Parameter("max", kinds.ID, "of a pattern: how many tasks it may make"),
     Parameter("create", kinds.FLAG, "whether a target on this machine is made"),
 )
-_NAME = Parameter("name", kinds.TEXT, "1 to 100 letters, digits, '.', '_' or '-'")
+_NAME = Parameter(
+    "name", kinds.TEXT, "letters, digits, '.', '_', '-' and '/'; in a pattern one '*'"
+)
 _NEEDED = frozenset({"source", "target"})
 _NEW = (
     Parameter(_NAME.name, _NAME.kind, _NAME.says, required=True),

@@ -3,6 +3,7 @@
 import pytest
 
 from gms_hookd.cli import arguments
+from gms_hookd.cli.task import first_word
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "", "1.0", " 1", "٣", "9" * 20, "0x1"])
@@ -51,3 +52,25 @@ def test_a_change_is_a_key_of_the_api_and_its_value(text, change):
 def test_a_change_that_means_nothing_is_refused(text):
     with pytest.raises(ValueError, match=r"."):
         arguments.change(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("team/app\tA fine app\tpublic\t2026-11-01T00:00:00Z", "team/app"),  # gh
+        ("Showing 2 of 2 projects (Page 1 of 1).", ""),  # glab
+        ("group/app  git@gitlab.com:group/app.git  An app", "group/app"),
+        ("app", "app"),  # tea --fields name --output simple
+        ("| app  | source |", "app"),
+        ("+------+--------+", ""),
+        ('"app","source"', "app"),
+        ("https://github.com/team/app.git\r", "https://github.com/team/app.git"),
+        ("  app  ", "app"),
+        ("# those of the team", ""),
+        ("", ""),
+        ("There are no repositories.", "There are no repositories."),
+        ("a\x00b", "a\x00b"),
+    ],
+)
+def test_a_name_is_the_first_column_of_a_list(line, name):
+    assert first_word(line) == name
