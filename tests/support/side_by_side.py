@@ -15,7 +15,7 @@ import pytest
 
 def pytest_addoption(parser):
     told = "how many test files to run at the same time (default: %(default)s)"
-    most = 1 + (os.cpu_count() or 1)
+    most = min(1 + len(os.sched_getaffinity(0)), 8)
     parser.addoption("--processes", type=int, default=most, help=told)
 
 
