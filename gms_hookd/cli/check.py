@@ -18,7 +18,14 @@ from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.http.client import PATIENCE, ClientError, SilentError
 from gms_hookd.http.descriptors import attainable_descriptors
 from gms_hookd.safetext import safe
-from gms_hookd.service.findings import ERROR, OK, WARNING, Environment, Finding
+from gms_hookd.service.findings import (
+    ERROR,
+    OK,
+    WARNING,
+    Environment,
+    Finding,
+    finding_of,
+)
 from gms_hookd.service.inspection import findings, git_finding
 from gms_hookd.service.state_dir import StateError, control_socket
 from gms_hookd.store import StoreError
@@ -100,7 +107,7 @@ def _by_daemon(own: Environment, api: Api) -> list[Finding]:
         return [*findings(own), Finding(WARNING, "daemon", BUSY)]
     except (ClientError, ApiError) as error:
         return [*findings(own), Finding(ERROR, "daemon", str(error))]
-    named = [Finding(ERROR, "configuration", fault) for fault in own.faults]
+    named = [finding_of(ERROR, "configuration", fault) for fault in own.faults]
     return [*(each for each in named if each not in found), *found]
 
 

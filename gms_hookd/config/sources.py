@@ -69,6 +69,9 @@ _PREFIX = "GMS_HOOKD_"
 _OTHERS = ("GMS_HOOKD_CONFIG", "GMS_HOOKD_STATE", "GMS_HOOKD_DEBUG")
 
 
+_COMMAND = re.compile(r": (?:chgrp|chmod|chown) ")
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One place that settings come from.
@@ -87,7 +90,9 @@ class Source:
 
     def error(self, name: Name, problem: object) -> ConfigError:
         """Make the error for one of its settings."""
-        return ConfigError(f"{self.called(name)}: {problem}{self.place}", name)
+        # A command that it ends with is to be pasted as it stands.
+        place = "" if _COMMAND.search(str(problem)) else self.place
+        return ConfigError(f"{self.called(name)}: {problem}{place}", name)
 
     def without(self, names: Collection[Name]) -> "Source":
         """Return the source without these settings and what is below them."""

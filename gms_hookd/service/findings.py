@@ -1,5 +1,6 @@
 """What an inspection finds: each with its level, and the remedy that can be pasted."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,25 @@ class Finding:
     subject: str
     finding: str
     remedy: str | None = None
+
+
+# What a text of ours ends with that says what to do: a command, or an instruction.
+_REMEDY = re.compile(
+    r"(?:: |; )(?=(?:chgrp|chmod|chown|openssl|ssh-key\w+|gms-hookd|systemctl|git) -?\w"
+    r"|(?:choose|give|move|name|put|remove|rename|run|set|stop|use|write|if) )"
+)
+_COMMAND = re.compile(r"^if [^:]*: (?=ssh-key)")
+
+
+def finding_of(level: str, subject: str, text: str) -> Finding:
+    """Return the finding that an error's text is, its remedy apart from it."""
+    found = _REMEDY.search(text)
+    if found is None:
+        return Finding(level, subject, text)
+    said, remedy = text[: found.start()], text[found.end() :]
+    if hint := _COMMAND.match(remedy):
+        said, remedy = f"{said}; {hint[0][:-2]}", remedy[hint.end() :]
+    return Finding(level, subject, said, remedy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,19 @@ from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.git.url import GitUrl
 from gms_hookd.runlog import RunLog
-from gms_hookd.service.findings import ERROR, OK, WARNING, Environment, Finding
+from gms_hookd.service.findings import (
+    ERROR,
+    OK,
+    WARNING,
+    Environment,
+    Finding,
+    finding_of,
+)
+from gms_hookd.service.state_dir import SERVICE_STATE
 
 PATIENCE = 5.0  # seconds for ssh-keygen
 MOST_FOLDERS = 2000  # of a repository that are looked at
+SHOW = ("systemctl", "show", "-p", "ProtectSystem", "-p", "ReadWritePaths")
 DROP_IN = "/etc/systemd/system/gms-hookd.service.d/targets.conf"
 
 
@@ -75,8 +84,7 @@ def _reached(place: Environment, sides: Iterable[tuple[str, str]]) -> Iterator[F
     answers = place.reach([url for _, url in afar])
     for subject, url in afar:
         if why := answers.get(url):
-            said, _, remedy = why.rpartition("; ")
-            yield Finding(ERROR, subject, said or remedy, remedy if said else None)
+            yield finding_of(ERROR, subject, why)
     good = [url for url, why in answers.items() if not why]
     if good:
         yield Finding(OK, "hosts", f"{len(good)} of {len(answers)} repositories answer")
@@ -97,7 +105,7 @@ def _url(
         if url.scheme != "ssh":  # of whose key there is more to say
             access(url, keys)
     except (ValueError, GitError) as error:
-        yield Finding(ERROR, subject, str(error))
+        yield finding_of(ERROR, subject, str(error))
         return
     if url.scheme == "ssh":
         yield from _ssh(place, subject, url, keys)
@@ -111,20 +119,20 @@ def _local(place: Environment, subject: str, url: GitUrl) -> Iterator[Finding]:
     trusted = place.config.sync.trust_owners if place.config else ()
     path = Path(url.path)
     if why := untrusted(url.path, trusted):
-        yield Finding(ERROR, subject, why)
+        yield finding_of(ERROR, subject, why)
     elif not path.exists():
         yield _absent(subject, task, side, path)
     elif side == "target":
-        yield from _unwritable(subject, path)
+        yield from _unwritable(place, subject, path)
     elif not os.access(path, os.R_OK | os.X_OK):
-        yield Finding(ERROR, subject, f"{path}: {closed(path)}")
+        yield finding_of(ERROR, subject, f"{path}: {closed(path)}")
 
 
 def _absent(subject: str, task: str, side: str, path: Path) -> Finding:
     hidden = next(p for p in path.parents if p.exists())
     quoted = shlex.quote(str(path))
     if not os.access(hidden, os.X_OK):
-        return Finding(ERROR, subject, f"{path}: {closed(path)}")
+        return finding_of(ERROR, subject, f"{path}: {closed(path)}")
     if side == "source":
         remedy = f"correct the path: gms-hookd task set {task} source=/PATH"
         return Finding(ERROR, subject, f"{path} does not exist", remedy)
@@ -139,10 +147,11 @@ def _user() -> str:
         return str(os.geteuid())
 
 
-def _unwritable(subject: str, path: Path) -> Iterator[Finding]:
+def _unwritable(place: Environment, subject: str, path: Path) -> Iterator[Finding]:
     repository = path / ".git" if (path / ".git").is_dir() else path
     quoted = shlex.quote(str(path))
-    if os.statvfs(repository).f_flag & os.ST_RDONLY:
+    read_only = os.statvfs(repository).f_flag & os.ST_RDONLY
+    if read_only or _is_shut_by_unit(place, repository.resolve()):
         said = f"{path} is on a file system that is read-only for the service"
         yield Finding(ERROR, subject, said, _writable(path))
         return
@@ -153,6 +162,23 @@ def _unwritable(subject: str, path: Path) -> Iterator[Finding]:
             remedy = f"chown -R {_user()}: {quoted}"
             yield Finding(ERROR, subject, said, remedy)
             return
+
+
+def _is_shut_by_unit(place: Environment, path: Path) -> bool:
+    """Tell, where no daemon runs, whether the unit would not let it write there."""
+    if place.daemon is not False or place.state != SERVICE_STATE:
+        return False
+    limits = Limits(time.monotonic() + PATIENCE, Stop(), RunLog())
+    search = {"PATH": place.environ.get("PATH", os.defpath)}
+    try:
+        said = execute((*SHOW, SERVICE), search, limits).out.decode(errors="replace")
+    except GitError:
+        return False
+    shown = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    open_to_it = shown.get("ReadWritePaths", "").split()
+    return shown.get("ProtectSystem") == "strict" and not any(
+        path.is_relative_to(each.lstrip("-+")) for each in open_to_it
+    )
 
 
 def _writable(path: Path) -> str:
@@ -202,13 +228,12 @@ def _key(subject: str, key: Path, host: str) -> Iterator[Finding]:
         yield Finding(ERROR, subject, f"no key at {key}", _new_key(key, host))
         return
     if not os.access(key, os.R_OK):
-        yield Finding(ERROR, subject, f"{key}: {closed(key)}")
+        yield finding_of(ERROR, subject, f"{key}: {closed(key)}")
         return
     try:
         check_secret(key, key.stat())
     except SecretFileError as error:
-        said, _, remedy = str(error).rpartition(": ")
-        yield Finding(ERROR, subject, said, remedy)
+        yield finding_of(ERROR, subject, str(error))
 
 
 def _new_key(key: Path, host: str) -> str:

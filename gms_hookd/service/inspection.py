@@ -26,7 +26,14 @@ from gms_hookd.http.listener import listen
 from gms_hookd.model import WHOLE
 from gms_hookd.notify.policy import Subscriber
 from gms_hookd.runlog import RunLog
-from gms_hookd.service.findings import ERROR, OK, WARNING, Environment, Finding
+from gms_hookd.service.findings import (
+    ERROR,
+    OK,
+    WARNING,
+    Environment,
+    Finding,
+    finding_of,
+)
 from gms_hookd.service.inspect_tasks import inspect_tasks
 from gms_hookd.service.state_dir import unfit
 from gms_hookd.store.backup import last_backup
@@ -43,6 +50,8 @@ HOLES = ((2, 39, 3), (2, 40, 3), (2, 41, 2), (2, 42, 3), (2, 43, 6), (2, 44, 3),
 LEAST_DISK = 1 << 30
 RELEASED = 1_767_225_600  # 2026-01-01: a clock before that is not set
 AHEAD = 60
+# What OpenSSL calls a key of another certificate; the last is one of another kind.
+OTHER_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 SHORT_SECRET = 16
 IMAGES = frozenset({"dockerhub", "msr"})  # who names an image, no repository
 
@@ -245,14 +254,14 @@ def _shard(place: Environment) -> Iterator[Finding]:
 
 def _configuration(place: Environment) -> Iterator[Finding]:
     for fault in place.faults:
-        yield Finding(ERROR, "configuration", fault)
+        yield finding_of(ERROR, "configuration", fault)
     if place.problem:
         subject = "store" if place.config else "configuration"
-        yield Finding(ERROR, subject, place.problem)
+        yield finding_of(ERROR, subject, place.problem)
     elif place.config and not place.faults:
         yield _judged(place.config)
     for warning in place.config.warnings if place.config else ():
-        yield Finding(WARNING, "configuration", warning)
+        yield finding_of(WARNING, "configuration", warning)
     if place.used and not place.faults and place.config != place.used:
         said = "it, or a secret file, has changed since the daemon has read it"
         remedy = "systemctl reload gms-hookd"
@@ -263,7 +272,7 @@ def _judged(config: Config) -> Finding:
     try:
         refuse_weak(config, config.server.listen)
     except ConfigError as error:
-        return Finding(ERROR, "configuration", str(error))
+        return finding_of(ERROR, "configuration", str(error))
     return Finding(OK, "configuration", str(config.file or "no file"))
 
 
@@ -357,12 +366,18 @@ def _tls(place: Environment) -> Iterator[Finding]:
 
 
 def _unusable(certificate: Path, error: OSError) -> tuple[str, str]:
-    reason = getattr(error, "reason", None) or ""
-    if reason == "KEY_VALUES_MISMATCH":
+    if getattr(error, "reason", None) in OTHER_KEY:
         remedy = "name the key that belongs to it in server.tls_key"
         return f"{certificate} does not belong to the key", remedy
-    why = error.strerror or str(error)
-    return f"{certificate}: {why}", "server.tls_cert and tls_key are PEM files"
+    try:
+        tls.valid_until(certificate)
+    except (ValueError, IndexError):
+        remedy = "put the chain of certificates there, as PEM"
+        return f"{certificate} holds no certificate", remedy
+    except OSError as unread:
+        return f"{certificate}: {unread.strerror}", "name another in server.tls_cert"
+    remedy = "name its key in server.tls_key: a PEM file without a password"
+    return f"{certificate} is sound, its key is not: {error.strerror or error}", remedy
 
 
 def _authorities(place: Environment) -> Iterator[Finding]:

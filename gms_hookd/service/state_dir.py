@@ -25,9 +25,17 @@ def state_dir(environ: Mapping[str, str], argument: str | None, uid: int) -> Pat
         raise ConfigError("--state: is empty: name a directory")
     if given or lent:
         return Path(given or lent).absolute()
-    if uid == 0:
+    if uid == 0 or _is_owner(uid, SERVICE_STATE):
         return SERVICE_STATE
     return _home(environ, uid) / ".local/state/gms-hookd"
+
+
+def _is_owner(uid: int, path: Path) -> bool:
+    """Tell the service's user, whose commands are about the service's state."""
+    try:
+        return path.stat().st_uid == uid
+    except OSError:
+        return False
 
 
 def _home(environ: Mapping[str, str], uid: int) -> Path:

@@ -22,6 +22,7 @@ from gms_hookd.config.records import NotifyConfig
 from gms_hookd.git.credentials import Credential
 from gms_hookd.model import Shard
 from gms_hookd.service import inspection
+from gms_hookd.service.findings import finding_of
 from gms_hookd.store.notices import Tally
 from tests.support.repositories import Repo
 
@@ -134,7 +135,7 @@ def test_a_repository_of_another_user_is_an_error(place, tmp_path):
     local = {**TASK, "target": str(tmp_path / "theirs")}
     (finding,) = about(replace(place, tasks=[local]), "task 1 target")
     assert finding.level == ERROR
-    assert "sync.trust_owners = [54321]" in finding.finding
+    assert "sync.trust_owners = [54321]" in finding.remedy
 
 
 def test_what_keeps_a_running_daemon_from_its_work_is_an_error(place):
@@ -610,3 +611,21 @@ def test_a_daemon_that_hangs_is_named_and_the_rest_is_looked_at(
     assert "error   daemon: the daemon does not answer for 5 s" in out
     assert "-> systemctl restart gms-hookd" in out
     assert "ok      sqlite" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "remedy"),
+    [
+        ("k: /f: is open to others: chmod 600 /f", "k: /f: is open to others",
+         "chmod 600 /f"),
+        ("/f: user x may not read it: chgrp x /f && chmod 640 /f",
+         "/f: user x may not read it", "chgrp x /f && chmod 640 /f"),
+        ("k: has no effect: remove one of the two", "k: has no effect",
+         "remove one of the two"),
+        ("changed; if that key is the right one, pin it: ssh-keyscan h >> '/a: b'",
+         "changed; if that key is the right one, pin it", "ssh-keyscan h >> '/a: b'"),
+        ("k: unknown key", "k: unknown key", None),
+    ],
+)  # fmt: skip
+def test_the_remedy_of_an_error_can_be_pasted_alone(text, said, remedy):
+    assert finding_of(ERROR, "x", text) == check.Finding(ERROR, "x", said, remedy)
