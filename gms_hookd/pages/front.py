@@ -249,7 +249,9 @@ def _search(frame: Frame, view: Front) -> Html:
 
 def _task(frame: Frame, line: TaskLine) -> Html:
     words, task, last = frame.words, line.task, line.last
-    off = None if task.enabled else tag("span", words("disabled"), class_="dim")
+    notes = [] if task.enabled else [words("disabled")]
+    notes += [] if task.most is None else [words("pattern")]
+    off = tag("span", ", ".join(notes), class_="dim") if notes else None
     way = f"{plain_url(task.source)} → {plain_url(task.target)}"
     return tag(
         "tr",

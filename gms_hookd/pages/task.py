@@ -18,6 +18,7 @@ from gms_hookd.pages.parts import (
     pager,
     run_table,
     state,
+    to_task,
 )
 from gms_hookd.pages.texts import Words
 from gms_hookd.store.listings import RunPage, RunRow
@@ -67,6 +68,8 @@ def _facts(frame: Frame, view: TaskView) -> Html:
         [
             (words("last_run"), last),
             (words("history"), charts.strip(words, view.outcomes)),
+            (words("makes"), _makes(words, task)),
+            (words("made_by"), _made_by(task)),
             (words("source"), task.source),
             (words("target"), task.target),
             (words("refspecs"), _refspecs(words, task)),
@@ -80,6 +83,16 @@ def _facts(frame: Frame, view: TaskView) -> Html:
             (words("changed"), exact(frame, task.updated_at)),
         ]
     )
+
+
+def _makes(words: Words, task: Task) -> str | None:
+    return None if task.most is None else words("tasks_at_most", count=task.most)
+
+
+def _made_by(task: Task) -> Html | None:
+    if task.pattern_id is None:
+        return None
+    return to_task(task.pattern_id, task.pattern or f"#{task.pattern_id}")
 
 
 def _refspecs(words: Words, task: Task) -> Child:
@@ -100,8 +113,9 @@ def _commands(view: TaskView) -> Html | None:
     if view.task is None:
         return commands(("gms-hookd", "run", "list", "--task", view.id))
     turn = "disable" if view.task.enabled else "enable"
+    act = "sync" if view.task.most is None else "expand"
     return commands(
-        ("gms-hookd", "task", "sync", view.name),
+        ("gms-hookd", "task", act, view.name),
         ("gms-hookd", "run", "list", "--task", view.name),
         ("gms-hookd", "task", turn, view.name),
     )

@@ -78,7 +78,7 @@ def _count(db: Connection, which: str) -> int:
 def _oldest(db: Connection, status: RunStatus, limit: int) -> tuple[Run, ...]:
     query = "SELECT id FROM runs WHERE status=? ORDER BY id LIMIT ?"
     rows = db.execute(query, (status, limit)).fetchall()
-    return tuple(runs.get(db, row[0]) for row in rows)
+    return tuple(runs.brief(db, row[0]) for row in rows)
 
 
 def _ids(db: Connection, which: str) -> list[tuple[int, int]]:
@@ -91,11 +91,12 @@ def _failing(
     db: Connection, found: Sequence[tuple[int, int]]
 ) -> tuple[FailingTask, ...]:
     return tuple(
-        FailingTask(runs.get(db, run_id), _queued(db, task_id))
+        FailingTask(runs.brief(db, run_id), _queued(db, task_id))
         for run_id, task_id in found[:MOST]
     )
 
 
 def _queued(db: Connection, task_id: int) -> Run | None:
-    found = runs.history(db, task_id, RunStatus.QUEUED, 1)
-    return found[0] if found else None
+    query = "SELECT id FROM runs WHERE status='queued' AND task_id=?"
+    row = db.execute(query, (task_id,)).fetchone()
+    return runs.brief(db, row[0]) if row else None

@@ -50,7 +50,7 @@ def a_task(text="app", **more):
         "id": 1, "key": text, "name": text, "source": text, "target": text,
         "refspecs": (text,), "force": True, "prune": True, "enabled": True,
         "timeout": 60.0, "created_at": NOW, "updated_at": NOW, "push_options": (),
-        "cron": text, "next_cron": NOW + 9,
+        "cron": text, "next_cron": NOW + 9, "most": 9, "pattern_id": 3, "pattern": text,
     }  # fmt: skip
     return Task(**{**given, **more})
 
