@@ -1,11 +1,14 @@
 """What a trigger's way through the store costs when it has a long history.
 
-    python3 tests/bench/store.py [--rounds N] [--rows 1000,1000000]
+    python3 tests/bench/store.py [--rounds N] [--rows 1000,1000000] | --year SCALE
 
 Two stores have so many ended runs, each with its delivery, and the same tasks. Each
 round queues a run for every task, as a burst of triggers does, claims and finishes them
 one by one, first in one store and then in the other. CPU time is shown, which another
 program's work changes least; of the rounds the median, of their ratios, too.
+
+`--year 1` lives through a year with 1,000,000 runs in its place (see year.py), `--year
+0.1` through one with a tenth of them.
 """
 
 import argparse
@@ -23,6 +26,7 @@ from gms_hookd.store.deliveries import NewDelivery
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.bench.year import year
 
 TASKS = 50
 WISH = runs.NewRun("webhook:task-sync")
@@ -130,6 +134,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--rows", default="1000,1000000")
+    parser.add_argument("--year", type=float, metavar="SCALE")
     return parser.parse_args()
 
 
@@ -137,6 +142,9 @@ def main():
     options = parse()
     rows = [int(count) for count in options.rows.split(",")]
     with tempfile.TemporaryDirectory(prefix="store-", dir="/var/tmp") as folder:
+        if options.year:
+            year(Path(folder), options.year, RESULT)
+            return
         queues = [Queue(Path(folder) / f"{count}.db", count) for count in rows]
         with closing(queues[0].db), closing(queues[1].db):
             rounds = [
