@@ -63,7 +63,8 @@ _END_NOW = (
 def bring_back(db: Connection, now: int, limit: int) -> int:
     """Date a batch of what is dated in the future at `now` (ms); return how many rows.
 
-    Retention would not come to it for as long as the clock was ahead.
+    Retention would not come to it for as long as the clock was ahead, and nobody would
+    be reminded of what fails.
     """
     batch = {"now": now, "limit": limit}
     ended = db.execute(_END_NOW, batch).rowcount
@@ -72,4 +73,14 @@ def bring_back(db: Connection, now: int, limit: int) -> int:
         " WHERE received_ms>:now ORDER BY id DESC LIMIT :limit)",
         batch,
     ).rowcount
-    return ended + received
+    made = db.execute(
+        "UPDATE notices SET created_ms=:now WHERE number IN (SELECT number FROM notices"
+        " WHERE created_ms>:now LIMIT :limit)",
+        batch,
+    ).rowcount
+    failing = db.execute(
+        "UPDATE failing SET since_ms=min(since_ms,:now),looked_ms=min(looked_ms,:now)"
+        " WHERE since_ms>:now OR looked_ms>:now",
+        batch,
+    ).rowcount
+    return ended + received + made + failing

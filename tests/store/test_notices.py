@@ -8,7 +8,7 @@ import pytest
 from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.model import RunStatus
 from gms_hookd.notify.policy import HEARTBEAT, Subscriber
-from gms_hookd.store import Store, notices, runs, schema, tasks
+from gms_hookd.store import Store, clock, notices, runs, schema, tasks
 from gms_hookd.store.runs import NewRun, Result
 
 NOW = 1_700_000_000_000
@@ -133,6 +133,19 @@ def test_a_task_that_nobody_triggers_is_reminded_of_each_day_of_its_last_class(o
     assert outbox.events() == ["conflict"] * 4
     outbox.now -= 2 * DAY  # the clock was set back
     outbox.remind()
+    assert len(outbox.events()) == 4
+
+
+def test_a_clock_that_was_far_ahead_keeps_nobody_from_being_reminded(outbox):
+    outbox.end(outbox.task(), RunStatus.FAILED, "network")
+    outbox.now -= 400 * DAY
+    assert outbox.store.write(clock.bring_back, outbox.now, 9).result() > 0
+    assert outbox.store.write(clock.bring_back, outbox.now, 9).result() == 0
+    (row,) = outbox.listed()
+    assert row.created_at == outbox.now
+    for _ in range(3):
+        outbox.now += DAY
+        outbox.remind()
     assert len(outbox.events()) == 4
 
 
