@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from gms_hookd import __version__
 from gms_hookd.errors import NotFound, StoreError
@@ -34,7 +34,6 @@ from gms_hookd.workers.running import Context, DaemonState
 
 FRESH = 2.0  # seconds
 KEPT = 32  # pages
-MOST_PARAMETERS = 20
 LISTED = 50  # rows of a list that is asked for
 HANDS, TASKS, RUNS, DELIVERIES = 8, 15, 10, 20  # of the first page
 HOUR, DAY = 3_600_000, 86_400_000
@@ -46,6 +45,7 @@ HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Vary", "Accept-Language"),
 )
+LONGEST_QUERY = 4000  # characters
 _FILTERS = (
     "task",
     "hook",
@@ -54,6 +54,7 @@ _FILTERS = (
     "deliveries_before",
     "tasks_after",
 )
+_PARAMETERS = frozenset({*_FILTERS, "before"})
 
 
 class Asked(NamedTuple):
@@ -83,7 +84,8 @@ class StatusPages:
     ) -> Future[Response]:
         """Return the page that is asked for, or one that says why there is none."""
         spoken = language(request.headers.get("accept-language"))
-        key = request.path, request.query, spoken
+        known = urlencode(sorted(_query(request.query).items()))
+        key = request.path, known, spoken
         now = context.monotonic()
         with self._lock:
             at, made = self._made.get(key, (0.0, None))
@@ -169,13 +171,10 @@ def _which(path: str) -> tuple[Page, str]:
     return PAGES[kind], unquote(key)
 
 
-def _query(query: str) -> Mapping[str, str]:
-    try:
-        pairs = parse_qsl(query, max_num_fields=MOST_PARAMETERS)
-    except ValueError:
-        problem = f"at most {MOST_PARAMETERS} parameters are taken"
-        raise HttpError(400, problem) from None
-    return dict(pairs)
+def _query(query: str) -> dict[str, str]:
+    """Return the parameters that pages know; others make no other page."""
+    pairs = parse_qsl(query[:LONGEST_QUERY])
+    return {key: value for key, value in pairs if key in _PARAMETERS}
 
 
 def _front(db: Connection, asked: Asked) -> Front:
