@@ -143,9 +143,9 @@ class _Handler(logging.Handler):
         """Write a record, unless it is one of many of its kind."""
         level, created, text = self._event(record)
         if getattr(record, "seldom", False):
-            told, left_out = self._seldom.get(str(record.msg), (-math.inf, 0))
-            if time.monotonic() - told < MINUTE:
-                self._seldom[str(record.msg)] = told, left_out + 1
+            last, left_out = self._seldom.get(str(record.msg), (-math.inf, 0))
+            if time.monotonic() - last < MINUTE:
+                self._seldom[str(record.msg)] = last, left_out + 1
                 return
             self._seldom[str(record.msg)] = time.monotonic(), 0
             text += f" left_out={left_out}" if left_out else ""
@@ -178,9 +178,9 @@ class _Handler(logging.Handler):
         if not kept:
             return True
         lost = self.dropped
-        told = [_dropped(lost), *kept] if lost else kept
+        lines = [_dropped(lost), *kept] if lost else kept
         try:
-            self._out.write("".join(self.lines.of(told)))
+            self._out.write("".join(self.lines.of(lines)))
         except (OSError, ValueError):
             self._out.drop()
             self.dropped += len(kept)

@@ -196,7 +196,7 @@ def test_a_body_without_secrets_is_kept_byte_for_byte():
         assert mask.body(raw) == raw
 
 
-def test_a_mask_that_has_them_all_already_is_not_made_anew():
+def test_a_mask_that_has_them_all_already_is_not_made_again():
     mask = Mask(["a-known-secret"])
     assert mask.plus(["a-known-secret", "x"]) is mask
     assert mask.plus(["another"]).secrets == {"a-known-secret", "another"}

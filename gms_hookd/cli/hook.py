@@ -58,8 +58,8 @@ def hook_list(session: Session, args: Args) -> int:
     settings = session.config()
     with api_of(session) as api:
         found = [
-            {**told, "last_delivery": _last(api, told["name"])}
-            for told in _told(settings)
+            {**hook, "last_delivery": _last(api, hook["name"])}
+            for hook in _hooks(settings)
         ]
     return session.show(args, found, hooks)
 
@@ -70,7 +70,7 @@ def _url(settings: Config, hook: str) -> str | None:
     return f"{public}{HOOKS}{hook}" if public else None
 
 
-def _told(settings: Config) -> list[dict[str, Any]]:
+def _hooks(settings: Config) -> list[dict[str, Any]]:
     own = {
         "name": settings.webhook.name,
         "provider": settings.webhook.provider,
@@ -235,5 +235,5 @@ def _answered(
 
 def _accepted(answer: Mapping[str, Any], style: Style) -> str:
     runs = ", ".join(f"run {number}" for number in answer["run_ids"])
-    told = f"delivery {answer['delivery_id']}: {answer['message']}"
-    return safe(f"{told}: {runs}" if runs else told)
+    taken = f"delivery {answer['delivery_id']}: {answer['message']}"
+    return safe(f"{taken}: {runs}" if runs else taken)

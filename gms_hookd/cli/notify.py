@@ -19,13 +19,13 @@ def notify_list(session: Session, args: Args) -> int:
 def notify_test(session: Session, args: Args) -> int:
     """Send a message to a target and print what it answered; 1 if it refused."""
     with api_of(session) as api:
-        told = post(api, "notice/test", {"target": args.name})
+        tested = post(api, "notice/test", {"target": args.name})
     if args.json:
-        session.say(as_json(told))
+        session.say(as_json(tested))
     else:
-        said = "sent" if told["sent"] else "not sent"
-        session.say(safe(f"{args.name}: {said}: {told['answer']}"))
-    return 0 if told["sent"] else 1
+        said = "sent" if tested["sent"] else "not sent"
+        session.say(safe(f"{args.name}: {said}: {tested['answer']}"))
+    return 0 if tested["sent"] else 1
 
 
 def notify_resend(session: Session, args: Args) -> int:

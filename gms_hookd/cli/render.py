@@ -276,9 +276,9 @@ def _ids(numbers: Sequence[int]) -> str | None:
 def refs(found: Sequence[Record], style: Style) -> str:
     """Return what a run did to each ref; those it left alone are counted."""
     head = ("REF", "RESULT", "OLD", "NEW", "REASON")
-    told = [ref for ref in found if ref["result"] != "unchanged" or ref["reason"]]
-    same = len(found) - len(told)
-    parts = [table(head, map(_ref_row, told), style)] if told else []
+    changed = [ref for ref in found if ref["result"] != "unchanged" or ref["reason"]]
+    same = len(found) - len(changed)
+    parts = [table(head, map(_ref_row, changed), style)] if changed else []
     return "\n".join([*parts, *([f"{same} unchanged"] if same else [])])
 
 

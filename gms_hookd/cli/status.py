@@ -57,11 +57,11 @@ def _head(found: Record, style: Style) -> Iterator[tuple[str, object]]:
         else None,
     )
     yield "disk", _disk(found["disk"])
-    for told in found["notices"] or ():
-        if told["waiting"] or told["dead"]:
-            said = f"{told['waiting']} waiting, {told['dead']} given up"
-            why = f": {told['last_error']}" if told["last_error"] else ""
-            yield "notices", f"{told['target']}: {said}{why}"
+    for tally in found["notices"] or ():
+        if tally["waiting"] or tally["dead"]:
+            said = f"{tally['waiting']} waiting, {tally['dead']} given up"
+            why = f": {tally['last_error']}" if tally["last_error"] else ""
+            yield "notices", f"{tally['target']}: {said}{why}"
     for warning in found["warnings"]:
         yield "warning", warning
 

@@ -98,9 +98,9 @@ class Screen:
     def show_rest(self, text: str) -> None:
         """Show a whole log, but not again the lines that it begins with."""
         lines = [line for line in LINES.findall(text) if not line.endswith("\r")]
-        told = len(self.shown)
-        begins = [line.rstrip("\r\n") for line in lines[:told]] == self.shown
-        self.show("".join(lines[told:] if begins else lines))
+        before = len(self.shown)
+        begins = [line.rstrip("\r\n") for line in lines[:before]] == self.shown
+        self.show("".join(lines[before:] if begins else lines))
 
     def clear(self) -> None:
         """Take the progress off the terminal."""

@@ -105,7 +105,7 @@ def fetch(source: Remote, tips: Sequence[str]) -> set[str]:
         done = _run(source, "fetch", part)
         found = _lacking(done) if done.failed and not done.ended else set()
         if done.failed and not found:
-            raise _told(done, "fetch").error
+            raise _failure(done, "fetch").error
         lacking |= found
     return lacking
 
@@ -120,10 +120,10 @@ def push(target: Remote, tips: Sequence[str], *, some: bool = False) -> str | No
         done = _run(target, "push", part, _SOME if some else ())
         if not done.failed:
             continue
-        told = _told(done, "push")
-        if told.absent:
-            return told.words
-        raise told.error
+        failure = _failure(done, "push")
+        if failure.absent:
+            return failure.words
+        raise failure.error
     return None
 
 
@@ -142,8 +142,8 @@ def _changed(git: Git, asked: bytes) -> list[str]:
 
 def _any_here(git: Git, oids: Sequence[str]) -> bool:
     asked = "".join(f"{oid}\n" for oid in oids).encode()
-    told = git.ask("cat-file", "--batch-check", stdin=asked) if oids else b""
-    return any(not line.endswith(b" missing") for line in told.split(b"\n") if line)
+    found = git.ask("cat-file", "--batch-check", stdin=asked) if oids else b""
+    return any(not line.endswith(b" missing") for line in found.split(b"\n") if line)
 
 
 def _small(git: Git, asked: bytes, tips: Sequence[str]) -> list[str]:
@@ -246,7 +246,7 @@ def _clear_logs(git: Git) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Failure:
     """What a failure of git-lfs means; absent: there is no LFS at the other end."""
 
     words: str
@@ -254,7 +254,7 @@ class _Told:
     absent: bool
 
 
-def _told(done: Done, verb: str) -> _Told:
+def _failure(done: Done, verb: str) -> _Failure:
     words = [_EMPTY_WORDS.sub("", line) for line in _words(done.err)]
     status = int(found[-1]) if (found := _STATUS.findall(done.err)) else 0
     said = next((w for w in words if not _UNREADABLE.search(w)), "")
@@ -266,7 +266,7 @@ def _told(done: Done, verb: str) -> _Told:
     kind = _kind(done, status)
     if done.ended:
         said, absent = f"ended: {done.ended}", False
-    return _Told(said, GitError(kind, f"git lfs {verb}: {said}"), absent)
+    return _Failure(said, GitError(kind, f"git lfs {verb}: {said}"), absent)
 
 
 def _kind(done: Done, status: int) -> ErrorKind:

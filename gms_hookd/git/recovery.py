@@ -194,13 +194,13 @@ def _of_refs(refs: Path, *, empty: bool) -> Iterator[Path]:
 
 def _in_use(path: Path) -> bool:
     """Whether a process that we may look at has it open, or was given that folder."""
-    told = os.fsencode(path.name) if path.is_dir() else None
-    return any(_uses(p, str(path), told) for p in Path("/proc").glob("[0-9]*"))
+    folder = os.fsencode(path.name) if path.is_dir() else None
+    return any(_uses(p, str(path), folder) for p in Path("/proc").glob("[0-9]*"))
 
 
-def _uses(process: Path, path: str, told: bytes | None) -> bool:
+def _uses(process: Path, path: str, folder: bytes | None) -> bool:
     with contextlib.suppress(OSError):
-        if told and told in (process / "environ").read_bytes():
+        if folder and folder in (process / "environ").read_bytes():
             return True
         names = (os.readlink(fd) for fd in (process / "fd").iterdir())
         return any(f"{name}/".startswith(f"{path}/") for name in names)

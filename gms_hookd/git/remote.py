@@ -239,8 +239,8 @@ class Remote:
     def _push(
         self, specs: Sequence[str], refs: Iterable[str], options: Sequence[str] = ()
     ) -> Report:
-        told = (f"--push-option={option}" for option in self.push_options)
-        given = (*PUSH, *told, *options, *self._untidied())
+        pushed_options = (f"--push-option={option}" for option in self.push_options)
+        given = (*PUSH, *pushed_options, *options, *self._without_maintenance())
         writing = self.access.url.path if self.access.url.local else None
         args = (*given, "--end-of-options", self.url, *specs)
         done = self._run(GitCommand(args, writing=writing))
@@ -251,7 +251,7 @@ class Remote:
         refusals = {ref: refusal(why, done.err) for ref, why in refused.items()}
         return Report(lines, error, refusals, _named(done.err))
 
-    def _untidied(self) -> tuple[str, ...]:
+    def _without_maintenance(self) -> tuple[str, ...]:
         """Spare a target on this machine the look for what is to be tidied up."""
         url = self.access.url
         return NO_MAINTENANCE if url.local and is_maintained(url.path) else ()
@@ -363,9 +363,9 @@ class Remote:
         status = _STATUS.search(done.err)
         if status and status[1] in _REMEDIES and not failure.transient:
             failure = with_remedy(failure, {failure.kind: _REMEDIES[status[1]]})
-        told = with_remedy(failure, remedies)
-        more = advice(told, self._way(told.kind, done.headers))
-        error = with_remedy(told, {told.kind: more})
+        remedied = with_remedy(failure, remedies)
+        more = advice(remedied, self._way(remedied.kind, done.headers))
+        error = with_remedy(remedied, {remedied.kind: more})
         error.retry_after = asked_to_wait(done.headers, time.time())
         return error
 
@@ -397,9 +397,9 @@ def _broken(done: Done, lines: Iterable[Pushed], refs: Iterable[str]) -> bool:
     git ends a push with "Done" even if its request failed; without it a git here died,
     or the target did not take the objects, which alone is said of each ref.
     """
-    told = {line.ref for line in lines if line.known}
+    reported = {line.ref for line in lines if line.known}
     died = b"\nDone\n" not in b"\n" + done.out and _DIED.search(done.err)
-    return done.failed and bool(done.ended or died or not told.issuperset(refs))
+    return done.failed and bool(done.ended or died or not reported.issuperset(refs))
 
 
 def _named(stderr: str) -> frozenset[str]:

@@ -17,14 +17,14 @@ class WakeupQueue(Generic[T]):
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()
-        self._alarm, self._bell = socket.socketpair()
-        self._alarm.setblocking(False)
-        self._bell.setblocking(False)
-        self._rung = False
+        self._reading_end, self._writing_end = socket.socketpair()
+        self._reading_end.setblocking(False)
+        self._writing_end.setblocking(False)
+        self._woken = False
 
     def fileno(self) -> int:
         """Return the descriptor to watch."""
-        return self._alarm.fileno()
+        return self._reading_end.fileno()
 
     def post(self, item: T) -> None:
         """Leave `item` for the loop."""
@@ -33,22 +33,22 @@ class WakeupQueue(Generic[T]):
 
     def wake(self) -> None:
         """Wake the loop, once until it has heard it."""
-        if not self._rung:
-            self._rung = True
+        if not self._woken:
+            self._woken = True
             with suppress(OSError):  # full: a wake is on its way; closed: nobody waits
-                self._bell.send(b"!")
+                self._writing_end.send(b"!")
 
     def drain_pipe(self) -> None:
         """Read what made the descriptor readable."""
-        self._alarm.recv(64)
+        self._reading_end.recv(64)
 
     def disarm(self) -> None:
         """Spare writers the wake: the loop is awake and will look into the queue."""
-        self._rung = True
+        self._woken = True
 
     def arm(self) -> None:
         """Let the bell be rung again; what came before is there to be taken."""
-        self._rung = False
+        self._woken = False
 
     def take(self) -> Iterator[T]:
         """Yield and remove what is there."""
@@ -57,5 +57,5 @@ class WakeupQueue(Generic[T]):
 
     def close(self) -> None:
         """Give the descriptors back; what is still posted is never taken."""
-        self._alarm.close()
-        self._bell.close()
+        self._reading_end.close()
+        self._writing_end.close()

@@ -37,7 +37,7 @@ SECURITY = {
 def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return a Markdown message, with the keyword that the robot wants."""
     keyword = target.options.get("keyword", "")
-    body = body_within(notice, REASON, MOST, lambda told: _body(told, keyword))
+    body = body_within(notice, REASON, MOST, lambda text: _body(text, keyword))
     return VendorRequest(signed(target.url, target.secrets, now), body)
 
 

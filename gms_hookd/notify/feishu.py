@@ -38,7 +38,7 @@ SECURITY = dict.fromkeys((19021, 19022, 19024), _CHECK)
 
 def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     """Return a card; texts from outside are plain text, which has no markup."""
-    body = body_within(notice, REASON, MOST, lambda told: _body(told, target, now))
+    body = body_within(notice, REASON, MOST, lambda text: _body(text, target, now))
     return VendorRequest(target.url, body)
 
 

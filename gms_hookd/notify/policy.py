@@ -59,8 +59,8 @@ def decide(
 ) -> tuple[FailureSeries | None, News]:
     """Return what is to be kept of the task, and what is to be told."""
     if ended.event == SUCCESS:
-        told = {RECOVERED: before is not None, CHANGED: ended.changed}
-        events = tuple(event for event, so in told.items() if so)
+        due = {RECOVERED: before is not None, CHANGED: ended.changed}
+        events = tuple(event for event, so in due.items() if so)
         return None, News(events, SUCCESS, before)
     known = before or FailureSeries(ended.at, 0, frozenset(), ended.at)
     after = known._replace(
@@ -93,8 +93,8 @@ class Subscriber:
 
     def wanted(self, news: News) -> tuple[str, ...]:
         """Return which of the news it is to hear."""
-        told = (news.heartbeat,) if self.heartbeat else news.events
-        return tuple(event for event in told if event in self.events)
+        events = (news.heartbeat,) if self.heartbeat else news.events
+        return tuple(event for event in events if event in self.events)
 
     def reminded(self, failing: FailureSeries, now: int) -> bool:
         """Tell whether another period of `remind` is over since it was last looked."""

@@ -131,37 +131,37 @@ def mark(event: str, language: str) -> str:
     return words.get(event, event.upper())
 
 
-def title(told: EventFacts, language: str) -> str:
+def title(facts: EventFacts, language: str) -> str:
     """Return the title of a notice about one event."""
     words = SENTENCES[language]
     form = "plain"
-    if told.condition:
-        form = told.condition + ("_over" if told.event == "recovered" else "")
-    elif told.event == "recovered" and told.failures:
+    if facts.condition:
+        form = facts.condition + ("_over" if facts.event == "recovered" else "")
+    elif facts.event == "recovered" and facts.failures:
         form = "recovered"
-    elif told.reminder:
+    elif facts.reminder:
         form = "still"
     return words[form].format(
-        mark=mark(told.event, language),
-        task=told.task or "gms-hookd",
-        failures=told.failures,
-        times=words["once" if told.failures == 1 else "often"],
-        lasted=duration(told.lasted, language),
+        mark=mark(facts.event, language),
+        task=facts.task or "gms-hookd",
+        failures=facts.failures,
+        times=words["once" if facts.failures == 1 else "often"],
+        lasted=duration(facts.lasted, language),
     )
 
 
 def digest(each: Sequence[EventFacts], language: str) -> tuple[str, str, Level]:
     """Return title, lines and level of a message about many events; the worst leads."""
     words = SENTENCES[language]
-    worst = max(each, key=lambda told: _badness(level(told.event)))
-    names = list(dict.fromkeys(told.task for told in each if told.task))
+    worst = max(each, key=lambda facts: _badness(level(facts.event)))
+    names = list(dict.fromkeys(facts.task for facts in each if facts.task))
     head = words["digest_of_one" if len(names) == 1 else "digest"].format(
         mark=mark(worst.event, language),
         count=len(each),
         tasks=len(names),
         task=names[0] if names else "",
     )
-    lines = [_line(told, language) for told in each[:LISTED]]
+    lines = [_line(facts, language) for facts in each[:LISTED]]
     if len(each) > LISTED:
         lines.append(words["more"].format(more=len(each) - LISTED))
     return head, "\n".join(lines), level(worst.event)
@@ -172,9 +172,9 @@ def free(said: str, language: str) -> str:
     return SENTENCES[language]["free"].format(said=said)
 
 
-def _line(told: EventFacts, language: str) -> str:
-    reason = f": {told.reason}" if told.reason else ""
-    return f"{title(told, language)}{reason}"
+def _line(facts: EventFacts, language: str) -> str:
+    reason = f": {facts.reason}" if facts.reason else ""
+    return f"{title(facts, language)}{reason}"
 
 
 def _badness(found: Level) -> int:

@@ -33,8 +33,8 @@ def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     title = cut_bytes(safe(notice.title), 600)
     head = f'**<font color="{COLOURS[notice.level]}">{title}</font>**'
     facts = [f"> {safe(label)}: {safe(value)}" for label, value in notice.facts]
-    told = cut_bytes("\n".join(facts), 900)
-    tail = "\n".join(filter(None, (told, notice.link)))
+    shown = cut_bytes("\n".join(facts), 900)
+    tail = "\n".join(filter(None, (shown, notice.link)))
     lines = (line for line in notice.reason.splitlines() if line.strip())
     reason = "\n".join(f"> {safe(line)}" for line in lines)
     room = MOST - len(head.encode()) - len(tail.encode()) - 2

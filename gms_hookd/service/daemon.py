@@ -161,17 +161,17 @@ class Daemon:
 
         However this thread fails, the process ends: status 1. Raises ThreadError.
         """
-        told = False
+        ended = False
         try:
             self._begin()
-            told = self._until_told()
+            ended = self._until_signal()
         except ThreadError:
             raise
         except BaseException:
             # The root of the main thread: without it nobody could end the rest.
             log.exception("main thread failed, the daemon ends")
         self._end()
-        return 0 if told else 1
+        return 0 if ended else 1
 
     def _begin(self) -> None:
         self._signals.catch()
@@ -188,7 +188,7 @@ class Daemon:
             "serving listeners=%s", ",".join(each.name for each in self._listeners)
         )
 
-    def _until_told(self) -> bool:
+    def _until_signal(self) -> bool:
         """Wait for the signal to end, True; False where the front has ended."""
         seconds = systemd.watchdog_seconds(self._environ, os.getpid())
         tick = min(TICK, seconds / 3) if seconds else TICK

@@ -448,8 +448,8 @@ def counted(notices: int) -> str:
 def _notified_tasks(place: Environment) -> Iterator[Finding]:
     known = [(task["id"], str(task["name"])) for task in place.tasks]
     for target in place.config.notify if place.config else ():
-        told = Subscriber(target.name, target.events, target.tasks or ())
-        if known and not any(told.covers(*task) for task in known):
+        subscriber = Subscriber(target.name, target.events, target.tasks or ())
+        if known and not any(subscriber.covers(*task) for task in known):
             remedy = f"correct notify.{target.name}.tasks: gms-hookd task list"
             yield Finding(WARNING, f"notify {target.name}", "covers no task", remedy)
 

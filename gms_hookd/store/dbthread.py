@@ -130,7 +130,7 @@ class DatabaseThread:
         self._path = path
         self._files = files
         self._version = 0
-        self._told = ""
+        self._reported = ""
         self._beside = False
         self._writes = writes
         self._waiting: SimpleQueue[Submission] = SimpleQueue()
@@ -333,9 +333,9 @@ class DatabaseThread:
     def _problem(self, db: Connection) -> str:
         """Return what somebody has done to the files, "" if nothing; once."""
         problem = self._files.problem(partial(self._is_commit_of_another, db))
-        if problem and problem != self._told:
+        if problem and problem != self._reported:
             log.error("store lost reason=%s", reason(problem))
-        self._told = problem
+        self._reported = problem
         return problem
 
     def _is_commit_of_another(self, db: Connection) -> bool:

@@ -124,10 +124,12 @@ def conditions(db: Connection) -> dict[str, int]:
     return dict(db.execute("SELECT name,since_ms FROM conditions").fetchall())
 
 
-def note_condition(db: Connection, news: ConditionNews, told: Collection[str]) -> None:
+def note_condition(
+    db: Connection, news: ConditionNews, reached: Collection[str]
+) -> None:
     """Make the notices about a trouble of the daemon; again, it changes nothing.
 
-    Those of the targets that were `told` already are sent.
+    Those of the targets that were `reached` already are sent.
     """
     if news.over:
         db.execute("DELETE FROM conditions WHERE name=?", (news.condition,))
@@ -138,7 +140,7 @@ def note_condition(db: Connection, news: ConditionNews, told: Collection[str]) -
         known = db.execute("SELECT 1 FROM notices WHERE id=?", (row.key,)).fetchone()
         if not known:
             add(db, row.target, row.event, _subject(row), news.at, key=row.key)
-        if not known and row.target in told:
+        if not known and row.target in reached:
             sent(db, Lot(row.key, (get(db, row.key),)), news.at)
 
 

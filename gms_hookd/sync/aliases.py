@@ -53,8 +53,8 @@ def found_out(
 
 
 def _alias(move: Move, real: str) -> Move:
-    told = f"an alias of {real} at the target, which moved, too"
-    return replace(refused(move, told), conflict=True, alias=real)
+    reason = f"an alias of {real} at the target, which moved, too"
+    return replace(refused(move, reason), conflict=True, alias=real)
 
 
 def _real(move: Move, real: str, run: int) -> Move:

@@ -43,7 +43,7 @@ from gms_hookd.sync.plan import (
     within,
 )
 from gms_hookd.sync.push import Again, Push
-from gms_hookd.sync.undo import decide_undo, told, wanted_of
+from gms_hookd.sync.undo import blamed, decide_undo, wanted_of
 
 MOST_LISTED = 200  # refs that a run's log names
 SUSPECT = (ErrorKind.CORRUPT, ErrorKind.SIGNAL, ErrorKind.OTHER)
@@ -133,7 +133,7 @@ class Attempt:
         self._source = _SourceView(wanted_of(undo))
         moves = self._back()
         push = self._push = self._begin_push(self._back, whole=True)
-        settled = told(push.settle(moves))
+        settled = blamed(push.settle(moves))
         return self._outcome(settled)._replace(retry_after=push.retry_after)
 
     def dropped(self) -> SyncResult:
@@ -425,8 +425,8 @@ class Attempt:
         return outcome
 
     def _tell(self, refs: Sequence[Ref]) -> None:
-        told = [row for row in refs if row.result is not RefResult.UNCHANGED]
-        for row in (told or refs)[:MOST_LISTED]:
+        changed = [row for row in refs if row.result is not RefResult.UNCHANGED]
+        for row in (changed or refs)[:MOST_LISTED]:
             self._log.line(_ref_line(row))
 
     def _lost(self, moves: Iterable[Move]) -> list[tuple[str, str, str]]:

@@ -84,7 +84,7 @@ def in_phases(moves: Sequence[Move]) -> list[Sequence[Move]]:
     return [[m for m in moves if m.result is RefResult.DELETED], last]
 
 
-def told(moves: Sequence[Move]) -> tuple[Move, ...]:
+def blamed(moves: Sequence[Move]) -> tuple[Move, ...]:
     """Name the ref that the host declined, where it declined all for its sake.
 
     What it keeps because it is its default branch is not undone either.

@@ -339,8 +339,8 @@ def undo_run(context: Context, params: Params) -> Data:
     found = context.store.read(undo.find, *which)
     looked = then(found, lambda w: context.plans.do(partial(_check_kept, context, w)))
     ordered = then(looked, lambda _: context.store.write(_undo, context, *which))
-    told = apply(ordered, partial(_tell_ended, context))
-    return apply(told, _shown_run(context))
+    noted = apply(ordered, partial(_tell_ended, context))
+    return apply(noted, _shown_run(context))
 
 
 def _undo(
@@ -468,8 +468,8 @@ def resend_notice(context: Context, params: Params) -> Data:
 
 def test_notice(context: Context, params: Params) -> Data:
     """Send a target a message now, and say what it answered."""
-    told = context.test_notice(read_text(params, "target"))
-    return apply(told, lambda each: {"sent": each.sent, "answer": each.said})
+    tested = context.test_notice(read_text(params, "target"))
+    return apply(tested, lambda each: {"sent": each.sent, "answer": each.said})
 
 
 def backup(context: Context, params: Params) -> Data:

@@ -35,7 +35,7 @@ from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
 MOST_PARAMETERS = 20
-_STRANGERS = frozenset({401, 403, 429})
+_UNWELCOME = frozenset({401, 403, 429})
 # In an unknown path this may be a secret that was exchanged since, or another's.
 _LONG_WORD = re.compile(r"[^/?&=;%#]{24,}")
 LONGEST_PATH = 1000  # characters of an unknown path that are looked at
@@ -279,7 +279,7 @@ class App:
         if hook and path.startswith(HOOKS) and status != 503:
             hook.refuse(request, status, message)
             return True
-        if status not in _STRANGERS:
+        if status not in _UNWELCOME:
             return False
         client = self._policy.anonymous.client(request)
         name = "runs" if path.startswith(RUNS) else "api"

@@ -61,7 +61,7 @@ class _Unwritten:
     """What the store has not taken yet, and who was told of it all the same."""
 
     news: ConditionNews
-    told: set[str] = field(default_factory=set)
+    announced: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
     next_try: float = 0.0
 
@@ -78,7 +78,7 @@ class Conditions:
         self._get_context = context
         self._senses = senses
         self._stopping = stopping
-        self._told: dict[str, int] | None = None
+        self._announced: dict[str, int] | None = None
         self._differs: dict[str, tuple[float, int]] = {}
         self._unwritten: list[_Unwritten] = []
         self._moved: tuple[int, float, int] | None = None
@@ -154,33 +154,33 @@ class Conditions:
 
     def _known(self) -> Mapping[str, int]:
         """Return what was told to be in trouble, and since when (ms)."""
-        if self._told is None:
+        if self._announced is None:
             try:
                 read = self._context.store.read(notices.conditions)
-                self._told = read.result(PATIENCE)
+                self._announced = read.result(PATIENCE)
             except (StoreError, TimeoutError):
                 return {}
-        return self._told
+        return self._announced
 
     def _compare(self, name: str, trouble: Trouble | None) -> None:
-        told = name in self._known()
-        if told == bool(trouble):
+        announced = name in self._known()
+        if announced == bool(trouble):
             self._differs.pop(name, None)
             return
         now = self._context.moment()
         began, wall = self._differs.setdefault(name, (now.up / 1000, now.wall))
         lasts = name == STALLED or now.up / 1000 - began >= LASTS
         targets = self._senses.listening(name)
-        if lasts and (targets or told):
+        if lasts and (targets or announced):
             del self._differs[name]
-            self._announce(name, trouble or Trouble(wall), targets, over=told)
+            self._announce(name, trouble or Trouble(wall), targets, over=announced)
 
     def _announce(
         self, name: str, trouble: Trouble, targets: Iterable[str], *, over: bool
     ) -> None:
         known = dict(self._known())
         since = known.pop(name, trouble.since) if over else trouble.since
-        self._told = known if over else {**known, name: since}
+        self._announced = known if over else {**known, name: since}
         keys = {target: notices.new_key() for target in targets}
         now = self._context.now()
         said = "" if over else self._context.mask(trouble.said)[:300]
@@ -195,9 +195,9 @@ class Conditions:
         """Have the outbox take what has changed, or tell it without."""
         while self._unwritten:
             first = self._unwritten[0]
-            store, told = self._context.store, frozenset(first.told)
+            store, announced = self._context.store, frozenset(first.announced)
             try:
-                written = store.write(notices.note_condition, first.news, told)
+                written = store.write(notices.note_condition, first.news, announced)
                 written.result(PATIENCE)
             except (StoreError, TimeoutError) as error:
                 log.warning("condition waits error=%s", quoted(error), extra=SELDOM)
@@ -212,7 +212,7 @@ class Conditions:
             return
         unwritten.next_try = now + DIRECT
         for row in notices.rows_of(unwritten.news):
-            if row.target not in unwritten.told | unwritten.refused:
+            if row.target not in unwritten.announced | unwritten.refused:
                 sending = self._senses.tell(row)
                 sending.add_done_callback(partial(_note, unwritten, row.target))
 
@@ -223,6 +223,6 @@ def _note(unwritten: _Unwritten, target: str, sent: Future[SendResult]) -> None:
         return
     fate = sent.result().fate
     if fate is Fate.SENT:
-        unwritten.told.add(target)
+        unwritten.announced.add(target)
     elif fate is Fate.NEVER:
         unwritten.refused.add(target)

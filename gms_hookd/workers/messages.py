@@ -37,7 +37,7 @@ def message(db: Connection, lot: Lot, style: NoticeStyle) -> Notice:
     if len(lot.rows) == 1 and lot.rows[0].condition:
         return _of_trouble(db, lot.rows[0], style)
     first, language, mask = lot.rows[0], style.language, style.mask
-    each = [_told(db, row, language) for row in lot.rows]
+    each = [_event_facts(db, row, language) for row in lot.rows]
     if len(each) > 1:
         title, reason, level = texts.digest(each, language)
         facts: tuple[tuple[str, str], ...] = ()
@@ -71,9 +71,9 @@ def of_condition(
 ) -> Notice:
     """Return what is sent of a trouble of the daemon; it needs no store."""
     language, mask = style.language, style.mask
-    told = _of_condition(row, language)
+    event_facts = _of_condition(row, language)
     host = texts.label("host", language), socket.gethostname()
-    title, reason = mask(texts.title(told, language)), mask(told.reason)
+    title, reason = mask(texts.title(event_facts, language)), mask(event_facts.reason)
     began = None if row.since is None else rfc3339(row.since)
     data = {**style.shown(None, None), "failures": 0, "failing_since": began}
     before = _before(Lot(row.key, (row,)), language)
@@ -120,7 +120,7 @@ def _after(lot: Lot, language: str) -> list[str]:
     return [texts.lost(lot.lost, language)] if lot.lost else []
 
 
-def _told(db: Connection, row: NoticeRow, language: str) -> texts.EventFacts:
+def _event_facts(db: Connection, row: NoticeRow, language: str) -> texts.EventFacts:
     if row.condition:
         return _of_condition(row, language)
     if row.delivery_id is not None:

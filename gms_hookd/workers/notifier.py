@@ -342,9 +342,9 @@ class Notifier:
             data={"task": None, "run": None, "failures": 0, "failing_since": None},
         )
         sending = self._pool.do(partial(self._deliver, recipient, lambda: notice))
-        return apply(sending, self._told)
+        return apply(sending, self._test_result)
 
-    def _told(self, verdict: SendResult) -> TestResult:
+    def _test_result(self, verdict: SendResult) -> TestResult:
         said = self._context.mask(verdict.reason)[:300]
         return TestResult(verdict.fate is Fate.SENT, said)
 

@@ -56,13 +56,13 @@ class RunningRuns:
         self.subscribers: tuple[Subscriber, ...] = ()  # who is to hear how runs end
         self._clock = clock
         self._lock = threading.Lock()
-        self._bell = threading.Condition(self._lock)
+        self._woken = threading.Condition(self._lock)
         self._timer = threading.Condition(self._lock)
         self._wakes = 0
         self._moves = 0
         self._arrivals = deque([-math.inf] * RUSH[0], maxlen=RUSH[0])
         self._stops: dict[int, Stop] = {}
-        self._doomed: dict[int, str] = {}
+        self._cancelled: dict[int, str] = {}
         self._logs: OrderedDict[int, tuple[int, RunLog]] = OrderedDict()
         self._watches: dict[int, list[Watch]] = {}
         self._deadlines: list[tuple[float, int, Watch]] = []
@@ -85,7 +85,7 @@ class RunningRuns:
         """Wake one worker: there may be work; one that finds some wakes the next."""
         with self._lock:
             self._wakes += 1
-            self._bell.notify()
+            self._woken.notify()
 
     def arrived(self) -> None:
         """Note that a trigger came, and wake a worker."""
@@ -101,12 +101,12 @@ class RunningRuns:
         """Wake every worker."""
         with self._lock:
             self._wakes += 1
-            self._bell.notify_all()
+            self._woken.notify_all()
 
     def await_wake(self, since: int, timeout: float) -> None:
         """Wait until there was a wake after `since`, or `timeout` seconds."""
         with self._lock:
-            self._bell.wait_for(lambda: self._wakes != since, timeout)
+            self._woken.wait_for(lambda: self._wakes != since, timeout)
 
     def began(self, run_id: int, attempt: int, log: RunLog, stop: Stop) -> None:
         """Note that an attempt of a run is under way."""
@@ -115,7 +115,7 @@ class RunningRuns:
             self._stops[run_id] = stop
             self._logs[run_id] = attempt, log
             self._logs.move_to_end(run_id)
-            reason = self._doomed.pop(run_id, None)
+            reason = self._cancelled.pop(run_id, None)
             while len(self._logs) > len(self._stops) + KEPT:
                 ended = next(key for key in self._logs if key not in self._stops)
                 del self._logs[ended]
@@ -138,7 +138,7 @@ class RunningRuns:
     def _end(self, run_id: int) -> list[Watch]:
         self._moves += 1
         self._stops.pop(run_id, None)
-        self._doomed.pop(run_id, None)
+        self._cancelled.pop(run_id, None)
         return self._watches.pop(run_id, [])
 
     def log(self, run_id: int) -> tuple[int, RunLog] | None:
@@ -157,7 +157,7 @@ class RunningRuns:
         with self._lock:
             stop = self._stops.get(run_id)
             if stop is None:
-                self._doomed[run_id] = reason
+                self._cancelled[run_id] = reason
         if stop is not None:
             stop.set(reason)
 

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.bench.year import year
 
 TASKS = 50
-WISH = runs.NewRun("webhook:task-sync")
+NEW_RUN = runs.NewRun("webhook:task-sync")
 REFS = (Ref("refs/heads/main", RefResult.UPDATED, "0" * 40, "1" * 40),)
 RESULT = runs.Result(
     RunStatus.SUCCESS,
@@ -90,7 +90,7 @@ class Queue:
         new_delivery = NewDelivery(
             "task-sync", "gms", "192.0.2.1", self.now, "task-sync"
         )
-        return runs.accept(self.db, [runs.Trigger(new_delivery, task_id, WISH)])
+        return runs.accept(self.db, [runs.Trigger(new_delivery, task_id, NEW_RUN)])
 
     def commit(self, _=None):
         self.db.execute("COMMIT")

@@ -117,7 +117,7 @@ def test_several_lines_keep_their_breaks_and_tabs_alone():
     assert safe_lines("a\r\nb\tc\rd\x1b[2J") == "a\nb\tc\\rd\\x1b[2J"
 
 
-def test_every_shown_field_of_a_stranger_is_made_safe():
+def test_every_shown_field_of_a_outsider_is_made_safe():
     evil = "\x1b]0;x\x07"
     rows = [
         render.task({**TASK, "name": evil, "source": evil, "target": evil}, PLAIN),

@@ -893,7 +893,7 @@ def connect_unix(path):
     return sock
 
 
-def test_a_socket_that_a_fork_still_holds_says_nothing_about_its_heir(
+def test_a_socket_that_a_fork_still_holds_says_nothing_about_the_next_one(
     application, tmp_path
 ):
     path = tmp_path / "s"

@@ -48,7 +48,7 @@ def test_no_ring_is_lost_between_threads(wakeups):
         thread.join()
 
 
-def test_a_muted_bell_is_not_rung(wakeups):
+def test_a_disarmed_queue_wakes_nobody(wakeups):
     wakeups.disarm()
     wakeups.post("while muted")
     assert select.select([wakeups], [], [], 0)[0] == []
@@ -58,7 +58,7 @@ def test_a_muted_bell_is_not_rung(wakeups):
     assert select.select([wakeups], [], [], 5)[0] == [wakeups]
 
 
-def test_a_closed_postbox_takes_no_notice():
+def test_a_closed_queue_takes_no_item():
     wakeups = WakeupQueue()
     wakeups.close()
     wakeups.post("late")

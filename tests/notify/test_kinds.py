@@ -156,7 +156,7 @@ def test_discord_mentions_nobody_and_waits_until_it_is_saved():
         assert embed["description"].count("```") == 2
 
 
-def test_dingtalk_signs_the_url_anew_each_time():
+def test_dingtalk_signs_the_url_again_each_time():
     secret, milliseconds = "SECtest000000000000000000000000", 1_700_000_000_000
     signed = dingtalk.signed("https://d/robot/send?access_token=x", (secret,), NOW)
     query = parse_qs(urlsplit(signed).query)

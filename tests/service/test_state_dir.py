@@ -61,7 +61,7 @@ def test_a_folder_of_something_else_is_refused_and_not_changed(tmp_path, name, m
     refused(tmp_path, f"({name}): name another directory")
 
 
-def test_only_a_few_strangers_are_named(tmp_path):
+def test_only_a_few_outsiders_are_named(tmp_path):
     for number in range(9):
         (tmp_path / f"file{number}").mkdir()
     refused(tmp_path, "(file0, file1, file2, ...)")

@@ -26,7 +26,7 @@ from gms_hookd.store.deliveries import NewDelivery
 from gms_hookd.store.files import Files
 
 NOW = 1_700_000_000_000
-ARRIVAL = NewDelivery("task-sync", "gms", "192.0.2.1", NOW, "x" * 500)
+NEW_DELIVERY = NewDelivery("task-sync", "gms", "192.0.2.1", NOW, "x" * 500)
 OLD = "older.db"
 CHECKPOINT_ROUNDS = int(os.environ.get("CHECKPOINT_ROUNDS", "300"))
 
@@ -43,13 +43,14 @@ def used(store, tmp_path):
 
 def fill(store, count):
     entries = [
-        deliveries.RecordedDelivery(ARRIVAL, 200, f"reason {n}") for n in range(count)
+        deliveries.RecordedDelivery(NEW_DELIVERY, 200, f"reason {n}")
+        for n in range(count)
     ]
     store.write(deliveries.record_all, entries).result()
 
 
 def write(store):
-    return store.write(deliveries.record, ARRIVAL, 200, "one more").result()
+    return store.write(deliveries.record, NEW_DELIVERY, 200, "one more").result()
 
 
 def count(store):
@@ -58,7 +59,7 @@ def count(store):
 
 def held_write(store):
     store.turn.hold()
-    future = store.write(deliveries.record, ARRIVAL, 200, "held")
+    future = store.write(deliveries.record, NEW_DELIVERY, 200, "held")
     store.turn.release()
     return future.result()
 
@@ -162,7 +163,7 @@ def test_a_file_that_is_put_back_is_used_again(used):
 def test_what_is_committed_while_the_file_goes_is_not_confirmed(used):
     def vanish(db):
         used.path.unlink()
-        return deliveries.record(db, ARRIVAL, 200, "too late")
+        return deliveries.record(db, NEW_DELIVERY, 200, "too late")
 
     with pytest.raises(Unavailable, match="removed"):
         used.write(vanish).result()

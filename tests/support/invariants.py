@@ -24,7 +24,7 @@ class Pair:
     """A task's two ends, and what was ever there to be synced.
 
     `tips` are all that the source's refs ever were. A target that is only to move
-    `forward` must keep what a stranger has put there, `foreign`, on top of `before`.
+    `forward` must keep what an outsider has put there, `foreign`, on top of `before`.
     """
 
     id: int
@@ -101,7 +101,7 @@ def _is_ancestor(repo: Repo, old: str, new: str) -> bool:
     return repo.git("merge-base", old, new).strip() == old
 
 
-def of_leavings(folders: Iterable[Path]) -> Iterator[str]:
+def of_leftovers(folders: Iterable[Path]) -> Iterator[str]:
     """No lock and no temporary file stays."""
     for folder in folders:
         for path in folder.rglob("*"):

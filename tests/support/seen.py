@@ -1,4 +1,4 @@
-"""What strangers to a secret may see, and whether it is in it.
+"""What outsiders to a secret may see, and whether it is in it.
 
 The secrets that tests configure hold the canary. What daemons log, what they answer,
 what commands print and what stores hold is searched for it: see conftest.

@@ -123,7 +123,7 @@ def test_a_push_by_glob_sends_what_was_classed_not_what_came_since(
     assert list(cache.glob("view-*")) == []
 
 
-def test_a_broken_cache_is_made_anew_when_pushes_from_it_have_ended(
+def test_a_broken_cache_is_made_again_when_pushes_from_it_have_ended(
     source, target, bench, slow, beside
 ):
     found = beside(task(source, slow.repo))

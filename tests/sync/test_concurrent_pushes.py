@@ -10,8 +10,8 @@ from tests.support.repositories import Bench, Repo, task
 
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "1"))
 
-STRANGER = """
-stranger() {{
+OUTSIDER = """
+outsider() {{
     test "$(wc -l < {place}/due)" -gt 0 || return 0
     sed -i 1d {place}/due
     set -- env -i "PATH=$PATH" HOME={place} git --git-dir={target}
@@ -25,13 +25,13 @@ COMMITS = '"$@" update-ref refs/heads/main $new $old'
 DELETES = '"$@" update-ref -d refs/heads/main'
 BEFORE = """#!/bin/sh
 {stranger}
-case " $* " in *" push "*|*" fetch "*"{url} "*) (stranger "$@") ;; esac
+case " $* " in *" push "*|*" fetch "*"{url} "*) (outsider "$@") ;; esac
 exec git "$@"
 """
 WITHIN = "{stranger}\ncat >/dev/null\nstranger\n"
 
 
-class Stranger:
+class Outsider:
     """Gets at the target so many times in a round, when our git is about to."""
 
     def __init__(self, place, target):
@@ -46,12 +46,12 @@ class Stranger:
 
         Within, the refs have been compared already. Gives the git that we are to use.
         """
-        said = STRANGER.format(place=self._place, target=self._target, act=act)
+        said = OUTSIDER.format(place=self._place, target=self._target, act=act)
         if moment == "within":
-            self._target.hook("pre-receive", WITHIN.format(stranger=said))
+            self._target.hook("pre-receive", WITHIN.format(outsider=said))
             return "git"
         binary = self._place / "git-with-a-rival"
-        binary.write_text(BEFORE.format(stranger=said, url=url))
+        binary.write_text(BEFORE.format(outsider=said, url=url))
         binary.chmod(0o755)
         return str(binary)
 
@@ -68,19 +68,19 @@ class Stranger:
 
 
 @pytest.fixture
-def stranger(tmp_path, target):
+def outsider(tmp_path, target):
     (tmp_path / "stranger").mkdir()
-    return Stranger(tmp_path / "stranger", target)
+    return Outsider(tmp_path / "stranger", target)
 
 
 @pytest.fixture
-def rivals(tmp_path, source, target, http_host, stranger):
+def rivals(tmp_path, source, target, http_host, outsider):
     """Make a bench and a task, on a host and at a moment of the test's choice."""
 
     def make(host, moment, act=COMMITS, **policy):
         url = http_host.url(target) if host == "http" else str(target)
         it = task(source, url, "main:main", **policy)
-        binary = stranger.strikes(moment, url, act)
+        binary = outsider.strikes(moment, url, act)
         bench = Bench(tmp_path, allow_protocols=("file", "http"), binary=binary)
         assert bench.sync(it).status is RunStatus.SUCCESS
         return bench, it
@@ -106,21 +106,21 @@ MOMENTS = pytest.mark.parametrize("moment", ["before", "within"])
 @HOSTS
 @MOMENTS
 def test_a_fast_forward_never_loses_a_commit_pushed_between_our_read_and_our_push(
-    source, target, rivals, stranger, host, moment
+    source, target, rivals, outsider, host, moment
 ):
     bench, it = rivals(host, moment)
     for _ in range(ROUNDS):
         source.commit()
-        stranger.will(1)
+        outsider.will(1)
         outcome = bench.sync(it)
         assert outcome.status is RunStatus.CONFLICT, bench.log.text()
-        assert target.tip() == stranger.commits[-1]
+        assert target.tip() == outsider.commits[-1]
         source.git("fetch", "-q", str(target), "+main:main")
         source.commit()
         assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
         assert target.tip() == source.tip()
-    assert len(stranger.commits) == ROUNDS
-    assert lost(target, stranger.commits) == []
+    assert len(outsider.commits) == ROUNDS
+    assert lost(target, outsider.commits) == []
     target.fsck()
 
 
@@ -131,34 +131,34 @@ def test_a_fast_forward_never_loses_a_commit_pushed_between_our_read_and_our_pus
     ids=["before the push", "and while the old tip is kept", "within the push"],
 )
 def test_force_keeps_every_commit_pushed_between_our_read_and_our_push(
-    source, target, rivals, stranger, tmp_path, host, moment, times
+    source, target, rivals, outsider, tmp_path, host, moment, times
 ):
     bench, it = rivals(host, moment, force=True)
     for _ in range(ROUNDS):
         source.commit()
-        stranger.will(times)
+        outsider.will(times)
         outcome = bench.sync(it)
         assert outcome.status is RunStatus.SUCCESS, bench.log.text()
-        assert not stranger.waits
+        assert not outsider.waits
         assert target.tip() == source.tip()
-        assert stranger.commits[-1] in [oid for _, oid, _ in outcome.pinned]
-    assert len(stranger.commits) == ROUNDS * times
+        assert outsider.commits[-1] in [oid for _, oid, _ in outcome.pinned]
+    assert len(outsider.commits) == ROUNDS * times
     cache = cache_of(bench)
-    assert lost(cache, stranger.commits) == []
+    assert lost(cache, outsider.commits) == []
     cache.fsck()
     target.fsck()
 
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_target_that_never_rests_is_left_alone_until_later(
-    source, target, rivals, stranger, force
+    source, target, rivals, outsider, force
 ):
     bench, it = rivals("local", "before", force=force)
     source.commit()
-    stranger.will(100)
+    outsider.will(100)
     outcome = bench.sync(it)
-    assert stranger.waits
-    assert target.tip() == stranger.commits[-1]
+    assert outsider.waits
+    assert target.tip() == outsider.commits[-1]
     if force:
         assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
     else:
@@ -167,39 +167,39 @@ def test_a_target_that_never_rests_is_left_alone_until_later(
 
 @HOSTS
 @MOMENTS
-def test_a_branch_that_a_stranger_makes_first_is_not_overwritten(
-    source, target, rivals, stranger, host, moment
+def test_a_branch_that_a_outsider_makes_first_is_not_overwritten(
+    source, target, rivals, outsider, host, moment
 ):
     """They make the very branch that we have just seen missing."""
     bench, it = rivals(host, moment)
     target.put({"refs/heads/main": None, "refs/heads/other": source.tip()})
     source.commit()
-    stranger.will(1)
+    outsider.will(1)
     assert bench.sync(it, known={}).status is RunStatus.CONFLICT, bench.log.text()
-    assert target.tip() == stranger.commits[-1]
+    assert target.tip() == outsider.commits[-1]
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_branch_that_a_stranger_deletes_meanwhile_is_made_anew(
-    source, target, rivals, stranger, times
+def test_a_branch_that_a_outsider_deletes_meanwhile_is_made_again(
+    source, target, rivals, outsider, times
 ):
     bench, it = rivals("local", "before", DELETES, force=True)
     target.commit("other")
     for _ in range(times - 1):  # which we first see as they delete it
         target.commit()
     source.commit()
-    stranger.will(1)
+    outsider.will(1)
     assert bench.sync(it, verify=True).status is RunStatus.SUCCESS, bench.log.text()
     assert target.tip() == source.tip()
 
 
-def test_a_branch_that_a_stranger_deletes_before_we_do_is_deleted(
+def test_a_branch_that_a_outsider_deletes_before_we_do_is_deleted(
     source, target, rivals, stranger
 ):
     bench, it = rivals("local", "before", DELETES)
     source.put({"refs/heads/other": source.tip(), "refs/heads/main": None})
     target.put({"refs/heads/other": source.tip("other")})
-    stranger.will(1)
+    outsider.will(1)
     both = replace(it, refspecs=("refs/heads/*:refs/heads/*",), prune=True)
     assert bench.sync(both).status is RunStatus.SUCCESS, bench.log.text()
     assert target.refs() == source.refs()

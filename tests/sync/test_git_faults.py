@@ -157,7 +157,7 @@ def test_a_flood_on_stdout_ends_the_command(fake, source, target):
     assert "too large" in outcome.error_message
 
 
-FLOODED = """
+MANY_LINES = """
 import resource, sys
 from pathlib import Path
 sys.path[:0] = {path!r}
@@ -186,7 +186,7 @@ def test_a_flood_takes_no_more_than_a_few_mib_of_memory(
 ):
     fake(f'case " $* " in *" ls-remote "*) {flood} ;; esac\nexec git "$@"\n')
     tests = Path(__file__).parents[2]
-    code = FLOODED.format(path=[str(tests), str(tests.parent)])
+    code = MANY_LINES.format(path=[str(tests), str(tests.parent)])
     argv = (sys.executable, "-c", code, str(tmp_path), str(source), str(target))
     done = subprocess.run(argv, check=True, capture_output=True, text=True)
     ended, grown = done.stdout.split()
@@ -375,7 +375,7 @@ def test_a_broken_cache_heals_within_one_run(bench, source, target, wreck, chang
 
 @pytest.mark.parametrize("moment", ["fetch", "push"])
 @pytest.mark.parametrize("lost", ["", "/objects/pack"])
-def test_a_cache_that_is_lost_while_it_is_used_is_made_anew_once(
+def test_a_cache_that_is_lost_while_it_is_used_is_made_again_once(
     fake, source, target, tmp_path, moment, lost
 ):
     Bench(tmp_path).sync(task(source, target))

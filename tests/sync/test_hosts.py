@@ -268,7 +268,7 @@ def through(relay, repo):
     return f"ssh://{user_name()}@127.0.0.1:{relay.port}{repo}"
 
 
-def test_a_kept_connection_that_is_dead_without_a_word_is_opened_anew(
+def test_a_kept_connection_that_is_dead_without_a_word_is_opened_again(
     relay, source, target, by_ssh, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(access, "FRESH", -1.0)
@@ -611,14 +611,14 @@ def test_an_error_names_the_certificate_that_is_wanted_or_was_used(
     it = task(host.url(source), target)
     table = f'[credentials."{host.base}"]'
     (tmp_path / "other").mkdir()
-    stranger = certificate(tmp_path / "other")
+    outsider = certificate(tmp_path / "other")
     gone = tmp_path / "gone.pem"
     asked = f"set tls_cert_file and tls_key_file in {table}"
     for files, told in (
         ({"ca_file": ca}, asked),
         ({"ca_file": gone}, f"ca_file: {gone} does not exist"),
-        ({"ca_file": ca, "tls_cert_file": cert, "tls_key_file": stranger[1]},
-         f"tls_key_file was {stranger[1]}"),
+        ({"ca_file": ca, "tls_cert_file": cert, "tls_key_file": outsider[1]},
+         f"tls_key_file was {outsider[1]}"),
     ):  # fmt: skip
         bench = opened(credentials=[Credential(host.base, **files)])
         # The host hangs up behind its alert, and may do so before that is read.

@@ -86,7 +86,7 @@ def test_no_change_from_a_path_to_a_host_costs_no_git(
     assert (bench.commands(), http_host.requests) == ([], [])
 
 
-def test_a_glance_sees_what_git_lists(source):
+def test_what_is_read_of_files_is_what_git_lists(source):
     source.commit("a/b", "dev")
     by = ("-c", "user.name=t", "-c", "user.email=t@example.org")
     source.git(*by, "tag", "-a", "-m", "x", "v1", "main")

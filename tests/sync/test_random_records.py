@@ -74,7 +74,7 @@ class History:
             self.source.set(**{self.chance.choice(kept[1:]): None})
         self.strangers()
 
-    def strangers(self):
+    def outsiders(self):
         if self.chance.random() < 0.4:
             self.target.commit(self.chance.choice(NAMES))
 

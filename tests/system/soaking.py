@@ -164,7 +164,7 @@ class World:
         pair = self.chance.choice(self.pairs)
         self.counts["pushes"] += 1
         if self.chance.random() < 0.1:
-            self._stranger(pair)
+            self._outsider(pair)
         elif pair.forward:
             pair.source.commit("main")
         else:
@@ -181,7 +181,7 @@ class World:
         else:
             source.commit(self.chance.choice(("main", branch)))
 
-    def _stranger(self, pair: Pair) -> None:
+    def _outsider(self, pair: Pair) -> None:
         """Put a commit of somebody else on top of a target."""
         if not pair.forward or pair.foreign or not pair.target.refs():
             return
@@ -235,7 +235,7 @@ class World:
         self.found += invariants.of_targets(self.pairs, settled=settled)
         caches = (self.daemon.state / "caches").glob("*/")
         targets = (pair.target.path for pair in self.pairs)
-        self.found += invariants.of_leavings(filter(Path.is_dir, (*caches, *targets)))
+        self.found += invariants.of_leftovers(filter(Path.is_dir, (*caches, *targets)))
         self._check_process()
         self.found += LEAKS
         LEAKS.clear()

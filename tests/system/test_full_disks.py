@@ -14,7 +14,7 @@ def grow(source):
     source.commit(files={"big": os.urandom(1_200_000).hex()})
 
 
-def leavings(folder):
+def leftovers(folder):
     names = [p.name for p in folder.rglob("*")]
     return [n for n in names if n.endswith(".lock") or n.startswith("tmp_")]
 
@@ -38,7 +38,7 @@ def test_a_disk_that_a_fetch_fills_is_transient_and_swept(
     outcome = bench.sync(it)
     assert waits(outcome)
     assert "No space left" in outcome.error_message
-    assert leavings(cache_of(bench)) == []
+    assert leftovers(cache_of(bench)) == []
     assert target.refs() == {}
     disk.free()
     assert bench.sync(it).status is RunStatus.SUCCESS
@@ -63,7 +63,7 @@ def test_a_disk_without_room_for_a_byte_is_transient(
     disk.free()
     assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
     assert target.refs() == source.refs()
-    assert leavings(cache_of(bench)) == []
+    assert leftovers(cache_of(bench)) == []
 
 
 @pytest.fixture(params=["file", "http", "ssh"])
@@ -91,7 +91,7 @@ def test_a_target_that_is_full_is_transient_and_takes_all_once_there_is_room(
     assert waits(outcome), (outcome, bench.log.text())
     assert target.refs() == {}
     assert bench.known in ({}, {"refs/heads/main": UNCERTAIN})
-    assert leavings(target.path) == []
+    assert leftovers(target.path) == []
     disk.free()
     assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
     assert target.refs() == source.refs()

@@ -34,7 +34,7 @@ def happen(source, number):
 
 
 def whole(repo):
-    """Check a repository: all its objects, and that nobody's leavings are there."""
+    """Check a repository: all its objects, and that nobody's leftovers are there."""
     repo.fsck()
     left = [p.name for p in repo.path.rglob("*") if p.name.startswith("tmp_")]
     left += [p.name for p in repo.path.rglob("*.lock")]

@@ -363,11 +363,11 @@ def spoofed(text):
 def test_who_is_let_in_is_who_connected_to_the_proxy(daemon, proxy):
     configure(daemon, 'rate_limit = 0\nip_whitelist = ["127.0.0.2"]')
     daemon.add_task("t", "/nonexistent/source", "/nonexistent/target")
-    friend, stranger = Client(proxy, "127.0.0.2"), Client(proxy, "127.0.0.4")
+    friend, outsider = Client(proxy, "127.0.0.2"), Client(proxy, "127.0.0.4")
     assert [friend.ask(spoofed(text))[0] for text in SPOOFED] == [200] * len(SPOOFED)
-    assert [stranger.ask(spoofed(text))[0] for text in SPOOFED] == [403] * len(SPOOFED)
+    assert [outsider.ask(spoofed(text))[0] for text in SPOOFED] == [403] * len(SPOOFED)
     friend.close()
-    stranger.close()
+    outsider.close()
     kept = daemon.api("GET", "deliveries?limit=100")
     assert {(d["client"], d["status"]) for d in kept} == {
         ("127.0.0.2", 200),

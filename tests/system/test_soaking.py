@@ -64,9 +64,9 @@ def test_what_is_pushed_against_the_policy_is_seen(pair, source, target, tmp_pat
     source.put({"refs/heads/main": first})
     push(source, target, "+main")
     assert [said for said in found() if "main was moved from" in said]
-    stranger = Repo(tmp_path / "stranger.git")
-    stranger.commit()
-    push(stranger, target, "+main")
+    outsider = Repo(tmp_path / "stranger.git")
+    outsider.commit()
+    push(outsider, target, "+main")
     assert [said for said in found() if "was never at the source" in said]
     pair.foreign = "1" * 40
     assert "task 1: a stranger's commit was overwritten" in found()
@@ -76,7 +76,7 @@ def test_what_stays_behind_is_seen(tmp_path, store):
     (tmp_path / "x.lock").touch()
     (tmp_path / "objects").mkdir()
     (tmp_path / "objects" / "tmp_obj_1").touch()
-    assert len(list(invariants.of_leavings([tmp_path]))) == 2
+    assert len(list(invariants.of_leftovers([tmp_path]))) == 2
     with subprocess.Popen(("sleep", "60")) as child:
         me = subprocess.os.getpid()
         said = list(invariants.of_process(me, 10_000))

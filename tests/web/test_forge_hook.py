@@ -250,7 +250,7 @@ def test_a_redelivery_runs_again_what_had_not_succeeded(forge, status):
     assert hub.send(headers, body)[1]["run_ids"] == second
 
 
-def test_a_redelivery_that_had_found_no_task_is_looked_at_anew(forge):
+def test_a_redelivery_that_had_found_no_task_is_looked_at_again(forge):
     hub = forge()
     headers, body = {**PUSH, "x-github-delivery": "1"}, github_like(**push(MAIN))
     assert hub.send(headers, body)[1]["run_ids"] == []

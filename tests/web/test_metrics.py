@@ -175,7 +175,7 @@ def test_gauges_are_read_once_in_five_seconds_and_counters_each_time(
     assert len(looks) == 2
 
 
-def test_paths_of_strangers_add_no_series(app):
+def test_paths_of_outsiders_add_no_series(app):
     for path in ("/x", "/y", "/api/webhooks/x", "/api/v1/sync/x", "/api/v1/sync/y/z"):
         answered(app, Request("GET", path, control=True)).result(10)
     found = parsed(get(app, "Bearer r3ad").body.decode())["http_requests_total"]

@@ -191,7 +191,7 @@ def test_the_body_must_be_said_to_be_json(app, task, content_type, status):
     assert trigger(app, content_type=content_type)[0] == status
 
 
-def test_a_stranger_learns_nothing_but_401(app):
+def test_a_outsider_learns_nothing_but_401(app):
     assert trigger(app, b"junk", x_hub_signature_256=None)[0] == 401
     assert trigger(app, b'{"task_id": 99}', x_hub_signature_256=None)[0] == 401
 

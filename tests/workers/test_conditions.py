@@ -178,7 +178,7 @@ def test_a_store_that_takes_nothing_is_told_of_without_it(watch, vendor, locked)
     watch.look(0, 60)
     assert until(lambda: titles(vendor) == ["[STORE] the store cannot be used"])
     assert b"cannot be committed: x" in vendor.got[0].body
-    until(lambda: watch.own._unwritten[0].told)
+    until(lambda: watch.own._unwritten[0].announced)
     watch.look(60, 60)
     assert len(vendor.got) == 1, "it is told once"
     locked.execute("ROLLBACK")
