@@ -7,7 +7,7 @@ function gives what is violated, a line each.
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,12 +66,12 @@ def of_store(path: Path, accepted: Iterable[int], *, settled: bool) -> Iterator[
             yield f"run {run} is {known[number]} for ever"
 
 
-def of_notices(path: Path, got: set[str]) -> Iterator[str]:
-    """What counts as sent has arrived."""
+def of_notices(path: Path, arrived: Callable[[], set[str]]) -> Iterator[str]:
+    """What counts as sent has arrived: the store is asked first, as more may come."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        for (key,) in db.execute("SELECT id FROM notices WHERE status='sent'"):
-            if key not in got:
-                yield f"notice {key} counts as sent, and never came"
+        sent = db.execute("SELECT id FROM notices WHERE status='sent'").fetchall()
+    for key in sorted({key for (key,) in sent} - arrived()):
+        yield f"notice {key} counts as sent, and never came"
 
 
 def of_targets(pairs: Iterable[Pair], *, settled: bool) -> Iterator[str]:

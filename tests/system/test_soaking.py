@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from gms_hookd.store import runs, tasks
+from gms_hookd.store import notices, runs, tasks
 from tests.support import invariants
 from tests.support.invariants import Pair
 from tests.support.repositories import Repo
@@ -72,7 +72,7 @@ def test_what_is_pushed_against_the_policy_is_seen(pair, source, target, tmp_pat
     assert "task 1: a stranger's commit was overwritten" in found()
 
 
-def test_what_stays_behind_is_seen(tmp_path, store):
+def test_what_stays_behind_is_seen(tmp_path):
     (tmp_path / "x.lock").touch()
     (tmp_path / "objects").mkdir()
     (tmp_path / "objects" / "tmp_obj_1").touch()
@@ -83,4 +83,13 @@ def test_what_stays_behind_is_seen(tmp_path, store):
         child.kill()
     assert said == [f"process {child.pid} stays: sleep 60"]
     assert list(invariants.of_process(me, 1)) != []
-    assert list(invariants.of_notices(store.path, set())) == []
+
+
+def test_a_notice_that_counts_as_sent_and_never_came_is_seen(store):
+    subject = notices.Subject()
+    key = store.write(notices.add, "ops", "failed", subject, 0).result()
+    assert list(invariants.of_notices(store.path, set)) == []
+    lot = store.write(notices.take, "ops", 0, together=False).result()
+    store.write(notices.sent, lot, 0).result()
+    assert list(invariants.of_notices(store.path, lambda: {key})) == []
+    assert len(list(invariants.of_notices(store.path, set))) == 1
