@@ -18,6 +18,7 @@ WORDS = {
     "true": True, "yes": True, "on": True, "1": True,
     "false": False, "no": False, "off": False, "0": False,
 }  # fmt: skip
+NOTICES = ("waiting", "sent", "dead", "dropped")
 LONGEST_WAIT = 300
 LONGEST_TIMEOUT = 7 * 24 * 3600.0  # seconds, as the API has it
 
@@ -140,7 +141,8 @@ def serve_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST:PORT",
-        help="listen here instead of where the configuration says; or unix:PATH",
+        help="listen here, may be given again; or unix:PATH, [V6]:PORT, :PORT for every"
+        " address (default: server.listen, which is 127.0.0.1:38080)",
     )
 
 
@@ -151,7 +153,10 @@ def nothing(parser: argparse.ArgumentParser) -> None:
 def manual(parser: argparse.ArgumentParser) -> None:
     """Take which part of the manual to show."""
     parser.add_argument(
-        "topic", metavar="TOPIC", nargs="?", help="which part; without it, the list"
+        "topic",
+        metavar="TOPIC",
+        nargs="?",
+        help="which part (default: the list of all)",
     )
     parser.add_argument(
         "--lang", metavar="LANGUAGE", default="en", help="en or zh (default: en)"
@@ -160,7 +165,7 @@ def manual(parser: argparse.ArgumentParser) -> None:
 
 def completion(parser: argparse.ArgumentParser) -> None:
     """Take the shell."""
-    parser.add_argument("shell", choices=("bash",), help="that completes")
+    parser.add_argument("shell", choices=("bash",), help="the shell")
 
 
 def install(parser: argparse.ArgumentParser) -> None:
@@ -233,37 +238,46 @@ def task_add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", required=True, metavar="URL", help="where to")
     refs(parser)
     parser.add_argument(
-        "--force", action="store_true", help="overwrite what has diverged"
+        "--force",
+        action="store_true",
+        help="overwrite what has diverged (default: conflict)",
     )
     parser.add_argument(
-        "--prune", action="store_true", help="delete what the source no longer has"
+        "--prune",
+        action="store_true",
+        help="delete what the source no longer has (default: keep it)",
     )
     parser.add_argument(
         "--timeout",
         type=checked(seconds),
         metavar="SECONDS",
-        help="of one attempt, at most 7d (default: sync.timeout, which is 10m)",
+        help="of one attempt, as in 90, 10m or 2h, at most 7d (default: sync.timeout,"
+        " which is 10m)",
     )
     parser.add_argument(
         "--cron",
         type=checked(_cron),
         default="",
         metavar="SCHEDULE",
-        help='when it runs by itself, as in "0 2 * * *", "@hourly", "@every 90m"',
+        help='when it runs by itself, as in "0 2 * * *", "@hourly", "@every 90m"'
+        " (default: only when triggered)",
     )
     parser.add_argument(
         "--create",
         action="store_true",
-        help="make the target, a path on this machine, where it is not there",
+        help="make the target, a path on this machine, where it is not there"
+        " (default: it must be there)",
     )
     parser.add_argument(
         "--max",
         type=checked(positive),
         metavar="N",
-        help="of a pattern: how many tasks it may make (default: 1000)",
+        help="of a pattern: how many tasks it may make, 1 to 10000 (default: 1000)",
     )
     parser.add_argument(
-        "--disabled", action="store_true", help="take no triggers for now"
+        "--disabled",
+        action="store_true",
+        help="take no triggers for now (default: enabled)",
     )
 
 
@@ -289,7 +303,7 @@ def refs(parser: argparse.ArgumentParser) -> None:
         type=checked(branch),
         default=[],
         metavar="SRC[:DST]",
-        help="one branch, may be given again; with neither: all branches and tags",
+        help="one branch, may be given again (default: all branches and tags)",
     )
     parser.add_argument(
         "--refspec",
@@ -297,7 +311,7 @@ def refs(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SPEC",
-        help="git's own notation, may be given again",
+        help="git's own notation, may be given again (default: all branches and tags)",
     )
 
 
@@ -309,9 +323,9 @@ def task_set(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=checked(change),
         metavar="KEY=VALUE",
-        help=f"KEY is one of {', '.join(KEYS)}; force, prune and enabled take true or"
-        " false, refspecs several with blanks between, timeout up to 7d or default,"
-        " cron a schedule or nothing",
+        help=f"KEY is one of {', '.join(KEYS)}; force, prune, enabled and create take"
+        " true or false, refspecs several with blanks between, timeout up to 7d or"
+        " default, cron a schedule or nothing",
     )
 
 
@@ -328,7 +342,9 @@ def task_sync(parser: argparse.ArgumentParser) -> None:
 def trigger(parser: argparse.ArgumentParser) -> None:
     """Take a task and where to post."""
     task(parser)
-    parser.add_argument("--url", help="of the hook; default: this machine's daemon")
+    parser.add_argument(
+        "--url", help="of the hook (default: this machine, the first of server.listen)"
+    )
     parser.add_argument(
         "--wait",
         type=checked(wait),
@@ -341,15 +357,22 @@ def trigger(parser: argparse.ArgumentParser) -> None:
 def sign(parser: argparse.ArgumentParser) -> None:
     """Take what to sign."""
     parser.add_argument(
-        "file", nargs="?", default="-", metavar="FILE", help="default: stdin"
+        "file",
+        nargs="?",
+        default="-",
+        metavar="FILE",
+        help="what to sign (default: stdin)",
     )
 
 
 def run_list(parser: argparse.ArgumentParser) -> None:
     """Take which runs to list."""
-    parser.add_argument("--task", metavar="TASK", help="id or name")
+    parser.add_argument("--task", metavar="TASK", help="id or name (default: all)")
     parser.add_argument(
-        "--status", metavar="S", choices=STATUSES, help=f"one of {', '.join(STATUSES)}"
+        "--status",
+        metavar="S",
+        choices=STATUSES,
+        help=f"one of {', '.join(STATUSES)} (default: all)",
     )
     page(parser)
     as_json(parser)
@@ -377,17 +400,24 @@ def hook_test(parser: argparse.ArgumentParser) -> None:
     """Take a hook, and what the push shall be about."""
     hook(parser)
     parser.add_argument(
-        "--task", metavar="TASK", help="push to its source, and sync it"
+        "--task",
+        metavar="TASK",
+        help="push to its source, and sync it (default: to one that no task has)",
     )
-    parser.add_argument("--url", help="of the hook; default: this machine's daemon")
+    parser.add_argument(
+        "--url", help="of the hook (default: this machine, the first of server.listen)"
+    )
     as_json(parser)
 
 
 def delivery_list(parser: argparse.ArgumentParser) -> None:
     """Take which deliveries to list."""
-    parser.add_argument("--hook", metavar="H", help="name of the hook")
+    parser.add_argument("--hook", metavar="H", help="name of the hook (default: all)")
     parser.add_argument(
-        "--status", metavar="N", type=checked(positive), help="HTTP status, as in 401"
+        "--status",
+        metavar="N",
+        type=checked(positive),
+        help="HTTP status, as in 401 (default: all)",
     )
     page(parser)
     as_json(parser)
@@ -399,21 +429,33 @@ def page(parser: argparse.ArgumentParser) -> None:
         "--since",
         metavar="TIME",
         type=checked(since),
-        help="RFC 3339, a date or an age",
+        help="RFC 3339, a date, or an age as in 2h, 7d (default: from the first on)",
     )
     parser.add_argument(
-        "--before", metavar="ID", type=checked(positive), help="older than this one"
+        "--before",
+        metavar="ID",
+        type=checked(positive),
+        help="older than this one (default: from the newest on)",
     )
     limit(parser)
 
 
 def notice_list(parser: argparse.ArgumentParser) -> None:
     """Take which notices to list."""
-    parser.add_argument("--target", metavar="NAME", help="of [notify.NAME]")
     parser.add_argument(
-        "--status", metavar="S", choices=("waiting", "sent", "dead", "dropped")
+        "--target", metavar="NAME", help="of [notify.NAME] (default: all)"
     )
-    parser.add_argument("--before", metavar="ID", help="only older ones than this")
+    parser.add_argument(
+        "--status",
+        metavar="S",
+        choices=NOTICES,
+        help=f"one of {', '.join(NOTICES)} (default: all)",
+    )
+    parser.add_argument(
+        "--before",
+        metavar="ID",
+        help="older than this one (default: from the newest on)",
+    )
     limit(parser)
     as_json(parser)
 
@@ -437,7 +479,7 @@ def limit(parser: argparse.ArgumentParser) -> None:
         type=checked(positive),
         default=20,
         metavar="N",
-        help="how many, the newest first (default: 20)",
+        help="how many, the newest first, from 1 on (default: 20)",
     )
 
 
@@ -468,14 +510,25 @@ def import_gms(parser: argparse.ArgumentParser) -> None:
 
 def backup(parser: argparse.ArgumentParser) -> None:
     """Take where to."""
-    parser.add_argument("file", metavar="FILE")
+    parser.add_argument(
+        "file", metavar="FILE", help="replaced at once or not at all; not the store"
+    )
 
 
 def common(parser: argparse.ArgumentParser) -> None:
     """Take what every command takes, before its name or after."""
     parser.add_argument(
-        "--config", metavar="FILE", default=argparse.SUPPRESS, help="the configuration"
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="the configuration, .toml or .yaml (default: $GMS_HOOKD_CONFIG, or the"
+        " first of /etc/gms-hookd/config.toml and config.yaml; none is fine)",
     )
     parser.add_argument(
-        "--state", metavar="DIR", default=argparse.SUPPRESS, help="the state directory"
+        "--state",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="the state directory (default: $GMS_HOOKD_STATE, $STATE_DIRECTORY,"
+        " /var/lib/gms-hookd for root and the service's user, else"
+        " ~/.local/state/gms-hookd)",
     )

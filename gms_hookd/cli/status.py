@@ -7,11 +7,15 @@ from gms_hookd.cli import render
 from gms_hookd.cli.api_client import QUICK, SILENT, Api, get
 from gms_hookd.cli.session import Args, Session, api_of
 from gms_hookd.cli.terminal import Style
-from gms_hookd.errors import Failure
+from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.http.client import SilentError
 from gms_hookd.safetext import safe
 
 NOT_RUNNING = "the daemon is not running: systemctl start gms-hookd"
+NOT_STARTING = (
+    "the daemon does not run, and would not start (correct this, then: systemctl start"
+    " gms-hookd)"
+)
 Record = Mapping[str, Any]
 
 
@@ -22,6 +26,9 @@ def status(session: Session, args: Args) -> int:
             found = _asked(api)
     except SilentError:
         raise Failure(SILENT) from None
+    except ConfigError as error:
+        # Only where no daemon runs is the configuration read here.
+        raise ConfigError(f"{NOT_STARTING}: {error}") from None
     session.show(args, found, screen)
     if found["needs_hands"]:
         more = len(found["needs_hands"]) - 1

@@ -1,8 +1,10 @@
 """Words of a command line: each is read exactly or refused with a reason."""
 
+import re
+
 import pytest
 
-from gms_hookd.cli import arguments
+from gms_hookd.cli import arguments, main
 from gms_hookd.cli.task import first_word
 
 
@@ -74,3 +76,12 @@ def test_a_change_that_means_nothing_is_refused(text):
 )
 def test_a_name_is_the_first_column_of_a_list(line, name):
     assert first_word(line) == name
+
+
+@pytest.mark.parametrize("words", main.COMMANDS, ids=" ".join)
+def test_each_option_says_its_default_or_what_it_may_be(words, capsys):
+    assert main.main([*words, "--help"]) == 0
+    said = re.sub(r"\s+", " ", capsys.readouterr().out)
+    options = re.findall(r" (--[a-z-]+) [A-Z][\w:\[\]]*  ?(.*?)(?= --[a-z]|$)", said)
+    for name, text in options:
+        assert "default" in text or name in {"--source", "--target"}, (name, text)

@@ -124,3 +124,13 @@ def test_what_befell_the_daemon_is_in_status_and_status_line(daemon, asked, what
         found = any(word in line for line in message if line.startswith("STATUS="))
     told = daemon.api("GET", "status")
     assert any(word in each for each in told["needs_hands"]), told
+
+
+def test_no_daemon_and_a_broken_configuration_is_one_line_with_both(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text("[webhook]\nsercet = 1\n")
+    words = ["--config", str(tmp_path / "c.toml"), "--state", str(tmp_path / "state")]
+    assert main.main(["status", *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("gms-hookd: the daemon does not run, and would not start")
+    assert "systemctl start gms-hookd): webhook.sercet: unknown key" in said
+    assert said.count("\n") == 1
