@@ -9,10 +9,12 @@ from gms_hookd.pages.html import Html, joined, tag
 from gms_hookd.pages.parts import (
     Frame,
     commands,
+    cut,
     delivery_outcome,
     document,
     exact,
     facts,
+    fitting,
     run_table,
     state,
     to_hook,
@@ -21,9 +23,9 @@ from gms_hookd.pages.parts import (
 from gms_hookd.pages.texts import Words
 from gms_hookd.store.listings import RunPage
 
-BODY = 32 * 1024  # characters of a body that are shown
-HEADER = 1000
+BODY = 60 * 1024  # bytes of a body that are shown
 TASKS = 50
+HEADER = 250  # bytes of its name, and of its value
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,9 @@ def _remedies(delivery: Delivery) -> list[tuple[str, ...]]:
 
 def _kept(words: Words, view: DeliveryView) -> Html:
     absent = tag("p", words("not_kept"), class_="dim")
-    headers = facts((k, v[:HEADER]) for k, v in (view.headers or {}).items())
+    headers = facts(
+        (cut(k, HEADER), cut(v, HEADER)) for k, v in (view.headers or {}).items()
+    )
     return tag(
         "section",
         tag("h2", words("headers")),
@@ -126,9 +130,9 @@ def _remedy(words: Words) -> list[Html]:
 
 def _body(words: Words, body: str) -> list[Html | None]:
     text = indented(body)
-    size = BODY // 1024
-    note = tag("p", words("body_cut", size=size)) if len(text) > BODY else None
-    return [note, tag("pre", text[:BODY], tabindex=0)]
+    shown = fitting(text, BODY)
+    note = tag("p", words("body_cut")) if len(shown) < len(text) else None
+    return [note, tag("pre", shown, tabindex=0)]
 
 
 def indented(body: str) -> str:

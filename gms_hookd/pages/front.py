@@ -258,7 +258,7 @@ def _task(frame: Frame, line: TaskLine) -> Html:
         tag("td", joined([to_task(task.id, task.name), off], " ")),
         tag("td", _last(frame, last) if last else tag("span", words("never"))),
         tag("td", charts.strip(words, line.outcomes)),
-        tag("td", way, class_="dim wide"),
+        tag("td", cut(way), class_="dim wide"),
     )
 
 

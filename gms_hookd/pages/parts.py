@@ -14,7 +14,7 @@ from gms_hookd.units import rfc3339
 
 TOP = "/status"
 REFRESH = 5  # seconds until a page on which something runs asks again
-LONGEST_REASON = 300  # characters of a reason in a list; its own page has all
+WORD = 120  # bytes of what is a word or a few
 SHORT = 10  # digits of a commit
 # Each state has a word and a form, never a colour alone.
 _FORMS = {
@@ -218,7 +218,7 @@ def _run(frame: Frame, row: RunRow, named: bool) -> Html:
         task,
         tag("td", moment(frame, row.end_time or row.created_at), class_="tight"),
         tag("td", "" if took is None else words.span(took), class_="tight"),
-        tag("td", row.trigger, class_="dim whole"),
+        tag("td", cut(row.trigger, WORD), class_="dim whole"),
         tag("td", outcome(row), class_="wide"),
     )
 
@@ -237,10 +237,22 @@ def commits(commit_range: str) -> str:
     return f"{short} +{len(others)}" if others else short
 
 
-def cut(text: str) -> str:
-    """Return the beginning of a text in one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 3]}..."
+def cut(text: str, size: int = 400) -> str:
+    """Return the beginning of a text in one line, `size` bytes of HTML at most."""
+    line = " ".join(text[: 2 * size].split())
+    shown = fitting(line, size)
+    if len(shown) == len(line) and len(text) <= 2 * size:
+        return line
+    return f"{shown[:-3]}..."
+
+
+def fitting(text: str, size: int, *, end: bool = False) -> str:
+    """Return the beginning of a text, or its end, that is `size` bytes of HTML."""
+    shown = text[-size:] if end else text[:size]
+    while len(joined([shown]).encode()) > size:
+        less = len(shown) * 3 // 4
+        shown = shown[-less:] if end else shown[:less]
+    return shown
 
 
 def delivery_outcome(delivery: Delivery) -> str:
@@ -272,7 +284,7 @@ def _delivery(frame: Frame, row: Delivery, named: bool) -> Html:
         tag("td", to_delivery(row.id), class_="tight"),
         tag("td", moment(frame, row.received_at), class_="tight"),
         hook,
-        tag("td", row.event or ""),
+        tag("td", cut(row.event or "", WORD)),
         tag("td", row.client, class_="dim whole"),
         tag("td", state(words, name), f" {row.status}", class_="tight"),
         tag("td", joined([cut(row.reason), *links], " "), class_="wide"),

@@ -9,9 +9,11 @@ from gms_hookd.pages.parts import (
     SHORT,
     Frame,
     commands,
+    cut,
     document,
     exact,
     facts,
+    fitting,
     state,
     table,
     to_delivery,
@@ -19,10 +21,11 @@ from gms_hookd.pages.parts import (
 )
 from gms_hookd.pages.texts import Words
 
-REFS = 200  # that are shown
+REFS = 80  # that are shown
 DELIVERIES = 50
-LOG = 48 * 1024  # characters of the log's end that are shown
-RANGE = 4000  # characters of the commits
+LOG = 40 * 1024  # bytes of the log's end that are shown
+ERROR = 8 * 1024  # bytes of the reason
+RANGE = 4000  # bytes of the commits, and of what it waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,10 @@ def _facts(frame: Frame, view: RunView) -> Html:
         [
             (words("status"), state(words, run.status.value)),
             (words("reason"), _error(run)),
-            (words("waits_for"), run.waits_for),
+            (words("waits_for"), cut(run.waits_for or "", RANGE)),
             (words("next"), exact(frame, run.next_try)),
             (words("attempt"), tries if run.attempt else None),
-            (words("trigger"), run.trigger),
+            (words("trigger"), cut(run.trigger, RANGE)),
             (words("deliveries"), _deliveries(run)),
             (words("asked"), exact(frame, run.created_at)),
             (words("began"), exact(frame, run.start_time)),
@@ -74,11 +77,11 @@ def _facts(frame: Frame, view: RunView) -> Html:
 def _error(run: Run) -> Html | None:
     if not run.error_message:
         return None
-    return tag("span", run.error_message, class_=run.status.value)
+    return tag("span", fitting(run.error_message, ERROR), class_=run.status.value)
 
 
 def _range(run: Run) -> Html | None:
-    return tag("code", run.commit_range[:RANGE]) if run.commit_range else None
+    return tag("code", cut(run.commit_range, RANGE)) if run.commit_range else None
 
 
 def _took(frame: Frame, run: Run) -> str | None:
@@ -118,10 +121,10 @@ def _ref(words: Words, ref: Ref) -> Html:
     ids = " → ".join(oid[:SHORT] if oid else "∅" for oid in (ref.old, ref.new))
     return tag(
         "tr",
-        tag("td", tag("code", ref.ref)),
+        tag("td", tag("code", cut(ref.ref))),
         tag("td", words(ref.result.value), class_="tight"),
         tag("td", tag("code", ids), class_="tight"),
-        tag("td", ref.reason or "", class_="wide"),
+        tag("td", cut(ref.reason or ""), class_="wide"),
     )
 
 
@@ -129,10 +132,9 @@ def _log(words: Words, run: Run) -> Html:
     text = (run.details or "").rstrip("\n")
     if not text:
         return NOTHING
-    whole = None
-    if len(text) > LOG:
-        end = words("log_end", size=LOG // 1024)
-        whole = tag("p", end, " ", tag("code", f"gms-hookd run log {run.id}"))
-        text = text[-LOG:].partition("\n")[2]
-    shown = tag("pre", text, tabindex=0)
-    return tag("section", tag("h2", words("log")), whole, shown)
+    shown, whole = fitting(text, LOG, end=True), None
+    if len(shown) < len(text):
+        command = tag("code", f"gms-hookd run log {run.id}")
+        whole = tag("p", words("log_end"), " ", command)
+        shown = shown.partition("\n")[2]
+    return tag("section", tag("h2", words("log")), whole, tag("pre", shown, tabindex=0))

@@ -11,6 +11,7 @@ from gms_hookd.pages.parts import (
     Frame,
     choices,
     commands,
+    cut,
     document,
     exact,
     facts,
@@ -25,6 +26,7 @@ from gms_hookd.store.listings import RunPage, RunRow
 
 STATUSES = ("queued", "running", "success", "conflict", "failed", "cancelled")
 REFSPECS = 50  # that are shown
+URL = 4096  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,8 @@ def _facts(frame: Frame, view: TaskView) -> Html:
             (words("history"), charts.strip(words, view.outcomes)),
             (words("makes"), _makes(words, task)),
             (words("made_by"), _made_by(task)),
-            (words("source"), task.source),
-            (words("target"), task.target),
+            (words("source"), cut(task.source, URL)),
+            (words("target"), cut(task.target, URL)),
             (words("refspecs"), _refspecs(words, task)),
             (words("policy"), _policy(words, task)),
             (words("enabled"), words("yes" if task.enabled else "no")),
@@ -98,7 +100,7 @@ def _made_by(task: Task) -> Html | None:
 def _refspecs(words: Words, task: Task) -> Child:
     if not task.refspecs:
         return words("mirror")
-    shown = [tag("code", spec) for spec in task.refspecs[:REFSPECS]]
+    shown = [tag("code", cut(spec)) for spec in task.refspecs[:REFSPECS]]
     more = len(task.refspecs) - len(shown)
     rest = [words("more_refs", count=more)] if more else []
     return joined([*shown, *rest], ", ")

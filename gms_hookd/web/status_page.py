@@ -314,7 +314,7 @@ def _delivery(db: Connection, asked: Asked) -> DeliveryView:
     return DeliveryView(
         delivery,
         [task for number in ids for task in tasks.named(db, number)],
-        listings.runs_by_id(db, delivery.run_ids[:LISTED]),
+        listings.runs_by_id(db, delivery.run_ids[:DELIVERIES]),
         json.loads(content.headers) if content else None,
         None if body is None else body.decode("utf-8", "replace"),
         _named(db, [name for name, _ in reasons(delivery)[:LISTED]]),

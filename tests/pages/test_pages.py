@@ -14,7 +14,7 @@ from gms_hookd.pages.front import FailingRow, Front, TaskLine, front, plain_url
 from gms_hookd.pages.hook import HookFacts, HookView, hook_page
 from gms_hookd.pages.html import VOID, joined, tag
 from gms_hookd.pages.parts import Frame
-from gms_hookd.pages.run import LOG, REFS, RunView, run_page
+from gms_hookd.pages.run import REFS, RunView, run_page
 from gms_hookd.pages.style import POLICY, STYLE
 from gms_hookd.pages.task import TaskView, task_page
 from gms_hookd.pages.texts import LANGUAGES, SENTENCES, Words, language
@@ -273,7 +273,30 @@ def test_a_run_with_a_long_log_and_many_refs_stays_a_page():
     assert len(page) < 150 * 1024
     assert f"and {10_001 - REFS} more" in said
     assert "refs/heads/main updated" in said
-    assert f"The last {LOG // 1024} KiB of it; whole: gms-hookd run log 7" in said
+    assert "Its end; the whole of it: gms-hookd run log 7" in said
+
+
+def test_no_page_is_large_whatever_it_shows():
+    """150 KiB, also where each character takes six bytes."""
+    text = '"中' * 40_000
+    long = a_task(text[:4000], name=text[:99], refspecs=(text[:4000],) * 99)
+    many = (Ref(text[:900], RefResult.REJECTED, "a", "b", text),) * 999
+    run = a_run(text, refs=many, deliveries=(*range(9999),), task_name="app")
+    rows = RunPage((a_row(text, task_name=text[:99]),) * 50, 1)
+    few = RunPage(rows.rows[:20], None)
+    came = DeliveryPage((a_delivery(text, hook="h" * 99, client="::1"),) * 50, 1)
+    lines = [TaskLine(long, a_row(text), ("failed",) * 20)] * 50
+    kept = {f"{n}{text[:200]}": text[:200] for n in range(50)}
+    sent = a_delivery(text[:400], event="x", task_ids=(*range(999),))
+    pages = [
+        front(frame(), Front(tasks=lines, query={"tasks_after": "x"})),
+        front(frame(), Front(runs=rows, query={"outcome": "failed"})),
+        front(frame(), Front(deliveries=came, query={"outcome": "refused"})),
+        run_page(frame(), RunView(run, 5)),
+        delivery_page(frame(), DeliveryView(sent, [long] * 9, few, kept, text)),
+        task_page(frame(), TaskView(1, "x", long, None, (), rows)),
+    ]
+    assert [len(page) // 1024 for page in pages if len(page) > 150 * 1024] == []
 
 
 def test_a_delivery_says_each_reason_on_a_line_of_its_own():
