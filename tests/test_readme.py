@@ -95,3 +95,17 @@ def test_the_curl_can_be_pasted(tmp_path):
 
 def daemon_secret(daemon):
     return re.search(r'secret = "(.+)"', daemon.config.read_text())[1]
+
+
+def test_each_test_that_the_manual_names_for_a_fault_is_there():
+    rows = re.findall(r"^\| .* \| (.*) \|$", MANUAL["faults"], re.MULTILINE)
+    named = [cell for cell in rows if cell.startswith("`")]
+    assert len(named) > 40
+    for cell in named:
+        file = None
+        for name in code_in(cell):
+            assert name.endswith(".py") or name.startswith("test_"), name
+        for name in re.findall(r"`([^`]+)`", cell):
+            file = ROOT / "tests" / name if name.endswith(".py") else file
+            assert file.is_file(), name
+            assert name.endswith(".py") or f"def {name}(" in file.read_text(), name

@@ -108,7 +108,8 @@ def _by_daemon(own: Environment, api: Api) -> list[Finding]:
     except (ClientError, ApiError) as error:
         return [*findings(own), Finding(ERROR, "daemon", str(error))]
     named = [finding_of(ERROR, "configuration", fault) for fault in own.faults]
-    return [*(each for each in named if each not in found), *found]
+    said = {each.finding for each in found}
+    return [*(each for each in named if each.finding not in said), *found]
 
 
 def _stopped(session: Session, own: Environment) -> list[Finding]:

@@ -30,11 +30,16 @@ _REMEDY = re.compile(
 _COMMAND = re.compile(r"^if [^:]*: (?=ssh-key)")
 
 
-def finding_of(level: str, subject: str, text: str) -> Finding:
-    """Return the finding that an error's text is, its remedy apart from it."""
+def finding_of(
+    level: str, subject: str, text: str, otherwise: str | None = None
+) -> Finding:
+    """Return the finding that an error's text is, its remedy apart from it.
+
+    `otherwise` is the remedy where the text has none.
+    """
     found = _REMEDY.search(text)
     if found is None:
-        return Finding(level, subject, text)
+        return Finding(level, subject, text, otherwise)
     said, remedy = text[: found.start()], text[found.end() :]
     if hint := _COMMAND.match(remedy):
         said, remedy = f"{said}; {hint[0][:-2]}", remedy[hint.end() :]

@@ -84,7 +84,7 @@ def _reached(place: Environment, sides: Iterable[tuple[str, str]]) -> Iterator[F
     answers = place.reach([url for _, url in afar])
     for subject, url in afar:
         if why := answers.get(url):
-            yield finding_of(ERROR, subject, why)
+            yield finding_of(ERROR, subject, why, _from_here(url))
     good = [url for url, why in answers.items() if not why]
     if good:
         yield Finding(OK, "hosts", f"{len(good)} of {len(answers)} repositories answer")
@@ -94,6 +94,15 @@ def _is_made(task: Mapping[str, Any]) -> bool:
     """Tell whether a target is not there, and its first run makes it."""
     path = Path(task["target"])
     return task.get("create", False) and path.parent.is_dir() and not path.exists()
+
+
+def _from_here(text: str) -> str:
+    """Return the command that shows whether the host is in reach at all."""
+    url = giturl.parse(text, (*giturl.PORTS,))
+    if url.scheme == "ssh":
+        port = f"-p {url.port} " if url.port else ""
+        return f"ssh-keyscan {port}{shlex.quote(url.host.strip('[]'))}"
+    return f"curl -sSI {shlex.quote(url.origin)}"
 
 
 def _url(

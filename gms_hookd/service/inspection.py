@@ -253,8 +253,10 @@ def _shard(place: Environment) -> Iterator[Finding]:
 
 
 def _configuration(place: Environment) -> Iterator[Finding]:
+    use = "reload" if place.daemon else "start"
     for fault in place.faults:
-        yield finding_of(ERROR, "configuration", fault)
+        remedy = f"correct it, then: systemctl {use} gms-hookd"
+        yield finding_of(ERROR, "configuration", fault, remedy)
     if place.problem:
         subject = "store" if place.config else "configuration"
         yield finding_of(ERROR, subject, place.problem)

@@ -178,8 +178,10 @@ def test_a_host_that_does_not_answer_is_an_error_with_its_own_remedy(place):
     tasks = [
         {"id": 1, "source": "https://h/a", "target": "/nonexistent"},
         {"id": 2, "source": "https://h/a", "target": "https://h/b"},
+        {"id": 3, "source": "https://h:4/c", "target": "https://h/b"},
     ]
-    answers = {"https://h/a": "no account; set token_file", "https://h/b": ""}
+    answers = {"https://h/a": "no account; set token_file", "https://h/b": "",
+               "https://h:4/c": "down", "git@h:d": "down"}  # fmt: skip
     asked = []
 
     def reach(urls):
@@ -190,11 +192,14 @@ def test_a_host_that_does_not_answer_is_an_error_with_its_own_remedy(place):
     found = [(each.subject, each.finding, each.remedy)
              for each in about(known, "task") if "source" in each.subject]  # fmt: skip
     assert found == [
-        (f"task {number} source", "no account", "set token_file") for number in (1, 2)
+        ("task 1 source", "no account", "set token_file"),
+        ("task 2 source", "no account", "set token_file"),
+        ("task 3 source", "down", "curl -sSI https://h:4"),
     ]
-    assert asked == ["https://h/a", "https://h/a", "https://h/b"]
+    assert asked == [each for task in tasks for each in (task["source"], task["target"])
+                     if each.startswith("https")]  # fmt: skip
     (good,) = about(known, "hosts")
-    assert (good.level, good.finding) == (OK, "1 of 2 repositories answer")
+    assert (good.level, good.finding) == (OK, "1 of 4 repositories answer")
 
 
 def test_a_short_secret_is_a_warning_that_does_not_show_it(place):
