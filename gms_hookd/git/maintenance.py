@@ -143,11 +143,15 @@ def maintain(cached: Cache, backups: float | None) -> None:
     mark = cached.path / MARK
     due = packs > PACKS_WHOLE or recovery.age(mark) > WEEK
     if due and backups is not None:
-        cached.git.ask("gc", "--quiet", "--prune=now")
-        _drop_large_files(cached)
+        _pack_all(cached)
         mark.touch()
     elif packs > PACKS_JOINED:
         join_packs(cached)
+
+
+def _pack_all(cached: Cache) -> None:
+    cached.git.ask("gc", "--quiet", "--prune=now")
+    _drop_large_files(cached)
 
 
 def join_packs(cached: Cache) -> None:

@@ -160,9 +160,13 @@ def _scope(
     if narrow and all(name.endswith(f"/{name.split('/')[1]}/*") for name in wanted):
         return Scope(options)
     parts = dict.fromkeys(part for name in wanted for part in _like(name, around))
+    return Scope(options, _lines_like(parts, foreign))
+
+
+def _lines_like(parts: Iterable[str], foreign: Iterable[str]) -> re.Pattern[bytes]:
     spared = "".join(f"(?!{re.escape(folder)})" for folder in foreign)
     text = rf"(?m)^[^\t\n]*\t{spared}(?:{'|'.join(parts) or '(?!)'})$"
-    return Scope(options, re.compile(text.encode("utf-8", "surrogateescape")))
+    return re.compile(text.encode("utf-8", "surrogateescape"))
 
 
 def _like(name: str, around: bool) -> Iterator[str]:

@@ -180,12 +180,9 @@ def _opened(parts: SplitResult, wire: Wire) -> http.client.HTTPConnection:
     secure = parts.scheme == "https"
     host, port = parts.hostname or "", _port(parts) or (443 if secure else 80)
     proxy = urlsplit(wire.proxy)
-    if wire.proxy:
-        plain = connected(proxy.hostname or "", proxy.port or 3128, budget)
-    else:
-        plain = connected(host, port, budget)
+    via = (proxy.hostname or "", proxy.port or 3128) if wire.proxy else (host, port)
     connection = http.client.HTTPConnection(host, port)
-    connection.sock = plain
+    connection.sock = plain = connected(*via, budget)
     try:
         if wire.proxy and secure:
             _ask_proxy(plain, f"{_bracketed(host)}:{port}", _login(proxy))
@@ -241,11 +238,16 @@ def _connection(
     host, port = parts.hostname or "", _port(parts)
     if parts.scheme == "http":
         return http.client.HTTPConnection(host, port, timeout=patience)
+    context = _trusting(certificate)
+    return http.client.HTTPSConnection(host, port, timeout=patience, context=context)
+
+
+def _trusting(certificate: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=certificate)
     if certificate:
         context.check_hostname = False
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return http.client.HTTPSConnection(host, port, timeout=patience, context=context)
+    return context
 
 
 def _port(parts: SplitResult) -> int | None:

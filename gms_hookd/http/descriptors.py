@@ -50,7 +50,10 @@ def lift_limit(connections: int) -> None:
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    found = descriptors()
+    _warn_of_few(descriptors())
+
+
+def _warn_of_few(found: int) -> None:
     if found < FEW_DESCRIPTORS:
         log.warning(
             "few descriptors limit=%d connections=%d remedy=%s",

@@ -351,17 +351,20 @@ def _check_unfinished(raw: bytes | bytearray, start: int) -> None:
         raise _RefusedError(400, "malformed request line")
     bare = _BARE_LF.search(raw, start)
     bare_at = bare.start() if bare else MAX_HEAD
-    end = raw.find(b"\r\n", 0, MAX_LINE + 2)
-    if end < 0:
-        end = MAX_LINE
-        if len(raw) > end + 1 and bare_at > end:
-            raise _RefusedError(414, "request line too long")
-    elif end + 2 > start and bare_at > end:
-        _check_line(raw[: end + 2].decode("latin-1"))
+    _check_first_line(raw, start, bare_at)
     if bare_at < MAX_HEAD:
         raise _RefusedError(400, "line feed without carriage return")
     if len(raw) >= MAX_HEAD:
         raise _RefusedError(431, "headers too large")
+
+
+def _check_first_line(raw: bytes | bytearray, start: int, bare_at: int) -> None:
+    """Refuse it where it is whole or too long, and no line feed comes before."""
+    end = raw.find(b"\r\n", 0, MAX_LINE + 2)
+    if end < 0 and len(raw) > MAX_LINE + 1 and bare_at > MAX_LINE:
+        raise _RefusedError(414, "request line too long")
+    if end + 2 > start and bare_at > end >= 0:
+        _check_line(raw[: end + 2].decode("latin-1"))
 
 
 def _check_line(line: str) -> None:

@@ -88,16 +88,20 @@ def _opened(server: MailServer, budget: Budget) -> smtplib.SMTP:
     try:
         if server.implicit:
             _use(session, secured(plain, server.host, budget, server.ca_file))
-        code, said = session.getreply()
-        if code != READY:
-            raise smtplib.SMTPConnectError(code, said)
-        session.ehlo_or_helo_if_needed()
+        _greet(session)
         if not (server.implicit or server.insecure):
             _start_tls(session, plain, server, budget)
     except BaseException:
         session.close()
         raise
     return session
+
+
+def _greet(session: smtplib.SMTP) -> None:
+    code, said = session.getreply()
+    if code != READY:
+        raise smtplib.SMTPConnectError(code, said)
+    session.ehlo_or_helo_if_needed()
 
 
 def _start_tls(

@@ -23,12 +23,15 @@ class UnfinishedRequests:
             if not self._make_room(connection, size):
                 self._oldest_first.pop(connection, None)
                 return False
+        self._note(connection, size)
+        return True
+
+    def _note(self, connection: Connection, size: int) -> None:
         connection.held = size
         if size:
             self._oldest_first.setdefault(connection)
         else:
             self._oldest_first.pop(connection, None)
-        return True
 
     def _make_room(self, connection: Connection, size: int) -> bool:
         """Let the oldest other one give way; False where that would not help."""

@@ -30,12 +30,15 @@ class ClockWatch:
         watched = looked(last, now, ran)
         _log(gained, before=last.doubt if last else 0, after=watched.doubt)
         if abs(gained) > DAY or now.up - self._noted >= OFTEN:
-            store.write(clock.note, watched).result()
-            self._noted = now.up
+            self._keep(watched)
         if gained < -DAY:
             self._bring_back(now.wall)
         self._watched = watched
         return not watched.doubt
+
+    def _keep(self, watched: Watched) -> None:
+        self._context.store.write(clock.note, watched).result()
+        self._noted = watched.seen.up
 
     def _bring_back(self, now: int) -> None:
         while self._context.store.write(clock.bring_back, now, BATCH).result():

@@ -175,10 +175,7 @@ class Daemon:
 
     def _begin(self) -> None:
         self._signals.catch()
-        # What is loaded stays; to look through it, and through every few requests,
-        # for garbage was 6 % of the cost of a trigger.
-        gc.freeze()
-        gc.set_threshold(10_000, 20, 20)
+        _spare_collector()
         threads = self._service.threads
         self._front = threads.start("front", self._server.run_forever)
         self._service.start(self._service.config.sync.workers)
@@ -196,12 +193,15 @@ class Daemon:
             number = self._signals.next(tick)
             if number not in (None, signal.SIGHUP):
                 return True
-            try:
-                self._turn(reload=number is not None)
-            except Exception:
-                # Not fed for long, the watchdog ends what cannot go on.
-                log.exception("main thread's turn failed")
+            self._try_turn(reload=number is not None)
         return False
+
+    def _try_turn(self, *, reload: bool) -> None:
+        try:
+            self._turn(reload=reload)
+        except Exception:
+            # Not fed for long, the watchdog ends what cannot go on.
+            log.exception("main thread's turn failed")
 
     def _turn(self, *, reload: bool) -> None:
         """Feed the watchdog, unless something is stuck that a restart may cure."""
@@ -247,10 +247,13 @@ class Daemon:
         # Also after a refusal: the unit would hang in `reloading` (systemd#37515).
         self._tell("READY=1", self._status())
         for each in asked:
-            if refused:
-                each.set_exception(Conflict(refused))
-            else:
-                each.set_result(self._waiting)
+            self._answer(each, refused)
+
+    def _answer(self, asked: Future[list[str]], refused: str) -> None:
+        if refused:
+            asked.set_exception(Conflict(refused))
+        else:
+            asked.set_result(self._waiting)
 
     def _read_again(self) -> str:
         """Use the configuration as it is written now; return why not, "" if so."""
@@ -270,16 +273,20 @@ class Daemon:
         refuse_weak(config, [each.name for each in self._listeners])
         context = tls_context(config)
         _warn(config, self._listeners)
-        self._waiting = [
-            key for key, used in FIXED.items() if used(config) != used(self._started)
-        ]
-        for key in self._waiting:
-            log.warning("changed, but in use only after a restart key=%s", key)
+        self._note_fixed(config)
         self._service.adopt(config)
         redact(self._service.mask.line)
         self._server.limits = limits(config)
         if context:
             self._server.reload_tls(context)
+
+    def _note_fixed(self, config: Config) -> None:
+        """Note which changed settings wait for a restart."""
+        self._waiting = [
+            key for key, used in FIXED.items() if used(config) != used(self._started)
+        ]
+        for key in self._waiting:
+            log.warning("changed, but in use only after a restart key=%s", key)
 
     def _end(self) -> None:
         self._tell("STOPPING=1", systemd.extend(GRACE + DRAIN + KILL))
@@ -287,13 +294,16 @@ class Daemon:
         self._reloads.refuse()
         # What is in flight is still queued, and waits for our successor.
         self._service.running.close()
+        self._end_front()
+        self._service.stop(GRACE, self._signals.pending)
+        self._signals.ignore()
+        log.info("stopped")
+
+    def _end_front(self) -> None:
         self._server.drain(DRAIN)
         if self._front:
             self._front.join(LONGEST_END)
         self._server.server_close()
-        self._service.stop(GRACE, self._signals.pending)
-        self._signals.ignore()
-        log.info("stopped")
 
 
 def _warn(config: Config, listeners: Iterable[Listener]) -> None:
@@ -301,6 +311,13 @@ def _warn(config: Config, listeners: Iterable[Listener]) -> None:
     passed = open_to_others - {*config.server.listen}
     for warning in (*config.warnings, *shared_sockets(config, passed)):
         log.warning("configuration warning=%s", reason(warning))
+
+
+def _spare_collector() -> None:
+    # What is loaded stays; to look through it, and through every few requests, for
+    # garbage was 6 % of the cost of a trigger.
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def limits(config: Config) -> ConnectionLimits:

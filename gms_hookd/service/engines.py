@@ -44,15 +44,9 @@ class Engines:
         for engine in self._open:
             self._pool.do(engine.retire)
         settings = _settings(config, self._state, mask, self._count)
-        engine = CountedEngine(
-            Engine(
-                self._state.caches,
-                settings,
-                environ,
-                holds=self._holds,
-                fetched=self._fetched,
-            )
-        )
+        parts = self._state.caches, settings, environ
+        own = Engine(*parts, holds=self._holds, fetched=self._fetched)
+        engine = CountedEngine(own)
         self._open = [each for each in self._open if not each.closed] + [engine]
         return engine
 

@@ -185,10 +185,14 @@ class _Queue:
             waiting = self._found.result(PATIENCE)
         except (StoreError, TimeoutError):
             return self.problem
+        self._judge(waiting, idle=idle)
+        return self.problem
+
+    def _judge(self, waiting: int | None, *, idle: bool) -> None:
+        context = self._context
         if waiting is None or not idle or waiting != self._waiting:
             self._since = context.monotonic()
         self._waiting = waiting
         overdue = context.monotonic() - self._since
         taken = overdue <= SILENT
         self.problem = "" if taken else f"queue: no worker takes run {waiting}"
-        return self.problem

@@ -43,15 +43,9 @@ def inspect_tasks(place: Environment) -> Iterator[Finding]:
     sync = place.config.sync
     files = sync.ssh_key_file, sync.ssh_known_hosts
     keys = CredentialStore(place.state / "home", place.config.credentials, *files)
-    sides = [
-        (f"task {task['id']} {side}", str(task[side]))
-        for task in place.tasks
-        for side in ("source", "target")
-        if side == "source" or not _is_made(task)
-    ]
     # A host is asked only where nothing stands against it already.
     clear = []
-    for subject, url in sides:
+    for subject, url in _sides(place):
         found = list(_url(place, subject, url, keys))
         yield from found
         clear += [] if found else [(subject, url)]
@@ -60,18 +54,30 @@ def inspect_tasks(place: Environment) -> Iterator[Finding]:
         yield from _schedule(task)
 
 
+def _why_never(cron: str) -> str:
+    try:
+        parse(cron)
+    except ValueError as error:
+        return str(error)
+    return "no such time comes within five years"
+
+
+def _sides(place: Environment) -> list[tuple[str, str]]:
+    return [
+        (f"task {task['id']} {side}", str(task[side]))
+        for task in place.tasks
+        for side in ("source", "target")
+        if side == "source" or not _is_made(task)
+    ]
+
+
 def _schedule(task: Mapping[str, Any]) -> Iterator[Finding]:
     """Look whether a schedule is ever met; that of a pattern is for what it makes."""
     cron = task.get("cron")
     idle = not task.get("enabled") or "*" in str(task["name"])
     if not cron or idle or task.get("next_cron") is not None:
         return
-    why = "no such time comes within five years"
-    try:
-        parse(cron)
-    except ValueError as error:
-        why = str(error)
-    said = f"its schedule {cron!r} is never met: {why}"
+    said = f"its schedule {cron!r} is never met: {_why_never(cron)}"
     remedy = f'gms-hookd task set {task["id"]} cron="0 2 * * *"'
     yield Finding(WARNING, f"task {task['id']} cron", said, remedy)
 
@@ -164,13 +170,11 @@ def _unwritable(place: Environment, subject: str, path: Path) -> Iterator[Findin
         said = f"{path} is on a file system that is read-only for the service"
         yield Finding(ERROR, subject, said, _writable(path))
         return
-    for folder in _folders(repository):
-        if not os.access(folder, os.W_OK | os.X_OK):
-            owner = _owner(folder)
-            said = f"{folder} belongs to {owner}, and user {_user()} may not write it"
-            remedy = f"chown -R {_user()}: {quoted}"
-            yield Finding(ERROR, subject, said, remedy)
-            return
+    shut = (f for f in _folders(repository) if not os.access(f, os.W_OK | os.X_OK))
+    for folder in islice(shut, 1):
+        said = f"{folder} belongs to {_owner(folder)}, and user {_user()} may not"
+        remedy = f"chown -R {_user()}: {quoted}"
+        yield Finding(ERROR, subject, f"{said} write it", remedy)
 
 
 def _is_shut_by_unit(place: Environment, path: Path) -> bool:

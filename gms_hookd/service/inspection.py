@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gms_hookd.config.load import refuse_weak
-from gms_hookd.config.records import Config
+from gms_hookd.config.records import Config, HookConfig
 from gms_hookd.errors import ConfigError
 from gms_hookd.git.command import PROXIES
 from gms_hookd.git.errors import GitError
@@ -38,6 +38,7 @@ from gms_hookd.service.inspect_tasks import inspect_tasks
 from gms_hookd.service.state_dir import unfit
 from gms_hookd.store.backup import last_backup
 from gms_hookd.store.dbthread import SQLITE_VERSION
+from gms_hookd.store.notices import Tally
 
 Version = tuple[int, ...]
 OLDEST_PYTHON = (3, 11)
@@ -201,16 +202,18 @@ def _clock(place: Environment) -> Iterator[Finding]:
 def _secrets(place: Environment) -> Iterator[Finding]:
     if place.config is None:
         return
-    hooks = (place.config.webhook, *place.config.hooks)
-    for hook in hooks:
-        subject = f"hook {hook.name}"
-        if not hook.secrets:
-            yield Finding(OK, subject, "no secret yet; serve makes one")
-        elif min(map(len, hook.secrets)) < SHORT_SECRET:
-            remedy = "openssl rand -hex 32, then set it here and at the sender"
-            yield Finding(WARNING, subject, "a secret is short", remedy)
-        else:
-            yield Finding(OK, subject, f"{len(hook.secrets)} active secret(s)")
+    for hook in (place.config.webhook, *place.config.hooks):
+        yield _secrets_of(hook)
+
+
+def _secrets_of(hook: HookConfig) -> Finding:
+    subject = f"hook {hook.name}"
+    if not hook.secrets:
+        return Finding(OK, subject, "no secret yet; serve makes one")
+    if min(map(len, hook.secrets)) < SHORT_SECRET:
+        remedy = "openssl rand -hex 32, then set it here and at the sender"
+        return Finding(WARNING, subject, "a secret is short", remedy)
+    return Finding(OK, subject, f"{len(hook.secrets)} active secret(s)")
 
 
 def _proxies(place: Environment) -> Iterator[Finding]:
@@ -282,6 +285,15 @@ def _dotted(version: Version) -> str:
     return ".".join(map(str, version))
 
 
+def _reloads(place: Environment) -> Iterator[Finding]:
+    if place.refusal:
+        remedy = "correct it, then: systemctl reload gms-hookd"
+        yield Finding(ERROR, "daemon", place.refusal, remedy)
+    if place.restart_for:
+        said = f"{', '.join(place.restart_for)}: changed, but in use after a restart"
+        yield Finding(WARNING, "daemon", said, "systemctl restart gms-hookd")
+
+
 def _daemon(place: Environment) -> Iterator[Finding]:
     if place.daemon is None:
         return
@@ -289,12 +301,7 @@ def _daemon(place: Environment) -> Iterator[Finding]:
         yield Finding(ERROR, "daemon", f"not ready: {reason}")
     for warning in place.warnings:
         yield Finding(WARNING, "daemon", warning)
-    if place.refusal:
-        remedy = "correct it, then: systemctl reload gms-hookd"
-        yield Finding(ERROR, "daemon", place.refusal, remedy)
-    if place.restart_for:
-        said = f"{', '.join(place.restart_for)}: changed, but in use after a restart"
-        yield Finding(WARNING, "daemon", said, "systemctl restart gms-hookd")
+    yield from _reloads(place)
     if place.daemon:
         yield Finding(OK, "daemon", "running")
     else:
@@ -356,15 +363,18 @@ def _tls(place: Environment) -> Iterator[Finding]:
         tls.context(server.tls_cert, server.tls_key)
     except OSError as error:
         yield Finding(ERROR, "tls", *_unusable(server.tls_cert, error))
-        return
-    left = tls.valid_until(server.tls_cert) - time.time()
+    else:
+        yield _validity(server.tls_cert)
+
+
+def _validity(certificate: Path) -> Finding:
+    left = tls.valid_until(certificate) - time.time()
     ends = time.strftime("%Y-%m-%d", time.localtime(time.time() + left))
     if left > TLS_ENDS:
-        yield Finding(OK, "tls", f"{server.tls_cert} is valid until {ends}")
-        return
+        return Finding(OK, "tls", f"{certificate} is valid until {ends}")
     level, said = (ERROR, "has ended on") if left < 0 else (WARNING, "ends on")
     remedy = "renew it in place, then: systemctl reload gms-hookd"
-    yield Finding(level, "tls", f"{server.tls_cert} {said} {ends}", remedy)
+    return Finding(level, "tls", f"{certificate} {said} {ends}", remedy)
 
 
 def _unusable(certificate: Path, error: OSError) -> tuple[str, str]:
@@ -429,17 +439,20 @@ def _quiet_hooks(place: Environment) -> Iterator[Finding]:
 
 def _notices(place: Environment) -> Iterator[Finding]:
     for name, tally in (place.told or {}).items():
-        again = f"correct it, then: gms-hookd notify list --target {name}"
-        if tally.dead:
-            said = f"{counted(tally.dead)} not delivered: {tally.last_error}"
-            yield Finding(WARNING, f"notify {name}", said, again)
-        elif tally.last_error:
-            said = f"{counted(tally.waiting)} not taken yet: {tally.last_error}"
-            yield Finding(WARNING, f"notify {name}", said, again)
-        else:
-            last = tally.last_sent and time.localtime(tally.last_sent / 1000)
-            at = time.strftime("%Y-%m-%d %H:%M", last) if last else "never"
-            yield Finding(OK, f"notify {name}", f"last told: {at}")
+        yield _outbox(name, tally)
+
+
+def _outbox(name: str, tally: Tally) -> Finding:
+    again = f"correct it, then: gms-hookd notify list --target {name}"
+    if tally.dead:
+        said = f"{counted(tally.dead)} not delivered: {tally.last_error}"
+        return Finding(WARNING, f"notify {name}", said, again)
+    if tally.last_error:
+        said = f"{counted(tally.waiting)} not taken yet: {tally.last_error}"
+        return Finding(WARNING, f"notify {name}", said, again)
+    last = tally.last_sent and time.localtime(tally.last_sent / 1000)
+    at = time.strftime("%Y-%m-%d %H:%M", last) if last else "never"
+    return Finding(OK, f"notify {name}", f"last told: {at}")
 
 
 def counted(notices: int) -> str:

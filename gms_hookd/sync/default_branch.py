@@ -45,11 +45,10 @@ class DefaultBranch:
             return False
         git = replace(self._target.git, gitdir=Path(self._target.access.url.path))
         name = self._due(wanted, unborn=Cache(git).ref(there) is None)
-        if name in (None, there) or Cache(git).ref(name or "") is None:
+        missing = name in (None, there) or Cache(git).ref(name or "") is None
+        if missing or not _bare(git):
             return False
-        if not _bare(git):
-            return False
-        git.ask("symbolic-ref", "HEAD", name, quiet=False)
+        git.ask("symbolic-ref", "HEAD", name or "", quiet=False)
         return True
 
     def _due(self, wanted: Mapping[str, WantedRef], *, unborn: bool) -> str | None:

@@ -69,10 +69,10 @@ class Fetch:
             self._fetch()  # what looked like an empty repository was none
         if not self._selection.single:
             self._cache.pack_refs()
+        refs = self._cached()
         if self._seen is None:
-            refs = self._cached()
             return Served(refs, not refs, self._in_order(before, refs))
-        refs = {r: o for r, o in self._cached().items() if r in self._seen}
+        refs = {r: o for r, o in refs.items() if r in self._seen}
         return Served(refs, empty=not self._seen and self._is_empty())
 
     def _refs(self) -> dict[str, str]:
@@ -89,10 +89,7 @@ class Fetch:
         new = [r for r, oid in selected.items() if have.get(r) != oid]
         gone = [r for r in have if r not in selected and self._selection.takes(r)]
         if len(new) + len(gone) > MANY_NEW:
-            self._fetch()
-            self._cache.pack_refs()
-            refs = self._cached()
-            return Served(refs, not refs)
+            return self._by_glob()
         self._cache.drop(gone)
         self._specs = tuple(f"+{r}:{stored(r)}" for r in new)
         self._fetch()
@@ -100,6 +97,12 @@ class Fetch:
         for ref in new:
             selected[ref] = self._cache.source_ref(ref) or ""
         refs = {r: oid for r, oid in selected.items() if oid and r in served}
+        return Served(refs, not refs)
+
+    def _by_glob(self) -> Served:
+        self._fetch()
+        self._cache.pack_refs()
+        refs = self._cached()
         return Served(refs, not refs)
 
     def _careful(self) -> dict[str, str]:

@@ -147,13 +147,13 @@ def doubtful(moves: Iterable[Move], views: Views) -> dict[str, str]:
     for ref, oid in views.target.items():
         if oid in ends:
             ends[oid].setdefault(after[ref], ref)
-    found = {}
-    for move in acting:
-        others = ends.get(move.old or "", {}).items()
-        other = next((ref for end, ref in others if end != move.new), None)
-        if other:
-            found[move.ref] = other
-    return found
+    found = ((m.ref, _other_end(m, ends.get(m.old or "", {}))) for m in acting)
+    return {ref: other for ref, other in found if other}
+
+
+def _other_end(move: Move, ends: Mapping[str | None, str]) -> str | None:
+    """Return a ref with the same tip that is to end elsewhere than this one."""
+    return next((ref for end, ref in ends.items() if end != move.new), None)
 
 
 def _undoubted(moves: list[Move], views: Views) -> list[Move]:

@@ -359,12 +359,15 @@ def _check_kept(context: Context, asked: undo.UndoRequest) -> None:
     if looked.status is not RunStatus.SUCCESS:
         raise Conflict(f"run {asked.run.id} cannot be undone: {looked.error_message}")
     for ref, oid in (looked.held or {}).items():
-        until = (asked.run.end_time or 0) + int(context.backups * 1000)
-        kept = "was kept until" if until <= context.now() else "is lost; kept until"
-        raise Conflict(
-            f"run {asked.run.id} cannot be undone: {ref}: the old tip {oid[:10]} {kept}"
-            f" {rfc3339(until)[:16].replace('T', ' ')} UTC (retention.backups)"
-        )
+        lost = _lost_tip(context, asked.run, oid)
+        raise Conflict(f"run {asked.run.id} cannot be undone: {ref}: {lost}")
+
+
+def _lost_tip(context: Context, run: Run, oid: str) -> str:
+    until = (run.end_time or 0) + int(context.backups * 1000)
+    kept = "was kept until" if until <= context.now() else "is lost; kept until"
+    date = rfc3339(until)[:16].replace("T", " ")
+    return f"the old tip {oid[:10]} {kept} {date} UTC (retention.backups)"
 
 
 def cancel_run(context: Context, params: Params) -> Data:
@@ -417,11 +420,15 @@ def _deliveries(
     listed = deliveries.latest(
         db, hook, limit + 1, status=status, before=before, since=since
     )
+    _check_hook(db, context, hook)
+    return [views.delivery(each) for each in listed]
+
+
+def _check_hook(db: Connection, context: Context, hook: str | None) -> None:
     known = hook in (None, *context.hooks) or (hook and deliveries.is_known(db, hook))
     if not known:
         names = ", ".join(sorted(context.hooks))
         raise NotFound(f"no hook {hook!r}: there are {names}")
-    return [views.delivery(each) for each in listed]
 
 
 def show_delivery(context: Context, params: Params) -> Data:

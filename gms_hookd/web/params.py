@@ -181,9 +181,10 @@ def read_push_options(params: Params, key: str) -> PushOptions:
     passed = tuple(w.removeprefix(prefix) for w in words if w.startswith(prefix))
     if len(passed) > MOST_OPTIONS or not all(map(_is_line, passed)):
         raise HttpError(400, f"{key}: at most 20 lines of text are passed on")
-    for word in words:
-        if not word.startswith(prefix) and word not in _PUSH_OPTIONS:
-            raise HttpError(400, f"{key}: {word[:100]!r} is not possible here")
+    own = (word for word in words if not word.startswith(prefix))
+    odd = next((word for word in own if word not in _PUSH_OPTIONS), None)
+    if odd is not None:
+        raise HttpError(400, f"{key}: {odd[:100]!r} is not possible here")
     return PushOptions("--force" in words, "--prune" in words, passed)
 
 

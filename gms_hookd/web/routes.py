@@ -279,14 +279,16 @@ class App:
         if hook and path.startswith(HOOKS) and status != 503:
             hook.refuse(request, status, message)
             return True
-        if status not in _UNWELCOME:
-            return False
+        if status in _UNWELCOME:
+            self._note_unwelcome(request, status, message)
+        return status in _UNWELCOME
+
+    def _note_unwelcome(self, request: Request, status: int, message: str) -> None:
         client = self._policy.anonymous.client(request)
-        name = "runs" if path.startswith(RUNS) else "api"
+        name = "runs" if request.path.startswith(RUNS) else "api"
         new_delivery = deliveries.NewDelivery(name, "", client, self._context.now())
         refusal = Refusal(new_delivery, status, message, request.id, kept=False)
         self._context.refusals.note(refusal)
-        return True
 
 
 def _problem(

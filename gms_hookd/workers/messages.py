@@ -144,16 +144,18 @@ def _outcome(statuses: tuple[RunStatus, ...]) -> texts.EventFacts:
     return texts.EventFacts(policy.SUCCESS if good else policy.FAILED, reason=words)
 
 
+def _run_facts(run: Run) -> list[tuple[str, str]]:
+    changes = [("changes", run.commit_range)] if run.commit_range else []
+    return [("run", str(run.id)), ("trigger", run.trigger), *changes]
+
+
 def _facts(
     db: Connection, row: NoticeRow, language: str
 ) -> tuple[tuple[str, str], ...]:
     if row.delivery_id is not None:
         return ()
     run, task = _run(db, row), _task(db, row)
-    found: list[tuple[str, str]] = []
-    if run is not None:
-        found += [("run", str(run.id)), ("trigger", run.trigger)]
-        found += [("changes", run.commit_range)] if run.commit_range else []
+    found = _run_facts(run) if run else []
     if task is not None:
         found.append(("way", f"{task.source} -> {task.target}"))
     if row.since is not None and row.event != policy.CHANGED:
