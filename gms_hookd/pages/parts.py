@@ -219,12 +219,17 @@ def _run(frame: Frame, row: RunRow, named: bool) -> Html:
         tag("td", moment(frame, row.end_time or row.created_at), class_="tight"),
         tag("td", "" if took is None else words.span(took), class_="tight"),
         tag("td", cut(row.trigger, WORD), class_="dim whole"),
-        tag("td", outcome(row), class_="wide"),
+        tag("td", outcome(words, row), class_="wide"),
     )
 
 
-def outcome(row: RunRow) -> Html:
-    """Return what came of a run, in a line: why it did not succeed, or the commits."""
+def outcome(words: Words, row: RunRow) -> Html:
+    """Return what came of a run, in a line: why it did not succeed, or the commits.
+
+    Of one that has not ended, what it waits for.
+    """
+    if row.waits_for:
+        return tag("span", f"{words('waits_for')}: {cut(row.waits_for)}")
     if row.error_message:
         return tag("span", cut(row.error_message), class_=row.status)
     return tag("code", commits(row.commit_range)) if row.commit_range else NOTHING

@@ -29,7 +29,7 @@ OUTCOMES = tuple(_OUTCOMES)
 
 
 class RunRow(NamedTuple):
-    """A run in one line: without its refs and its log."""
+    """A run in one line, without its refs and log; `waits_for` where it is known."""
 
     id: int
     task_id: int
@@ -42,6 +42,7 @@ class RunRow(NamedTuple):
     end_time: int | None
     commit_range: str
     error_message: str
+    waits_for: str | None = None
 
     @property
     def took(self) -> int | None:

@@ -8,6 +8,7 @@ import platform
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode
@@ -16,7 +17,7 @@ from gms_hookd import __version__
 from gms_hookd.errors import NotFound, StoreError
 from gms_hookd.futures import Future, apply, then
 from gms_hookd.http.message import HttpError, Request, Response
-from gms_hookd.model import LARGEST_ID
+from gms_hookd.model import LARGEST_ID, RunStatus
 from gms_hookd.pages.delivery import DeliveryView, delivery_page, reasons
 from gms_hookd.pages.failure import failure_page
 from gms_hookd.pages.front import STATUSES, FailingRow, Front, TaskLine, front
@@ -27,7 +28,7 @@ from gms_hookd.pages.style import POLICY
 from gms_hookd.pages.task import TaskView, task_page
 from gms_hookd.pages.texts import Words, language
 from gms_hookd.store import Connection, deliveries, listings, overview, runs, tasks
-from gms_hookd.store.listings import OUTCOMES, ListingFilter
+from gms_hookd.store.listings import OUTCOMES, ListingFilter, RunPage
 from gms_hookd.store.overview import FailingTask
 from gms_hookd.web.params import as_number, read_number, read_text
 from gms_hookd.workers.running import Context, DaemonState
@@ -201,11 +202,17 @@ def _front(db: Connection, asked: Asked) -> Front:
         running=running,
         oldest=found.oldest.created_at if found.oldest else None,
         scheduled=found.scheduled,
-        alive=listings.alive(db, RUNS),
+        alive=_alive(db, asked.context),
         hours=listings.tallies(db, now, HOUR, 24),
         days=listings.tallies(db, now, DAY, 30),
         **lists,
     )
+
+
+def _alive(db: Connection, context: Context) -> RunPage:
+    rows = listings.alive(db, RUNS).rows
+    waiting = (row._replace(waits_for=context.waits_for(db, row.id)) for row in rows)
+    return RunPage(tuple(waiting), None)
 
 
 def _failing(db: Connection, found: FailingTask) -> FailingRow:
@@ -302,8 +309,13 @@ def _kept(asked: Asked, *keys: str) -> dict[str, str]:
 
 
 def _run(db: Connection, asked: Asked) -> RunView:
+    context = asked.context
     run = runs.get(db, _number(asked, "run"), details=True)
-    return RunView(asked.context.awaiting(db, run), asked.context.attempts)
+    said = context.running.log(run.id)
+    if run.status is RunStatus.RUNNING and said is not None:
+        # The store has what earlier attempts said; this one is still under way.
+        run = replace(run, details=(run.details or "") + said[1].text())
+    return RunView(context.awaiting(db, run), context.attempts)
 
 
 def _delivery(db: Connection, asked: Asked) -> DeliveryView:

@@ -348,10 +348,13 @@ class Context:
         """Return a run with what it waits for now."""
         if run.status in FINAL:
             return run
-        why = self.running.waits_for(run.id) or runs.waits_for(
-            db, run.id, self.now(), self.running.hosts.shares
+        return replace(run, waits_for=self.waits_for(db, run.id))
+
+    def waits_for(self, db: Connection, run_id: int) -> str | None:
+        """Return what a run that has not ended waits for, None where it does not."""
+        return self.running.waits_for(run_id) or runs.waits_for(
+            db, run_id, self.now(), self.running.hosts.shares
         )
-        return replace(run, waits_for=why)
 
     def tell_ended(self, ended: Iterable[Run]) -> None:
         """Count runs that ended while nobody carried them out; wake who waits."""

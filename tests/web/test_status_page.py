@@ -8,10 +8,12 @@ import pytest
 
 from gms_hookd.auth.tokens import Tokens
 from gms_hookd.futures import done
+from gms_hookd.git.process import Stop
 from gms_hookd.http.message import Request
 from gms_hookd.model import RunStatus
 from gms_hookd.pages.parts import TOP
 from gms_hookd.pages.style import POLICY
+from gms_hookd.runlog import RunLog
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import deliveries, listings, runs, tasks
 from gms_hookd.store.listings import ListingFilter
@@ -278,3 +280,19 @@ def test_runs_are_counted_by_when_and_how_they_ended(context, filled):
     assert [each["failed"] for each in minutes] == [0, 1, 0]
     counted = context.store.read(listings.failures, 1).result()
     assert counted == (1, now - 2 * 60_000 + 4000)
+
+
+def test_a_run_under_way_shows_what_it_says_and_what_waits_for_it(app, filled, context):
+    first = context.store.write(runs.request, 1, runs.NewRun("manual"), 0).result()
+    context.store.write(runs.claim, context.now(), first.id).result()
+    log = RunLog()
+    log.line("fetching now")
+    context.running.began(first.id, 1, log, Stop())
+    context.store.write(runs.request, 1, runs.NewRun("manual"), 0).result()
+    page = said(app, f"{TOP}/run/{first.id}")
+    assert "fetching now" in page
+    assert f"gms-hookd run cancel {first.id}" in page
+    page = said(app, TOP)
+    assert "refreshes itself" in page
+    assert "1 running, 1 waiting" in page
+    assert f"Waits for: run {first.id}, which is under way for the same task" in page
