@@ -6,6 +6,7 @@ so that only plain names are taken.
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from gms_hookd.git import url as giturl
 from gms_hookd.git.url import GitUrl, loosely
@@ -65,16 +66,16 @@ def part_of(
     Host None is any. The case is that of the address which was given.
     """
     host, path = giturl.place(source)
-    given = [part for url in urls for part in _parts(url)]
+    written = [_parts(url) for url in urls]
     for place_host, place_path in places:
         if place_host not in (None, host) or (place_host is None and not host):
             continue
         if _MARKED in path.split("/"):
-            found = _marked(source, (host, place_path), given)
+            found = _marked(source, (host, place_path), chain(*written))
         else:
-            found = _between(path, place_path)
+            found = _as_written(path, _between(path, place_path), written)
         if found is not None:
-            return next((p for p in given if p.lower() == found.lower()), found)
+            return found
     return None
 
 
@@ -83,6 +84,20 @@ def _between(path: str, covered: str) -> str | None:
     part = covered[len(head) : len(covered) - len(tail)]
     whole = covered == head + part + tail and len(covered) > len(head) + len(tail)
     return part if whole and "/" not in part else None
+
+
+def _as_written(
+    path: str, part: str | None, written: Iterable[list[str]]
+) -> str | None:
+    """Return a part in the case in which an address has it in its place.
+
+    The owner may have the name of the repository in another case.
+    """
+    if part is None:
+        return None
+    place = path.partition(STAR)[2].count("/") + 1  # from the end: prefixes may differ
+    there = (parts[-place] for parts in written if len(parts) >= place)
+    return next((p for p in there if p.lower() == part.lower()), part)
 
 
 def _marked(source: str, covered: tuple[str, str], given: Iterable[str]) -> str | None:
