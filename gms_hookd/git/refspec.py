@@ -12,7 +12,10 @@ FORGES_OWN = (
     "pull", "pull-requests", "merge-requests", "keep-around", "environments",
     "pipelines", "changes",
 )  # fmt: skip
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?\[\\]|\.\.|@\{|//")
+# Of the surrogates, those that stand for a byte which is no UTF-8 are taken.
+_FORBIDDEN = re.compile(
+    r"[\x00-\x20\x7f~^:?\[\\\ud800-\udc7f\udd00-\udfff]|\.\.|@\{|//"
+)
 
 
 @dataclass(frozen=True, slots=True)

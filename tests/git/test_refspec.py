@@ -13,6 +13,7 @@ from gms_hookd.git.refspec import Refspec, select
     ("feat*:f*y", Refspec("refs/heads/feat*", "refs/heads/f*y")),
     ("^wip/*", Refspec("refs/heads/wip/*", "", negative=True)),
     ("HEAD:refs/heads/x", Refspec("HEAD", "refs/heads/x")),
+    ("a\udcff", Refspec("refs/heads/a\udcff", "refs/heads/a\udcff")),
 ])  # fmt: skip
 def test_gits_notation_is_read(text, spec):
     assert refspec.parse(text) == spec
@@ -31,6 +32,12 @@ def test_a_branch_becomes_a_refspec(text, spec):
 def test_what_is_no_branch_is_refused(text):
     with pytest.raises(ValueError, match=r"refspec|not one branch"):
         refspec.branch(text)
+
+
+def test_surrogates_that_stand_for_no_byte_are_no_name():
+    for number in (0xD800, 0xDC00, 0xDC7F, 0xDD00, 0xDFFF):
+        with pytest.raises(ValueError, match="a name that git does not take"):
+            refspec.branch(f"a{chr(number)}")
 
 
 def test_nothing_selected_means_heads_and_tags():
