@@ -195,7 +195,8 @@ def _off(one: Record) -> str:
 
 
 def _next_cron(one: Record, style: Style) -> str | None:
-    if one["next_cron"] is None and one["cron"] and one["enabled"]:
+    met = one["enabled"] and one["cron"] and "max" not in one  # a pattern never runs
+    if one["next_cron"] is None and met:
         return "never"
     return until(one["next_cron"], style)
 

@@ -84,7 +84,7 @@ def first_word(line: str) -> str:
         return ""
     word = re.split(r"[\s,|]", bare, maxsplit=1)[0]
     rest = bare.removeprefix(word)
-    sentence = re.match(r" +[^\s|]", rest) and "/" not in word
+    sentence = re.match(r" +[^\s|#]", rest) and "/" not in word
     return bare if sentence else word.strip('"')
 
 

@@ -61,6 +61,7 @@ def test_a_change_that_means_nothing_is_refused(text):
     [
         ("team/app\tA fine app\tpublic\t2026-11-01T00:00:00Z", "team/app"),  # gh
         ("Showing 2 of 2 projects (Page 1 of 1).", ""),  # glab
+        ("app  # ours", "app"),
         ("group/app  git@gitlab.com:group/app.git  An app", "group/app"),
         ("app", "app"),  # tea --fields name --output simple
         ("| app  | source |", "app"),

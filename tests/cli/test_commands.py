@@ -325,7 +325,10 @@ def test_a_pattern_makes_tasks_of_a_list_and_they_stand_under_it(
     assert listed == ["all/*", "all/source", "zz"]
     ok("task", "sync", "3")
     assert Repo(mirror / "source.git").refs() == source.refs()
-    assert "makes up to 5 tasks, and never runs" in ok("task", "show", "all/*")
+    ok("task", "set", "all/*", "cron=@daily")
+    shown = ok("task", "show", "all/*")
+    assert "makes up to 5 tasks, and never runs" in shown
+    assert "next cron" not in shown
     assert "made by all/*" in ok("task", "show", "3")
     assert no("task", "sync", "all/*")[0] == 1
     names.write_text("# none\n")
