@@ -115,9 +115,9 @@ def _line(result: _Result, *, dry: bool) -> str:
     begin = f"task {found.task.id or '-'}:"
     if result.what == "skipped" or isinstance(found, Skipped):
         return f"{begin} skipped: {entry['reason']}"
-    if result.what == "unchanged":
-        return f"{begin} is here already: {entry['id']} {entry['name']}"
     number = entry["id"] or "a new id"
+    if result.what == "unchanged":
+        return f"{begin} is here already: {number} {entry['name']}"
     said = "would be imported as" if dry else "imported as"
     return f"{begin} {said} {number} {entry['name']}: {_described(found)}"
 

@@ -94,7 +94,9 @@ class Records:
     repositories: tuple[Repository, ...]
 
     def repository(self, end: End) -> Repository | None:
-        """Find the repository of a side."""
+        """Find the repository of a side; None where it names none that is there."""
+        if not end.repo_key and end.repo_id is None:
+            return None
         for each in self.repositories:
             if each.key == end.repo_key if end.repo_key else each.id == end.repo_id:
                 return each

@@ -61,7 +61,8 @@ class _Import:
         self._keys: dict[str, tuple[int | None, str]] = {
             task.key: (task.id, task.name) for task in here
         }
-        self._keeps = self._keys.keys() <= {each.get("key") for each in given}
+        taken_over = {k for each in given if isinstance(k := each.get("key"), str)}
+        self._keeps = self._keys.keys() <= taken_over
 
     def result(self) -> list[views.Json]:
         """Return what became of each, in their order."""

@@ -16,6 +16,7 @@ from gms_hookd.cli import main
 from gms_hookd.config.load import load_config
 from gms_hookd.git.remotes import remote_url
 from gms_hookd.gms.records import read_documents, read_file
+from gms_hookd.web.task_import import import_tasks
 from tests.support.process import SECRET, ask
 from tests.support.repositories import ENVIRON, Repo
 
@@ -367,6 +368,22 @@ def test_the_oldest_version_names_repositories_by_their_ids():
     found = read_documents(answer(task, *repos).encode())
     ends = (found.tasks[0].source, found.tasks[0].target)
     assert [found.repository(end).name for end in ends] == ["a", "b"]
+    nameless = read_documents(answer({"source_repo_key": ""}, {"path": "/a"}).encode())
+    assert nameless.repository(nameless.tasks[0].source) is None
+
+
+def test_a_key_that_stands_twice_has_no_id_before_it_is_here(command, tmp_path):
+    repo = {"key": "r", "remote_url": GITHUB}
+    other = {"key": "q", "remote_url": INNER}
+    one = {**TASK, "target_repo_key": "q", "target_remote": "", "key": "u"}
+    (tmp_path / "file").write_text(answer(one, one, repo, other))
+    out = command("import", "gms", tmp_path / "file", "--dry-run")[1]
+    assert "is here already: a new id" in out
+
+
+def test_a_key_that_is_no_text_is_skipped(context):
+    told = import_tasks(context, {"tasks": [{"key": ["u"]}, {"key": {}}]}).result()
+    assert {each["reason"] for each in told} == {"key: a string is needed"}
 
 
 @pytest.mark.parametrize(
