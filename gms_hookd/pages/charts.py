@@ -4,7 +4,6 @@ All of one outcome is one path of strokes, so that a picture is 2 KiB at most.
 """
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 
 from gms_hookd.pages.html import NOTHING, Html, tag
 from gms_hookd.pages.texts import Words
@@ -100,7 +99,8 @@ def dots(words: Words, runs: Sequence[tuple[str, int]]) -> Html:
 def durations(words: Words, runs: Sequence[tuple[str, int]]) -> str:
     """Return in words how long runs took."""
     took = sorted(each for _, each in runs)
-    least, half, most = (words.span(t) for t in (took[0], median(took), took[-1]))
+    places = took[0], took[len(took) // 2], took[-1]
+    least, half, most = (words.span(each) for each in places)
     return words("durations_are", count=len(took), least=least, most=most, half=half)
 
 
