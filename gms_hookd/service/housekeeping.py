@@ -10,7 +10,7 @@ from gms_hookd.safetext import reason
 from gms_hookd.service.clock import ClockWatch
 from gms_hookd.service.inspection import git_version
 from gms_hookd.service.usage import size_of
-from gms_hookd.store import StoreError, maintenance, notices, tasks
+from gms_hookd.store import StoreError, by_hook, maintenance, notices, tasks
 from gms_hookd.sync.job import SyncEngine
 from gms_hookd.threads import Supervised
 from gms_hookd.workers.running import Context
@@ -101,6 +101,8 @@ class Housekeeping:
             rows += store.write(notices.prune, runs, now - BEATS).result()
             pruned, texts, gone = pruned + rows, texts + emptied, rows + emptied
         surplus = self._drop_surplus()
+        while store.write(by_hook.note).result() and not self._stopping.is_set():
+            pass
         if pruned or texts or surplus:
             line = "retention deleted rows=%d bodies=%d surplus=%d"
             log.info(line, pruned, texts, surplus)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gms_hookd.errors import NotFound
 from gms_hookd.model import Delivery, RunStatus
+from gms_hookd.store import by_hook
 from gms_hookd.store.dbthread import Connection, Row
 
 _COLUMNS = (
@@ -162,15 +163,21 @@ def latest(
 
     Those before an id only, and since a time (ms).
     """
-    which = "" if hook is None else " AND hook=:hook"
-    which += "" if status is None else " AND status=:status"
-    query = (
-        f"SELECT {_COLUMNS} FROM deliveries WHERE id<:before"
-        f" AND received_ms>=:since{which} ORDER BY id DESC LIMIT :limit"
-    )
     values = {"hook": hook, "status": status, "before": before, "since": since}
-    rows = db.execute(query, {**values, "limit": limit}).fetchall()
-    return [_delivery(db, row) for row in rows]
+    which = "id<:before AND received_ms>=:since"
+    which += "" if status is None else " AND status=:status"
+    if hook is None:
+        return where(db, which, {**values, "limit": limit})
+    values["noted"] = by_hook.noted(db)
+    newer = f"{which} AND hook=:hook AND id>:noted"
+    found = where(db, newer, {**values, "limit": limit})
+    query = (
+        f"SELECT {_COLUMNS} FROM by_hook CROSS JOIN deliveries ON id=delivery_id"
+        f" WHERE name=:hook AND delivery_id<=:noted AND {which}"
+        " ORDER BY delivery_id DESC LIMIT :limit"
+    )
+    values["limit"] = limit - len(found)
+    return found + [_delivery(db, row) for row in db.execute(query, values).fetchall()]
 
 
 def where(db: Connection, term: str, values: Mapping[str, object]) -> list[Delivery]:
@@ -183,8 +190,7 @@ def where(db: Connection, term: str, values: Mapping[str, object]) -> list[Deliv
 
 def is_known(db: Connection, hook: str) -> bool:
     """Return whether a delivery of this hook is kept."""
-    query = "SELECT 1 FROM deliveries WHERE hook=? LIMIT 1"
-    return db.execute(query, (hook,)).fetchone() is not None
+    return bool(latest(db, hook, 1))
 
 
 def latest_of_hooks(db: Connection) -> dict[str, int]:

@@ -192,6 +192,16 @@ _PATTERNS = (
     "CREATE INDEX tasks_alike ON tasks(name COLLATE NOCASE)",
     "CREATE INDEX tasks_by_target ON tasks(target COLLATE NOCASE)",
 )
+_BY_HOOK = (
+    # Filled when there is time: see by_hook.py.
+    """CREATE TABLE by_hook(
+        name TEXT NOT NULL, delivery_id INTEGER NOT NULL,
+        PRIMARY KEY(name, delivery_id)) WITHOUT ROWID""",
+    """CREATE TABLE noted(id INTEGER PRIMARY KEY CHECK(id=1),
+        delivery_id INTEGER NOT NULL)""",
+    """CREATE TRIGGER by_hook_too AFTER DELETE ON deliveries BEGIN
+        DELETE FROM by_hook WHERE name=old.hook AND delivery_id=old.id; END""",
+)
 STEPS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _SECOND,
@@ -206,6 +216,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     _TALLIES,
     _CONDITIONS,
     _PATTERNS,
+    _BY_HOOK,
 )
 
 

@@ -11,7 +11,16 @@ import time
 from types import SimpleNamespace
 
 from gms_hookd.model import RunStatus
-from gms_hookd.store import Store, deliveries, gauges, maintenance, notices, runs, tasks
+from gms_hookd.store import (
+    Store,
+    by_hook,
+    deliveries,
+    gauges,
+    maintenance,
+    notices,
+    runs,
+    tasks,
+)
 from gms_hookd.store.dbthread import connect
 from gms_hookd.store.deliveries import NewDelivery, RecordedDelivery
 from gms_hookd.web import status_page
@@ -96,6 +105,10 @@ class Life:
             self.db.execute("COMMIT")
         while more := maintenance.surplus(self.path):
             maintenance.drop(self.db, more)
+        self.db.execute("BEGIN IMMEDIATE")
+        while by_hook.note(self.db):
+            pass
+        self.db.execute("COMMIT")
         self.shrink()
 
     def shrink(self):

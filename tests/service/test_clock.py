@@ -8,7 +8,7 @@ from gms_hookd.config.load import load_config
 from gms_hookd.service.clock import ClockWatch
 from gms_hookd.service.service import Service
 from gms_hookd.service.state_dir import StateDirectory
-from gms_hookd.store import deliveries
+from gms_hookd.store import by_hook, deliveries
 from tests.conftest import Clock
 from tests.support.repositories import ENVIRON, Bench, Repo, task
 
@@ -147,3 +147,10 @@ def test_backups_stay_while_the_clock_is_not_believed(tmp_path, clock):
         assert len(kept) == 1
     bench.engine.maintain([str(source)])
     assert not [r for r in Repo(cache).refs() if r.startswith("refs/backup/")]
+
+
+def test_upkeep_notes_by_which_hook_deliveries_came(service):
+    made = service()
+    came(made)
+    made.housekeeping.keep_up()
+    assert made.context.store.read(by_hook.noted).result() == 2
