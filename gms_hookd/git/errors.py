@@ -80,6 +80,7 @@ _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"]*", re.I)
 _QUOTED = re.compile(r"(?<!\w)(['`])[^'`]*\1")
 _SILENT = re.compile(r"could not read from remote repository", re.I)
 _ABNORMAL = re.compile(r"unpack failed: .*abnormal exit")
+_UNPACKED = re.compile(r"^error: remote unpack failed: (?!.*abnormal exit)(.+)", re.M)
 _WHY = re.compile(r"^remote: ?(?:fatal|error)", re.I | re.M)
 _PROMPT = re.compile(r"could not read \w+ for ('.*'): .*")
 _REFUSED = r"authentication failed for \1: no credentials, or they were refused"
@@ -167,10 +168,16 @@ def refusal(reason: str, stderr: str) -> Diagnosis:
     row, line = _Said(host=(reason,)).first()
     if VAGUE.search(reason) and not (row and row.kind in COULD_NOT):
         row, line = _Said(host=host).first()
-    words = _words(host, line)
+    words = _words(host, line) or _of_unpacker(stderr)
     kind = _refusal_kind(row, reason, stderr)
     silent = kind in COULD_NOT and not words
     return Diagnosis(kind, f"{reason} ({kind})" if silent else reason, words)
+
+
+def _of_unpacker(stderr: str) -> str:
+    """Return what the host's unpacker said of itself, in git's own line."""
+    found = _UNPACKED.search(stderr)
+    return one_line(found[1], LINE) if found else ""
 
 
 def _refusal_kind(row: Row | None, reason: str, stderr: str) -> ErrorKind:

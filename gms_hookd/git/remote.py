@@ -65,6 +65,7 @@ _RETRY_AFTER = re.compile(r"(?im)^.*<= recv header: *retry-after: *(.+?)\r?$")
 _REF = re.compile(r"(?<![\w/.-])refs/[^\s'\"`()<>:;,!?]+")
 _STATUS = re.compile(r"returned error: (\d{3})")
 _DIED = re.compile(r"(?m)^fatal: ")
+_UNWRITABLE = "unable to create temporary object directory"  # receive-pack's words
 _REMEDIES = {
     "403": "the account may not do that there, or a proxy in between forbids it",
     "411": "what is sent is larger than http.postBuffer may be: push by ssh",
@@ -248,8 +249,17 @@ class Remote:
         broken = _broken(done, lines.values(), refs)
         error = self._error(done, "push") if broken else None
         refused = {r: line.reason for r, line in lines.items() if line.by_host}
-        refusals = {ref: refusal(why, done.err) for ref, why in refused.items()}
+        refusals = {
+            ref: self._with_check(refusal(why, done.err))
+            for ref, why in refused.items()
+        }
         return Report(lines, error, refusals, _named(done.err))
+
+    def _with_check(self, why: Diagnosis) -> Diagnosis:
+        """Name the command that finds what may not be written on this machine."""
+        if not (self.access.url.local and _UNWRITABLE in why.words):
+            return why
+        return replace(why, words=f"{why.words}: see `gms-hookd check`")
 
     def _without_maintenance(self) -> tuple[str, ...]:
         """Spare a target on this machine the look for what is to be tidied up."""

@@ -297,3 +297,12 @@ def test_many_words_are_cut_so_that_those_that_tell_stay():
 
 def test_each_row_names_who_prints_it():
     assert all(row.printed_by for row in TABLE)
+
+
+def test_what_the_unpacker_says_of_itself_is_the_reason():
+    said = "error: remote unpack failed: unable to create temporary object directory"
+    assert str(refusal("unpacker error", said)) == (
+        "unpacker error; the host says: unable to create temporary object directory"
+    )
+    crashed = "error: remote unpack failed: index-pack abnormal exit"
+    assert "host says" not in str(refusal("unpacker error", crashed))

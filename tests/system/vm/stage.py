@@ -90,8 +90,9 @@ def _authority():
 
 def _https():
     SOURCE.parent.mkdir(parents=True)
-    sh(f"git init -q --bare --initial-branch=main {SOURCE}")
-    commit(SOURCE, "main", "the first commit")
+    for each in (SOURCE, GITHUB / "team/web.git"):
+        sh(f"git init -q --bare --initial-branch=main {each}")
+        commit(each, "main", "the first commit")
     sh(
         "systemd-run -q --unit=github --setenv=PYTHONDONTWRITEBYTECODE=1"
         f" python3 {Path(__file__).absolute()} serve"
@@ -103,7 +104,7 @@ def _https():
 
 def _ssh():
     sh("useradd -m -s /usr/bin/git-shell git && usermod -p '*' git")
-    for name in ("mirror/app.git", "team/lib.git"):
+    for name in ("mirror/app.git", "mirror/web.git", "team/lib.git"):
         sh(f"runuser -u git -- git init -q --bare -b main {FORGE}/{name}")
     commit(FORGE / "team/lib.git", "main", "the first commit of the library")
     sh(f"chown -R git: {FORGE}")
