@@ -44,6 +44,10 @@ Version = tuple[int, ...]
 OLDEST_PYTHON = (3, 11)
 OLDEST_GIT = (2, 32)
 OLDEST_SQLITE = (3, 24)
+# The first of a series without the WAL-reset bug; no later series than these has it
+# (sqlite.org/wal.html).
+WAL_RESET_FIXED = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
+REPLICATOR = ".gms-hookd.db-litestream"
 # The last release with a known hole of each series (git's release notes up to 2.56).
 HOLES = ((2, 39, 3), (2, 40, 3), (2, 41, 2), (2, 42, 3), (2, 43, 6), (2, 44, 3),
          (2, 45, 3), (2, 46, 3), (2, 47, 2), (2, 48, 1), (2, 49, 0),
@@ -86,10 +90,25 @@ def _python(_place: Environment) -> Iterator[Finding]:
     yield Finding(level, "python", f"{_dotted(version)} at {sys.executable}", remedy)
 
 
-def _sqlite(_place: Environment) -> Iterator[Finding]:
-    level = OK if SQLITE_VERSION >= OLDEST_SQLITE else ERROR
-    remedy = None if level == OK else f"needs {_dotted(OLDEST_SQLITE)} or newer"
-    yield Finding(level, "sqlite", _dotted(SQLITE_VERSION), remedy)
+def _sqlite(place: Environment) -> Iterator[Finding]:
+    replicated = (place.state / REPLICATOR).is_dir()
+    yield sqlite_finding(SQLITE_VERSION, replicated=replicated)
+
+
+def sqlite_finding(version: Version, *, replicated: bool) -> Finding:
+    """Judge a version of sqlite, also where another process checkpoints the store."""
+    said = _dotted(version)
+    if version < OLDEST_SQLITE:
+        needed = f"needs {_dotted(OLDEST_SQLITE)} or newer"
+        return Finding(ERROR, "sqlite", said, needed)
+    fixed = version >= WAL_RESET_FIXED[-1] or any(
+        version[:2] == first[:2] and version >= first for first in WAL_RESET_FIXED
+    )
+    if fixed or not replicated:
+        return Finding(OK, "sqlite", said)
+    problem = f"{said} has the WAL-reset bug, and Litestream checkpoints beside us"
+    remedy = "gms-hookd manual beyond; until then daily: gms-hookd backup FILE"
+    return Finding(WARNING, "sqlite", problem, remedy)
 
 
 def _git(place: Environment) -> Iterator[Finding]:

@@ -75,6 +75,33 @@ def test_few_descriptors_are_named_with_the_remedy(place, number, level):
         assert level == OK or "LimitNOFILE=" in each.remedy
 
 
+@pytest.mark.parametrize(
+    ("version", "alone", "replicated"),
+    [
+        ((3, 23, 1), ERROR, ERROR),
+        ((3, 40, 1), OK, WARNING),
+        ((3, 44, 5), OK, WARNING),
+        ((3, 44, 6), OK, OK),
+        ((3, 46, 1), OK, WARNING),
+        ((3, 50, 7), OK, OK),
+        ((3, 51, 2), OK, WARNING),
+        ((3, 51, 3), OK, OK),
+        ((3, 53, 0), OK, OK),
+    ],
+)
+def test_sqlite_is_judged_by_who_checkpoints(version, alone, replicated):
+    for beside, level in ((False, alone), (True, replicated)):
+        found = inspection.sqlite_finding(version, replicated=beside)
+        assert (found.level, found.remedy is None) == (level, level == OK)
+
+
+def test_a_litestream_is_known_by_its_folder(place, monkeypatch):
+    monkeypatch.setattr(inspection, "SQLITE_VERSION", (3, 46, 1))
+    assert levels(place, "sqlite") == [OK]
+    (place.state / inspection.REPLICATOR).mkdir()
+    assert levels(place, "sqlite") == [WARNING]
+
+
 def test_tasks_whose_ids_are_another_nodes_are_named(place):
     listed = [{**TASK, "id": number} for number in range(1, 20)]
     assert about(replace(place, tasks=listed), "shard") == []
