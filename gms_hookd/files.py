@@ -116,10 +116,10 @@ def read_secret(path: Path) -> str:
         content, details = read_regular(path, LARGEST_SECRET)
         check_secret(path, details)
         return checked_secret(re.sub(r"\r?\n\Z", "", content.decode()))
-    except PermissionError:
-        raise SecretFileError(f"{path}: {closed(path)}") from None
     except OSError as error:
-        raise SecretFileError(f"{path}: {error.strerror or error}") from None
+        refused = isinstance(error, PermissionError)
+        why = closed(path) if refused else error.strerror or error
+        raise SecretFileError(f"{path}: {why}") from None
     except UnicodeDecodeError:
         raise SecretFileError(f"{path}: not UTF-8 text: use hex or base64") from None
     except ValueError as error:
@@ -228,6 +228,10 @@ def read_regular(path: Path, largest: int) -> tuple[bytes, os.stat_result]:
     finally:
         os.close(file)
     if len(content) > largest:
-        limit = f"{largest >> 20} MiB" if largest >> 20 else f"{largest >> 10} KiB"
-        raise OSError(errno.EFBIG, f"is larger than {limit}", str(path))
+        raise _too_large(path, largest)
     return content, details
+
+
+def _too_large(path: Path, largest: int) -> OSError:
+    limit = f"{largest >> 20} MiB" if largest >> 20 else f"{largest >> 10} KiB"
+    return OSError(errno.EFBIG, f"is larger than {limit}", str(path))

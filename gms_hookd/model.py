@@ -209,13 +209,17 @@ def commit_range(refs: Iterable[Ref]) -> str:
     return " ".join(ranges[:RANGES] + tail)
 
 
+def _after_nothing(first: Ref, then: Ref) -> Ref:
+    same = (first.old, first.new) == (then.old, then.new) or not first.in_doubt
+    return then if same else replace(then, reason=_both(first.reason, then.reason))
+
+
 def over_attempts(first: Ref | None, then: Ref) -> Ref:
     """Return what became of a ref over two attempts; what was done is never dropped."""
     if first is None:
         return then
     if not first.acted:
-        same = (first.old, first.new) == (then.old, then.new) or not first.in_doubt
-        return then if same else replace(then, reason=_both(first.reason, then.reason))
+        return _after_nothing(first, then)
     if then.result is RefResult.UNCHANGED:
         return first
     if then.result is RefResult.REJECTED:

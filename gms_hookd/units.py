@@ -24,18 +24,20 @@ def rfc3339(milliseconds: int) -> str:
 
 def duration(text: str) -> float:
     """Return the seconds that `text` means, a bare number as well; or ValueError."""
-    if re.fullmatch(_NUMBER, text):
-        seconds = float(text)
-    elif _DURATION.fullmatch(text):
-        parts = _PART.findall(text)
-        seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    else:
-        raise ValueError(
-            'not a duration: use a number with ms, s, m, h, d or w, as in "10m"'
-        )
+    seconds = _seconds(text)
     if seconds > _LONGEST:
         raise ValueError("longer than a hundred years: use a shorter duration")
     return seconds
+
+
+def _seconds(text: str) -> float:
+    if re.fullmatch(_NUMBER, text):
+        return float(text)
+    if _DURATION.fullmatch(text):
+        parts = _PART.findall(text)
+        return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    usage = 'use a number with ms, s, m, h, d or w, as in "10m"'
+    raise ValueError(f"not a duration: {usage}")
 
 
 def moment(text: str, now: float) -> int:

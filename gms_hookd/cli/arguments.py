@@ -227,6 +227,10 @@ def number(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", type=checked(positive), help="its number")
 
 
+def _switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    parser.add_argument(name, action="store_true", help=text)
+
+
 def task_add(parser: argparse.ArgumentParser) -> None:
     """Take a new task."""
     parser.add_argument(
@@ -237,16 +241,27 @@ def task_add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", required=True, metavar="URL", help="where from")
     parser.add_argument("--target", required=True, metavar="URL", help="where to")
     refs(parser)
-    parser.add_argument(
-        "--force",
-        action="store_true",
-        help="overwrite what has diverged (default: conflict)",
+    _switch(parser, "--force", "overwrite what has diverged (default: conflict)")
+    _switch(
+        parser, "--prune", "delete what the source no longer has (default: keep it)"
+    )
+    _times(parser)
+    _switch(
+        parser,
+        "--create",
+        "make the target, a path on this machine, where it is not there"
+        " (default: it must be there)",
     )
     parser.add_argument(
-        "--prune",
-        action="store_true",
-        help="delete what the source no longer has (default: keep it)",
+        "--max",
+        type=checked(positive),
+        metavar="N",
+        help="of a pattern: how many tasks it may make, 1 to 10000 (default: 1000)",
     )
+    _switch(parser, "--disabled", "take no triggers for now (default: enabled)")
+
+
+def _times(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
         type=checked(seconds),
@@ -261,23 +276,6 @@ def task_add(parser: argparse.ArgumentParser) -> None:
         metavar="SCHEDULE",
         help='when it runs by itself, as in "0 2 * * *", "@hourly", "@every 90m"'
         " (default: only when triggered)",
-    )
-    parser.add_argument(
-        "--create",
-        action="store_true",
-        help="make the target, a path on this machine, where it is not there"
-        " (default: it must be there)",
-    )
-    parser.add_argument(
-        "--max",
-        type=checked(positive),
-        metavar="N",
-        help="of a pattern: how many tasks it may make, 1 to 10000 (default: 1000)",
-    )
-    parser.add_argument(
-        "--disabled",
-        action="store_true",
-        help="take no triggers for now (default: enabled)",
     )
 
 

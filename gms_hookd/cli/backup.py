@@ -21,10 +21,7 @@ def backup(session: Session, args: Args) -> int:
     and the operator may read; the file is the operator's own.
     """
     file = Path(args.file).absolute()
-    if file.is_dir():
-        raise Failure(f"{file}: is a directory")
-    if session.state.exists() and leads_to(file, session.state, is_ours):
-        raise Failure(f"{file}: is the store itself, or leads to it: name another file")
+    _refuse(file, session.state)
     between = session.state.absolute() / f"backup-{secrets.token_hex(8)}"
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     try:
@@ -35,6 +32,13 @@ def backup(session: Session, args: Args) -> int:
     finally:
         _remove(fresh, between)
     return 0
+
+
+def _refuse(file: Path, state: Path) -> None:
+    if file.is_dir():
+        raise Failure(f"{file}: is a directory")
+    if state.exists() and leads_to(file, state, is_ours):
+        raise Failure(f"{file}: is the store itself, or leads to it: name another file")
 
 
 def _remove(*leftovers: Path) -> None:

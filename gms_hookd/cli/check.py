@@ -67,12 +67,16 @@ def show_check(session: Session, args: Args) -> int:
     stopped = Finding(WARNING, "daemon", "not running", START)
     if args.service and stopped in found:
         raise Failure(f"the daemon is not running: {START}")
+    _raise_for_errors(found)
+    return 0
+
+
+def _raise_for_errors(found: Sequence[Finding]) -> None:
     wrong = [finding for finding in found if finding.level == ERROR]
     if wrong:
         refused = any(finding.subject == "configuration" for finding in wrong)
         message = f"{len(wrong)} of {len(found)} findings are errors"
         raise ConfigError(message) if refused else Failure(message)
-    return 0
 
 
 def _looked(session: Session) -> list[Finding]:

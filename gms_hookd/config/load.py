@@ -556,10 +556,9 @@ def _check_key(source: Source, name: Name) -> Path:
         check_secret(path, path.stat())
     except FileNotFoundError:
         pass
-    except PermissionError:
-        raise source.error(name, f"{path}: {closed(path)}") from None
     except OSError as error:
-        raise source.error(name, f"{path}: {error.strerror}") from None
+        why = closed(path) if isinstance(error, PermissionError) else error.strerror
+        raise source.error(name, f"{path}: {why}") from None
     except SecretFileError as error:
         raise source.error(name, error) from None
     return path
@@ -611,6 +610,10 @@ def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
     yield from shared_sockets(config, config.server.listen)
     for name, why in _weak(config):
         yield f"{name}: {why}: set one of your own (openssl rand -hex 32)"
+    yield from _missing_files(config)
+
+
+def _missing_files(config: Config) -> Iterator[str]:
     named = ((c, path) for c in config.credentials for path in filter(None, c.files))
     for credential, path in named:
         if not os.path.exists(path):

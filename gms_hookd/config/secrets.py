@@ -4,11 +4,17 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
-from gms_hookd.config.records import Config
+from gms_hookd.config.records import Config, NotifyConfig
 from gms_hookd.files import SecretFileError, read_secret
 from gms_hookd.git.command import PROXIES
 from gms_hookd.git.credentials import Credential
 from gms_hookd.safetext import address_secrets
+
+
+def _of_target(target: NotifyConfig) -> Iterator[str]:
+    yield from target.secrets
+    yield from address_secrets(target.url)
+    yield from _in_proxy(target.proxy)
 
 
 def secrets_of(config: Config, environ: Mapping[str, str]) -> frozenset[str]:
@@ -18,12 +24,7 @@ def secrets_of(config: Config, environ: Mapping[str, str]) -> frozenset[str]:
     secrets += (*config.api.tokens, config.api.read_token or "")
     secrets += (s for credential in config.credentials for s in _of(credential))
     secrets += (s for name in PROXIES for s in _in_proxy(environ.get(name, "")))
-    for target in config.notify:
-        secrets += [
-            *target.secrets,
-            *address_secrets(target.url),
-            *_in_proxy(target.proxy),
-        ]
+    secrets += (s for target in config.notify for s in _of_target(target))
     return frozenset(filter(None, secrets))
 
 

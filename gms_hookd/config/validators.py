@@ -314,17 +314,22 @@ def ssh_options(value: object) -> tuple[str, ...]:
     """Take a list of options of ssh that say what is good enough (ssh_config(5))."""
     found = {}
     for entry in texts(value):
-        name, _, said = entry.partition("=")
-        known = SSH_OPTIONS.get(name.strip().lower())
-        if known is None:
-            allowed = ", ".join(SSH_OPTIONS.values())
-            raise ValueError(f"{entry!r} sets none of {allowed}")
-        if not re.fullmatch(_SSH_VALUE, said.strip()):
-            raise ValueError(f'{entry!r} must look like "{known}=+ssh-rsa"')
+        known, said = _ssh_option(entry)
         if known in found:
             raise ValueError(f"{known} is there twice: join its values with commas")
-        found[known] = f"{known}={said.strip()}"
+        found[known] = f"{known}={said}"
     return tuple(found.values())
+
+
+def _ssh_option(entry: str) -> tuple[str, str]:
+    name, _, said = entry.partition("=")
+    known = SSH_OPTIONS.get(name.strip().lower())
+    if known is None:
+        allowed = ", ".join(SSH_OPTIONS.values())
+        raise ValueError(f"{entry!r} sets none of {allowed}")
+    if not re.fullmatch(_SSH_VALUE, said.strip()):
+        raise ValueError(f'{entry!r} must look like "{known}=+ssh-rsa"')
+    return known, said.strip()
 
 
 def ssh_proxy(value: object) -> Proxy:

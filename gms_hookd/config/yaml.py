@@ -13,6 +13,7 @@ that the parser never needs more than the next token and its column.
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import reduce
 from typing import NamedTuple
 
 
@@ -238,9 +239,7 @@ def _integer(found: re.Match[str]) -> int:
     elif digits.startswith("0"):
         value = int(digits, 8)
     else:
-        value = 0
-        for part in digits.split(":"):
-            value = value * 60 + int(part)
+        value = reduce(lambda sum_, part: sum_ * 60 + int(part), digits.split(":"), 0)
     # Within 64 bits few integers share a hash: no file can make a mapping slow.
     if value >= 2**63:
         raise OverflowError

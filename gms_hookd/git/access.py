@@ -171,10 +171,8 @@ class SshConnections:
         self, path: Path, url: GitUrl, identity: Identity, limits: Limits
     ) -> bool:
         path.unlink(missing_ok=True)
-        log = _log(path)
-        log.unlink(missing_ok=True)
-        own = ("-E", str(log), "-o", f"ControlPersist={IDLE}", "-fNM")
-        argv = (*ssh_command(identity, path), *own, *_login(url), "--", _host(url))
+        _log(path).unlink(missing_ok=True)
+        argv = _master(path, url, identity)
         environ = {**self._environ, **identity.environ}
         done = execute(argv, environ, limits, quiet=True, stall=limits.stall)
         done = replace(done, err=_logged(path) + done.err)
@@ -189,6 +187,11 @@ def _name(url: GitUrl, identity: Identity) -> str:
     way = (identity.options, identity.proxy)
     names = (url.user, url.host, url.port, files, way)
     return hashlib.sha256(repr(names).encode()).hexdigest()[:16]
+
+
+def _master(path: Path, url: GitUrl, identity: Identity) -> tuple[str, ...]:
+    own = ("-E", str(_log(path)), "-o", f"ControlPersist={IDLE}", "-fNM")
+    return (*ssh_command(identity, path), *own, *_login(url), "--", _host(url))
 
 
 def _probe(path: Path, url: GitUrl, identity: Identity) -> tuple[str, ...]:

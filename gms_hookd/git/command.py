@@ -146,8 +146,7 @@ class Git:
     def run(self, command: GitCommand) -> Done:
         """Run one command, whatever its exit status."""
         if not command.quiet:
-            shown = one_line(shlex.join(("git", *command.args)), SHOWN)
-            self.limits.log.line(f"$ {shown}")
+            self._tell(command)
         done = self._traced(command)
         if command.writing and done.orderly:
             self.journal.written()
@@ -157,6 +156,10 @@ class Git:
         good = not done.failed or (done.orderly and not command.afar)
         self.count(command.args[0], "ok" if good else done.kind.name.lower())
         return done
+
+    def _tell(self, command: GitCommand) -> None:
+        shown = one_line(shlex.join(("git", *command.args)), SHOWN)
+        self.limits.log.line(f"$ {shown}")
 
     def _traced(self, command: GitCommand) -> Done:
         """Run it; what it traced of http is part of what is done."""

@@ -82,9 +82,12 @@ class Holds:
         finally:
             if held is not None:
                 os.close(held)
-            with self._changed:
-                use.alone = use.alone and not free
-                self._changed.notify_all()
+            self._end_alone(use, free)
+
+    def _end_alone(self, use: _Use, free: bool) -> None:
+        with self._changed:
+            use.alone = use.alone and not free
+            self._changed.notify_all()
 
     def _use(self, gitdir: Path) -> _Use:
         with self._changed:

@@ -148,28 +148,36 @@ def _any_here(git: Git, oids: Sequence[str]) -> bool:
 
 def _small(git: Git, asked: bytes, tips: Sequence[str]) -> list[str]:
     """List all blobs that may be pointers; of very many, those of the tips."""
-    listed = ("rev-list", "--objects", "--no-object-names", "--ignore-missing")
-    few = f"--filter=combine:object:type=blob+blob:limit={LARGEST + 1}"
-    done = git.run(GitCommand((*listed, few, "--stdin"), stdin=asked, quiet=True))
+    done = _list_small(git, asked)
     if done.ended is ErrorKind.SIZE:
         git.limits.log.line(
             "too many objects to look through: LFS pointers of the tips"
         )
         trees = "".join(f"{tip}^{{tree}}\n" for tip in tips).encode()
-        done = git.run(GitCommand((*listed, few, "--stdin"), stdin=trees, quiet=True))
+        done = _list_small(git, trees)
     if done.failed:
         raise done.failure("rev-list")
     return done.out.decode().split()
 
 
+def _list_small(git: Git, asked: bytes) -> Done:
+    listed = ("rev-list", "--objects", "--no-object-names", "--ignore-missing")
+    few = f"--filter=combine:object:type=blob+blob:limit={LARGEST + 1}"
+    return git.run(GitCommand((*listed, few, "--stdin"), stdin=asked, quiet=True))
+
+
+def _fitting(git: Git, blobs: Sequence[str]) -> list[bytes]:
+    """Return those of these blobs that are of the size of a pointer."""
+    asked = "".join(f"{oid}\n" for oid in blobs).encode()
+    form = "--batch-check=%(objectsize) %(objectname)"
+    sizes = git.ask("cat-file", form, stdin=asked)
+    found = (line.partition(b" ") for line in sizes.split(b"\n"))
+    return [o for s, _, o in found if s.isdigit() and SMALLEST <= int(s) <= LARGEST]
+
+
 def _pointed(git: Git, blobs: Sequence[str]) -> Iterator[str]:
     """Tell what these blobs point to, if they do."""
-    asked = "".join(f"{oid}\n" for oid in blobs).encode()
-    sizes = git.ask(
-        "cat-file", "--batch-check=%(objectsize) %(objectname)", stdin=asked
-    )
-    found = (line.partition(b" ") for line in sizes.split(b"\n"))
-    fit = [o for s, _, o in found if s.isdigit() and SMALLEST <= int(s) <= LARGEST]
+    fit = _fitting(git, blobs)
     if not fit:
         return
     contents = git.ask("cat-file", "--batch", stdin=b"\n".join(fit) + b"\n")
@@ -254,13 +262,17 @@ class _Failure:
     absent: bool
 
 
-def _failure(done: Done, verb: str) -> _Failure:
+def _said(done: Done, status: int) -> str:
     words = [_EMPTY_WORDS.sub("", line) for line in _words(done.err)]
-    status = int(found[-1]) if (found := _STATUS.findall(done.err)) else 0
     said = next((w for w in words if not _UNREADABLE.search(w)), "")
     if status >= 400:
         said = f"{said} (HTTP {status})" if said else f"the host answers {status}"
-    said = one_line(said or f"exit status {done.status}")
+    return one_line(said or f"exit status {done.status}")
+
+
+def _failure(done: Done, verb: str) -> _Failure:
+    status = int(found[-1]) if (found := _STATUS.findall(done.err)) else 0
+    said = _said(done, status)
     batch = bool(_BATCH.search(done.err))
     absent = batch and (status in _NO_LFS or bool(_NO_COMMAND.search(done.err)))
     kind = _kind(done, status)

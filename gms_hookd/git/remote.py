@@ -244,7 +244,9 @@ class Remote:
         given = (*PUSH, *pushed_options, *options, *self._without_maintenance())
         writing = self.access.url.path if self.access.url.local else None
         args = (*given, "--end-of-options", self.url, *specs)
-        done = self._run(GitCommand(args, writing=writing))
+        return self._report(self._run(GitCommand(args, writing=writing)), refs)
+
+    def _report(self, done: Done, refs: Iterable[str]) -> Report:
         lines = {line.ref: line for line in parse_pushed(done.out)}
         broken = _broken(done, lines.values(), refs)
         error = self._error(done, "push") if broken else None

@@ -134,12 +134,14 @@ def _address(host: str) -> bytes:
     return b"\x03" + bytes([len(name)]) + name
 
 
+def _login(proxy: Proxy) -> list[str]:
+    both = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
+    return [f"Proxy-Authorization: Basic {both}"] if proxy.user else []
+
+
 def _connect(sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
-    if proxy.user:
-        both = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
-        lines.append(f"Proxy-Authorization: Basic {both}")
+    lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}", *_login(proxy)]
     sock.sendall("\r\n".join((*lines, "", "")).encode())
     status = _status(_head(sock))
     if status == 407:

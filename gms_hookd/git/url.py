@@ -71,10 +71,9 @@ def parse(text: str, allow_protocols: Collection[str]) -> GitUrl:
     """Read a URL, scp-like address or absolute path; ValueError says what to do."""
     url = _read(text)
     if url.scheme not in allow_protocols:
-        raise ValueError(
-            f"{url.scheme} is not in sync.allow_protocols: add it there or use"
-            f" {' or '.join(sorted(allow_protocols)) or 'another protocol'}"
-        )
+        others = " or ".join(sorted(allow_protocols)) or "another protocol"
+        remedy = f"add it there or use {others}"
+        raise ValueError(f"{url.scheme} is not in sync.allow_protocols: {remedy}")
     if _holds_credential(url):
         raise ValueError(
             "a URL holds no user, password or token, wherever in it: put them under"

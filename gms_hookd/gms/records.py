@@ -215,13 +215,16 @@ def _repository(record: Record) -> Repository:
     )
 
 
+def _remote_auths_json(record: Record) -> object:
+    try:
+        return load_json(_text(record, "remote_auths_json").encode())
+    except ValueError:
+        return {}
+
+
 def _remote_auths(record: Record) -> Mapping[str, Auth]:
     given = record.get("remote_auths")
-    if not isinstance(given, Mapping):
-        try:
-            given = load_json(_text(record, "remote_auths_json").encode())
-        except ValueError:
-            given = {}
+    given = given if isinstance(given, Mapping) else _remote_auths_json(record)
     pairs = given.items() if isinstance(given, Mapping) else ()
     return {
         name: Auth(_text(auth, "type"), _text(auth, "key"))

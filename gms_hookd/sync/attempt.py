@@ -12,8 +12,8 @@ from gms_hookd.git.advice import OTHER_HASH
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.maintenance import crowded, join_packs
-from gms_hookd.git.refspec import WantedRef, with_tips
-from gms_hookd.git.remote import Listing
+from gms_hookd.git.refspec import Selection, WantedRef, with_tips
+from gms_hookd.git.remote import Listing, Remote
 from gms_hookd.model import Ref, RefResult, RunStatus, Undo, commit_range
 from gms_hookd.sync import lfs
 from gms_hookd.sync.absent import Absence
@@ -193,12 +193,8 @@ class Attempt:
         if cache.missing():
             with self._context.hold.fetching():
                 cache.prepare()
-        selection = self._context.selection
-        served = source.refs(selection.at_source)
-        head = source.head() if selection.takes_head else None
-        if head in served:
-            served["HEAD"] = served[head]
-        self._source = _SourceView(selection.wanted(served))
+        served = _served_now(source, self._context.selection)
+        self._source = _SourceView(self._context.selection.wanted(served))
         known = {ref: want.oid for ref, want in self._source.wanted.items()}
         return SyncResult(RunStatus.SUCCESS, known=known, there=self._there())
 
@@ -393,11 +389,8 @@ class Attempt:
         kept = [m for m in moves if m.ref not in views.wanted and not m.acts]
         if not views.prune or not kept:
             return moves
-        gone = [
-            Move(m.ref, RefResult.DELETED, m.old, None)
-            for m in kept
-            if m.result is RefResult.UNCHANGED
-        ]
+        still = [m for m in kept if m.result is RefResult.UNCHANGED]
+        gone = [Move(m.ref, RefResult.DELETED, m.old, None) for m in still]
         return [m for m in moves if m not in kept] + push.settle(gone)
 
     def _label(self) -> str:
@@ -436,6 +429,15 @@ class Attempt:
             return []
         pins = [push.pins[m.ref] for m in moves if m.acts and m.ref in push.pins]
         return [(pin.ref, pin.oid, pin.kept) for pin in pins]
+
+
+def _served_now(source: Remote, selection: Selection) -> dict[str, str]:
+    """Read the refs that are selected, HEAD by the branch that it names."""
+    served = source.refs(selection.at_source)
+    head = source.head() if selection.takes_head else None
+    if head in served:
+        served["HEAD"] = served[head]
+    return served
 
 
 def _make_room(cache: Cache) -> None:

@@ -64,9 +64,7 @@ class Fetch:
         if self._selection.only_globs and len(self._cache.source_refs()) >= VERY_MANY:
             return self._by_difference()
         before = self._careful()
-        self._fetch()
-        if not self._cached() and self._seen is None and self._refs():
-            self._fetch()  # what looked like an empty repository was none
+        self._fetch_surely()
         if not self._selection.single:
             self._cache.pack_refs()
         refs = self._cached()
@@ -74,6 +72,11 @@ class Fetch:
             return Served(refs, not refs, self._in_order(before, refs))
         refs = {r: o for r, o in refs.items() if r in self._seen}
         return Served(refs, empty=not self._seen and self._is_empty())
+
+    def _fetch_surely(self) -> None:
+        self._fetch()
+        if not self._cached() and self._seen is None and self._refs():
+            self._fetch()  # what looked like an empty repository was none
 
     def _refs(self) -> dict[str, str]:
         return self._source.refs(self._selection.at_source)
@@ -136,17 +139,20 @@ class Fetch:
 
     def _fetch(self) -> None:
         for _ in range(TRIES):
-            if not self._specs:
-                return
-            try:
-                self._ask()
-            except GitError as error:
-                self._cure(error)
-            else:
+            if not self._specs or self._asked():
                 return
         raise GitError(
             ErrorKind.OTHER, "the source changes faster than it can be fetched"
         )
+
+    def _asked(self) -> bool:
+        """Ask; False where what stood in the way was removed, for another try."""
+        try:
+            self._ask()
+        except GitError as error:
+            self._cure(error)
+            return False
+        return True
 
     def _ask(self) -> None:
         """Fetch by protocol v0 where that is quicker, by v2 elsewhere.

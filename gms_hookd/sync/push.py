@@ -1,7 +1,7 @@
 """Pushes moves to a target until each is settled: done, refused, or no longer due."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gms_hookd.git.cache import BACKUPS
@@ -99,16 +99,17 @@ class Push:
         refs = dict.fromkeys(m.ref for m in moves)
         others = self.settled.keys() - refs.keys()
         self._settle(m for m in moves if not m.acts)
-        open_ = [m for m in moves if m.acts]
-        for _ in range(ROUNDS):
-            if not open_:
-                break
-            open_ = self._seen_again(self._push(self._pinned(open_)))
-        self._settle(
-            refused(m, "the target moved each time", transient=True) for m in open_
-        )
+        self._carry_out([m for m in moves if m.acts])
         found = (ref for ref in self.settled if ref not in others)
         return [self.settled[ref] for ref in refs | dict.fromkeys(found)]
+
+    def _carry_out(self, moves: list[Move]) -> None:
+        for _ in range(ROUNDS):
+            if not moves:
+                return
+            moves = self._seen_again(self._push(self._pinned(moves)))
+        why = "the target moved each time"
+        self._settle(refused(m, why, transient=True) for m in moves)
 
     def _settle(self, moves: Iterable[Move]) -> None:
         self.settled.update((m.ref, m) for m in moves)
@@ -224,8 +225,11 @@ class Push:
         refs = [m.ref for m in part]
         if not self._is_mass(part) or self._selection.carried(named) != set(refs):
             return self._target.push(part)
+        return self._pushed_by_glob(refs, named)
+
+    def _pushed_by_glob(self, refs: list[str], named: Mapping[str, str]) -> Report:
         if self._target.access.url.scheme in ("http", "https"):
-            self._log.line(f"note: git is slow at {len(part)} refs in one http push")
+            self._log.line(f"note: git is slow at {len(refs)} refs in one http push")
         with self._cache.view({stored(r): o for r, o in named.items()}) as seen:
             apart = replace(self._target, git=seen.git)
             return apart.push_forward(self._selection.forward(), refs)

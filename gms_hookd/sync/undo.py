@@ -36,12 +36,16 @@ def _back(row: Ref, run: int, views: Views) -> Move:
         reason = f"it is an alias of {real} at the target now"
         return _conflict(row, now, reason, alias=real)
     if now != row.new:
-        there = f"it is {now[:10]} at the target" if now else "the target has it not"
-        left = f"left it at {row.new[:10]}" if row.new else "deleted it"
-        return _conflict(row, now, f"{there}, and run {run} {left}")
+        return _conflict(row, now, _moved_since(row, run, now))
     if row.old is None and (alias := alias_of(row.ref, views)):
         return _conflict(row, now, f"{alias} is an alias of it at the target")
     return Move(row.ref, _result(row), now, row.old)
+
+
+def _moved_since(row: Ref, run: int, now: str | None) -> str:
+    there = f"it is {now[:10]} at the target" if now else "the target has it not"
+    left = f"left it at {row.new[:10]}" if row.new else "deleted it"
+    return f"{there}, and run {run} {left}"
 
 
 def _result(row: Ref) -> RefResult:
