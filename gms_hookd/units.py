@@ -1,7 +1,12 @@
-"""Durations and sizes as people write them: "10m", "1h30m", "25MiB"; times as text."""
+"""Durations and sizes as people write them: "10m", "1h30m", "25MiB"; times as text.
 
+Also how long a host asks to wait: HTTP's Retry-After.
+"""
+
+import math
 import re
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {
@@ -20,6 +25,27 @@ def rfc3339(milliseconds: int) -> str:
     """Return a Unix time as RFC 3339 has it: in UTC, with milliseconds."""
     at = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def retry_after(text: str, now: float | None) -> float | None:
+    """Return the seconds that a Retry-After asks for, None where it says none.
+
+    RFC 9110, 10.2.3: seconds, or a date, which counts from `now` (Unix time).
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        date = unix_time(text)
+        seconds = math.inf if date is None or now is None else date - now
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def unix_time(http_date: str) -> float | None:
+    """Return the Unix time that a date of HTTP means, None where it is none."""
+    try:
+        return parsedate_to_datetime(http_date).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def duration(text: str) -> float:

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from gms_hookd.auth.api_tokens import Tokens
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
-from gms_hookd.auth.tokens import Tokens
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.futures import done
 from gms_hookd.safetext.mask import Mask

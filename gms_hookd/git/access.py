@@ -28,16 +28,15 @@ from gms_hookd.git.advice import Way, advice
 from gms_hookd.git.credentials import (
     Access,
     CredentialStore,
-    Identity,
     Tls,
     access,
     checked_identity,
-    ssh_command,
     ssh_remedies,
     with_remedy,
 )
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.process import Limits, Stop, execute
+from gms_hookd.git.ssh import Identity, ssh_command
 from gms_hookd.git.url import GitUrl
 from gms_hookd.runlog import RunLog
 

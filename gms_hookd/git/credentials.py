@@ -13,10 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote
 
-from gms_hookd.files import SecretFileError, check_secret, read_regular, read_secret
-from gms_hookd.git import ssh_proxy
+from gms_hookd.files import SecretFileError, check_secret, read_secret
 from gms_hookd.git import url as giturl
 from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.ssh import Identity, pinning, ssh_command
 from gms_hookd.git.ssh_proxy import Proxy
 from gms_hookd.git.url import PORTS, SPOKEN, GitUrl
 
@@ -47,47 +47,6 @@ class Credential:
 
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
-LARGEST = 16 << 20  # bytes of a file of host keys
-SSH_OPTIONS = (
-    "BatchMode=yes",
-    "IdentitiesOnly=yes",
-    "IdentityAgent=none",
-    "StrictHostKeyChecking=yes",
-    "GlobalKnownHostsFile=/dev/null",
-    "UpdateHostKeys=no",
-    "ConnectTimeout=15",
-    "ServerAliveInterval=15",
-    "ServerAliveCountMax=4",
-    "PermitLocalCommand=no",
-    "ClearAllForwardings=yes",
-    "ForwardAgent=no",
-    "LogLevel=INFO",  # which tells of connections that were cut, and why
-    "SendEnv=GIT_PROTOCOL",  # a kept connection sends what its master may send
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who we are at a host by ssh, how we know it, and how we get there."""
-
-    key: Path
-    known_hosts: Path
-    options: tuple[str, ...] = ()
-    proxy: Proxy | None = field(default=None, repr=False)
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """Return what ssh, and the git that starts it, need in their environment."""
-        return {ssh_proxy.VARIABLE: self.proxy.url} if self.proxy else {}
-
-    def overridden_by(self, credential: "Credential") -> "Identity":
-        """Return it with what a credential names instead."""
-        return Identity(
-            credential.ssh_key_file or self.key,
-            credential.ssh_known_hosts or self.known_hosts,
-            credential.ssh_options or self.options,
-            credential.ssh_proxy or self.proxy,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +83,7 @@ class CredentialStore:
             self.ssh_known_hosts or home / "known_hosts",
         )
         for each in self.fitting(url):
-            found = found.overridden_by(each)
+            found = _overridden(found, each)
         return found
 
     def tls(self, url: GitUrl) -> Tls:
@@ -169,6 +128,16 @@ class Access:
         )
 
 
+def _overridden(identity: Identity, credential: Credential) -> Identity:
+    """Return an identity with what a credential names instead."""
+    return Identity(
+        credential.ssh_key_file or identity.key,
+        credential.ssh_known_hosts or identity.known_hosts,
+        credential.ssh_options or identity.options,
+        credential.ssh_proxy or identity.proxy,
+    )
+
+
 def access(url: GitUrl, keys: CredentialStore, control: Path | None = None) -> Access:
     """Find what a URL needs; raises GitError where a secret cannot be used."""
     allowed = tuple((f"fetch.fsck.{kind}", "ignore") for kind in keys.allowed(url))
@@ -178,23 +147,6 @@ def access(url: GitUrl, keys: CredentialStore, control: Path | None = None) -> A
         found = _by_http(url, keys)
         return _by_tls(url, keys.tls(url), found).with_settings(allowed)
     return Access(allowed)
-
-
-def ssh_command(identity: Identity, control: Path | None = None) -> tuple[str, ...]:
-    """Write the ssh that trusts pinned hosts only and reads no configuration."""
-    options = (
-        *SSH_OPTIONS,
-        *identity.options,
-        f"IdentityFile={_path(identity.key)}",
-        f"UserKnownHostsFile={_path(identity.known_hosts)}",
-        f"ControlPath={_path(control) if control else 'none'}",
-        *((f"ProxyCommand={ssh_proxy.command()}",) if identity.proxy else ()),
-    )
-    return ("ssh", "-F", "/dev/null", *(w for o in options for w in ("-o", o)))
-
-
-def _path(path: Path) -> str:
-    return '"' + str(path).replace("%", "%%").replace('"', '\\"') + '"'
 
 
 def checked_identity(url: GitUrl, keys: CredentialStore) -> Identity:
@@ -237,27 +189,6 @@ def with_remedy(error: GitError, remedies: Mapping[ErrorKind, str]) -> GitError:
         return error
     message = f"{error}; {remedies[error.kind]}"
     return GitError(error.kind, message, error.stderr)
-
-
-def pinning(url: GitUrl, known_hosts: Path) -> str:
-    """Write the command that pins a host's key, once a human has compared it."""
-    port = url.port or PORTS["ssh"]
-    host = url.host.strip("[]")
-    name = host if port == PORTS["ssh"] else f"[{host}]:{port}"
-    where = shlex.quote(str(known_hosts))
-    scan = ["ssh-keyscan", *(["-p", str(port)] if port != PORTS["ssh"] else []), host]
-    old = f"ssh-keygen -R {shlex.quote(name)} -f {where}; "
-    # Who pins it, say root, may have an umask that would hide it from the service.
-    pin = f"{shlex.join(scan)} >> {where} && chmod a+r {where}"
-    return old + pin if _pinned(name, known_hosts) else pin
-
-
-def _pinned(name: str, known_hosts: Path) -> bool:
-    try:
-        lines = read_regular(known_hosts, LARGEST)[0].decode(errors="replace")
-    except OSError:
-        return False
-    return any(name in line.split(" ")[0].split(",") for line in lines.split("\n"))
 
 
 def _by_http(url: GitUrl, keys: CredentialStore) -> Access:

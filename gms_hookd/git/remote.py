@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +33,7 @@ from gms_hookd.git.refs import (
     symrefs,
 )
 from gms_hookd.git.refspec import Scope
+from gms_hookd.units import retry_after
 
 STDIN_FROM = 50  # refspecs; more go through a pipe
 FETCH = (
@@ -388,19 +388,9 @@ class Remote:
 
 
 def asked_to_wait(headers: str, now: float) -> float | None:
-    """Return the seconds of the last Retry-After, RFC 9110 section 10.2.3.
-
-    None where there is none; it is a number of seconds or a date.
-    """
+    """Return the seconds of the last Retry-After, None where there is none."""
     found = _RETRY_AFTER.findall(headers)
-    if not found:
-        return None
-    if found[-1].isdecimal():
-        return float(found[-1][:9])
-    try:
-        return max(parsedate_to_datetime(found[-1]).timestamp() - now, 0.0)
-    except ValueError:
-        return None
+    return retry_after(found[-1], now) if found else None
 
 
 def _broken(done: Done, lines: Iterable[Pushed], refs: Iterable[str]) -> bool:

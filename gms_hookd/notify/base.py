@@ -1,12 +1,12 @@
 """What is told, to whom, and how an answer is judged: the values of every kind."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Protocol
+
+from gms_hookd import units
 
 JSON = {"Content-Type": "application/json"}
 LONGEST_WAIT = 3600.0  # seconds of Retry-After that are believed
@@ -130,27 +130,9 @@ def retry_after(answer: VendorAnswer) -> float | None:
 
     RFC 9110, 10.2.3: seconds or a date. A date counts from the answer's own `Date`.
     """
-    text = answer.headers.get("retry-after", "").strip()
-    seconds = _number(text)
-    if seconds is None and text:
-        seconds = _until(text, answer.headers.get("date", ""))
-    return None if seconds is None else min(max(seconds, 0.0), LONGEST_WAIT)
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _until(text: str, date: str) -> float | None:
-    try:
-        when, sent = parsedate_to_datetime(text), parsedate_to_datetime(date)
-        return (when - sent).total_seconds()
-    except (TypeError, ValueError, OverflowError):
-        return None
+    sent = units.unix_time(answer.headers.get("date", ""))
+    seconds = units.retry_after(answer.headers.get("retry-after", "").strip(), sent)
+    return None if seconds is None else min(seconds, LONGEST_WAIT)
 
 
 def bounded(notice: Notice, reason: int) -> Notice:

@@ -14,10 +14,11 @@ from typing import Any
 from gms_hookd.cron import parse
 from gms_hookd.files import SERVICE, SecretFileError, check_secret, closed
 from gms_hookd.git import url as giturl
-from gms_hookd.git.credentials import CredentialStore, access, pinning
+from gms_hookd.git.credentials import CredentialStore, access
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.process import Limits, Stop, execute
+from gms_hookd.git.ssh import pinning
 from gms_hookd.git.url import GitUrl
 from gms_hookd.runlog import RunLog
 from gms_hookd.service.findings import (

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gms_hookd.auth.api_tokens import Tokens
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys
-from gms_hookd.auth.tokens import Tokens
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.config.load import faults
 from gms_hookd.config.records import Config, HookConfig, NotifyConfig
@@ -55,6 +55,7 @@ from gms_hookd.workers.conditions import Conditions, Senses
 from gms_hookd.workers.counters import Counters
 from gms_hookd.workers.notifier import Notifier, Recipient
 from gms_hookd.workers.reconciler import Reconciler
+from gms_hookd.workers.retry import RetryPolicy
 from gms_hookd.workers.running import (
     Context,
     DaemonState,
@@ -63,7 +64,7 @@ from gms_hookd.workers.running import (
     no_daemon,
 )
 from gms_hookd.workers.scheduler import Scheduler
-from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
+from gms_hookd.workers.worker import Rules, Worker
 
 
 def _free(folder: Path) -> int | None:

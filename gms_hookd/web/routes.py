@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from gms_hookd.auth.tokens import Rights, Tokens
+from gms_hookd.auth.api_tokens import Rights, Tokens
 from gms_hookd.auth.whitelist import UNIX
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http.message import HttpError, Request, Response

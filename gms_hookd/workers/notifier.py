@@ -30,6 +30,7 @@ from gms_hookd.store.notices import Lot, NoticeRow
 from gms_hookd.threads import Pool, Supervised
 from gms_hookd.units import rfc3339
 from gms_hookd.workers.messages import NoticeStyle, Shown, message, of_condition
+from gms_hookd.workers.retry import FIRST, backoff
 from gms_hookd.workers.running import Context, TestResult
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,6 @@ DEADLINE = 15.0  # seconds for one message, however slowly the peer drips
 WITHIN = 120.0  # seconds that a send may take with a name server that is silent
 LEAST, MOST = 4, 64  # threads: one for each target, so that none waits for another
 REMIND = 60.0  # seconds between looks for reminders
-FIRST, CAP = 10.0, 12 * 3600.0  # seconds between tries
 HELD = 300.0  # seconds at most that one message which failed holds up the others
 OUTAGE = 3  # failures in a row after which a success means that a target is back
 GIVE_UP = 5 * 86400.0  # seconds from the event on
@@ -58,12 +58,6 @@ class Recipient:
     proxy: str = ""
     ca_file: Path | None = None
     insecure: bool = False
-
-
-def backoff(attempts: int, chance: float, asked: float | None) -> float:
-    """Return the seconds until the next try, no shorter than what was asked for."""
-    whole = min(CAP, FIRST * 2.0 ** min(attempts, 30))
-    return max(whole / 2 + whole / 2 * chance, FIRST, asked or 0.0)
 
 
 class Notifier:

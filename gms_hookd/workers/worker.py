@@ -10,7 +10,6 @@ import logging
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from gms_hookd.git.process import Stop
@@ -23,36 +22,8 @@ from gms_hookd.store import StoreError, runs
 from gms_hookd.sync.job import SyncEngine, SyncJob, SyncResult
 from gms_hookd.threads import SILENT, Supervised
 from gms_hookd.units import rfc3339
+from gms_hookd.workers.retry import RetryPolicy
 from gms_hookd.workers.running import Context
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """`attempts` tries in all; the wait doubles from `base` to `cap` seconds.
-
-    A host that asks for more time gets `longest` seconds at most.
-    """
-
-    attempts: int = 5
-    base: float = 10.0
-    cap: float = 900.0
-    longest: float = 3600.0
-
-    def delay_after(
-        self, failures: int, chance: float, asked: float | None = None
-    ) -> float | None:
-        """Return the seconds until the next try after `failures` ones; None: no more.
-
-        Half of the wait is fixed, half is `chance` (0 to 1), so that what failed
-        together does not come back together. It is no shorter than the `asked` seconds
-        of a Retry-After.
-        """
-        if failures >= self.attempts:
-            return None
-        whole = min(self.cap, self.base * 2.0 ** min(failures - 1, 30))
-        own = whole / 2 + whole / 2 * chance
-        return max(own, min(asked or 0.0, self.longest))
-
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

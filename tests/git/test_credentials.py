@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from gms_hookd.git import url as giturl
-from gms_hookd.git.credentials import Credential, CredentialStore, access, pinning
+from gms_hookd.git.credentials import Credential, CredentialStore, access
 from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.ssh import pinning
 
 EVERY = ("https", "ssh")
 

@@ -5,7 +5,8 @@ import threading
 from gms_hookd.git.url import cache_key
 from gms_hookd.store import runs, tasks
 from gms_hookd.sync.engine import Engine, EngineSettings
-from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
+from gms_hookd.workers.retry import RetryPolicy
+from gms_hookd.workers.worker import Rules, Worker
 from tests.support.repositories import Repo
 
 MAIN = ("refs/heads/main:refs/heads/main",)

@@ -13,7 +13,8 @@ from gms_hookd.sync import fetch
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.sync.fetch import RecentFetches, Served
 from gms_hookd.sync.job import SyncJob
-from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
+from gms_hookd.workers.retry import RetryPolicy
+from gms_hookd.workers.worker import Rules, Worker
 from tests.support.repositories import Repo, task
 
 REFSPECS = ("refs/heads/main:refs/heads/main",)

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
+from gms_hookd.auth.api_tokens import Tokens
 from gms_hookd.auth.ratelimit import Buckets
-from gms_hookd.auth.tokens import Tokens
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.forges.condition import Condition
 from gms_hookd.forges.registry import FORGES, scheme_of

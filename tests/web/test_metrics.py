@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gms_hookd.auth.tokens import Tokens
+from gms_hookd.auth.api_tokens import Tokens
 from gms_hookd.cli.manual import topic
 from gms_hookd.futures import Future, done
 from gms_hookd.http.message import Request

@@ -7,9 +7,9 @@ from base64 import b64encode
 
 import pytest
 
+from gms_hookd.auth.api_tokens import Tokens
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.signature import hub_keys, sign
-from gms_hookd.auth.tokens import Tokens
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.futures import done
 from gms_hookd.http.message import Fault, Request

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gms_hookd.auth.tokens import Tokens
+from gms_hookd.auth.api_tokens import Tokens
 from gms_hookd.futures import done
 from gms_hookd.git.process import Stop
 from gms_hookd.http.message import Request

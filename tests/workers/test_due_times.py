@@ -8,7 +8,7 @@ import pytest
 from gms_hookd.model import RunStatus
 from gms_hookd.store import Store, runs, schema, source_checks
 from gms_hookd.store.runs import NewRun, Return
-from gms_hookd.workers.worker import RetryPolicy
+from gms_hookd.workers.retry import RetryPolicy
 from tests.support.place import Place
 
 DAY = 86400.0

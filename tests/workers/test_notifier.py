@@ -23,7 +23,8 @@ from gms_hookd.store import dbthread, notices
 from gms_hookd.threads import Pool, Threads
 from gms_hookd.web import views
 from gms_hookd.workers import messages, notifier
-from gms_hookd.workers.notifier import Notifier, Recipient, backoff
+from gms_hookd.workers.notifier import Notifier, Recipient
+from gms_hookd.workers.retry import backoff
 from tests.http.test_smtp import certificate, needs_server, serve
 from tests.store.test_notices import USUAL, Outbox
 from tests.support import vendor as vendors

@@ -30,8 +30,9 @@ from gms_hookd.store.refusals import Refusals
 from gms_hookd.store.runs import NewRun
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.workers.reconciler import Reconciler
+from gms_hookd.workers.retry import RetryPolicy
 from gms_hookd.workers.running import Context, RunningRuns
-from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
+from gms_hookd.workers.worker import Rules, Worker
 from tests.support.repositories import Repo
 
 ROUNDS = int(os.environ.get("HISTORY_ROUNDS", "6"))

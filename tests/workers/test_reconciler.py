@@ -10,7 +10,8 @@ from gms_hookd.store import runs, source_checks, tasks
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import Pool, Threads
 from gms_hookd.workers.reconciler import Reconciler
-from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
+from gms_hookd.workers.retry import RetryPolicy
+from gms_hookd.workers.worker import Rules, Worker
 from tests.support.repositories import ENVIRON, Repo
 
 INTERVAL = 900.0

@@ -1,6 +1,6 @@
 """Back-off: doubling, capped, spread, and over after the last attempt."""
 
-from gms_hookd.workers.worker import RetryPolicy
+from gms_hookd.workers.retry import RetryPolicy
 
 
 def test_the_wait_doubles_up_to_the_cap():

@@ -9,7 +9,7 @@ from gms_hookd.model import RunStatus
 from gms_hookd.store import runs
 from gms_hookd.store.shares import Shares
 from gms_hookd.web import api
-from gms_hookd.workers.worker import RetryPolicy
+from gms_hookd.workers.retry import RetryPolicy
 from tests.support.place import BUSY, Place, wait_for
 
 

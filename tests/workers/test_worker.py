@@ -12,8 +12,9 @@ from gms_hookd.store import runs, tasks
 from gms_hookd.store.runs import NewRun
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import Supervised
+from gms_hookd.workers.retry import RetryPolicy
 from gms_hookd.workers.running import RunningRuns
-from gms_hookd.workers.worker import RetryPolicy, Rules, Worker
+from gms_hookd.workers.worker import Rules, Worker
 
 
 def git(*args, cwd=None):

@@ -4,7 +4,7 @@ from base64 import b64encode
 
 import pytest
 
-from gms_hookd.auth.tokens import Rights, Tokens
+from gms_hookd.auth.api_tokens import Rights, Tokens
 
 TOKENS = Tokens(("write-new", "write-old"), ("read",))
 
