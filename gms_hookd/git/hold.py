@@ -229,6 +229,7 @@ def slot_files(gitdir: Path) -> Iterator[Path]:
 
 
 def _slot(gitdir: Path, slot: int, limits: Limits) -> int:
+    gitdir.parent.mkdir(mode=0o700, exist_ok=True)  # somebody has cleared up, maybe
     held = lock_file(slot_file(gitdir, slot))
     while held is None:
         _wait(limits, "the cache is in use by another process")

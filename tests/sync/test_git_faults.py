@@ -325,6 +325,10 @@ def wreck_nothing_left(cache):
     subprocess.run(("rm", "-rf", str(cache)), check=True)
 
 
+def wreck_no_cache_left(cache):
+    wreck_nothing_left(cache.parent)
+
+
 def wreck_half_made(cache):
     wreck_nothing_left(cache)
     (cache / "objects").mkdir(parents=True)
@@ -350,8 +354,8 @@ def wreck_config(cache):
 
 
 WRECKS = (
-    wreck_nothing_left, wreck_half_made, wreck_objects, wreck_pack, wreck_head,
-    wreck_config,
+    wreck_nothing_left, wreck_no_cache_left, wreck_half_made, wreck_objects, wreck_pack,
+    wreck_head, wreck_config,
 )  # fmt: skip
 
 
