@@ -121,9 +121,14 @@ class SyncEngine(Protocol):
 
 
 def to_restore(run: int, ref: str) -> str:
-    """Return the command that brings back what a ref of the target was."""
-    argv = ("gms-hookd", "run", "undo", str(run), "--ref", ref)
-    return f"to restore: {shlex.join(argv)}"
+    """Return the command that brings back what a ref of the target was.
+
+    A name with bytes that are no UTF-8 cannot be given as an argument.
+    """
+    argv = ("gms-hookd", "run", "undo", str(run))
+    if any("\ud800" <= letter <= "\udfff" for letter in ref):
+        return f"to restore, with all else that it did: {shlex.join(argv)}"
+    return f"to restore: {shlex.join((*argv, '--ref', ref))}"
 
 
 def failure(job: SyncJob, log: RunLog, error: GitError) -> SyncResult:

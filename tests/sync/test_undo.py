@@ -6,6 +6,7 @@ import pytest
 
 from gms_hookd.git.url import cache_key
 from gms_hookd.model import Ref, RefResult, RunStatus, Undo
+from gms_hookd.sync.job import to_restore
 from gms_hookd.sync.plan import Views
 from gms_hookd.sync.undo import decide_undo, in_phases, selection_of, wanted_of
 from tests.support.repositories import Bench, Repo, task
@@ -76,6 +77,11 @@ def test_a_ref_gives_way_first_to_one_that_needs_its_place():
     moves = list(decided(rows, {below: B}).values())
     assert [[m.ref for m in part] for part in in_phases(moves)] == [[below], [MAIN]]
     assert in_phases(moves[:1]) == [moves[:1]]
+
+
+def test_what_is_to_be_pasted_can_be_typed():
+    assert to_restore(7, "refs/heads/é").endswith(" undo 7 --ref 'refs/heads/é'")
+    assert to_restore(7, "refs/heads/\udcff").endswith(" did: gms-hookd run undo 7")
 
 
 class History:
