@@ -7,7 +7,9 @@ made with what it tells -> waiting -> sent
 """
 
 import json
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain, product
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -470,14 +472,42 @@ class Which(NamedTuple):
 def latest(db: Connection, which: Which, limit: int) -> list[NoticeRow]:
     """List the newest notices first."""
     target, status, before = which
-    number = get(db, before).number if before is not None else None
-    query = (
-        f"SELECT {_COLUMNS} FROM notices WHERE (:target IS NULL OR target=:target)"
-        " AND (:status IS NULL OR status=:status)"
-        " AND (:before IS NULL OR number<:before) ORDER BY number DESC LIMIT :limit"
+    end = sys.maxsize if before is None else get(db, before).number
+    if target is None and status is None:
+        return _listed(db, "number<?", (end,), limit)
+    # Each target and status by the index, which has them together: what is rare is far
+    # back among all.
+    pairs = product(
+        targets(db) if target is None else [target],
+        STATUSES if status is None else [status],
     )
-    asked = {"target": target, "status": status, "before": number, "limit": limit}
-    return [_row(row) for row in db.execute(query, asked).fetchall()]
+    values = [(*pair, end, limit) for pair in pairs]
+    found = " UNION ALL ".join([_NEWEST_OF_BOTH] * len(values)) or "SELECT NULL"
+    return _listed(db, f"number IN ({found})", tuple(chain(*values)), limit)
+
+
+_NEWEST_OF_BOTH = (
+    "SELECT * FROM (SELECT number FROM notices WHERE target=? AND status=?"
+    " AND number<? ORDER BY number DESC LIMIT ?)"
+)
+
+
+def _listed(
+    db: Connection, which: str, values: tuple[object, ...], limit: int
+) -> list[NoticeRow]:
+    query = f"SELECT {_COLUMNS} FROM notices WHERE {which} ORDER BY number DESC LIMIT ?"
+    return [_row(row) for row in db.execute(query, (*values, limit)).fetchall()]
+
+
+def targets(db: Connection) -> list[str]:
+    """List the targets that notices are there for."""
+    query = (
+        # From one target to the next by the index, not by way of all their rows.
+        "WITH RECURSIVE each(name) AS (SELECT min(target) FROM notices UNION ALL SELECT"
+        " (SELECT min(target) FROM notices WHERE target>name) FROM each"
+        " WHERE name IS NOT NULL) SELECT name FROM each WHERE name IS NOT NULL"
+    )
+    return [name for (name,) in db.execute(query).fetchall()]
 
 
 class Tally(NamedTuple):
@@ -501,13 +531,7 @@ def tallies(db: Connection) -> dict[str, Tally]:
     What is dead counts, up to the newest 1,000, until something was sent to that target
     since.
     """
-    query = (
-        # From one target to the next by the index, not by way of all their rows.
-        "WITH RECURSIVE each(name) AS (SELECT min(target) FROM notices UNION ALL SELECT"
-        " (SELECT min(target) FROM notices WHERE target>name) FROM each"
-        " WHERE name IS NOT NULL) SELECT name FROM each WHERE name IS NOT NULL"
-    )
-    return {name: _tally(db, name) for (name,) in db.execute(query).fetchall()}
+    return {name: _tally(db, name) for name in targets(db)}
 
 
 def _tally(db: Connection, target: str) -> Tally:

@@ -137,6 +137,9 @@ class Life:
             "list by hook (rare)": lambda: listed(self.reader, "rare", 20),
             "list by hook (none)": lambda: listed(self.reader, "other", 20),
             "list runs of a task": lambda: runs.history(self.reader, 7, None, 20),
+            "list dead notices": lambda: notices.latest(
+                self.reader, notices.Which("ops", "dead"), 20
+            ),
             "status page": lambda: status_page._front(self.reader, asked),
             "metrics": lambda: gauges.gauges(self.reader),
         }

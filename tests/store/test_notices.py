@@ -2,13 +2,14 @@
 
 import contextlib
 import sqlite3
+from itertools import product
 
 import pytest
 
 from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.model import RunStatus
 from gms_hookd.notify.policy import HEARTBEAT, Subscriber
-from gms_hookd.store import Store, clock, notices, runs, schema, tasks
+from gms_hookd.store import Store, clock, gauges, notices, runs, schema, tasks
 from gms_hookd.store.runs import NewRun, Result
 
 NOW = 1_700_000_000_000
@@ -375,3 +376,42 @@ def test_an_older_file_gets_the_outbox(tmp_path):
     outbox.end(outbox.task(), RunStatus.FAILED, "network")
     assert outbox.events() == ["failed"]
     store.close()
+
+
+def test_no_list_and_no_count_looks_at_all_notices(store):
+    subject = notices.Subject(1, "t", 1)
+
+    def fill(db):
+        for number in range(600):
+            notices.add(db, f"target-{number % 3}", "failed", subject, number)
+        db.execute("UPDATE notices SET status='sent' WHERE number>5")
+
+    store.write(fill).result()
+    every = store.read(notices.latest, notices.Which(), 1000).result()
+    for target, status in product((None, "target-1", "x"), (None, *notices.STATUSES)):
+        for limit, before in ((1000, None), (2, every[0].key), (2, every[-3].key)):
+            which = notices.Which(target, status, before)
+            end = next((row.number for row in every if row.key == before), 1000)
+            assert (
+                store.read(notices.latest, which, limit).result()
+                == [
+                    row
+                    for row in every
+                    if target in (None, row.target)
+                    and status in (None, row.status)
+                    and row.number < end
+                ][:limit]
+            )
+    steps = []
+
+    def counted(db):
+        db.set_progress_handler(lambda: steps.append(1), 10)
+        try:
+            notices.latest(db, notices.Which("target-1", "dead"), 20)
+            return gauges.gauges(db).notices
+        finally:
+            db.set_progress_handler(None, 0)
+
+    waiting = store.read(counted).result()
+    assert waiting == {"target-0": 2, "target-1": 2, "target-2": 1}
+    assert len(steps) < 60  # of a look at each there would be hundreds
