@@ -187,8 +187,9 @@ def with_remedy(error: GitError, remedies: Mapping[ErrorKind, str]) -> GitError:
     """Add to an error what helps against its kind."""
     if not remedies.get(error.kind):
         return error
-    message = f"{error}; {remedies[error.kind]}"
-    return GitError(error.kind, message, error.stderr)
+    remedied = GitError(error.kind, f"{error}; {remedies[error.kind]}", error.stderr)
+    remedied.remedy = remedies[error.kind]
+    return remedied
 
 
 def _by_http(url: GitUrl, keys: CredentialStore) -> Access:

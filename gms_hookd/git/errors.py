@@ -94,6 +94,7 @@ class GitError(Failure):
         self.kind = kind
         self.stderr = stderr
         self.retry_after: float | None = None
+        self.remedy = ""  # what the message ends with that says what to do
 
     @property
     def transient(self) -> bool:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from gms_hookd.git.process import Stop
 from gms_hookd.runlog import RunLog
-from gms_hookd.sync.job import SyncEngine, SyncJob, SyncResult
+from gms_hookd.sync.job import SyncEngine, SyncJob, SyncResult, Unreadable
 
 
 class CountedEngine:
@@ -43,7 +43,7 @@ class CountedEngine:
         with self._in_use() as engine:
             return engine.dropped(job, log, stop)
 
-    def reach(self, repository: str, within: float) -> str:
+    def reach(self, repository: str, within: float) -> Unreadable | None:
         """Have the engine look whether a repository can be read."""
         with self._in_use() as engine:
             return engine.reach(repository, within)

@@ -8,6 +8,7 @@ from typing import Any
 
 from gms_hookd.config.records import Config
 from gms_hookd.store.notices import Tally
+from gms_hookd.sync.job import Unreadable
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 
@@ -41,9 +42,15 @@ def finding_of(
     if found is None:
         return Finding(level, subject, text, otherwise)
     said, remedy = text[: found.start()], text[found.end() :]
+    return Finding(level, subject, said, remedy)
+
+
+def unreadable(subject: str, why: Unreadable, otherwise: str) -> Finding:
+    """Return the finding that a repository cannot be read: a command stands alone."""
+    said, remedy = why
     if hint := _COMMAND.match(remedy):
         said, remedy = f"{said}; {hint[0][:-2]}", remedy[hint.end() :]
-    return Finding(level, subject, said, remedy)
+    return Finding(ERROR, subject, said, remedy or otherwise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +61,9 @@ class Environment:
     what can be said of it without them, and `used` the one that the daemon has in use,
     which may be older. `tasks`, `latest` (the last delivery of each hook, and when it
     came in ms) and `told` (what became of the notices for each target) are the store's.
-    `reach` says why repositories afar cannot be read, "" for those that can. The rest
-    is what the daemon says of itself.
+    `reach` says why repositories afar cannot be read, None for those that can.
+    `writable` are the folders where the unit lets the service write; None: everywhere
+    that this process may. The rest is what the daemon says of itself.
     """
 
     environ: Mapping[str, str]
@@ -70,7 +78,8 @@ class Environment:
     problem: str | None = None
     faults: Sequence[str] = ()
     restart_for: Sequence[str] = ()
-    reach: Callable[[Iterable[str]], Mapping[str, str]] | None = None
+    reach: Callable[[Iterable[str]], Mapping[str, Unreadable | None]] | None = None
+    writable: Sequence[str] | None = None
     refusal: str = ""
     latest: Mapping[str, int | None] | None = None
     told: Mapping[str, Tally] | None = None

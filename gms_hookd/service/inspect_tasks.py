@@ -6,7 +6,8 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from gms_hookd.service.findings import (
     Environment,
     Finding,
     finding_of,
+    unreadable,
 )
 from gms_hookd.service.state_dir import SERVICE_STATE
 
@@ -44,12 +46,13 @@ def inspect_tasks(place: Environment) -> Iterator[Finding]:
     sync = place.config.sync
     files = sync.ssh_key_file, sync.ssh_known_hosts
     keys = CredentialStore(place.state / "home", place.config.credentials, *files)
+    place = replace(place, writable=_writable_folders(place))
     # A host is asked only where nothing stands against it already.
     clear = []
     for subject, url in _sides(place):
         found = list(_url(place, subject, url, keys))
         yield from found
-        clear += [] if found else [(subject, url)]
+        clear += [] if found or "*" in url else [(subject, url)]
     yield from _reached(place, clear)
     for task in place.tasks:
         yield from _schedule(task)
@@ -69,6 +72,8 @@ def _sides(place: Environment) -> list[tuple[str, str]]:
         for task in place.tasks
         for side in ("source", "target")
         if side == "source" or not _is_made(task)
+        # Of a pattern only the host is known, no path on this machine.
+        if "*" not in task[side] or giturl.origin(task[side])
     ]
 
 
@@ -91,7 +96,7 @@ def _reached(place: Environment, sides: Iterable[tuple[str, str]]) -> Iterator[F
     answers = place.reach([url for _, url in afar])
     for subject, url in afar:
         if why := answers.get(url):
-            yield finding_of(ERROR, subject, why, _from_here(url))
+            yield unreadable(subject, why, _from_here(url))
     good = [url for url, why in answers.items() if not why]
     if good:
         yield Finding(OK, "hosts", f"{len(good)} of {len(answers)} repositories answer")
@@ -167,7 +172,7 @@ def _unwritable(place: Environment, subject: str, path: Path) -> Iterator[Findin
     repository = path / ".git" if (path / ".git").is_dir() else path
     quoted = shlex.quote(str(path))
     read_only = os.statvfs(repository).f_flag & os.ST_RDONLY
-    if read_only or _is_shut_by_unit(place, repository.resolve()):
+    if read_only or _is_shut(place, repository.resolve()):
         said = f"{path} is on a file system that is read-only for the service"
         yield Finding(ERROR, subject, said, _writable(path))
         return
@@ -178,21 +183,27 @@ def _unwritable(place: Environment, subject: str, path: Path) -> Iterator[Findin
         yield Finding(ERROR, subject, f"{said} write it", remedy)
 
 
-def _is_shut_by_unit(place: Environment, path: Path) -> bool:
-    """Tell, where no daemon runs, whether the unit would not let it write there."""
+def _writable_folders(place: Environment) -> Sequence[str] | None:
+    """Return, where no daemon runs, where its unit would let it write; None: all."""
     if place.daemon is not False or place.state != SERVICE_STATE:
-        return False
+        return None
     limits = Limits(time.monotonic() + PATIENCE, Stop(), RunLog())
     search = {"PATH": place.environ.get("PATH", os.defpath)}
     try:
         said = execute((*SHOW, SERVICE), search, limits).out.decode(errors="replace")
     except GitError:
-        return False
+        return None
     shown = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
-    open_to_it = shown.get("ReadWritePaths", "").split()
-    return shown.get("ProtectSystem") == "strict" and not any(
-        path.is_relative_to(each.lstrip("-+")) for each in open_to_it
-    )
+    if shown.get("ProtectSystem") != "strict":
+        return None
+    return [path.lstrip("-+") for path in shown.get("ReadWritePaths", "").split()]
+
+
+def _is_shut(place: Environment, path: Path) -> bool:
+    """Tell whether the unit would not let the service write there."""
+    if place.writable is None:
+        return False
+    return not any(path.is_relative_to(folder) for folder in place.writable)
 
 
 def _writable(path: Path) -> str:

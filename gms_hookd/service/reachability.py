@@ -6,7 +6,7 @@ from functools import partial
 
 from gms_hookd.futures import Future
 from gms_hookd.git.url import origin
-from gms_hookd.sync.job import SyncEngine
+from gms_hookd.sync.job import SyncEngine, Unreadable
 from gms_hookd.threads import BusyError, Pool
 
 WITHIN = 10.0  # seconds that all of them have together
@@ -15,8 +15,8 @@ MOST = 32  # repositories; each costs a git
 
 def reach(
     repositories: Iterable[str], engine: SyncEngine, pool: Pool
-) -> Mapping[str, str]:
-    """Return why each repository cannot be read, "" if it can; so many of them."""
+) -> Mapping[str, Unreadable | None]:
+    """Return why each repository cannot be read, None if it can; so many of them."""
     until = time.monotonic() + WITHIN
     asked = {
         each: pool.do(partial(engine.reach, each, WITHIN))
@@ -36,10 +36,10 @@ def chosen(repositories: Iterable[str], most: int) -> list[str]:
     return [each for _, each in sorted(ranked, key=lambda pair: pair[0])][:most]
 
 
-def _answer(reason: Future[str], until: float) -> str:
+def _answer(reason: Future[Unreadable | None], until: float) -> Unreadable | None:
     try:
         return reason.result(max(until - time.monotonic(), 0.0))
     except TimeoutError:
-        return f"no answer within {WITHIN:g} s"
+        return Unreadable(f"no answer within {WITHIN:g} s")
     except BusyError as error:
-        return str(error)
+        return Unreadable(str(error))

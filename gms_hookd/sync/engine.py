@@ -32,7 +32,14 @@ from gms_hookd.safetext.mask import Mask
 from gms_hookd.sync.attempt import Attempt, run_attempt
 from gms_hookd.sync.context import SyncContext
 from gms_hookd.sync.fetch import RecentFetches
-from gms_hookd.sync.job import MESSAGE, SyncJob, SyncResult, failure, without_secrets
+from gms_hookd.sync.job import (
+    MESSAGE,
+    SyncJob,
+    SyncResult,
+    Unreadable,
+    failure,
+    without_secrets,
+)
 from gms_hookd.sync.noop import nothing_to_do
 from gms_hookd.sync.pushlog import PushLog
 from gms_hookd.sync.undo import selection_of
@@ -217,19 +224,18 @@ class Engine:
         binary, count = self._settings.binary, self._settings.count
         return Git(path, self._environ, limits, journal, binary, count)
 
-    def reach(self, repository: str, within: float) -> str:
-        """Return why a repository afar cannot be read in so many seconds, or ""."""
+    def reach(self, repository: str, within: float) -> Unreadable | None:
+        """Return why a repository afar cannot be read in so many seconds, if so."""
         log = RunLog()
         log.use(self._settings.mask)
+        allowed = self._settings.allow_protocols
         try:
-            self._ask(
-                giturl.parse(repository, self._settings.allow_protocols), log, within
-            )
+            self._ask(giturl.parse(repository, allowed), log, within)
         except (GitError, ValueError, OSError) as error:
-            return log.clean(one_line(str(error), MESSAGE))
+            return _unreadable(error, log)
         finally:
             log.close()
-        return ""
+        return None
 
     def _ask(self, url: GitUrl, log: RunLog, within: float) -> None:
         """Have a host name its default branch. Raises GitError."""
@@ -278,6 +284,13 @@ def _credential_store(settings: EngineSettings) -> CredentialStore:
         settings.ssh_key_file,
         settings.ssh_known_hosts,
     )
+
+
+def _unreadable(error: GitError | ValueError | OSError, log: RunLog) -> Unreadable:
+    """Tell our own remedy from what may be the host's words."""
+    remedy = getattr(error, "remedy", "")
+    said = str(error).removesuffix(f"; {remedy}")
+    return Unreadable(log.clean(one_line(said, MESSAGE)), log.clean(remedy))
 
 
 def _git_error(error: GitError | OSError) -> GitError:

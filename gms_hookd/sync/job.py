@@ -92,6 +92,13 @@ class SyncResult(NamedTuple):
     kind: str = ""
 
 
+class Unreadable(NamedTuple):
+    """Why a repository cannot be read, and what we know to do about it."""
+
+    error: str
+    remedy: str = ""
+
+
 class SyncEngine(Protocol):
     """Syncs tasks; any number of threads may use it at once."""
 
@@ -107,8 +114,8 @@ class SyncEngine(Protocol):
     def dropped(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Look whether the cache has what an undo needs: `held` is what it has not."""
 
-    def reach(self, repository: str, within: float) -> str:
-        """Return why a repository afar cannot be read in so many seconds, or ""."""
+    def reach(self, repository: str, within: float) -> "Unreadable | None":
+        """Return why a repository afar cannot be read in so many seconds, if so."""
 
     def maintain(self, sources: Collection[str], *, delete: bool = True) -> None:
         """Maintain the caches of these sources, remove all others; runs go first.

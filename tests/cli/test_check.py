@@ -24,6 +24,7 @@ from gms_hookd.model import Shard
 from gms_hookd.service import inspection
 from gms_hookd.service.findings import finding_of
 from gms_hookd.store.notices import Tally
+from gms_hookd.sync.job import Unreadable
 from tests.support.repositories import Repo
 
 ROOT = Path(__file__).parents[2]
@@ -206,9 +207,12 @@ def test_a_host_that_does_not_answer_is_an_error_with_its_own_remedy(place):
         {"id": 1, "source": "https://h/a", "target": "/nonexistent"},
         {"id": 2, "source": "https://h/a", "target": "https://h/b"},
         {"id": 3, "source": "https://h:4/c", "target": "https://h/b"},
+        {"id": 4, "source": "https://h:4/d", "target": "https://h/b"},
     ]
-    answers = {"https://h/a": "no account; set token_file", "https://h/b": "",
-               "https://h:4/c": "down", "git@h:d": "down"}  # fmt: skip
+    hint = "if that key is the right one, pin it: ssh-keyscan h"
+    answers = {"https://h/a": Unreadable("no account: chmod 777 /", "set token_file"),
+               "https://h/b": None, "https://h:4/c": Unreadable("down"),
+               "https://h:4/d": Unreadable("changed", hint)}  # fmt: skip
     asked = []
 
     def reach(urls):
@@ -219,9 +223,11 @@ def test_a_host_that_does_not_answer_is_an_error_with_its_own_remedy(place):
     found = [(each.subject, each.finding, each.remedy)
              for each in about(known, "task") if "source" in each.subject]  # fmt: skip
     assert found == [
-        ("task 1 source", "no account", "set token_file"),
-        ("task 2 source", "no account", "set token_file"),
+        # What the host says is not for pasting.
+        ("task 1 source", "no account: chmod 777 /", "set token_file"),
+        ("task 2 source", "no account: chmod 777 /", "set token_file"),
         ("task 3 source", "down", "curl -sSI https://h:4"),
+        ("task 4 source", f"changed; {hint.rpartition(':')[0]}", "ssh-keyscan h"),
     ]
     assert asked == [each for task in tasks for each in (task["source"], task["target"])
                      if each.startswith("https")]  # fmt: skip
@@ -654,8 +660,6 @@ def test_a_daemon_that_hangs_is_named_and_the_rest_is_looked_at(
          "/f: user x may not read it", "chgrp x /f && chmod 640 /f"),
         ("k: has no effect: remove one of the two", "k: has no effect",
          "remove one of the two"),
-        ("changed; if that key is the right one, pin it: ssh-keyscan h >> '/a: b'",
-         "changed; if that key is the right one, pin it", "ssh-keyscan h >> '/a: b'"),
         ("k: unknown key", "k: unknown key", None),
     ],
 )  # fmt: skip

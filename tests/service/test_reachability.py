@@ -4,6 +4,7 @@ import threading
 from functools import partial
 
 from gms_hookd.service import reachability
+from gms_hookd.sync.job import Unreadable
 from gms_hookd.threads import Pool, Threads
 
 
@@ -14,10 +15,10 @@ def test_each_host_is_asked_before_any_is_asked_twice():
 
 
 def test_who_does_not_answer_in_time_is_named_and_holds_up_nobody(monkeypatch):
-    monkeypatch.setattr(reachability, "WITHIN", 0.1)
+    monkeypatch.setattr(reachability, "WITHIN", 0.5)
     over = threading.Event()
     pool = Pool(Threads(), "check", 2)
-    said = {"https://slow/x": over.wait, "https://good/x": lambda: ""}
+    said = {"https://good/x": lambda: None, "https://slow/x": over.wait}
 
     class Asked:
         def reach(self, repository, within):
@@ -26,8 +27,8 @@ def test_who_does_not_answer_in_time_is_named_and_holds_up_nobody(monkeypatch):
     try:
         asking = partial(reachability.reach, said, Asked(), pool)
         assert asking() == {
-            "https://slow/x": "no answer within 0.1 s",
-            "https://good/x": "",
+            "https://good/x": None,
+            "https://slow/x": Unreadable("no answer within 0.5 s"),
         }
     finally:
         over.set()

@@ -705,12 +705,21 @@ def test_a_repository_afar_is_asked_without_a_cache(http_host, sshd, source, ope
     keys = {"ssh_key_file": sshd.key, "ssh_known_hosts": sshd.known_hosts}
     bench = opened(allow_protocols=("http", "ssh", "file"), **keys)
     engine = bench.engine
-    assert engine.reach(http_host.url(source), 30) == ""
-    assert engine.reach(sshd.url(source), 30) == ""
-    assert "not found" in engine.reach(f"{http_host.base}/none.git", 30)
+    assert engine.reach(http_host.url(source), 30) is None
+    assert engine.reach(sshd.url(source), 30) is None
+    assert "not found" in engine.reach(f"{http_host.base}/none.git", 30).error
     gone = engine.reach(f"http://127.0.0.1:{free_port()}/x.git", 30)
-    assert "\n" not in gone
-    assert gone
+    assert "\n" not in gone.error
+    assert gone.remedy == ""
     http_host.accounts.add("Basic nobody")
-    assert "no login is set for it" in engine.reach(http_host.url(source), 30)
+    refused = engine.reach(http_host.url(source), 30)
+    assert "authentication failed" in refused.error
+    assert refused.remedy.startswith("no login is set for it: see [credentials.")
+    sshd.known_hosts.write_text("")
+    unknown = opened(**keys).engine.reach(sshd.url(source), 30)
+    assert unknown.remedy.startswith(
+        "if that key is the right one, pin it: ssh-keyscan"
+    )
+    assert "ssh-keyscan" not in unknown.error
+    sshd.pin()
     assert not list((bench.engine._caches).glob("*"))
