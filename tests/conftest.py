@@ -101,6 +101,8 @@ def store(tmp_path, empty_store):
 
 SECRET = f"correct horse battery staple {CANARY}"
 
+MASK = Mask([SECRET])  # milliseconds to make, and never changed
+
 TOKENS = Tokens(("t0ken", "old-t0ken"), ("r3ad",))
 
 
@@ -128,7 +130,7 @@ def engine(tmp_path):
 def context(store, clock, engine):
     running, threads = RunningRuns(), Threads()
     pools = [Pool(threads, name, 2) for name in ("plan", "copy")]
-    given = {"mask": Mask([SECRET]), "clock": clock, "monotonic": clock}
+    given = {"mask": MASK, "clock": clock, "monotonic": clock}
     yield Context(store, Refusals(store, clock), running, *pools, engine, **given)
     running.close()
     for pool in pools:
