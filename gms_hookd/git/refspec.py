@@ -168,7 +168,9 @@ def _scope(
 
 def _lines_like(parts: Iterable[str], foreign: Iterable[str]) -> re.Pattern[bytes]:
     spared = "".join(f"(?!{re.escape(folder)})" for folder in foreign)
-    text = rf"(?m)^[^\t\n]*\t{spared}(?:{'|'.join(parts) or '(?!)'})$"
+    alike = "|".join(parts) or "(?!)"
+    # What is told of symbolic refs is kept of any that stands for one of these.
+    text = rf"(?m)^(?:[^\t\n]*\t{spared}(?:{alike})|ref: (?:{alike})\t.*)$"
     return re.compile(text.encode("utf-8", "surrogateescape"))
 
 

@@ -133,7 +133,7 @@ class Attempt:
         self._source = _SourceView(wanted_of(undo))
         moves = self._back()
         push = self._push = self._begin_push(self._back, whole=True)
-        settled = blamed(push.settle(moves))
+        settled = blamed(push.or_none(push.settle(moves)))
         return self._outcome(settled)._replace(retry_after=push.retry_after)
 
     def dropped(self) -> SyncResult:

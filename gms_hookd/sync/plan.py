@@ -33,7 +33,7 @@ _DEFAULT = re.compile(
 _RACE = re.compile(
     r"lock ref|failed to lock|failed to update ref|old value|already exists"
     r"|reference does not exist|fetch first|failed to report|aliased update"
-    r"|atomic push fail"
+    r"|atomic \w+ fail"
 )
 # What git itself says of one ref, and of no other in the same push (receive-pack.c).
 _OF_ONE = re.compile(

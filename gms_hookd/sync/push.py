@@ -13,7 +13,7 @@ from gms_hookd.sync.apart import FEW, Search, Seen
 from gms_hookd.sync.context import SyncContext
 from gms_hookd.sync.job import REFUSED, to_restore
 from gms_hookd.sync.plan import UNSAID, Move, judged, judged_together, refused
-from gms_hookd.sync.undo import in_phases
+from gms_hookd.sync.undo import in_phases, reverse
 
 ROUNDS = 4  # times that a target is read again because it moved under a push
 AFTERMATH = 15.0  # seconds to find out what became of a push that was cut off
@@ -111,6 +111,25 @@ class Push:
         why = "the target moved each time"
         self._settle(refused(m, why, transient=True) for m in moves)
 
+    def or_none(self, moves: Sequence[Move]) -> list[Move]:
+        """Take back what was done where not all could be; tell what became of it.
+
+        A host that takes no push whole, or not a ref in the place of another at once,
+        has taken a part.
+        """
+        done = [m for m in moves if m.acts]
+        bad = [m for m in moves if m.declined or m.result is RefResult.REJECTED]
+        if not done or not bad or any(m.unknown for m in bad):
+            return list(moves)
+        self._log.line("not all could be done: taking back what was")
+        back: set[str] = set()
+        for part in in_phases([reverse(m) for m in done]):
+            lines = self._pushed_whole(part).lines
+            back |= {m.ref for m in part if judged(m, lines.get(m.ref)) == (m, True)}
+        self._pushes.take_back(back)
+        self._settle(refused(m, BEFORE) for m in done if m.ref in back)
+        return [self.settled[m.ref] for m in moves]
+
     def _settle(self, moves: Iterable[Move]) -> None:
         self.settled.update((m.ref, m) for m in moves)
 
@@ -162,12 +181,23 @@ class Push:
         lines, why = report.lines, report.refusals
         one = len(part) == 1
         verdicts = [
-            judged(m, lines.get(m.ref), why.get(m.ref), alone=one) for m in part
+            self._verdict(m, *judged(m, lines.get(m.ref), why.get(m.ref), alone=one))
+            for m in part
         ]
         done = self._verified([verdict for verdict, settled in verdicts if settled])
         unsure = [verdict for verdict, settled in verdicts if not settled]
         together = judged_together(done, lines)
         return _Sent(done, unsure, together, report.named)
+
+    def _verdict(self, move: Move, found: Move, settled: bool) -> tuple[Move, bool]:
+        """Return what became of a move, and whether the host is to be believed.
+
+        Of a whole push that was sent twice each ref is declined the second time, in
+        words that are those of a lock.
+        """
+        if self._whole and found.transient:
+            return replace(move, reason=found.reason, transient=True), False
+        return found, settled
 
     def _apart(self, part: Sequence[Move], sent: "_Sent") -> "_Sent":
         """Push again what was declined together, to find what really is declined."""
@@ -261,7 +291,8 @@ class Push:
         """Return what became of a move, by what is due now; None if it is open."""
         if now is None or now.result is RefResult.UNCHANGED:
             return self._found_done(move)
-        return _same_again(move) if now == replace(move, reason=None) else None
+        same = replace(move, reason=None, transient=False)
+        return _same_again(move) if now == same else None
 
     def _is_news(self, move: Move) -> bool:
         """Tell whether a ref that was remembered to be as it should be is not so."""
@@ -272,7 +303,7 @@ class Push:
 
     def _found_done(self, move: Move) -> Move:
         if self._may_be_ours(move):
-            return replace(move, reason=None)
+            return replace(move, reason=None, transient=False)
         return Move(move.ref, RefResult.UNCHANGED, move.new, move.new)
 
     def _may_be_ours(self, move: Move) -> bool:
@@ -382,4 +413,4 @@ def _same_again(move: Move) -> Move:
     """Refuse a move that the target turned down although nothing stands against it."""
     reason = move.reason or "the target did not take it"
     busy = "lock" in reason and "exists;" not in reason
-    return refused(move, reason, transient=busy)
+    return refused(move, reason, transient=busy or move.transient)

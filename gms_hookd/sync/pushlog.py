@@ -7,13 +7,15 @@ flushed.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import astuple, replace
 from pathlib import Path
 
 from gms_hookd.model import UNKNOWN, Ref, RefResult, over_attempts
 from gms_hookd.sync.job import SyncJob
+
+TAKEN_BACK = "taken back"
 
 
 class PushLog:
@@ -43,6 +45,13 @@ class PushLog:
         given = list(rows)
         _settle(given, self.open, self.record)
         self._write(given, known=True)
+
+    def take_back(self, refs: Collection[str]) -> None:
+        """Note that refs are again what they were before this attempt."""
+        rows = [row for ref, row in self.record.items() if ref in refs]
+        self.end(
+            replace(r, result=RefResult.UNCHANGED, reason=TAKEN_BACK) for r in rows
+        )
 
     def compare(self, target: Mapping[str, str]) -> None:
         """Take for done what is open, and is at the target as it was to be.
@@ -96,6 +105,8 @@ def _settle(rows: Iterable[Ref], open_: dict[str, Ref], record: dict[str, Ref]) 
         open_.pop(row.ref, None)
         if row.acted or row.in_doubt:
             record[row.ref] = over_attempts(record.get(row.ref), row)
+        elif row.reason == TAKEN_BACK:
+            record.pop(row.ref, None)
 
 
 def _in_doubt(row: Ref) -> Ref:

@@ -74,6 +74,16 @@ def all_or_none(moves: Iterable[Move]) -> tuple[Move, ...]:
     )
 
 
+def reverse(move: Move) -> Move:
+    """Return the move that takes another back."""
+    result = RefResult.FORCED
+    if move.old is None:
+        result = RefResult.DELETED
+    elif move.new is None:
+        result = RefResult.CREATED
+    return Move(move.ref, result, move.new, move.old)
+
+
 def in_phases(moves: Sequence[Move]) -> list[Sequence[Move]]:
     """Put moves into as few pushes as can be: a ref cannot take the place of another.
 

@@ -10,7 +10,7 @@ from gms_hookd.sync.job import to_restore
 from gms_hookd.sync.plan import Views
 from gms_hookd.sync.undo import decide_undo, in_phases, selection_of, wanted_of
 from tests.support.repositories import Bench, Repo, task
-from tests.sync.test_random_histories import NAMES, ROUNDS, full, happen
+from tests.sync.test_random_histories import NAMES, ROUNDS, Host, full, happen
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
 MAIN, SIDE = "refs/heads/main", "refs/heads/side"
@@ -281,3 +281,59 @@ def test_a_host_that_knows_no_atomic_push_gets_the_refs_one_by_one(
     undone = bench.undo(it, done)
     assert (undone.status, target.refs()) == (RunStatus.SUCCESS, before)
     assert "takes refs only one by one" in bench.log.text()
+
+
+def test_what_gave_way_is_put_back_where_its_place_is_not_taken(source, target, bench):
+    """A ref in the place of another needs two pushes: the second may be declined."""
+    below = "refs/heads/side/x"
+    source.commit("side", "third")
+    it = task(source, target, prune=True)
+    bench.sync(it)
+    source.put({SIDE: None, "refs/heads/third": None})
+    source.put({below: source.tip()})
+    done = bench.sync(it)
+    there = target.refs()
+    assert below in there
+    target.hook("update", f'test "$1" != {SIDE}')
+    undone = bench.undo(it, done, run=9)
+    assert undone.status is RunStatus.FAILED
+    assert undone.error_message.startswith(f"{SIDE}: hook declined")
+    assert target.refs() == there
+    assert not any(row.acted for row in undone.refs), undone.refs
+    (target.path / "hooks/update").unlink()
+    undone = bench.undo(it, done, run=9, attempt=2, before=undone.refs)
+    assert (undone.status, below in target.refs()) == (RunStatus.SUCCESS, False)
+
+
+def test_an_undo_at_a_host_in_trouble_is_whole_or_nothing_and_its_record_true(
+    source, target, http_host, opened
+):
+    chance = random.Random("undo at a host")
+    bench, host = opened(), Host(http_host, target, chance)
+    source.commit("c", on=source.tip())
+    it = task(source, http_host.url(target), force=True, prune=True)
+    bench.sync(it)
+    for number in range(1, ROUNDS // 2):
+        host.drop_aliases()
+        host.refuse([])
+        host.troubles = []
+        happen(source, chance)
+        done = bench.sync(it, verify=True, run=number)
+        host.change_aliases()
+        host.turn()
+        there, aliases = target.refs(), host.aliases()
+        undone = bench.undo(it, done, run=1000 + number)
+        for attempt in range(2, 6):
+            if undone.transient:
+                more = {"attempt": attempt, "before": undone.refs}
+                undone = bench.undo(it, done, run=1000 + number, **more)
+        told = (undone, bench.log.text())
+        assert host.aliases() == aliases, told
+        now = target.refs()
+        changed = {r for r in there | now if there.get(r) != now.get(r)} - set(aliases)
+        rows = {row.ref: row for row in done.refs if row.acted}
+        assert changed <= rows.keys(), told
+        assert all(there.get(r) == rows[r].new for r in changed), told
+        assert all(now.get(r) == rows[r].old for r in changed), told
+        assert undone.status is RunStatus.SUCCESS or not changed, told
+        assert changed <= {row.ref for row in undone.refs if row.acted}, told
