@@ -337,3 +337,21 @@ def test_an_undo_at_a_host_in_trouble_is_whole_or_nothing_and_its_record_true(
         assert all(now.get(r) == rows[r].old for r in changed), told
         assert undone.status is RunStatus.SUCCESS or not changed, told
         assert changed <= {row.ref for row in undone.refs if row.acted}, told
+
+
+def test_a_branch_that_another_name_stands_for_by_now_is_not_deleted(
+    source, target, bench
+):
+    """Neither by an undo nor by a sync; that name is none that the task selects."""
+    name = "refs/heads/f/a"
+    source.put({name: source.tip(), "refs/heads/f/b": source.tip()})
+    it = task(source, target, "refs/heads/f/*", prune=True)
+    done = bench.sync(it)
+    target.git("symbolic-ref", "refs/heads/other", name)
+    there = target.refs()
+    undone = bench.undo(it, done)
+    assert undone.status is RunStatus.CONFLICT
+    assert "refs/heads/other is an alias of it" in undone.error_message
+    source.put({name: None})
+    assert bench.sync(it).status is RunStatus.CONFLICT
+    assert target.refs() == there
