@@ -36,8 +36,8 @@ def retry_after(text: str, now: float | None) -> float | None:
         seconds = float(text)
     except ValueError:
         date = unix_time(text)
-        seconds = math.inf if date is None or now is None else date - now
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+        return None if date is None or now is None else max(date - now, 0.0)
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 def unix_time(http_date: str) -> float | None:

@@ -25,13 +25,17 @@ def backup(session: Session, args: Args) -> int:
     between = session.state.absolute() / f"backup-{secrets.token_hex(8)}"
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with acting(session.state), api_of(session) as api:
-            post(api, "backup", {"path": str(between)}, SLOW)
+        _have_written(session, between)
         _copy(between, fresh)
         fresh.replace(file)
     finally:
         _remove(fresh, between)
     return 0
+
+
+def _have_written(session: Session, file: Path) -> None:
+    with acting(session.state), api_of(session) as api:
+        post(api, "backup", {"path": str(file)}, SLOW)
 
 
 def _refuse(file: Path, state: Path) -> None:

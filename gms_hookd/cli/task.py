@@ -50,11 +50,16 @@ def task_add(session: Session, args: Args) -> int:
     return 0
 
 
-def task_expand(session: Session, args: Args) -> int:
-    """Make the tasks of a pattern from a list of names."""
-    names = [name for line in read_lines(args.file) if (name := first_word(line))]
+def _names(file: str) -> list[str]:
+    names = [name for line in read_lines(file) if (name := first_word(line))]
     if not names:
         raise Failure("the list has no names: one a line, as gh repo list prints them")
+    return names
+
+
+def task_expand(session: Session, args: Args) -> int:
+    """Make the tasks of a pattern from a list of names."""
+    names = _names(args.file)
     with api_of(session) as api:
         pattern = task_id(api, args.task)
         parts = (names[n : n + AT_ONCE] for n in range(0, len(names), AT_ONCE))

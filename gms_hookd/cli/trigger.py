@@ -100,11 +100,16 @@ def _waiting(url: str, seconds: int | None) -> str:
     return f"{url}{'&' if '?' in url else '?'}wait={seconds}"
 
 
-def _answered(session: Session, args: Args, posted: http_client.Posted) -> int:
+def _taken(posted: http_client.Posted) -> dict[str, Any]:
     answer = posted.body if isinstance(posted.body, dict) else {}
     if posted.status not in (200, 202, 409, 502) or "message" not in answer:
         said = answer.get("error") or posted.text.strip() or "nothing"
         raise Failure(f"answered {posted.status}: {safe(str(said))[:300]}")
+    return answer
+
+
+def _answered(session: Session, args: Args, posted: http_client.Posted) -> int:
+    answer = _taken(posted)
     if args.json:
         session.say(as_json(answer))
     if "run" in answer:

@@ -54,14 +54,17 @@ class News(NamedTuple):
     failing: FailureSeries | None
 
 
+def _good_news(before: FailureSeries | None, ended: Ended) -> tuple[str, ...]:
+    due = {RECOVERED: before is not None, CHANGED: ended.changed}
+    return tuple(event for event, so in due.items() if so)
+
+
 def decide(
     before: FailureSeries | None, ended: Ended
 ) -> tuple[FailureSeries | None, News]:
     """Return what is to be kept of the task, and what is to be told."""
     if ended.event == SUCCESS:
-        due = {RECOVERED: before is not None, CHANGED: ended.changed}
-        events = tuple(event for event, so in due.items() if so)
-        return None, News(events, SUCCESS, before)
+        return None, News(_good_news(before, ended), SUCCESS, before)
     known = before or FailureSeries(ended.at, 0, frozenset(), ended.at)
     after = known._replace(
         failures=known.failures + 1, kinds=known.kinds | {ended.kind}

@@ -161,10 +161,15 @@ def digest(each: Sequence[EventFacts], language: str) -> tuple[str, str, Level]:
         tasks=len(names),
         task=names[0] if names else "",
     )
+    return head, "\n".join(_lines(each, language)), level(worst.event)
+
+
+def _lines(each: Sequence[EventFacts], language: str) -> list[str]:
     lines = [_line(facts, language) for facts in each[:LISTED]]
     if len(each) > LISTED:
-        lines.append(words["more"].format(more=len(each) - LISTED))
-    return head, "\n".join(lines), level(worst.event)
+        more = SENTENCES[language]["more"]
+        lines.append(more.format(more=len(each) - LISTED))
+    return lines
 
 
 def free(said: str, language: str) -> str:

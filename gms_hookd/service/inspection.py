@@ -152,13 +152,10 @@ def _lfs(place: Environment) -> Iterator[Finding]:
         yield Finding(OK, "git-lfs", said)
         return
     strict = place.config is not None and place.config.sync.lfs == "strict"
-    wanted = " although sync.lfs is strict" if strict else ""
-    yield Finding(
-        WARNING if strict else OK,
-        "git-lfs",
-        f"not found: LFS objects are not synced{wanted}",
-        "install git-lfs if a source keeps files in LFS",
-    )
+    level, wanted = (WARNING, " although sync.lfs is strict") if strict else (OK, "")
+    said = f"not found: LFS objects are not synced{wanted}"
+    remedy = "install git-lfs if a source keeps files in LFS"
+    yield Finding(level, "git-lfs", said, remedy)
 
 
 def git_version(environ: Mapping[str, str]) -> str:

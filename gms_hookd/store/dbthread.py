@@ -316,12 +316,15 @@ class DatabaseThread:
             return [(None, Unavailable(problem))] * len(batch)
         return results
 
-    def _alone(self, db: Connection, submission: Submission) -> _Outcome:
-        if self._writes and not submission.last:
-            refusal = self._begin(db)
+    def _cannot_write(self, db: Connection) -> Unavailable | None:
+        refusal = self._begin(db) if self._writes else None
+        if self._writes:
             _roll_back(db)
-            if refusal:
-                return None, refusal
+        return refusal
+
+    def _alone(self, db: Connection, submission: Submission) -> _Outcome:
+        if not submission.last and (refusal := self._cannot_write(db)):
+            return None, refusal
         _wait_in_sqlite(db, BUSY_MS)
         outcome = _attempt(db, submission.do)
         _roll_back(db)

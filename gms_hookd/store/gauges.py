@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gms_hookd.model import RunStatus
-from gms_hookd.store.dbthread import Connection
+from gms_hookd.store.dbthread import Connection, Row
 
 MOST_TASKS = 1000
 MOST_RUNS = 200  # of a task, among which its last success is looked for
@@ -38,15 +38,18 @@ class Gauges(NamedTuple):
     notices: Mapping[str, int]
 
 
+def _runs(db: Connection, status: RunStatus) -> Row:
+    query = "SELECT count(*),min(created_ms) FROM runs WHERE status=?"
+    found: Row = db.execute(query, (status,)).fetchone()
+    return found
+
+
 def gauges(db: Connection) -> Gauges:
     """Return what the store says now."""
     query = f"SELECT id FROM tasks WHERE most IS NULL ORDER BY id LIMIT {MOST_TASKS}"
     shown = tuple(_of_task(db, row[0]) for row in db.execute(query).fetchall())
-    query = "SELECT status,count(*),min(created_ms) FROM runs WHERE status=?"
-    queued, running = (
-        db.execute(query, (status,)).fetchone()
-        for status in (RunStatus.QUEUED, RunStatus.RUNNING)
-    )
+    queued, since = _runs(db, RunStatus.QUEUED)
+    running, _ = _runs(db, RunStatus.RUNNING)
     query = "SELECT count(*) FROM tasks WHERE most IS NULL"
     every = db.execute(query).fetchone()[0]
     query = (
@@ -56,7 +59,7 @@ def gauges(db: Connection) -> Gauges:
     )
     notices = dict(db.execute(query).fetchall())
     more = every - len(shown)
-    return Gauges(queued[1], running[1], queued[2], shown, more, notices)
+    return Gauges(queued, running, since, shown, more, notices)
 
 
 def _of_task(db: Connection, task_id: int) -> TaskGauges:

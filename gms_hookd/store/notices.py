@@ -139,10 +139,10 @@ def note_condition(
         query = "INSERT OR REPLACE INTO conditions(name,since_ms) VALUES(?,?)"
         db.execute(query, (news.condition, news.since))
     for row in rows_of(news):
-        known = db.execute("SELECT 1 FROM notices WHERE id=?", (row.key,)).fetchone()
-        if not known:
-            add(db, row.target, row.event, _subject(row), news.at, key=row.key)
-        if not known and row.target in reached:
+        if db.execute("SELECT 1 FROM notices WHERE id=?", (row.key,)).fetchone():
+            continue
+        add(db, row.target, row.event, _subject(row), news.at, key=row.key)
+        if row.target in reached:
             sent(db, Lot(row.key, (get(db, row.key),)), news.at)
 
 

@@ -482,18 +482,10 @@ _END = (
 
 
 def _write_end(db: Connection, run_id: int, result: Result, now: int) -> None:
-    db.execute(
-        _END,
-        (
-            result.status,
-            result.commit_range,
-            _storable(result.error_message),
-            _packed_refs(result.refs),
-            _log_so_far(db, run_id, result.details),
-            now,
-            run_id,
-        ),
-    )
+    texts = _storable(result.error_message), _packed_refs(result.refs)
+    details = _log_so_far(db, run_id, result.details)
+    ended = result.status, result.commit_range, *texts, details, now, run_id
+    db.execute(_END, ended)
 
 
 def _remember_end(db: Connection, task_id: int, result: Result) -> None:

@@ -220,6 +220,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
 )
 
 
+def _check_magic(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise StoreError(f"{path}: {FOREIGN}")
+
+
 def inspect(path: Path) -> None:
     """Refuse a file that is not ours, newer or damaged, with no byte of it changed.
 
@@ -228,9 +234,7 @@ def inspect(path: Path) -> None:
     if not path.exists() or path.stat().st_size == 0:
         _check_remains(path)
         return
-    with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise StoreError(f"{path}: {FOREIGN}")
+    _check_magic(path)
     try:
         with untouched(path) as db:
             _judge(db, path)

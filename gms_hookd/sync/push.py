@@ -225,15 +225,17 @@ class Push:
         if self._whole:
             return in_phases(moves)
         parts: list[list[Move]] = [[], [], [], []]
-        late = sorted((m for m in moves if m.ref in self._late), key=self._phase)
         for move in moves:
             if move.ref not in self._late:
                 parts[self._phase(move)].append(move)
         if not self._is_mass(parts[3]):
             parts[2:] = [parts[2] + parts[3]]
+        return [part for part in (*parts, *self._late_parts(moves)) if part]
+
+    def _late_parts(self, moves: Sequence[Move]) -> list[list[Move]]:
+        late = sorted((m for m in moves if m.ref in self._late), key=self._phase)
         size = 1 if len(late) <= FEW else len(late)
-        parts += [late[n : n + size] for n in range(0, len(late), size)]
-        return [part for part in parts if part]
+        return [late[n : n + size] for n in range(0, len(late), size)]
 
     def _phase(self, move: Move) -> int:
         if move.result is RefResult.DELETED:
@@ -317,12 +319,7 @@ class Push:
 
     def _aftermath(self, part: Sequence[Move], error: GitError) -> list[Move]:
         """Look at what arrived of a push that broke off, before more is sent."""
-        if error.kind is ErrorKind.STOPPED:
-            self._record_arrived(part, error)
-        if error.kind in RAISED:
-            raise error
-        if self._absent and error.kind is ErrorKind.MISSING:
-            raise self._absent
+        self._raise_final(part, error)
         self.retry_after = error.retry_after or self.retry_after
         sent = error.kind not in UNSENT
         arrived = self._arrived(part, AFTERMATH) if sent else set()
@@ -330,6 +327,15 @@ class Push:
             m if m.ref in (arrived or ()) else self._cut_off(m, error, arrived)
             for m in part
         ]
+
+    def _raise_final(self, part: Sequence[Move], error: GitError) -> None:
+        """Raise what ends the run, once it is known what had arrived."""
+        if error.kind is ErrorKind.STOPPED:
+            self._record_arrived(part, error)
+        if error.kind in RAISED:
+            raise error
+        if self._absent and error.kind is ErrorKind.MISSING:
+            raise self._absent
 
     def _record_arrived(self, part: Sequence[Move], error: GitError) -> None:
         arrived = self._arrived(part, STOPPED_FOR)

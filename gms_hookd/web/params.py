@@ -103,15 +103,19 @@ def _most(params: Params, before: tasks.Draft, draft: tasks.Draft) -> int | None
     pattern = is_pattern(*ends)
     if before.name and pattern is not (before.most is not None):
         raise HttpError(400, "name: no task becomes a pattern, and no pattern a task")
-    if not pattern and "max" in params:
-        raise HttpError(400, "max: only a pattern has it, a task with a '*'")
     if not pattern:
+        _refuse_most(params)
         return None
     try:
         check(*ends)
     except ValueError as error:
         raise HttpError(400, str(error)) from None
     return _most_children(params, before.most)
+
+
+def _refuse_most(params: Params) -> None:
+    if "max" in params:
+        raise HttpError(400, "max: only a pattern has it, a task with a '*'")
 
 
 def _most_children(params: Params, before: int | None) -> int:
@@ -171,12 +175,16 @@ def _branch(params: Params, before: tuple[str, ...]) -> str | None:
     return f"{source or old_source}:{target or kept or source}"
 
 
-def read_push_options(params: Params, key: str) -> PushOptions:
-    """Return GMS's `push_options`: words of a text, or a list of them."""
+def _words(params: Params, key: str) -> tuple[str, ...]:
     given = params.get(key)
     if given is None or isinstance(given, str):
         given = (given or "").split()
-    words = read_strings({key: given}, key)
+    return tuple(read_strings({key: given}, key))
+
+
+def read_push_options(params: Params, key: str) -> PushOptions:
+    """Return GMS's `push_options`: words of a text, or a list of them."""
+    words = _words(params, key)
     prefix = views.PUSH_OPTION
     passed = tuple(w.removeprefix(prefix) for w in words if w.startswith(prefix))
     if len(passed) > MOST_OPTIONS or not all(map(_is_line, passed)):

@@ -191,17 +191,19 @@ class Conditions:
         text = "condition %s name=%s said=%s"
         log.log(level, text, "over" if over else "begun", name, quoted(said or "-"))
 
+    def _taken(self, first: _Unwritten) -> bool:
+        store, announced = self._context.store, frozenset(first.announced)
+        try:
+            written = store.write(notices.note_condition, first.news, announced)
+            written.result(PATIENCE)
+        except (StoreError, TimeoutError) as error:
+            log.warning("condition waits error=%s", quoted(error), extra=SELDOM)
+            return False
+        return True
+
     def _write(self) -> None:
         """Have the outbox take what has changed, or tell it without."""
-        while self._unwritten:
-            first = self._unwritten[0]
-            store, announced = self._context.store, frozenset(first.announced)
-            try:
-                written = store.write(notices.note_condition, first.news, announced)
-                written.result(PATIENCE)
-            except (StoreError, TimeoutError) as error:
-                log.warning("condition waits error=%s", quoted(error), extra=SELDOM)
-                break
+        while self._unwritten and self._taken(self._unwritten[0]):
             del self._unwritten[0]
         for each in self._unwritten:
             self._tell(each)

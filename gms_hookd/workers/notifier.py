@@ -59,6 +59,10 @@ class Recipient:
     ca_file: Path | None = None
     insecure: bool = False
 
+    def at(self, url: str) -> "Recipient":
+        """Return it with another address."""
+        return replace(self, target=replace(self.target, url=url))
+
 
 class Notifier:
     """One thread that looks what is due, and a pool that sends it."""
@@ -188,8 +192,7 @@ class Notifier:
         """Send one message; return what became of it, in words without secrets."""
         url, mask = lot.rows[0].url, self._context.mask
         if url:
-            target = replace(recipient.target, url=url)
-            recipient = replace(recipient, target=target)
+            recipient = recipient.at(url)
             mask = mask.plus(address_secrets(url))
         style = NoticeStyle(recipient.language, mask, self._shown, self._pages())
 

@@ -109,13 +109,16 @@ class Worker:
             return None
         hosts.claimed([origin(claim.task.source), origin(claim.task.target)])
         self._context.running.wake()
+        self._try(claim)
+        return claim.run.id
+
+    def _try(self, claim: runs.ClaimedRun) -> None:
         try:
             self._carry_out(claim)
         except Exception:
             # A defect of ours must not leave the run `running` for ever.
             log.exception("run broke run=%d task=%d", claim.run.id, claim.task.id)
             self._fail(claim)
-        return claim.run.id
 
     def _fail(self, claim: runs.ClaimedRun) -> None:
         why = "internal error: see the log of the daemon"
@@ -214,9 +217,8 @@ class Worker:
 
         ids = self._offer(write) or ()
         if ids:
-            counters = self._context.counters
             first = claim.run.trigger.split(",")[0]  # of those that wanted it
-            counters.runs.add(result.status.value, first)
+            self._context.counters.runs.add(result.status.value, first)
         return ids
 
     def _give_back(self, claim: runs.ClaimedRun, back: runs.Return, left: int) -> None:

@@ -350,7 +350,7 @@ def test_a_wait_is_read_wherever_the_vendor_puts_it():
         ({}, None),
         ({"retry-after": "12"}, 12.0),
         ({"retry-after": "999999"}, 3600.0),
-        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "-3"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "soon"}, None),
         (
