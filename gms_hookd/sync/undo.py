@@ -60,8 +60,8 @@ def _conflict(row: Ref, now: str | None, reason: str, alias: str | None = None) 
 
 
 def all_or_none(moves: Iterable[Move]) -> tuple[Move, ...]:
-    """Hold back what is to be done where something cannot be."""
-    made = list(moves)
+    """Hold back what is to be done where something cannot be, which goes first."""
+    made = sorted(moves, key=lambda m: m.result is not RefResult.REJECTED)
     bad = next((m for m in made if m.result is RefResult.REJECTED), None)
     if bad is None:
         return tuple(made)

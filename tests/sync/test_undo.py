@@ -62,6 +62,7 @@ def test_nothing_is_put_back_where_something_cannot_be():
     found = decided(rows, {MAIN: B, SIDE: C})
     assert [m.result for m in found.values()] == ["rejected", "rejected"]
     assert found[MAIN].reason == f"held back: {SIDE} cannot be undone"
+    assert list(found) == [SIDE, MAIN]  # a run says of the first why it has failed
 
 
 def test_a_ref_that_has_become_an_alias_is_left_alone():
