@@ -118,9 +118,10 @@ def _made(maker: Maker, pattern: Task, name: str) -> views.Json:
 
 def _part(pattern: Task, name: str) -> str:
     """Return what a line of a list stands for: a name, a path on a host, or a URL."""
+    name = name.removesuffix(".git")
     if "/" not in name:
-        return name.removesuffix(".git")
-    address = name if ":" in name else ANY_HOST + name
+        return name
+    address = name if ":" in name or name.startswith("/") else ANY_HOST + name
     part = part_of(pattern.source, places([address]), [address])
     if part is None:
         raise ValueError(f"{pattern.name}: {pattern.source} does not cover it")

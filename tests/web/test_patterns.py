@@ -228,6 +228,18 @@ def test_a_list_makes_tasks_and_says_what_became_of_each_name(hub):
     )
 
 
+def test_a_list_may_have_paths_with_their_endings_and_of_this_machine(hub):
+    call(hub, "task/create", **ALL)
+    here = {"name": "here-*", "source": "/srv/git/*.git", "target": "/srv/m2/*"}
+    call(hub, "task/create", **here)
+    (made,) = call(hub, "task/expand", name="team/*", names=["team/app.git"])
+    assert made["name"] == "team/app"
+    lines = ["/srv/git/App.git", "/srv/git/lib", "/srv/other/x.git", "/srv/GIT/y"]
+    made = call(hub, "task/expand", name="here-*", names=lines)
+    assert [one["result"] for one in made] == ["created"] * 2 + ["refused"] * 2
+    assert [one["name"] for one in made[:2]] == ["here-App", "here-lib"]
+
+
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
