@@ -123,15 +123,16 @@ def _others(place: RepositoryPlace) -> tuple[RepositoryPlace, ...]:
 def _candidates(event: Event, directory: Directory) -> tuple[list[Task], str]:
     """Return the tasks in question, or none and why."""
     own = _own(directory)
+    among = "" if own is None else " among those of this hook"
     if event.tasks:
         names = ", ".join(map(str, event.tasks))
         found = _each(t for name in event.tasks for t in directory.named(name))
-        return _within(found, own), f"no task {names}"
+        return _within(found, own), f"no task {names}{among}"
     found = directory.of(event.urls)
     if not found and own and not any(map(_is_surely_address, event.urls)):
         return _that_run(own)
     if places(event.urls):
-        why = f"no task has the source {_address_list(event.urls)}"
+        why = f"no task has the source {_address_list(event.urls)}{among}"
         return _within(found, own), why
     if event.urls and not own:
         return [], "it names no repository by an address that can be read"

@@ -189,6 +189,9 @@ def test_a_hook_that_is_limited_to_a_pattern_takes_what_that_makes(context):
     assert names(hub) == ["team/*", "x-*", "team/app"]
     other = Forge(context, "github", terms=HookOptions(tasks=("none",)))
     assert send(other, "lib")["task_ids"] == []
+    why = "no task has the source github.com/team/app among those of this hook"
+    send(other, "app")
+    assert other.last().reason == why
 
 
 def test_a_node_makes_tasks_with_ids_of_its_own(context):
