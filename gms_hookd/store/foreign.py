@@ -19,7 +19,8 @@ def read_tables(path: Path, wanted: Tables) -> dict[str, list[Record]]:
     """
     journal = path.with_name(f"{path.name}-journal")
     if journal.exists() and journal.stat().st_size:
-        raise StoreError(f"{path}: is being written, it has a -journal: try again")
+        remedy = "try again, or after a crash start what writes it once"
+        raise StoreError(f"{path}: is being written, it has a -journal: {remedy}")
     try:
         with untouched(path) as db:
             db.text_factory = lambda text: text.decode("utf-8", "replace")

@@ -98,7 +98,8 @@ class _Import:
 
     def _free_name(self, name: str, number: object) -> str:
         """Return the name, with its old id behind it where another has it."""
-        tails = chain(("", f"-{number or 2}"), (f"-{number}-{n}" for n in count(2)))
+        old = "" if number is None else f"-{number}"
+        tails = chain(("", old), (f"{old}-{n}" for n in count(2)))
         return next(name + tail for tail in tails if name + tail not in self._names)
 
     def _kept_id(self, given: Mapping[str, Any]) -> int | None:

@@ -381,6 +381,13 @@ def test_a_key_that_stands_twice_has_no_id_before_it_is_here(command, tmp_path):
     assert "is here already: a new id" in out
 
 
+def test_a_name_that_several_have_gets_a_number(context):
+    ends = {"name": "n", "source": "https://h.org/a", "target": "https://h.org/b"}
+    given = [{"key": str(n), **ends, **({"id": 9} if n > 2 else {})} for n in range(5)]
+    told = import_tasks(context, {"tasks": given}).result()
+    assert [each["name"] for each in told] == ["n", "n-2", "n-3", "n-9", "n-9-2"]
+
+
 def test_a_key_that_is_no_text_is_skipped(context):
     told = import_tasks(context, {"tasks": [{"key": ["u"]}, {"key": {}}]}).result()
     assert {each["reason"] for each in told} == {"key: a string is needed"}
@@ -412,6 +419,9 @@ def test_another_database_and_a_missing_file_are_one_line(command, tmp_path):
         "has no table sync_tasks" in command("import", "gms", tmp_path / "other.db")[2]
     )
     assert command("import", "gms", tmp_path / "none.db")[0] == 1
+    (tmp_path / "other.db-journal").write_bytes(b"x")
+    err = command("import", "gms", tmp_path / "other.db")[2]
+    assert "it has a -journal: try again, or after a crash start" in err
 
 
 def test_a_hostile_row_is_skipped_or_harmless(command, tmp_path):
