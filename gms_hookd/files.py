@@ -191,7 +191,7 @@ def make_secret(path: Path) -> None:
         return
     finally:
         partial.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    flush_to_disk(path.parent)
 
 
 def _write_secret(path: Path, text: str) -> None:
@@ -202,14 +202,16 @@ def _write_secret(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def sync_folder(path: Path) -> None:
-    """Make what was put into a folder last. Raises OSError."""
-    """Have what was renamed into the folder survive a power cut (fsync(2))."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def flush_to_disk(path: Path) -> None:
+    """Have a file, or what was renamed into a folder, survive a power cut (fsync(2)).
+
+    Raises OSError.
+    """
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)
 
 
 def read_regular(path: Path, largest: int) -> tuple[bytes, os.stat_result]:

@@ -26,8 +26,7 @@ def address(text: str) -> Address:
     if len(text) > LONGEST:
         raise ValueError("too long for an address")
     found = ip_address(text.partition("%")[0])
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return mapped or found
+    return (found.ipv4_mapped if isinstance(found, IPv6Address) else None) or found
 
 
 def network(text: str) -> Network:

@@ -168,18 +168,20 @@ def prepare(on: Stage) -> None:
     on.shown_git("--git-dir", on.source, "log", "--oneline", "main")
 
 
+def _show_target(on: Stage, moment: str) -> None:
+    on.say(f"\nThe target {moment}:")
+    on.shown_git("--git-dir", on.target, "log", "--oneline", "release")
+
+
 def perform(on: Stage) -> None:
     """Play the show while the daemon serves. Raises DemoError, ClientError, OSError."""
     _await_daemon(on)
     sides = ("--source", on.source, "--target", on.target)
     on.command("task", "add", "demo", *sides, "--branch", "main:release")
-    release = ("--git-dir", on.target, "log", "--oneline", "release")
-    on.say("\nThe target before:")
-    on.shown_git(*release)
+    _show_target(on, "before")
     on.say("\nA CI job signs a request and posts it:")
     _await_run(on, _trigger(on))
-    on.say("\nThe target after:")
-    on.shown_git(*release)
+    _show_target(on, "after")
     on.say("\nWhat is kept of it:")
     on.command("delivery", "list")
     on.command("run", "show", "1")

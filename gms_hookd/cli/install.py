@@ -14,7 +14,7 @@ from gms_hookd.cli.session import Args, Session
 from gms_hookd.config.load import load_config
 from gms_hookd.config.records import Config
 from gms_hookd.errors import Failure
-from gms_hookd.files import sync_folder
+from gms_hookd.files import flush_to_disk
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.http import client as http_client
@@ -234,4 +234,4 @@ def write(file: File) -> None:
         to.flush()
         os.fsync(to.fileno())
     fresh.replace(file.path)
-    sync_folder(file.path.parent)
+    flush_to_disk(file.path.parent)

@@ -281,9 +281,8 @@ def drop_output() -> None:
 
 def _text(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return (
-            f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        )
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
     return str(error)
 
 

@@ -96,8 +96,7 @@ def took(run: Record, style: Style) -> str | None:
     start, end = moment(run["start_time"]), moment(run["end_time"])
     if not start:
         return None
-    seconds = (end.timestamp() if end else style.now) - start.timestamp()
-    return duration(max(seconds, 0))
+    return duration(max((end.timestamp() if end else style.now) - start.timestamp(), 0))
 
 
 def duration(seconds: float) -> str:

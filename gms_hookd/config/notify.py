@@ -1,7 +1,7 @@
 """[notify.NAME]: whom to tell of what; each key refused with its full name."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
@@ -232,12 +232,16 @@ def _secret_file(found: Settings, name: Name, path: Path) -> str:
         raise found.error(name, error) from None
 
 
+def _refuse_options(found: Settings, table: Name, keys: Collection[str]) -> None:
+    for key in sorted(keys):
+        if found.one_of((*table, key)):
+            fit = next(name for name, own in _OWN.items() if key in own)
+            raise found.error((*table, key), f"is for {fit} only")
+
+
 def _options(found: Settings, table: Name, kind: str) -> dict[str, str]:
     own = _OWN.get(kind, ())
-    for key in sorted(_OPTIONS - set(own)):
-        if found.one_of((*table, key)):
-            fit = next(name for name, keys in _OWN.items() if key in keys)
-            raise found.error((*table, key), f"is for {fit} only")
+    _refuse_options(found, table, _OPTIONS - set(own))
     options = {}
     for key in own:
         reader = _addresses if key == "to" else _option

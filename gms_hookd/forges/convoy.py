@@ -23,7 +23,4 @@ KEYS = ("x-convoy-idempotency-key", "x-convoy-event-id")
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
     name = next(iter(texts(payload, "type", "event_type", "event")), "")
-    return generic.read(
-        Event(name[:100], key(headers, *KEYS)),
-        payload,
-    )
+    return generic.read(Event(name[:100], key(headers, *KEYS)), payload)

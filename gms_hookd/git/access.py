@@ -183,8 +183,7 @@ class SshConnections:
 def _name(url: GitUrl, identity: Identity) -> str:
     # By what the files are now: one that was exchanged is used from then on.
     files = [(p, _stamp(p)) for p in (identity.key, identity.known_hosts)]
-    way = (identity.options, identity.proxy)
-    names = (url.user, url.host, url.port, files, way)
+    names = (url.user, url.host, url.port, files, (identity.options, identity.proxy))
     return hashlib.sha256(repr(names).encode()).hexdigest()[:16]
 
 

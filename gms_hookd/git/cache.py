@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
+from gms_hookd.files import flush_to_disk
 from gms_hookd.git import recovery
 from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.errors import ErrorKind, GitError
@@ -39,14 +40,6 @@ MARK = "tidied"  # its age is the time since all was put together
 LOOSE = 200  # refs
 PARTS = ("HEAD", "config", "objects", "refs")
 VIEWS = "view-"
-
-
-def _flush(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +198,7 @@ class Cache:
         fresh = [p for p in packs.iterdir() if recovery.age(p) < FLUSHED_AFTER]
         for path in (*fresh, packs, *(self.path / ref for ref in refs)):
             with contextlib.suppress(FileNotFoundError):
-                _flush(path)
+                flush_to_disk(path)
 
     def listing(self) -> str | None:
         """Return what was noted lately of how the source lists its refs, or None."""
@@ -276,8 +269,8 @@ class Cache:
         return Ancestry.BEHIND if self._contains(old, new) else Ancestry.DIVERGED
 
     def _contains(self, tip: str, oid: str) -> bool | None:
-        asked = ("merge-base", "--is-ancestor", oid, tip)
-        done = self.git.run(GitCommand(asked, quiet=True))
+        asked = GitCommand(("merge-base", "--is-ancestor", oid, tip), quiet=True)
+        done = self.git.run(asked)
         if done.ended or done.status < 0:
             raise done.failure("merge-base")
         return None if done.status > 1 else done.status == 0

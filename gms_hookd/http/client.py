@@ -209,9 +209,8 @@ def _ask_proxy(plain: socket.socket, to: str, login: Mapping[str, str]) -> None:
 def _login(proxy: SplitResult) -> dict[str, str]:
     if proxy.username is None:
         return {}
-    given = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    encoded = base64.b64encode(given.encode()).decode()
-    return {"Proxy-Authorization": f"Basic {encoded}"}
+    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(login).decode()}"}
 
 
 def _bracketed(host: str) -> str:

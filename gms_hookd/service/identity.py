@@ -37,11 +37,12 @@ def service_user(state: Path) -> User | None:
     try:
         details = state.stat()
     except OSError:
-        return _named(SERVICE) if state == SERVICE_STATE else None
+        return user_named(SERVICE) if state == SERVICE_STATE else None
     return _with_groups(details.st_uid, details.st_gid) if details.st_uid else None
 
 
-def _named(name: str) -> User | None:
+def user_named(name: str) -> User | None:
+    """Return the user of that name, None where there is none."""
     try:
         entry = pwd.getpwnam(name)
     except KeyError:

@@ -113,10 +113,7 @@ def sqlite_finding(version: Version, *, replicated: bool) -> Finding:
 
 def _git(place: Environment) -> Iterator[Finding]:
     said = _output(place.environ, "git", "--version")
-    if said is None:
-        yield _no_git(_path(place))
-        return
-    yield git_finding(said)
+    yield _no_git(_path(place)) if said is None else git_finding(said)
 
 
 def _no_git(search: str) -> Finding:

@@ -7,7 +7,6 @@ after an interruption goes on where that one ended.
 
 import os
 import pkgutil
-import pwd
 import re
 import shlex
 import shutil
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gms_hookd.files import SERVICE
+from gms_hookd.service.identity import user_named
 
 UNIT = "gms-hookd.service"
 SOCKET = "gms-hookd.socket"
@@ -171,7 +171,7 @@ def look(layout: Layout) -> Machine:
     """Return what this machine has, as far as this user may see it."""
     configs = (layout.etc / "config.toml", layout.etc / "config.yaml")
     return Machine(
-        user=_is_user(layout.user),
+        user=user_named(layout.user) is not None,
         sysusers=shutil.which("systemd-sysusers") is not None,
         program=_content(layout.program),
         unit=_content(layout.units / UNIT),
@@ -445,14 +445,6 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
-
-
-def _is_user(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
 
 
 def reason(journal: str) -> str:

@@ -92,11 +92,8 @@ def _socket(fd: int) -> socket.socket | None:
 
 def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without what was meant for this process alone."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if name not in OWN and not name.startswith("LISTEN_")
-    }
+    kept = (n for n in environ if n not in OWN and not n.startswith("LISTEN_"))
+    return {name: environ[name] for name in kept}
 
 
 def _number(text: str | None) -> int:

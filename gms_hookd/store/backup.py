@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from gms_hookd.errors import Invalid, Unavailable
-from gms_hookd.files import leads_to, sync_folder
+from gms_hookd.files import flush_to_disk, leads_to
 from gms_hookd.safetext import quoted
 from gms_hookd.store.dbthread import Connection, Error, connect
 
@@ -29,7 +29,7 @@ def write_copy(store: Path, copy: Path, vacuum: Callable[[Path], None]) -> None:
             raise Invalid(f"path: {copy} is the store itself, or leads to it")
         _copy(fresh, vacuum)
         os.replace(fresh, copy)
-        sync_folder(copy.parent)
+        flush_to_disk(copy.parent)
         _note(store.parent, copy)
     except (OSError, Error) as error:
         raise Unavailable(f"cannot write {copy}: {error}") from None
@@ -70,5 +70,4 @@ def _copy(fresh: Path, vacuum: Callable[[Path], None]) -> None:
         verdict = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise Unavailable(f"the copy is damaged: {verdict}")
-    with fresh.open("rb") as file:
-        os.fsync(file.fileno())
+    flush_to_disk(fresh)

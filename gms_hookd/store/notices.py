@@ -454,8 +454,7 @@ def resend(db: Connection, key: str, known: Collection[str], now: int) -> Notice
 
 def get(db: Connection, key: str) -> NoticeRow:
     """Find a notice; NotFound if there is none."""
-    query = f"SELECT {_COLUMNS} FROM notices WHERE id=?"
-    row = db.execute(query, (key,)).fetchone()
+    row = db.execute(f"SELECT {_COLUMNS} FROM notices WHERE id=?", (key,)).fetchone()
     if row is None:
         raise NotFound(f"no notice {key}"[:200])
     return _row(row)

@@ -735,8 +735,7 @@ def get(db: Connection, run_id: int, details: bool = False) -> Run:
 
 def brief(db: Connection, run_id: int) -> Run:
     """Find a run without its refs, of which a mirror has thousands; or NotFound."""
-    query = f"SELECT {_BRIEF},NULL FROM runs WHERE id=?"
-    row = db.execute(query, (run_id,)).fetchone()
+    row = db.execute(f"SELECT {_BRIEF},NULL FROM runs WHERE id=?", (run_id,)).fetchone()
     if row is None:
         raise NotFound(f"no run {run_id}")
     return _run(db, row, False)

@@ -82,9 +82,8 @@ class Store:
 
         It gives a result for each. As with `write`, done means synced to disk.
         """
-        return self.turn.submit(
-            Submission(nothing, Future(), gathered=operation, item=item)
-        )
+        each = Submission(nothing, Future(), gathered=operation, item=item)
+        return self.turn.submit(each)
 
     def alone(
         self,

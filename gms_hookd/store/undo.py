@@ -38,8 +38,7 @@ def find(db: Connection, run_id: int, names: Collection[str] | None) -> UndoRequ
 
 
 def _refuse_other_target(db: Connection, run: Run, task: Task) -> None:
-    query = "SELECT target FROM runs WHERE id=?"
-    (target,) = db.execute(query, (run.id,)).fetchone()
+    (target,) = db.execute("SELECT target FROM runs WHERE id=?", (run.id,)).fetchone()
     if target != task.target:
         known = f"pushed to {target}" if target else "does not say where it pushed to"
         raise Conflict(f"run {run.id} {known}; the task's target is {task.target}")

@@ -154,8 +154,7 @@ class Attempt:
         undo = self._undo()
         listing = self._listing()
         self._context.pushes.compare(listing.refs)
-        views = self._views(listing)
-        return self._by(lambda seen: decide_undo(undo, seen), views)
+        return self._by(lambda seen: decide_undo(undo, seen), self._views(listing))
 
     def _begin_push(
         self, again: Again, first: str | None = None, *, whole: bool = False
@@ -245,8 +244,9 @@ class Attempt:
     def _fetch(self) -> Served:
         context, selection = self._context, self._context.selection
         served = Fetch(selection, context.cache, context.source).served()
-        specs = selection.fetched()
-        context.fetches.note(context.cache.path, specs, context.job, served)
+        context.fetches.note(
+            context.cache.path, selection.fetched(), context.job, served
+        )
         return served
 
     def _first_look(self) -> tuple[Views, tuple[Move, ...]]:

@@ -217,8 +217,7 @@ class Engine:
         settings = self._settings
         deadline = time.monotonic() + (job.task.timeout or settings.timeout)
         caps = (settings.file_size, settings.memory)
-        stall = settings.stall
-        return Limits(deadline, stop, log, settings.grace, *caps, stall=stall)
+        return Limits(deadline, stop, log, settings.grace, *caps, stall=settings.stall)
 
     def _git(self, path: Path, journal: Journal, limits: Limits) -> Git:
         binary, count = self._settings.binary, self._settings.count

@@ -350,11 +350,10 @@ def _refusal(ref: str, old: str, want: WantedRef, reason: str) -> Move:
 
 
 def _why(relation: Ancestry, old: str, known: str | None) -> str:
-    since = ""
-    if known:
-        who = "the source was rewound" if old == known else "someone moved the target"
-        since = f" ({who} since our last push)"
-    return _WORDS[relation] + since
+    if not known:
+        return _WORDS[relation]
+    who = "the source was rewound" if old == known else "someone moved the target"
+    return f"{_WORDS[relation]} ({who} since our last push)"
 
 
 def _gone(views: Views) -> list[tuple[str, str]]:

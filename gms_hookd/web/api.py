@@ -346,8 +346,7 @@ def undo_run(context: Context, params: Params) -> Data:
 def _undo(
     db: Connection, context: Context, run_id: int, names: list[str] | None
 ) -> tuple[Run, list[Run]]:
-    task_id = runs.get(db, run_id).task_id
-    queued = runs.history(db, task_id, RunStatus.QUEUED, 1)
+    queued = runs.history(db, runs.get(db, run_id).task_id, RunStatus.QUEUED, 1)
     return undo.order(db, run_id, names, context.now()), _ended(db, queued)
 
 

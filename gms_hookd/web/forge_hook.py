@@ -89,10 +89,8 @@ class Verifier:
     def kept_headers(self, headers: Mapping[str, str], mask: Mask) -> dict[str, str]:
         """Return the headers worth keeping, without secrets."""
         names = [n for n in headers if _telling(n) and n != self._own_header]
-        return {
-            mask(name): mask(headers[name])[:LONGEST_HEADER]
-            for name in names[:MOST_HEADERS]
-        }
+        kept = names[:MOST_HEADERS]
+        return {mask(name): mask(headers[name])[:LONGEST_HEADER] for name in kept}
 
     @property
     def _own_header(self) -> str:
