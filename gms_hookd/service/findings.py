@@ -47,7 +47,7 @@ def finding_of(
 
 def unreadable(subject: str, why: Unreadable, otherwise: str) -> Finding:
     """Return the finding that a repository cannot be read: a command stands alone."""
-    said, remedy = why
+    said, remedy, _ = why
     if hint := _COMMAND.match(remedy):
         said, remedy = f"{said}; {hint[0][:-2]}", remedy[hint.end() :]
     return Finding(ERROR, subject, said, remedy or otherwise)

@@ -96,7 +96,10 @@ def _reached(place: Environment, sides: Iterable[tuple[str, str]]) -> Iterator[F
     answers = place.reach([url for _, url in afar])
     for subject, url in afar:
         if why := answers.get(url):
-            yield unreadable(subject, why, _from_here(url))
+            look = (
+                f"gms-hookd task show {subject.split(' ')[1]}; gms-hookd manual tasks"
+            )
+            yield unreadable(subject, why, look if why.answered else _from_here(url))
     good = [url for url, why in answers.items() if not why]
     if good:
         yield Finding(OK, "hosts", f"{len(good)} of {len(answers)} repositories answer")

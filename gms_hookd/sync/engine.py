@@ -17,7 +17,7 @@ from gms_hookd.git.access import AccessFactory, SafeDirectories, SshConnections
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.command import Git, environment, uncounted
 from gms_hookd.git.credentials import Credential, CredentialStore
-from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.errors import UNREACHED, ErrorKind, GitError
 from gms_hookd.git.hold import Hold, Holds
 from gms_hookd.git.maintenance import CacheMaintenance
 from gms_hookd.git.ownership import untrusted
@@ -289,7 +289,8 @@ def _unreadable(error: GitError | ValueError | OSError, log: RunLog) -> Unreadab
     """Tell our own remedy from what may be the host's words."""
     remedy = getattr(error, "remedy", "")
     said = str(error).removesuffix(f"; {remedy}")
-    return Unreadable(log.clean(one_line(said, MESSAGE)), log.clean(remedy))
+    answered = getattr(error, "kind", ErrorKind.CONFIG) not in UNREACHED
+    return Unreadable(log.clean(one_line(said, MESSAGE)), log.clean(remedy), answered)
 
 
 def _git_error(error: GitError | OSError) -> GitError:

@@ -93,10 +93,14 @@ class SyncResult(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """Why a repository cannot be read, and what we know to do about it."""
+    """Why a repository cannot be read, and what we know to do about it.
+
+    `answered` tells whether the host did, at all.
+    """
 
     error: str
     remedy: str = ""
+    answered: bool = False
 
 
 class SyncEngine(Protocol):

@@ -185,7 +185,10 @@ def _needs_hands(
         found.append(f"a restart is needed for {changed}: systemctl restart gms-hookd")
     if queue and queue.failing:
         count = "1 task" if queue.failing == 1 else f"{queue.failing} tasks"
-        found.append(f"{count} failing: `gms-hookd run show RUN` says why")
+        found.append(
+            f"{count} failing: `gms-hookd run show RUN` says why, `gms-hookd"
+            " manual operating` what to do"
+        )
     for target, tally in (queue.notices if queue else {}).items():
         if tally.dead:
             count = "1 notice" if tally.dead == 1 else f"{tally.dead} notices"

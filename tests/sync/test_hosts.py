@@ -710,10 +710,11 @@ def test_a_repository_afar_is_asked_without_a_cache(http_host, sshd, source, ope
     assert "not found" in engine.reach(f"{http_host.base}/none.git", 30).error
     gone = engine.reach(f"http://127.0.0.1:{free_port()}/x.git", 30)
     assert "\n" not in gone.error
-    assert gone.remedy == ""
+    assert (gone.remedy, gone.answered) == ("", False)
     http_host.accounts.add("Basic nobody")
     refused = engine.reach(http_host.url(source), 30)
     assert "authentication failed" in refused.error
+    assert refused.answered
     assert refused.remedy.startswith("no login is set for it: see [credentials.")
     sshd.known_hosts.write_text("")
     unknown = opened(**keys).engine.reach(sshd.url(source), 30)
