@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.processes import offspring
 from tests.support.repositories import Repo
 
 FINAL = ("success", "conflict", "failed", "cancelled")
@@ -117,20 +118,6 @@ def of_process(pid: int, most_files: int) -> Iterator[str]:
     files = len(os.listdir(f"/proc/{pid}/fd"))
     if files > most_files:
         yield f"{files} files are open, {most_files} are enough"
-
-
-def offspring(pid: int) -> list[int]:
-    """Name the processes that descend from one."""
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            words = stat.read_text().rpartition(")")[2].split()
-            parents.setdefault(int(words[1]), []).append(int(stat.parent.name))
-    found, known = [], [pid]
-    while known:
-        known = [child for one in known for child in parents.get(one, [])]
-        found += known
-    return found
 
 
 def command(pid: int) -> str:

@@ -16,3 +16,16 @@ def of_each_process(file: str) -> Iterator[tuple[int, bytes]]:
 def command_lines() -> list[str]:
     """Return all command lines, words apart by NUL."""
     return [said.decode(errors="replace") for _, said in of_each_process("cmdline")]
+
+
+def offspring(pid: int) -> list[int]:
+    """Name the processes that descend from one."""
+    parents = {}
+    for number, stat in of_each_process("stat"):
+        words = stat.rpartition(b")")[2].split()
+        parents.setdefault(int(words[1]), []).append(number)
+    found, known = [], [pid]
+    while known:
+        known = [child for one in known for child in parents.get(one, [])]
+        found += known
+    return found

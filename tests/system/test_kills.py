@@ -16,7 +16,7 @@ import pytest
 from gms_hookd.git.url import cache_key
 from gms_hookd.model import RunStatus
 from tests.support.process import PAUSE, run_number
-from tests.support.processes import of_each_process
+from tests.support.processes import offspring
 from tests.support.repositories import Bench, Repo, task
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
@@ -113,18 +113,6 @@ def killed(chance):
         if gits:
             os.kill(chance.choice(gits), signal.SIGKILL)
     return len(gits) > 0
-
-
-def offspring(pid):
-    parents = {}
-    for number, stat in of_each_process("stat"):
-        words = stat.rpartition(b")")[2].split()
-        parents.setdefault(int(words[1]), []).append(number)
-    found, known = [], [pid]
-    while known:
-        known = [child for one in known for child in parents.get(one, [])]
-        found += known
-    return found
 
 
 def is_git(pid):
