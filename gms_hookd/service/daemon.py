@@ -377,14 +377,9 @@ def _front(service: Service, listeners: Sequence[Listener]) -> Server:
     lift_limit(allowed.connections)
     turn = context.store.turn
     turn.before_commit = context.refusals.flush
-    return Server(
-        listeners,
-        service.app.handle,
-        allowed,
-        exempt=service.trusts,
-        batch=turn,
-        threads=service.threads,
-    )
+    threads, exempt = service.threads, service.trusts
+    parts = listeners, service.app.handle, allowed
+    return Server(*parts, exempt=exempt, batch=turn, threads=threads)
 
 
 def _with_secret(load: Callable[[], Config], state: StateDirectory) -> Config:

@@ -156,8 +156,7 @@ def _facts(
         return ()
     run, task = _run(db, row), _task(db, row)
     found = _run_facts(run) if run else []
-    if task is not None:
-        found.append(("way", f"{task.source} -> {task.target}"))
+    found += [("way", f"{task.source} -> {task.target}")] if task else []
     if row.since is not None and row.event != policy.CHANGED:
         word = "began" if row.condition else "since"
         found.append((word, rfc3339(row.since)))
