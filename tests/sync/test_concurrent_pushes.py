@@ -24,11 +24,11 @@ outsider() {{
 COMMITS = '"$@" update-ref refs/heads/main $new $old'
 DELETES = '"$@" update-ref -d refs/heads/main'
 BEFORE = """#!/bin/sh
-{stranger}
+{outsider}
 case " $* " in *" push "*|*" fetch "*"{url} "*) (outsider "$@") ;; esac
 exec git "$@"
 """
-WITHIN = "{stranger}\ncat >/dev/null\nstranger\n"
+WITHIN = "{outsider}\ncat >/dev/null\noutsider\n"
 
 
 class Outsider:
@@ -69,8 +69,8 @@ class Outsider:
 
 @pytest.fixture
 def outsider(tmp_path, target):
-    (tmp_path / "stranger").mkdir()
-    return Outsider(tmp_path / "stranger", target)
+    (tmp_path / "outsider").mkdir()
+    return Outsider(tmp_path / "outsider", target)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_a_target_that_never_rests_is_left_alone_until_later(
 
 @HOSTS
 @MOMENTS
-def test_a_branch_that_a_outsider_makes_first_is_not_overwritten(
+def test_a_branch_that_an_outsider_makes_first_is_not_overwritten(
     source, target, rivals, outsider, host, moment
 ):
     """They make the very branch that we have just seen missing."""
@@ -180,7 +180,7 @@ def test_a_branch_that_a_outsider_makes_first_is_not_overwritten(
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_branch_that_a_outsider_deletes_meanwhile_is_made_again(
+def test_a_branch_that_an_outsider_deletes_meanwhile_is_made_again(
     source, target, rivals, outsider, times
 ):
     bench, it = rivals("local", "before", DELETES, force=True)
@@ -193,8 +193,8 @@ def test_a_branch_that_a_outsider_deletes_meanwhile_is_made_again(
     assert target.tip() == source.tip()
 
 
-def test_a_branch_that_a_outsider_deletes_before_we_do_is_deleted(
-    source, target, rivals, stranger
+def test_a_branch_that_an_outsider_deletes_before_we_do_is_deleted(
+    source, target, rivals, outsider
 ):
     bench, it = rivals("local", "before", DELETES)
     source.put({"refs/heads/other": source.tip(), "refs/heads/main": None})

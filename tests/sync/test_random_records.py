@@ -72,7 +72,7 @@ class History:
             self.source.commit(name, on=refs.get(full(self.chance.choice(kept))))
         if len(kept) > 2 and self.chance.random() < 0.5:
             self.source.set(**{self.chance.choice(kept[1:]): None})
-        self.strangers()
+        self.outsiders()
 
     def outsiders(self):
         if self.chance.random() < 0.4:
@@ -117,7 +117,7 @@ class History:
                 before = outcome.refs
             if outcome and outcome.status is RunStatus.SUCCESS:
                 break
-            self.strangers()
+            self.outsiders()
         assert outcome.status is RunStatus.SUCCESS, outcome
         self.check(steps, outcome)
         self.known = dict(outcome.known)
