@@ -244,8 +244,14 @@ class App:
         if not log.isEnabledFor(logging.DEBUG):
             return
         took = (self._context.monotonic() - since) * 1000
-        path = self._policy.shown(request.path, self._context.mask)
-        event(log, _line(request, path, response.status, took), logging.DEBUG)
+        event(
+            log,
+            f"request id={request.id} peer={quoted(request.peer or UNIX)}"
+            f" method={quoted(request.method, 16)}"
+            f" path={self._policy.shown(request.path, self._context.mask)}"
+            f" status={response.status} ms={took:.1f}",
+            logging.DEBUG,
+        )
 
     def _tell_trouble(self, request: Request, status: int) -> None:
         # While the disk is full each request would tell the same.
@@ -308,14 +314,6 @@ def _plain(path: str) -> str:
     if hook:
         return HOOKS + path[hook.end() :]
     return re.sub("/+", "/", path)
-
-
-def _line(request: Request, path: str, status: int, took: float) -> str:
-    return (
-        f"request id={request.id} peer={quoted(request.peer or UNIX)}"
-        f" method={quoted(request.method, 16)} path={path} status={status}"
-        f" ms={took:.1f}"
-    )
 
 
 def _challenge(path: str) -> HttpError:
