@@ -27,6 +27,8 @@ def pytest_runtestloop(session):
     if count < 2 or session.testsfailed or option.collectonly or option.usepdb:
         return None
     session.config._tmp_path_factory.getbasetemp()  # one for all, made once
+    if reporter := session.config.pluginmanager.getplugin("terminalreporter"):
+        reporter.showfspath = False  # their results come by turns
     turns, end = os.pipe()
     os.write(end, b"".join(number.to_bytes(2) for number in range(len(files))))
     os.close(end)
