@@ -95,7 +95,8 @@ def _row(entry: RecordedDelivery) -> Row:
     """Return the values of `_INSERT`."""
     new_delivery, status, reason, task_ids, run_ids, _ = entry
     hook, provider, client, received_at, event, _, _ = new_delivery
-    outcome = status, reason, json.dumps(task_ids), run_ids[0] if run_ids else None
+    ids = f"[{', '.join(map(str, task_ids))}]"  # JSON; json.dumps takes 5 us for it
+    outcome = status, reason, ids, run_ids[0] if run_ids else None
     return *outcome, hook, provider, client, received_at, event
 
 

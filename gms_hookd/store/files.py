@@ -30,6 +30,7 @@ class Files:
     def __init__(self, path: Path) -> None:
         self._paths = [f"{path}{suffix}" for suffix in SUFFIXES]
         self._left: list[_Mark] = []
+        self._inodes: list[tuple[int, int] | None] = []
         self._index = WalIndex(path)
         self._checkpoints = b"", b""
         self.spoilt = ""
@@ -77,6 +78,7 @@ class Files:
         moved = self._moved(now)
         if not moved:
             self._left, self._checkpoints = now, checkpoints
+            self._inodes = [mark and mark[:2] for mark in now]
         return now, moved
 
     def _checkpointed(self) -> bool:
@@ -104,6 +106,8 @@ class Files:
         return marks
 
     def _moved(self, now: list[_Mark]) -> str:
+        if [mark and mark[:2] for mark in now] == self._inodes:
+            return ""
         for number, (old, new) in enumerate(zip(self._left, now, strict=False)):
             if old and (new is None or old[:2] != new[:2]):
                 what = "replaced" if new else "removed"

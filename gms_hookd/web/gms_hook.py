@@ -26,6 +26,7 @@ from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
 LONGEST_WAIT = 300.0
+ACCEPTED = "Sync triggered successfully"
 _WAIT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 _ENDINGS = {
     RunStatus.SUCCESS: (200, "Sync finished successfully"),
@@ -98,8 +99,7 @@ class GmsHook:
             return Response(recorded.status, body)
         count(self.guard.hook, "joined" if recorded.joined else "queued")
         self._context.running.arrived()
-        answer = _body("Sync triggered successfully", task)
-        return Response(200, answer, (_location(recorded),))
+        return Response(200, _accepted(task), (_location(recorded),))
 
     def _ended(
         self,
@@ -115,6 +115,13 @@ class GmsHook:
         ended = await_end(self._context, recorded.run_ids[0], seconds)
         attempts = self._context.attempts
         return apply(ended, lambda run: _ending(run, attempts, task, location))
+
+
+def _accepted(task: int | str) -> bytes:
+    if isinstance(task, str):
+        return _body(ACCEPTED, task)
+    # To make JSON of this by the json module takes 5 us, of 70 for the whole request.
+    return f'{{"message": "{ACCEPTED}", "task_id": {task}}}'.encode()
 
 
 def tell_delivery(
