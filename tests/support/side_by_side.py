@@ -42,8 +42,10 @@ def pytest_runtestloop(session):
     try:
         ended = sum(replay(session, list(started)))
     finally:
-        for end, process in started.items():
-            end.close()
+        for end in started:  # also where only this process was interrupted
+            with suppress(OSError):
+                end.send("stop")
+        for process in started.values():
             process.join()
     if session.shouldstop:
         raise session.Interrupted(session.shouldstop)
