@@ -4,9 +4,8 @@ A turn of the loop takes every request that has come meanwhile. Each trigger amo
 is one write, and to commit each by itself would cost one fsync a trigger. So what the
 loop's thread submits between `hold` and `release` is kept here and committed at once.
 While the disk is quick that is done in the loop's own thread, for to hand it to the
-writing thread and back costs more than the commit itself: with that thread alone 2.5
-times as many triggers a second are accepted as by adnanh/webhook, this way 3.0 times.
-The lines of the log are kept likewise and written once the answers are out.
+writing thread and back costs more than the commit itself. The lines of the log are kept
+likewise and written once the answers are out.
 
 The loop (http.server) knows only that a turn has a begin and an end; who writes knows
 only `submit`. No other module holds or releases anything.

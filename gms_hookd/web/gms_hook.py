@@ -120,7 +120,7 @@ class GmsHook:
 def _accepted(task: int | str) -> bytes:
     if isinstance(task, str):
         return _body(ACCEPTED, task)
-    # To make JSON of this by the json module takes 5 us, of 70 for the whole request.
+    # The json module takes 4.4 us for it, and this is on the way of each trigger.
     return f'{{"message": "{ACCEPTED}", "task_id": {task}}}'.encode()
 
 
