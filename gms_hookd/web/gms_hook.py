@@ -200,7 +200,9 @@ def _task(request: Request) -> int | str:
 def _key(given: object) -> str:
     if isinstance(given, str) and 0 < len(given) <= LONGEST_KEY and given.isprintable():
         return given
-    raise HttpError(400, f"task_key: a text of at most {LONGEST_KEY} is needed")
+    raise HttpError(
+        400, f"task_key: a text of at most {LONGEST_KEY} characters is needed"
+    )
 
 
 def _json_object(request: Request) -> Mapping[str, object]:
