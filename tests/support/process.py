@@ -44,6 +44,17 @@ def ask(path, method, target, body=b"", headers=None):
         connection.close()
 
 
+def trigger_request(task, secret=SECRET):
+    """Return the method, path, body and headers of a signed trigger."""
+    body = json.dumps({"task_id": task}).encode()
+    mac = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    headers = {
+        "Content-Type": "application/json",
+        "X-Hub-Signature-256": f"sha256={mac}",
+    }
+    return "POST", "/api/webhooks/task-sync", body, headers
+
+
 def _without_settings():
     ours = ("GMS_HOOKD_", "WEBHOOK_SECRET", "CREDENTIALS_DIRECTORY")
     return {k: v for k, v in os.environ.items() if not k.startswith(ours)}
@@ -142,15 +153,8 @@ class Daemon:
 
     def trigger(self, task, secret=SECRET, query=""):
         """Post as the GMS documentation says; returns (status, headers, JSON)."""
-        body = json.dumps({"task_id": task}).encode()
-        mac = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-        headers = {
-            "Content-Type": "application/json",
-            "X-Hub-Signature-256": f"sha256={mac}",
-        }
-        return ask(
-            self.socket, "POST", "/api/webhooks/task-sync" + query, body, headers
-        )
+        method, target, body, headers = trigger_request(task, secret)
+        return ask(self.socket, method, target + query, body, headers)
 
     def api(self, method, call, **fields):
         """Call the API over the control socket; returns `data`."""
