@@ -2,19 +2,20 @@
 
     tests/system/soak --seconds 60 --seed 1
 
-After each fault all is let settle, and `tests/support/invariants.py` looks. What each
-fault violated is printed, and a table at the end. As root the state is on a small disk
-of its own, which one of the faults fills.
+It runs from a zipapp and begins with a store of schema 2. After each fault all is let
+settle, and `tests/support/invariants.py` looks. What each fault violated is printed,
+and a table at the end. As root the state is on a small disk of its own, which some of
+the faults fill, slow down and stop.
 """
 
 import argparse
 import http.client
+import itertools
 import os
 import random
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,11 +23,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from gms_hookd import pyz
 from tests.support import invariants
+from tests.support.disk import Disk
 from tests.support.hosts import HttpHost
 from tests.support.invariants import Pair
 from tests.support.process import PAUSE, ROOT, Daemon, run_number
@@ -36,11 +38,10 @@ from tests.support.seen import LEAKS, look, search
 from tests.support.vendor import Vendor, closes
 
 TASKS = 8
-DISK = 96 << 20  # bytes
+OLDER = ROOT / "tests" / "store" / "schema-2.sql"
 MORE_FILES = 40  # that may be open beyond those of the first quiet moment
 SETTLED = 90.0  # seconds
-# A gms-hookd (from these sources, or a zipapp) whose wall clock is ahead by what a file
-# says.
+# A gms-hookd, from a zipapp, whose wall clock is ahead by what a file says.
 CLOCKED = """
 import sys, time
 offset, place = sys.argv[1:3]
@@ -71,20 +72,21 @@ class World:
         self.repos.mkdir()
         self.host = HttpHost(self.repos)
         self.vendor = Vendor()
-        self.disk = folder / "disk"
-        self.small = mounted(self.disk)
+        self.disk = Disk(folder / "disk")
         self.offset = folder / "offset"
         self.offset.write_text("0")
         self.archive = folder / "gms-hookd.pyz"
-        pyz.build(self.archive)
+        self.builds = itertools.cycle(builds(folder))
+        shutil.copy(next(self.builds), self.archive)
         self.daemon = self._daemon()
+        self._begin()
         self.pairs = [self._pair(number) for number in range(TASKS)]
 
     def _daemon(self) -> Daemon:
         home = self.folder / "home"
         home.mkdir()
         made = Daemon(home)
-        made.state = self.disk / "state"
+        made.state = self.disk.path / "state"
         url = home / "url"
         url.write_text(self.vendor.url + "\n")
         url.chmod(0o600)
@@ -94,13 +96,27 @@ class World:
             f"[notify.ops]\nkind = 'webhook'\nurl_file = '{url}'\n"
         )
         made.configure(self.settings)
-        self.use(made, ROOT)
-        return made.start()
+        words = "-c", CLOCKED, str(self.offset), str(self.archive)
+        made.command = (sys.executable, *words)
+        return made
 
-    def use(self, daemon: Daemon, place: Path) -> None:
-        """Have the next start use the code at this place."""
-        words = "-c", CLOCKED, str(self.offset), str(place)
-        daemon.command = (sys.executable, *words)
+    def _begin(self) -> None:
+        """Start with an older store, of which a run and its delivery stay."""
+        self.daemon.state.mkdir(0o700)
+        with closing(sqlite3.connect(self.daemon.state / "gms-hookd.db")) as db:
+            db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            db.executescript(OLDER.read_text())
+            db.execute("PRAGMA journal_mode=WAL")
+        self.daemon.start()
+        for task in self.daemon.api("GET", "tasks"):
+            self.daemon.api("POST", "task/delete", task_id=task["id"])
+        self.accepted.append(1)
+
+    def replace(self) -> None:
+        """Put the other build in the place of the one that runs."""
+        fresh = self.archive.with_suffix(".new")
+        shutil.copy(next(self.builds), fresh)
+        fresh.replace(self.archive)
 
     def _pair(self, number: int) -> Pair:
         source = Repo(self.repos / f"source{number}.git")
@@ -271,24 +287,26 @@ class World:
         for pair in self.pairs:
             pair.target.fsck()
         search(self.folder / "home")
-        search(self.disk)
+        search(self.disk.path)
         self.found += LEAKS
 
     def close(self) -> None:
         self.daemon.close()
         self.host.stop()
         self.vendor.stop()
-        if self.small:
-            subprocess.run(("umount", "-l", str(self.disk)), check=False)
+        self.disk.close()
 
 
-def mounted(place: Path) -> bool:
-    """Mount a small file system, if that is allowed."""
-    place.mkdir()
-    options = f"size={DISK}"
-    mount = ("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place))
-    quiet = subprocess.DEVNULL
-    return not os.geteuid() and not subprocess.call(mount, stderr=quiet)
+def builds(folder: Path) -> tuple[Path, Path]:
+    """Build two zipapps, in which no module is at the same place."""
+    package = folder / "other" / pyz.PACKAGE.name
+    shutil.copytree(pyz.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (package / "__init__.py").open("a") as file:
+        file.write(f"\nPADDING = '{os.urandom(2000).hex()}'\n")
+    made = folder / "one.pyz", folder / "other.pyz"
+    for file, sources in zip(made, (pyz.PACKAGE, package), strict=True):
+        pyz.build(file, sources)
+    return made
 
 
 def no_sockets(folder: str, names: list[str]) -> list[str]:
@@ -315,14 +333,21 @@ def git_killed(world: World) -> None:
 
 
 def disk_full(world: World) -> None:
-    filler = world.disk / "filler"
-    block = bytes(1 << 16)
-    with suppress(OSError), filler.open("wb", 0) as file:
-        while file.write(block):
-            pass
-    world.act(2)
-    filler.unlink()
-    world.daemon.until(lambda: world.daemon.trigger(1)[0] == 200)
+    with world.disk.full():
+        world.act(2)
+    world.daemon.until(lambda: world.daemon.trigger(world.pairs[0].id)[0] == 200)
+
+
+def disk_slow(world: World) -> None:
+    with world.disk.slow():
+        world.act(3)
+
+
+def disk_stands_still(world: World) -> None:
+    for _ in range(3):
+        with world.disk.frozen():
+            world.act(world.chance.uniform(0.1, 2))
+        world.act(0.1)
 
 
 def clock_stepped(world: World) -> None:
@@ -388,12 +413,13 @@ def backed_up(world: World) -> None:
 
 
 def upgraded(world: World) -> None:
+    """Put another build in its place while it works, and restart, as `install` does."""
+    world.replace()
+    world.act(0.5)
     world.daemon.signal(signal.SIGTERM)
     world.act(0.3)
     if world.daemon.wait() != 0:
         world.found.append(f"stopped with {world.daemon.process.returncode}")
-    here = world.daemon.command[-1] == str(ROOT)
-    world.use(world.daemon, world.archive if here else ROOT)
     world.daemon.start()
 
 
@@ -407,6 +433,8 @@ FAULTS: tuple[Callable[[World], None], ...] = (
     daemon_killed,
     git_killed,
     disk_full,
+    disk_slow,
+    disk_stands_still,
     clock_stepped,
     network_lost,
     target_of_notices_dies,
@@ -417,18 +445,33 @@ FAULTS: tuple[Callable[[World], None], ...] = (
 )
 
 
+def rotation(disk: Disk) -> list[Callable[[World], None]]:
+    """Return the faults that can be done here, and say which cannot."""
+    needs = {
+        disk_full: disk.is_small,
+        disk_slow: disk.can_be_slow,
+        disk_stands_still: disk.can_freeze,
+    }
+    for fault, possible in needs.items():
+        if not possible:
+            print(f"{named(fault)}: skipped, it cannot be done here", flush=True)
+    return [fault for fault in FAULTS if needs.get(fault, True)]
+
+
+def named(fault: Callable[[World], None]) -> str:
+    return fault.__name__.replace("_", " ")
+
+
 def soak(world: World, seconds: float) -> tuple[Counter[str], Counter[str]]:
     """Do one fault after the other; count them, and what each violated."""
     times, violated = Counter[str](), Counter[str]()
     until = time.monotonic() + seconds
-    rotation: list[Callable[[World], None]] = []
+    possible, left = rotation(world.disk), list[Callable[[World], None]]()
     world.settle()
     while time.monotonic() < until or not times:
-        if not rotation:
-            rotation = [f for f in FAULTS if world.small or f is not disk_full]
-            world.chance.shuffle(rotation)
-        fault = rotation.pop()
-        name = fault.__name__.replace("_", " ")
+        left = left or world.chance.sample(possible, len(possible))
+        fault = left.pop()
+        name = named(fault)
         times[name] += 1
         with world.triggers():
             world.act(world.chance.uniform(0.2, 1))
@@ -456,7 +499,9 @@ def main() -> int:
         violated["the end"] = len(world.found)
         whole = not violated.total()
         if not whole:
-            shutil.copytree(world.disk / "state", folder / "state", ignore=no_sockets)
+            shutil.copytree(
+                world.disk.path / "state", folder / "state", ignore=no_sockets
+            )
     finally:
         world.close()
     print(f"\n{'fault':<26}{'times':>6}{'violations':>12}")
