@@ -66,6 +66,10 @@ class Future(Generic[T]):
             raise self._error
         return self._value  # type: ignore[return-value]  # it is set
 
+    def outcome(self) -> tuple[T | None, BaseException | None]:
+        """Return the value or the error of what is done, None for the other."""
+        return self._value, self._error
+
     def _take_steps(self) -> None:
         while self._steps:
             try:
@@ -126,17 +130,21 @@ def _step(
 
 
 def _apply(function: Callable[[A], B], future: Future[B], finished: Future[A]) -> None:
-    try:
-        value = function(finished.result())
-    except BaseException as error:  # noqa: BLE001 - the future carries it on
+    value, error = finished.outcome()
+    if error is not None:
         future.set_exception(error)
+        return
+    try:
+        result = function(value)  # type: ignore[arg-type]  # there was no error
+    except BaseException as raised:  # noqa: BLE001 - the future carries it on
+        future.set_exception(raised)
     else:
-        future.set_result(value)
+        future.set_result(result)
 
 
 def _copy(future: Future[A], finished: Future[A]) -> None:
-    error = finished.exception()
+    value, error = finished.outcome()
     if error is not None:
         future.set_exception(error)
     else:
-        future.set_result(finished.result())
+        future.set_result(value)  # type: ignore[arg-type]  # there was no error

@@ -29,7 +29,8 @@ class WakeupQueue(Generic[T]):
     def post(self, item: T) -> None:
         """Leave `item` for the loop."""
         self._items.append(item)
-        self.wake()
+        if not self._woken:
+            self.wake()
 
     def wake(self) -> None:
         """Wake the loop, once until it has heard it."""
@@ -52,8 +53,9 @@ class WakeupQueue(Generic[T]):
 
     def take(self) -> Iterator[T]:
         """Yield and remove what is there."""
-        while self._items:
-            yield self._items.popleft()
+        items = self._items
+        while items:
+            yield items.popleft()
 
     def close(self) -> None:
         """Give the descriptors back; what is still posted is never taken."""
