@@ -332,7 +332,13 @@ class Remote:
         return parse(done.headers)
 
     def _with_words(self, what: str, done: Done) -> Done:
-        """Add what the host said of a failure, as far as git did not tell it."""
+        """Add what the host said of a failure, as far as git did not tell it.
+
+        A host is asked for its refs again, and mostly answers that as it did the push.
+        The body of its answer to the POST of a push is not told: git drops it, and a
+        trace that has it has the whole pack, too. To hear it after a final answer the
+        push would have to be sent again.
+        """
         if not self.access.by_http or not ANSWERED.search(done.err):
             return done
         if read(done.err).words:
