@@ -341,7 +341,7 @@ class AccessFactory:
     """Gives access to repositories; remembers which wanted more than is usual.
 
     second are those that wanted the second key, buffered those that wanted to know
-    the length of all that they are sent.
+    the length of all that they are sent, and without_http2 those that broke it off.
     """
 
     def __init__(
@@ -352,6 +352,7 @@ class AccessFactory:
         self.trust = trust
         self.second: set[str] = set()
         self.buffered: set[str] = set()
+        self.without_http2: set[str] = set()
 
     def access(
         self, url: GitUrl, limits: Limits, stack: ExitStack
@@ -422,6 +423,17 @@ class RepositoryAccess:
         news = not self.buffered
         self._access_factory.buffered.add(self.url.canonical)
         return news
+
+    @property
+    def without_http2(self) -> bool:
+        """Whether it is spoken to by HTTP/1.1, since it has broken off HTTP/2."""
+        return self.url.canonical in self._access_factory.without_http2
+
+    def leave_http2(self) -> None:
+        """Speak HTTP/1.1 to it from now on."""
+        if not self.without_http2:
+            self._limits.log.line("HTTP/2 was broken off: HTTP/1.1 from now on")
+        self._access_factory.without_http2.add(self.url.canonical)
 
     def _find(self) -> Access:
         if self.url.local:

@@ -47,6 +47,7 @@ PUSH = (
 NO_MAINTENANCE = ("--receive-pack=git -c receive.autoGC=false receive-pack",)
 LISTED = (("protocol.version", "0"),)
 BUFFER = (("http.postBuffer", str(512 * 2**20)),)  # bytes
+PLAIN = (("http.version", "HTTP/1.1"),)
 PUSH_NOTHING = ("push", "--dry-run", "--porcelain", "--no-verify")
 LOOKED = 20.0  # seconds to find out what a host had answered
 # What git says of an answer that is none, and of one whose body it does not tell.
@@ -61,6 +62,9 @@ ANSWERED = re.compile(
 )
 _CHALLENGE = re.compile(r"(?im)^.*<= recv header: *www-authenticate: *([a-z]+)")
 _LENGTH = "returned error: 411"
+# A proxy that refuses a body while it comes resets the stream, and curl then drops
+# what it said (HAProxy 2.6, curl 7.88): by HTTP/1.1 that is heard.
+_HTTP2 = re.compile(r"HTTP/2 stream|HTTP2? framing layer|nghttp2|curl (16|92)\b")
 _RETRY_AFTER = re.compile(r"(?im)^.*<= recv header: *retry-after: *(.+?)\r?$")
 _REF = re.compile(r"(?<![\w/.-])refs/[^\s'\"`()<>:;,!?]+")
 _STATUS = re.compile(r"returned error: (\d{3})")
@@ -280,6 +284,8 @@ class Remote:
             done = replace(done, err=self._last_words() + done.err)
         done = self._unmasked(command.args[0], done)
         self._note_host(done.kind if done.failed else None)
+        if done.failed and _HTTP2.search(done.err):
+            self.access.leave_http2()
         if done.failed and self._may_try_again(done):
             return self._run(command)
         return done
@@ -288,7 +294,7 @@ class Remote:
         access, url = self._access(), self.access.url
         return replace(
             command,
-            settings=(*access.settings, *command.settings, *self._buffer()),
+            settings=(*access.settings, *command.settings, *self._asked_for()),
             extra=access.extra,
             afar=not url.local,
             http=self.access.by_http,
@@ -323,7 +329,7 @@ class Remote:
         plain = (f"http.{self.url}.extraHeader", "Accept-Encoding: identity")
         command = GitCommand(
             (*ask, "--end-of-options", self.url, what),
-            (*access.settings, plain),
+            (*access.settings, *self._asked_for(), plain),
             access.extra,
             quiet=True,
         )
@@ -354,8 +360,10 @@ class Remote:
             self.git.limits.log.line(f"  ssh: {line.rstrip()}")
         return words
 
-    def _buffer(self) -> tuple[tuple[str, str], ...]:
-        return BUFFER if self.access.buffered else ()
+    def _asked_for(self) -> tuple[tuple[str, str], ...]:
+        """Return the settings that the host has turned out to need."""
+        buffer = BUFFER if self.access.buffered else ()
+        return (*buffer, *(PLAIN if self.access.without_http2 else ()))
 
     def _may_try_again(self, done: Done) -> bool:
         """Give a host that took nothing what it asked for: a length, another key."""

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from gms_hookd.model import RunStatus
-from tests.support.hosts import certificate
+from tests.support.hosts import Handler, HttpHost, certificate
 from tests.support.repositories import task
 
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"  # an empty frame (RFC 9113, section 6.5)
@@ -145,6 +145,52 @@ def test_a_broken_stream_of_http_2_passes(serving, target, opened, vouched, hand
     port = serving(handle, secured(vouched, "h2"))
     bench = opened(vouched[2])
     assert passes(bench.sync(task(f"https://127.0.0.1:{port}/x.git", target)))
+
+
+@pytest.fixture
+def breaking_http2(tmp_path, vouched):
+    """Serve repositories by HTTP/1.1; who asks for HTTP/2 is broken off."""
+    host = HttpHost(tmp_path, vouched[:2])
+    host.socket.context.set_alpn_protocols(["h2", "http/1.1"])
+
+    def breaking(handle):
+        class Breaking(Handler):
+            def handle(self):
+                if self.connection.selected_alpn_protocol() == "h2":
+                    handle(self.connection)
+                    while self.connection.recv(65536):
+                        pass
+                else:
+                    super().handle()
+
+        host.RequestHandlerClass = Breaking
+        return host
+
+    yield breaking
+    host.stop()
+
+
+BROKEN_OFF = {
+    "stream reset": HTTP2["stream reset"],
+    "stream cancelled": say(SETTINGS, RESET[:-1] + b"\x08"),
+    "go away": HTTP2["go away"],
+}
+
+
+@pytest.mark.parametrize(("way", "end"), [
+    *((way, "source") for way in BROKEN_OFF),
+    ("stream cancelled", "target"),
+])  # fmt: skip
+def test_a_host_that_breaks_off_http_2_is_spoken_to_by_http_1(
+    breaking_http2, source, target, opened, vouched, way, end
+):
+    host, bench = breaking_http2(BROKEN_OFF[way]), opened(vouched[2])
+    both = {"source": source, "target": target}
+    it = task(*(host.url(r) if name == end else r for name, r in both.items()))
+    assert passes(bench.sync(it))
+    assert "HTTP/2 was broken off: HTTP/1.1 from now on" in bench.log.text()
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    assert target.refs() == source.refs()
 
 
 @pytest.mark.parametrize(("handle", "expected"), [
