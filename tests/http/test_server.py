@@ -3,150 +3,34 @@
 import json
 import os
 import random
-import resource
 import select
-import shutil
 import socket
-import ssl
-import stat
-import subprocess
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
-from gms_hookd.http import tls
 from gms_hookd.http.limits import ConnectionLimits
-from gms_hookd.http.listener import adopt, listen
-from gms_hookd.http.message import Request, Response
+from gms_hookd.http.listener import listen
 from gms_hookd.http.server import LOOKS, Server
 from gms_hookd.threads import Threads
 from tests.http.test_http1 import mutated, pieces
-
-TIMEOUT = 10.0
-GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
-LAST = b"GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
-
-
-class Application:
-    """Answers with what was asked; /wait is answered by `let_go`, /late by another."""
-
-    def __init__(self):
-        self.seen: list[Request] = []
-        self.held: list[Callable[[Response], None]] = []
-        self.came = threading.Condition()
-
-    def __call__(self, request, reply):
-        with self.came:
-            self.seen.append(request)
-            if request.path == "/wait":
-                self.held.append(reply)
-            self.came.notify_all()
-        if request.path == "/broken":
-            raise RuntimeError("broken on purpose")
-        if request.path != "/wait":
-            reply(self.echo(request))
-
-    def echo(self, request):
-        status = request.fault.status if request.fault else 200
-        text = {
-            "path": request.path,
-            "length": len(request.body),
-            "peer": request.peer,
-            "control": request.control,
-            "fault": request.fault.message if request.fault else None,
-        }
-        body = json.dumps(text).encode()
-        return Response(status, body)
-
-    def wait_for(self, count):
-        with self.came:
-            assert self.came.wait_for(lambda: len(self.seen) >= count, TIMEOUT)
-
-    def let_go(self):
-        while self.held:
-            self.held.pop()(Response(200, b"let go"))
-
-
-@contextmanager
-def serving(*specs, application=None, limits=None, exempt=None):
-    """A server in a thread of its own; yields it and where it listens."""
-    listeners = [listen(s) if isinstance(s, str) else s for s in specs]
-    server = Server(listeners, application or Application(), limits, exempt=exempt)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join(TIMEOUT)
-        assert not thread.is_alive()
-        server.server_close()
-
-
-@pytest.fixture
-def application():
-    return Application()
-
-
-@pytest.fixture
-def server(application):
-    with serving("127.0.0.1:0", application=application) as server:
-        yield server
-
-
-def connect(server, source="127.0.0.1"):
-    sock = socket.create_connection(
-        server.server_address, TIMEOUT, source_address=(source, 0)
-    )
-    sock.settimeout(TIMEOUT)
-    return sock
-
-
-def read_all(sock):
-    data = b""
-    while piece := sock.recv(65536):
-        data += piece
-    return data
-
-
-def exchange(server, *pieces):
-    """Send pieces, then read until the server closes."""
-    with connect(server) as sock:
-        for piece in pieces:
-            sock.sendall(piece)
-        return read_all(sock)
-
-
-def read_answer(sock):
-    """Read one answer with Content-Length; return status and body."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        piece = sock.recv(65536)
-        assert piece, data
-        data += piece
-    head, _, body = data.partition(b"\r\n\r\n")
-    fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
-    while len(body) < int(fields[b"Content-Length"]):
-        body += sock.recv(65536)
-    return int(head.split()[1]), body
-
-
-def statuses(data):
-    return [int(part[:3]) for part in data.split(b"HTTP/1.1 ")[1:]]
-
-
-def post(body, *fields):
-    head = [b"POST /hook HTTP/1.1", b"Host: h", b"Content-Length: %d" % len(body)]
-    return b"\r\n".join([*head, *fields, b"", body])
-
-
-CHUNKED = (
-    b"POST /hook HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"3\r\nabc\r\n0\r\n\r\n"
+from tests.support.serving import (
+    CHUNKED,
+    GET,
+    LAST,
+    TIMEOUT,
+    Application,
+    connect,
+    exchange,
+    open_connections,
+    post,
+    read_all,
+    read_answer,
+    serving,
+    statuses,
+    wait_until,
 )
 
 
@@ -263,55 +147,6 @@ def test_draining_ends_at_its_time_with_an_answer_outstanding(server, applicatio
         assert read_all(waiting) == b""
 
 
-def test_both_address_families_reach_a_listener_on_every_address():
-    with serving(":0") as server:
-        port = server.server_address[1]
-        for host in ("127.0.0.1", "::1"):
-            with socket.create_connection((host, port), TIMEOUT) as sock:
-                sock.sendall(GET)
-                assert json.loads(read_answer(sock)[1])["peer"] == host
-
-
-def test_a_unix_socket_has_the_mode_of_its_use(tmp_path):
-    open_one, control = tmp_path / "http.sock", tmp_path / "control.sock"
-    listeners = listen(f"unix:{open_one}"), listen(f"unix:{control}", control=True)
-    with serving(*listeners):
-        assert stat.S_IMODE(open_one.stat().st_mode) == 0o660
-        assert stat.S_IMODE(control.stat().st_mode) == 0o600
-        for path, is_control in ((open_one, False), (control, True)):
-            with socket.socket(socket.AF_UNIX) as sock:
-                sock.settimeout(TIMEOUT)
-                sock.connect(str(path))
-                sock.sendall(GET)
-                seen = json.loads(read_answer(sock)[1])
-                assert (seen["peer"], seen["control"]) == (f"unix:{path}", is_control)
-    assert not open_one.exists()
-
-
-def test_a_stale_unix_socket_is_replaced_and_a_live_one_left(tmp_path):
-    path = tmp_path / "s"
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
-    running = listen(f"unix:{path}")
-    with pytest.raises(OSError, match="in use"):
-        listen(f"unix:{path}")
-    running.close()
-
-
-def test_a_file_that_is_no_socket_is_left_alone(tmp_path):
-    path = Path(tmp_path / "precious")
-    path.write_text("kept")
-    with pytest.raises(OSError, match="in use"):
-        listen(f"unix:{path}")
-    assert path.read_text() == "kept"
-
-
-@pytest.mark.parametrize("spec", ["", "host", "host:", "host:x", "h:99999", "h:²"])
-def test_a_listener_is_host_and_port_or_unix_and_path(spec):
-    with pytest.raises(ValueError, match="HOST:PORT"):
-        listen(spec)
-
-
 def test_lines_between_requests_do_not_end_a_connection(server):
     with connect(server) as sock:
         for _ in range(2):
@@ -403,18 +238,6 @@ def test_what_was_asked_before_the_sending_side_was_shut_is_answered(rest, expec
             wait_until(lambda: open_connections(server) == 0)
 
 
-def wait_until(condition):
-    """Poll; there is no event to wait on in what a peer only sees from outside."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline
-        select.select([], [], [], 0.005)
-
-
-def open_connections(server):
-    return len(server._connections)
-
-
 def test_a_peer_that_went_away_is_waited_for_no_longer(application):
     limits = ConnectionLimits(gone_time=0.05)
     with serving("127.0.0.1:0", application=application, limits=limits) as server:
@@ -455,221 +278,6 @@ def test_a_large_body_is_answered_outside_the_loop(server, application):
 def test_a_large_body_that_no_thread_can_take_is_503_and_nothing_else_ends(server):
     server._beside.large.close()
     assert statuses(exchange(server, post(b"x" * 100_000) + LAST)) == [503, 200]
-
-
-@pytest.mark.parametrize(
-    ("sent", "expected"),
-    [
-        (b"", []),
-        (GET[:-2], [408]),
-        (post(b"abc")[:-1], [408]),
-        (GET, [200]),
-        (GET + GET[:-2], [200, 408]),
-    ],
-)
-def test_every_part_of_a_request_has_its_deadline(sent, expected):
-    limits = ConnectionLimits(head_time=0.1, body_time=0.1, idle_time=0.1)
-    with serving("127.0.0.1:0", limits=limits) as server:
-        assert statuses(exchange(server, sent)) == expected
-
-
-def test_a_deadline_is_not_put_off_by_single_bytes(application):
-    limits = ConnectionLimits(head_time=0.3)
-    with (
-        serving("127.0.0.1:0", application=application, limits=limits) as server,
-        connect(server) as sock,
-    ):
-        sock.settimeout(0.01)
-        sock.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
-        answer = b""
-        while b"408" not in answer:
-            sock.sendall(b"x")
-            with suppress(TimeoutError):
-                answer += sock.recv(1000)
-
-
-def test_an_answer_nobody_takes_is_dropped_at_its_deadline():
-    def answer(request, reply):
-        reply(Response(200, b"x" * 50_000_000))
-
-    limits = ConnectionLimits(send_time=0.1)
-    with (
-        serving("127.0.0.1:0", application=answer, limits=limits) as server,
-        connect(server) as sock,
-    ):
-        sock.sendall(GET)
-        wait_until(lambda: open_connections(server) == 1)
-        wait_until(lambda: open_connections(server) == 0)
-
-
-def test_an_answer_that_never_comes_is_503(application):
-    limits = ConnectionLimits(answer_time=0.1)
-    with serving("127.0.0.1:0", application=application, limits=limits) as server:
-        answer = exchange(server, b"GET /wait HTTP/1.0\r\n\r\n")
-    assert statuses(answer) == [503]
-
-
-def test_a_peer_that_never_closes_after_a_refusal_is_closed():
-    with (
-        serving("127.0.0.1:0", limits=ConnectionLimits(linger_time=0.05)) as server,
-        connect(server) as sock,
-    ):
-        sock.sendall(b"nonsense")
-        assert statuses(read_all(sock)) == [400]
-        wait_until(lambda: open_connections(server) == 0)
-
-
-def test_one_address_over_its_share_is_503_and_others_are_served():
-    limits = ConnectionLimits(per_address=3, late_time=0.05)
-    with serving("127.0.0.1:0", limits=limits) as server:
-        hogs = [connect(server) for _ in range(3)]
-        wait_until(lambda: open_connections(server) == 3)
-        answer = exchange(server, GET)
-        assert statuses(answer) == [503]
-        assert b"X-Request-Id: " in answer
-        assert b"Retry-After: " in answer
-        assert statuses(exchange(server)) == [503]
-        with connect(server, "127.0.0.2") as other:
-            other.sendall(GET)
-            assert read_answer(other)[0] == 200
-        hogs.pop().close()
-        wait_until(lambda: open_connections(server) == 2)
-        assert statuses(exchange(server, LAST)) == [200]
-        for hog in hogs:
-            hog.close()
-
-
-def test_over_the_limit_in_all_only_health_is_told():
-    limits = ConnectionLimits(connections=3, per_address=3)
-    with serving("127.0.0.1:0", limits=limits) as server:
-        hogs = [connect(server, f"127.0.0.{i}") for i in (2, 3, 4)]
-        hogs += [connect(server, "127.0.0.5") for _ in range(200)]
-        answer = exchange(server, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
-        assert statuses(answer) == [200]
-        assert statuses(exchange(server, GET)) == [503]
-        assert open_connections(server) <= 3 + 64
-        for hog in hogs:
-            hog.close()
-
-
-def test_a_proxy_has_no_share_of_its_own():
-    limits = ConnectionLimits(per_address=1)
-    exempt = "127.0.0.9".__eq__
-    with serving("127.0.0.1:0", limits=limits, exempt=exempt) as server:
-        held = [connect(server, "127.0.0.9") for _ in range(5)]
-        for sock in held:
-            sock.sendall(GET)
-            assert read_answer(sock)[0] == 200
-            sock.close()
-
-
-def test_the_control_socket_is_served_while_the_others_are_full(tmp_path):
-    control = listen(f"unix:{tmp_path / 'c'}", control=True)
-    first = listen("127.0.0.1:0")
-    with serving(first, control, limits=ConnectionLimits(connections=2)) as server:
-        hogs = [connect(server) for _ in range(10)]
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(TIMEOUT)
-            sock.connect(str(tmp_path / "c"))
-            sock.sendall(GET)
-            assert read_answer(sock)[0] == 200
-        for hog in hogs:
-            hog.close()
-
-
-def test_large_bodies_together_have_a_limit():
-    limits = ConnectionLimits(held=300_000)
-    part = post(b"x" * 200_000)[:-1]
-    with (
-        serving("127.0.0.1:0", limits=limits) as server,
-        connect(server, "127.0.0.2") as first,
-    ):
-        first.sendall(part[:140_000])
-        wait_until(lambda: server._limiter.held > 100_000)
-        answer = exchange(server, part)
-        assert statuses(answer) == [503]
-        assert statuses(exchange(server, LAST)) == [200]
-        first.sendall(part[140_000:] + b"x")
-
-
-def test_an_unfinished_request_counts_from_its_first_byte(server):
-    whole = post(b"x" * 1000)
-    with connect(server) as sock:
-        sent = 0
-        for left, kept in ((1040, len(whole) - 1040), (999, 1), (500, 500), (1, 999)):
-            sock.sendall(whole[sent : len(whole) - left])
-            sent = len(whole) - left
-            wait_until(lambda kept=kept: server._limiter.held == kept)
-        sock.sendall(whole[sent:])
-        assert read_answer(sock)[0] == 200
-        assert server._limiter.held == 0
-    with connect(server) as sock:
-        sock.sendall(CHUNKED[:-5])
-        wait_until(lambda: server._limiter.held > 0)
-    wait_until(lambda: server._limiter.held == 0)
-
-
-def test_where_all_have_too_much_unfinished_the_oldest_makes_room():
-    limits = ConnectionLimits(held=100_000)
-    part = post(b"x" * 30_000)[:-1]
-    with serving("127.0.0.1:0", limits=limits) as server, ExitStack() as stack:
-        anonymous = []
-        for number in range(5):
-            sock = stack.enter_context(connect(server, f"127.0.0.{number + 2}"))
-            sock.sendall(part)
-            anonymous.append(sock)
-            if number < 3:
-                wait_until(lambda n=number: server._limiter.held > 29_000 * (n + 1))
-            else:
-                assert statuses(read_all(anonymous[number - 3])) == [503]
-            assert server._limiter.held <= limits.held
-        with connect(server) as sock:
-            sock.sendall(part)
-            sock.sendall(b"x")
-            assert read_answer(sock)[0] == 200
-        anonymous[-1].sendall(b"x")
-        assert read_answer(anonymous[-1])[0] == 200
-
-
-def test_one_address_with_too_much_unfinished_drives_nobody_out():
-    limits = ConnectionLimits(held=100_000)
-    part = post(b"x" * 30_000)[:-1]
-    with (
-        serving("127.0.0.1:0", limits=limits) as server,
-        connect(server, "127.0.0.2") as early,
-        ExitStack() as stack,
-    ):
-        early.sendall(part)
-        wait_until(lambda: server._limiter.held > 29_000)
-        for _ in range(4):
-            sock = stack.enter_context(connect(server, "127.0.0.3"))
-            sock.sendall(part)
-        assert statuses(read_all(sock)) == [503]
-        early.sendall(b"x")
-        assert read_answer(early)[0] == 200
-
-
-def test_no_descriptor_left_is_a_pause_and_not_the_end(application, caplog):
-    with serving("127.0.0.1:0", application=application) as server:
-        before = resource.getrlimit(resource.RLIMIT_NOFILE)
-        sock = socket.socket()
-        sock.settimeout(TIMEOUT)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (sock.fileno() + 1, before[1]))
-        try:
-            sock.connect(server.server_address)
-            sock.sendall(LAST)
-            wait_until(lambda: "cannot accept" in caplog.text)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, before)
-        assert statuses(read_all(sock)) == [200]
-        sock.close()
-
-
-def test_a_lent_socket_listens_on_after_the_end():
-    with socket.create_server(("127.0.0.1", 0)) as kept:
-        with serving(adopt(kept.dup())) as server:
-            assert statuses(exchange(server, LAST)) == [200]
-        socket.create_connection(kept.getsockname(), TIMEOUT).close()
 
 
 class Turns:
@@ -786,104 +394,6 @@ def test_a_turn_that_fails_does_not_end_the_front(application, monkeypatch):
         server.shutdown()
         thread.join(TIMEOUT)
         server.server_close()
-
-
-def certify(path, *options):
-    """Make a self-signed certificate and its key in one file."""
-    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -days 2"
-    names = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command = [*make.split(), *names, *options, "-keyout", path, "-out", path]
-    subprocess.run(command, check=True, capture_output=True)
-    return path
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    if shutil.which("openssl") is None:
-        pytest.skip("needs openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    return [certify(folder / name, "-nodes") for name in ("one.pem", "two.pem")]
-
-
-def secure(server, certificate):
-    context = ssl.create_default_context(cafile=certificate)
-    sock = connect(server)
-    try:
-        return context.wrap_socket(sock, server_hostname="127.0.0.1")
-    except ssl.SSLError:
-        sock.close()
-        raise
-
-
-@pytest.fixture
-def secured(certificates, application):
-    one = tls.context(certificates[0], certificates[0])
-    with serving(listen("127.0.0.1:0", tls=one), application=application) as server:
-        yield server
-
-
-def test_tls_carries_requests_of_any_size(secured, certificates, application):
-    with secure(secured, certificates[0]) as sock:
-        assert sock.version() == "TLSv1.3"
-        for size in (10, 300_000):
-            sock.sendall(post(b"x" * size))
-            assert read_answer(sock)[0] == 200
-        sock.sendall(LAST)
-        assert statuses(read_all(sock)) == [200]
-    assert [len(request.body) for request in application.seen] == [10, 300_000, 0]
-
-
-def test_tls_is_1_2_at_least(secured, certificates):
-    context = ssl.create_default_context(cafile=certificates[0])
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with (
-        connect(secured) as sock,
-        context.wrap_socket(sock, server_hostname="127.0.0.1") as tls12,
-    ):
-        tls12.sendall(LAST)
-        assert statuses(read_all(tls12)) == [200]
-
-
-def test_another_certificate_greets_new_connections(secured, certificates):
-    one, two = certificates
-    with secure(secured, one) as kept:
-        secured.reload_tls(tls.context(two, two))
-        with secure(secured, two) as sock:
-            sock.sendall(LAST)
-            assert statuses(read_all(sock)) == [200]
-        with pytest.raises(ssl.SSLError):
-            secure(secured, one)
-        kept.sendall(GET)
-        assert read_answer(kept)[0] == 200
-
-
-def test_plain_text_on_a_tls_listener_is_closed(secured, certificates):
-    assert b"HTTP/1.1" not in exchange(secured, GET)
-    with secure(secured, certificates[0]) as sock:
-        sock.sendall(LAST)
-        assert statuses(read_all(sock)) == [200]
-
-
-def test_a_handshake_that_stalls_holds_up_nobody(certificates):
-    one = tls.context(certificates[0], certificates[0])
-    limits = ConnectionLimits(head_time=0.1)
-    with (
-        serving(listen("127.0.0.1:0", tls=one), limits=limits) as server,
-        connect(server) as stalled,
-        secure(server, certificates[0]) as sock,
-    ):
-        stalled.sendall(b"\x16\x03\x01\x02\x00")
-        sock.sendall(LAST)
-        assert statuses(read_all(sock)) == [200]
-        assert read_all(stalled) == b""
-
-
-def test_a_key_with_a_password_is_refused_without_a_question(certificates, tmp_path):
-    locked = certify(tmp_path / "locked.pem", "-passout", "pass:secret")
-    with pytest.raises(ssl.SSLError):
-        tls.context(locked, locked)
-    with pytest.raises(ssl.SSLError):
-        tls.context(certificates[0], certificates[1])
 
 
 def connect_unix(path):

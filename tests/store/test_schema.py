@@ -1,11 +1,20 @@
 """A store of an older version is brought forward, with all that is in it."""
 
+import contextlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from gms_hookd.model import RunStatus
-from gms_hookd.store import Store, deliveries, runs, schema, tasks, undo
+from gms_hookd.store import (
+    Store,
+    deliveries,
+    runs,
+    schema,
+    tasks,
+    undo,
+)
+from tests.support.queue import get, new_delivery
 
 OLDER = Path(__file__).parent / "schema-2.sql"
 
@@ -39,3 +48,52 @@ def test_a_store_of_schema_2_keeps_its_tasks_runs_and_deliveries(tmp_path):
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(schema.STEPS),)
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_store_of_the_first_schema_keeps_which_runs_served_a_delivery(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "old.db"
+    with monkeypatch.context() as before:
+        before.setattr(schema, "STEPS", schema.STEPS[:1])
+        Store.open(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        for each in range(1, 4):
+            db.execute(
+                "INSERT INTO deliveries(hook,provider,received_ms,client,status,reason)"
+                " VALUES('in','gms',1,'192.0.2.1',200,'accepted')"
+            )
+            db.execute(
+                "INSERT INTO runs(task_id,task_key,task_name,status,trigger,due_ms,"
+                "created_ms) VALUES(?,'k','n','queued','webhook:in',1,1)",
+                (each,),
+            )
+        links = [(1, 1), (2, 2), (2, 3), (2, 1)]
+        db.executemany("INSERT INTO links(delivery_id,run_id) VALUES(?,?)", links)
+    with contextlib.closing(Store.open(path)) as store:
+        kept = store.read(deliveries.latest, "in", 9).result()
+        assert [each.run_ids for each in kept] == [(), (1, 2, 3), (1,)]
+        assert [get(store, n).deliveries for n in (1, 2, 3)] == [(1, 2), (2,), (2,)]
+        assert store.write(deliveries.record, new_delivery(), 200, "new").result() == 4
+
+
+def test_tasks_of_an_older_store_are_found_by_all_addresses_of_their_source(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "old.db"
+    with monkeypatch.context() as before:
+        before.setattr(schema, "STEPS", schema.STEPS[:2])
+        Store.open(path).close()
+    sources = "ssh://git@ssh.github.com:443/Org/App.git", "/srv/App.git", "no address"
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        for each in sources:
+            db.execute(
+                "INSERT INTO tasks(key,name,source,target,refspecs,force,prune,enabled,"
+                "cache,host,path,created_ms,updated_ms)"
+                " VALUES(?,?,?,'/t','[]',0,0,1,'c','old','old',1,1)",
+                (each, each, each),
+            )
+    with contextlib.closing(Store.open(path)) as store:
+        places = ("github.com", "org/app"), ("", "/srv/App"), ("", "")
+        found = [store.read(tasks.of_source, *place).result() for place in places]
+        assert [task.source for each in found for task in each] == list(sources)
