@@ -74,6 +74,8 @@ class RunLog:
 
     def clean(self, text: str) -> str:
         """Return a text without secrets, and without what no encoding can hold."""
+        if not text:
+            return ""
         return self._mask(text).encode("utf-8", "replace").decode()
 
     def holds(self, text: str) -> bool:
@@ -81,7 +83,7 @@ class RunLog:
         return self._mask.holds(text)
 
     def line(self, text: str) -> None:
-        """Add a line that is kept."""
+        """Add a line, or several, that are kept."""
         safe = self.clean(text.rstrip("\n").replace("\r", " "))
         full = "".join(_cut(one) + "\n" for one in safe.split("\n"))
         with self._lock:

@@ -218,8 +218,7 @@ class _Output:
             self.err.add(chunk.decode("utf-8", "replace"))
             return
         *lines, self.line = (self.line + chunk).split(b"\n")
-        for line in lines:
-            self._full(line)
+        self._full(lines)
         *passing, self.line = self.line.split(b"\r")
         if passing and not self.quiet:
             self.log.progress(passing[-1].decode("utf-8", "replace"))
@@ -228,18 +227,24 @@ class _Output:
 
     def end(self) -> None:
         if self.line.strip():
-            self._full(self.line)
+            self._full([self.line])
         self.line = b""
 
-    def _full(self, line: bytes) -> None:
-        if self.room <= 0:
-            return
-        kept = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
-        self.err.add(kept.rstrip() + "\n")
-        self.room -= LINE_COSTS + len(kept)
-        if not self.quiet and kept.strip():
-            full = "[the rest is left out]" if self.room <= 0 else kept.rstrip()
-            self.log.line("  " + full)
+    def _full(self, lines: Sequence[bytes]) -> None:
+        """Keep lines; they go to the log together, which masks them as fast as one."""
+        kept: list[str] = []
+        for line in lines:
+            if self.room <= 0:
+                break
+            last = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
+            kept.append(last.rstrip())
+            self.room -= LINE_COSTS + len(last)
+        self.err.add("".join(f"{text}\n" for text in kept))
+        if kept and self.room <= 0:
+            kept[-1] = "[the rest is left out]"
+        told = [f"  {text}" for text in kept if text]
+        if told and not self.quiet:
+            self.log.line("\n".join(told))
 
 
 class _Child:
