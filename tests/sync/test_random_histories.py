@@ -142,10 +142,15 @@ class Host:
         out = self.target.git("for-each-ref", "--format=%(refname) %(symref)")
         return dict(line.split() for line in out.splitlines() if len(line.split()) == 2)
 
-    def drop_aliases(self):
+    def drop_aliases(self, *kept):
         for path in (self.target.path / "refs").rglob("*"):
-            if path.is_file() and path.read_text().startswith("ref: "):
+            alias = path.is_file() and path.read_text().startswith("ref: ")
+            if alias and str(path.relative_to(self.target.path)) not in kept:
                 path.unlink()
+
+    def drop_dangling(self):
+        """Remove the aliases of what is gone, which bar names like a/b to git."""
+        self.drop_aliases(*self.aliases())
 
     def change_aliases(self):
         """Point some names to branches; what pointed somewhere before is gone."""
@@ -173,6 +178,7 @@ def test_nothing_is_lost_at_a_host_in_trouble(
     it = task(source, http_host.url(target), force=force, prune=prune)
     bench.sync(it)
     for _ in range(ROUNDS):
+        host.drop_dangling()
         for repo in chance.choices([source, target], weights=[3, 1], k=3):
             happen(repo, chance)
         host.drop_aliases() if chance.random() < 0.5 else host.change_aliases()
