@@ -66,10 +66,6 @@ class Future(Generic[T]):
             raise self._error
         return self._value  # type: ignore[return-value]  # it is set
 
-    def outcome(self) -> tuple[T | None, BaseException | None]:
-        """Return the value or the error of what is done, None for the other."""
-        return self._value, self._error
-
     def _take_steps(self) -> None:
         while self._steps:
             try:
@@ -130,21 +126,17 @@ def _step(
 
 
 def _apply(function: Callable[[A], B], future: Future[B], finished: Future[A]) -> None:
-    value, error = finished.outcome()
-    if error is not None:
-        future.set_exception(error)
-        return
     try:
-        result = function(value)  # type: ignore[arg-type]  # there was no error
-    except BaseException as raised:  # noqa: BLE001 - the future carries it on
-        future.set_exception(raised)
+        value = function(finished.result())
+    except BaseException as error:  # noqa: BLE001 - the future carries it on
+        future.set_exception(error)
     else:
-        future.set_result(result)
+        future.set_result(value)
 
 
 def _copy(future: Future[A], finished: Future[A]) -> None:
-    value, error = finished.outcome()
+    error = finished.exception()
     if error is not None:
         future.set_exception(error)
     else:
-        future.set_result(value)  # type: ignore[arg-type]  # there was no error
+        future.set_result(finished.result())

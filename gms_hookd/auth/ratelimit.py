@@ -32,8 +32,6 @@ class Buckets:
 
     def take(self, address: str, now: float) -> float:
         """Take a token; 0.0, or the seconds to wait when there is none."""
-        if not self.per_minute:
-            return 0.0
         wait = self.wait(address, now)
         if wait == 0.0:
             self.charge(address, now)

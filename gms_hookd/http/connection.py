@@ -127,9 +127,7 @@ class Connection(BaseHTTPRequestHandler):
 
     def stir(self, event: int) -> None:
         """Take what epoll found."""
-        if self.state is READING:
-            self._read()
-        elif self.state not in (ANSWERING, SHAKING):
+        if self.state not in (ANSWERING, SHAKING):
             self.handle()
         elif event & BROKEN:
             self.finish()
@@ -167,9 +165,7 @@ class Connection(BaseHTTPRequestHandler):
         if self.held:
             self._loop.hold(self, 0)
         self._keep_alive = self._keep_alive and not self._loop.stopping
-        option = "" if self._keep_alive else "close"
-        if self._old and self._keep_alive:
-            option = "keep-alive"
+        option = self._connection_option()
         self._begin_sending(
             self._loop.encoder.encode(request, response, option, self._loop.now)
         )
@@ -336,10 +332,13 @@ class Connection(BaseHTTPRequestHandler):
         self.deadline = self._loop.now + self._loop.limits.answer_time
         self._loop.ask(self, request)
 
+    def _connection_option(self) -> str:
+        if not self._keep_alive:
+            return "close"
+        return "keep-alive" if self._old else ""
+
     def _begin_sending(self, data: bytes) -> None:
-        if self._tls is not None:
-            data = self._sealed(data, last=not self._keep_alive)
-        self._unsent = data
+        self._unsent = self._sealed(data, last=not self._keep_alive)
         self.state = SENDING
         self.deadline = self._loop.now + self._loop.limits.send_time
         self._send()
@@ -360,13 +359,13 @@ class Connection(BaseHTTPRequestHandler):
 
     def _send(self) -> None:
         sent = self._push(self._unsent)
-        if sent == len(self._unsent) and self._keep_alive:
-            self._rest()
-        elif sent < 0:
+        if sent < 0:
             self.finish()
         elif sent < len(self._unsent):
             self._unsent = memoryview(self._unsent)[sent:]
             self._loop.watch(self, WRITE)
+        elif self._keep_alive:
+            self._rest()
         elif self._reader.phase is IDLE and self._has_nothing():
             self.finish()
         else:
@@ -380,10 +379,9 @@ class Connection(BaseHTTPRequestHandler):
         self.state = READING
         self._unsent = b""
         self._begin_phase()
-        # The request was whole: what is kept is the begin of the next one.
-        if self._phase is not IDLE:
+        if self._reader.held:
             self._loop.line_up(self)
-        elif self.interest != READ:
+        else:
             self._loop.watch(self, READ)
 
     def _linger(self) -> None:

@@ -130,8 +130,6 @@ class Reader:
         if self._dead or not (self._buffer or self._body):
             return None
         try:
-            if self._body is None and not self._read_head():
-                return None
             return self._message()
         except _RefusedError as refused:
             return self.refuse(refused.fault)
@@ -156,6 +154,8 @@ class Reader:
         return owed
 
     def _message(self) -> Message | None:
+        if self._body is None and not self._read_head():
+            return None
         assert self._head is not None  # noqa: S101  # for mypy
         assert self._body is not None  # noqa: S101
         body = self._body.take(self._buffer)
@@ -203,9 +203,7 @@ class Reader:
 
     def _framing(self, head: Head) -> "_Sized | _Chunked":
         headers = head.headers
-        host = headers.get("host")
-        if not (_HOST.fullmatch(host) if host is not None else head.minor == 0):
-            raise _RefusedError(400, "missing or malformed host")
+        _check_host(headers.get("host"), head.minor)
         body: _Sized | _Chunked
         if "transfer-encoding" in headers:
             _check_transfer_encoding(headers, head.minor)
@@ -412,6 +410,13 @@ def _odd_target(
         raise _RefusedError(400, "malformed request target")
     path, _, query = absolute[2].partition("?")
     return path or "/", query
+
+
+def _check_host(host: str | None, minor: int) -> None:
+    if host is None and minor == 0:
+        return
+    if host is None or not _HOST.fullmatch(host):
+        raise _RefusedError(400, "missing or malformed host")
 
 
 def _check_transfer_encoding(headers: Mapping[str, str], minor: int) -> None:

@@ -202,14 +202,11 @@ class Server(ThreadingHTTPServer):
         for connection, request in asked:
             reply = partial(self._post, connection, request)
             large = len(request.body) > LARGE
-            try:
-                (self._answer_beside if large else self._answer)(request, reply)
-            except Exception as error:  # noqa: BLE001 - logged, and only this one ends
-                _fail(request, reply, error)
+            self._try(self._answer_beside if large else self._answer, request, reply)
 
     def _answer_beside(self, request: Request, reply: Reply) -> None:
         """Have a pool do it: it takes long enough for everybody else to notice."""
-        taken = self._beside.large.do(partial(self._try, request, reply))
+        taken = self._beside.large.do(partial(self._try, self._answer, request, reply))
         if taken.done() and taken.exception():
             reply(failure(503, "too many large requests", (("Retry-After", "10"),)))
 
@@ -307,11 +304,8 @@ class Server(ThreadingHTTPServer):
             connection = self._connections.get(descriptor)
             if connection is None:
                 others.append(descriptor)
-                continue
-            try:
-                connection.stir(event)
-            except Exception as error:  # noqa: BLE001 - logged, and only this one ends
-                self._give_up(connection, error)
+            else:
+                self._guard(connection, partial(connection.stir, event))
         return others
 
     def _take(self, descriptor: int) -> None:
@@ -325,12 +319,9 @@ class Server(ThreadingHTTPServer):
         """Keep a fault of ours in one connection from ending all of them."""
         try:
             act()
-        except Exception as error:  # noqa: BLE001 - logged, and only this one ends
-            self._give_up(connection, error)
-
-    def _give_up(self, connection: Connection, error: Exception) -> None:
-        log.error("connection failed peer=%s", connection.peer, exc_info=error)
-        connection.finish()
+        except Exception:
+            log.exception("connection failed peer=%s", connection.peer)
+            connection.finish()
 
     def _admit(self, accepted: socket.socket, peer: str, listener: Listener) -> None:
         late = not self._limiter.enter(peer, listener.control)
@@ -351,10 +342,7 @@ class Server(ThreadingHTTPServer):
 
     def _deliver(self) -> None:
         for connection, act in self._wakeups.take():
-            try:
-                act()
-            except Exception as error:  # noqa: BLE001 - logged, and only this one ends
-                self._give_up(connection, error)
+            self._guard(connection, act)
 
     def _continue(self) -> None:
         ready = self._queues.ready
@@ -379,19 +367,14 @@ class Server(ThreadingHTTPServer):
         for connection in list(self._connections.values()):
             self._guard(connection, connection.wind_up)
 
-    def _try(self, request: Request, reply: Reply) -> None:
+    def _try(self, answer: Answer, request: Request, reply: Reply) -> None:
         try:
-            self._answer(request, reply)
-        except Exception as error:  # noqa: BLE001 - logged, and only this one ends
-            _fail(request, reply, error)
+            answer(request, reply)
+        except Exception:
+            log.exception("answer failed request=%s", request.id)
+            reply(failure(500, "internal error"))
 
     def _post(
         self, connection: Connection, request: Request, response: Response
     ) -> None:
         self._wakeups.post((connection, partial(connection.reply, request, response)))
-
-
-def _fail(request: Request, reply: Reply, error: Exception) -> None:
-    """Answer a request in which a fault of ours was found."""
-    log.error("answer failed request=%s", request.id, exc_info=error)
-    reply(failure(500, "internal error"))

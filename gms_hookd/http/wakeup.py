@@ -29,8 +29,7 @@ class WakeupQueue(Generic[T]):
     def post(self, item: T) -> None:
         """Leave `item` for the loop."""
         self._items.append(item)
-        if not self._woken:
-            self.wake()
+        self.wake()
 
     def wake(self) -> None:
         """Wake the loop, once until it has heard it."""
@@ -53,9 +52,8 @@ class WakeupQueue(Generic[T]):
 
     def take(self) -> Iterator[T]:
         """Yield and remove what is there."""
-        items = self._items
-        while items:
-            yield items.popleft()
+        while self._items:
+            yield self._items.popleft()
 
     def close(self) -> None:
         """Give the descriptors back; what is still posted is never taken."""

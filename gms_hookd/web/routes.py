@@ -216,23 +216,21 @@ class App:
         answered: Future[Response],
     ) -> None:
         """Give the answer its form, and say in the log what it was."""
-        response, error = answered.outcome()
-        counted = False
-        if response is None:
+        error, counted = answered.exception(), False
+        if error is None:
+            response = answered.result()
+        else:
             response, counted = self._refused(request, error)
-        path = request.path
-        if path.startswith(API) and len(response.body) <= LARGEST_MASKED:
+        if request.path.startswith(API) and len(response.body) <= LARGEST_MASKED:
             answer = self._context.mask.answer(response.body)
             response = response._replace(body=answer)
         if not counted:
             self._tell(request, response, since)
-        template = path if path in _PLAIN_PATHS else _template(path)
-        self._context.counters.requests.add(template, str(response.status))
+        code = str(response.status)
+        self._context.counters.requests.add(_template(request.path), code)
         reply(response)
 
-    def _refused(
-        self, request: Request, error: BaseException | None
-    ) -> tuple[Response, bool]:
+    def _refused(self, request: Request, error: BaseException) -> tuple[Response, bool]:
         """Return the answer to a request that failed, and whether it was counted."""
         try:
             return self._refuse(request, error)
@@ -265,9 +263,7 @@ class App:
             extra=SELDOM,
         )
 
-    def _refuse(
-        self, request: Request, error: BaseException | None
-    ) -> tuple[Response, bool]:
+    def _refuse(self, request: Request, error: BaseException) -> tuple[Response, bool]:
         """Return the answer, and whether its line is one of many in a second."""
         status, problem, headers = _problem(request, error)
         message = self._context.mask(problem)
@@ -296,7 +292,7 @@ class App:
 
 
 def _problem(
-    request: Request, error: BaseException | None
+    request: Request, error: BaseException
 ) -> tuple[int, str, tuple[tuple[str, str], ...]]:
     if isinstance(error, HttpError):
         return error.status, error.message, error.headers
@@ -328,7 +324,9 @@ def _challenge(path: str) -> HttpError:
 
 
 def _template(path: str) -> str:
-    """Return the kind of a path that is none of the plain ones; there are few."""
+    """Return the kind of a path, of which there are few."""
+    if path in _PLAIN_PATHS:
+        return path
     if path.startswith(TOP + "/"):
         page = path.rpartition("/")[0]
         return f"{page}/{{key}}" if page in _PAGES else "other"
