@@ -47,7 +47,7 @@ PUSH = (
 NO_MAINTENANCE = ("--receive-pack=git -c receive.autoGC=false receive-pack",)
 LISTED = (("protocol.version", "0"),)
 BUFFER = (("http.postBuffer", str(512 * 2**20)),)  # bytes
-PLAIN = (("http.version", "HTTP/1.1"),)
+HTTP_1 = (("http.version", "HTTP/1.1"),)
 PUSH_NOTHING = ("push", "--dry-run", "--porcelain", "--no-verify")
 LOOKED = 20.0  # seconds to find out what a host had answered
 # What git says of an answer that is none, and of one whose body it does not tell.
@@ -284,7 +284,7 @@ class Remote:
             done = replace(done, err=self._last_words() + done.err)
         done = self._unmasked(command.args[0], done)
         self._note_host(done.kind if done.failed else None)
-        if done.failed and _HTTP2.search(done.err):
+        if done.failed and self.access.by_http and _HTTP2.search(done.err):
             self.access.leave_http2()
         if done.failed and self._may_try_again(done):
             return self._run(command)
@@ -363,7 +363,7 @@ class Remote:
     def _asked_for(self) -> tuple[tuple[str, str], ...]:
         """Return the settings that the host has turned out to need."""
         buffer = BUFFER if self.access.buffered else ()
-        return (*buffer, *(PLAIN if self.access.without_http2 else ()))
+        return (*buffer, *(HTTP_1 if self.access.without_http2 else ()))
 
     def _may_try_again(self, done: Done) -> bool:
         """Give a host that took nothing what it asked for: a length, another key."""
