@@ -74,8 +74,6 @@ class RunLog:
 
     def clean(self, text: str) -> str:
         """Return a text without secrets, and without what no encoding can hold."""
-        if not text:
-            return ""
         return self._mask(text).encode("utf-8", "replace").decode()
 
     def holds(self, text: str) -> bool:

@@ -231,7 +231,7 @@ class _Output:
         self.line = b""
 
     def _full(self, lines: Sequence[bytes]) -> None:
-        """Keep lines; they go to the log together, which masks them as fast as one."""
+        """Keep lines while there is room; the log takes, and masks, them together."""
         kept: list[str] = []
         for line in lines:
             if self.room <= 0:

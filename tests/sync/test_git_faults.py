@@ -147,6 +147,7 @@ def test_a_flood_on_stderr_is_capped_and_does_not_block(fake, source, target):
     bench = fake(ONLY_FETCH + flood + 'exec git "$@"\n')
     assert bench.sync(task(source, target)).status is RunStatus.SUCCESS
     assert len(bench.log.text()) < HEAD + 2 * TAIL + 100
+    assert bench.log.text().count("[the rest is left out]") == 1
 
 
 def test_a_flood_on_stdout_ends_the_command(fake, source, target):
