@@ -556,7 +556,11 @@ def remove(state):
 
 
 def copy_over(state):
-    shutil.copyfile(state.parent / "copy.db", state / "gms-hookd.db")
+    """Copy while nothing is committed: else it would be taken for that commit."""
+    wal, before = state / "gms-hookd.db-wal", -1
+    while (now := wal.stat().st_mtime_ns) != before:
+        before = now
+        shutil.copyfile(state.parent / "copy.db", state / "gms-hookd.db")
 
 
 @pytest.mark.parametrize(
@@ -566,7 +570,6 @@ def test_a_store_that_somebody_took_away_is_503_and_named(daemon, pair, act, sai
     daemon.start()
     task = daemon.add_task("one", *pair())
     daemon.api("POST", "backup", path=str(daemon.home / "copy.db"))
-    # A copy that lands within one of our own commits would be taken for that commit.
     daemon.ended(run_number(daemon.trigger(task)[1]))
     act(daemon.state)
     for _ in range(3):
