@@ -19,13 +19,12 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from gms_hookd.model import Ref, RefResult, RunStatus
 from gms_hookd.store import Store, runs, tasks
 from gms_hookd.store.dbthread import connect
 from gms_hookd.store.deliveries import NewDelivery
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from tests.bench.year import year
 
 TASKS = 50

@@ -32,6 +32,7 @@ KEPT_RUNS, KEPT_DELIVERIES = 90, 30  # days, the defaults of [retention]
 RUNS, TASKS = 1_000_000, 50
 START = 1_700_000_000_000
 LEAST = 25  # runs of each task in the store of comparison: what lists show is there
+LISTED = 20  # rows of a list: as many of the rare hook are in both stores
 BULK = 250  # runs in one transaction
 OUTCOMES = (*[RunStatus.SUCCESS] * 18, RunStatus.FAILED, RunStatus.CONFLICT)
 
@@ -89,8 +90,8 @@ class Life:
     def refuse(self):
         """Have a hook that is rare, and some who do not get in."""
         new = NewDelivery("rare", "gitea", "192.0.2.2", self.now, "push")
-        wrong = [RecordedDelivery(new, 401, "wrong signature")] * (self.count // 100)
-        deliveries.record_all(self.db, wrong[:-1] or wrong)
+        wrong = RecordedDelivery(new, 401, "wrong signature")
+        deliveries.record_all(self.db, [wrong] * max(self.count // 100, 1))
 
     def keep_up(self):
         """Do what retention does."""
@@ -133,12 +134,12 @@ class Life:
         return {
             "enqueue": self.enqueue,
             "claim and finish": self.claim,
-            "list by hook (busy)": lambda: listed(self.reader, "github", 20),
-            "list by hook (rare)": lambda: listed(self.reader, "rare", 20),
-            "list by hook (none)": lambda: listed(self.reader, "other", 20),
-            "list runs of a task": lambda: runs.history(self.reader, 7, None, 20),
+            "list by hook (busy)": lambda: listed(self.reader, "github", LISTED),
+            "list by hook (rare)": lambda: listed(self.reader, "rare", LISTED),
+            "list by hook (none)": lambda: listed(self.reader, "other", LISTED),
+            "list runs of a task": lambda: runs.history(self.reader, 7, None, LISTED),
             "list dead notices": lambda: notices.latest(
-                self.reader, notices.Which("ops", "dead"), 20
+                self.reader, notices.Which("ops", "dead"), LISTED
             ),
             "status page": lambda: status_page._front(self.reader, asked),
             "metrics": lambda: gauges.gauges(self.reader),
@@ -165,6 +166,9 @@ def year(folder, scale, result, rounds=40):
     old, young = (Life(folder / name, count) for name in ("old.db", "young.db"))
     while young.day * count < LEAST * TASKS:
         young.live(result)
+    for _ in range(LISTED):
+        young.refuse()
+    young.keep_up()
     began = time.process_time()
     print(f"{'day':>4}{'runs':>12}{'kept':>10}{'deliveries':>12}{'notices':>10}"
           f"{'file MB':>9}{'RSS MB':>8}{'CPU s':>8}")  # fmt: skip
