@@ -9,7 +9,7 @@ import pytest
 from gms_hookd.cli import main
 from gms_hookd.store import Store, deliveries, runs
 from gms_hookd.units import moment
-from tests.web.test_routes import API, ask
+from tests.support.wiring import API, ask
 
 DAY = 86_400_000
 

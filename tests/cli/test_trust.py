@@ -18,9 +18,9 @@ from gms_hookd.service import health
 from gms_hookd.service.findings import Environment
 from gms_hookd.service.inspection import findings
 from gms_hookd.store import runs
-from tests.cli.test_commands import ROOT
+from tests.support.process import ROOT
 from tests.support.repositories import Repo
-from tests.web.test_routes import API, ask
+from tests.support.wiring import API, ask
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from gms_hookd.store import deliveries, notices, runs
 from gms_hookd.web import openapi, params
 from gms_hookd.web.calls import CALLS, TABLE
 from tests.conftest import TOKENS
-from tests.web.test_routes import API, ask, call
+from tests.support.wiring import API, ask, call
 
 MANUAL = Path(openapi.__file__).parent.parent / "manual" / "api.md"
 ANY = (

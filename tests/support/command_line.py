@@ -1,0 +1,50 @@
+"""The command line in a process of its own."""
+
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+from gms_hookd.cli import api_client
+from gms_hookd.service.state_dir import control_socket
+from tests.support.process import ROOT
+from tests.support.seen import CANARY, look
+
+SECRET = f"a secret of more than sixteen letters {CANARY}"
+
+
+def process(*arguments, **options):
+    """Start the command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "gms_hookd", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def finished(*arguments, **options):
+    """Run it to its end; return status, stdout and stderr."""
+    running = process(*arguments, **options)
+    out, err = running.communicate(timeout=60)
+    look(f"output of {arguments}", out + err)
+    return running.returncode, out, err
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@contextmanager
+def serving(state, port, **options):
+    with process("serve", "--listen", f"127.0.0.1:{port}", **options) as daemon:
+        try:
+            while not api_client.listens(control_socket(state)):
+                assert daemon.poll() is None, daemon.stderr.read()
+            yield daemon
+        finally:
+            daemon.terminate()
+            daemon.communicate(timeout=30)
