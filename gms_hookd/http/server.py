@@ -23,6 +23,7 @@ from typing import Protocol
 from gms_hookd.http.connection import (
     LARGE,
     READ,
+    READING,
     UNWATCHED,
     Connection,
     Origin,
@@ -99,8 +100,8 @@ class _Pace:
     stop_at: float = inf
     beat: Act = lambda: None
     ended: threading.Event = field(default_factory=threading.Event)
-    # Whether the last turn had one request only: see `_events`.
-    single: bool = False
+    # The connection of the last turn's request, if it had one only: see `_events`.
+    single: Connection | None = None
 
 
 class Server(ThreadingHTTPServer):
@@ -198,7 +199,7 @@ class Server(ThreadingHTTPServer):
 
     def _answer_all(self) -> None:
         asked, self._queues.asked = self._queues.asked, []
-        self._pace.single = len(asked) == 1
+        self._pace.single = asked[0][0] if len(asked) == 1 else None
         for connection, request in asked:
             reply = partial(self._post, connection, request)
             large = len(request.body) > LARGE
@@ -276,14 +277,16 @@ class Server(ThreadingHTTPServer):
         """Wait for events; after a single request look for the next a moment longer.
 
         Who sends one after another sends the next at once, and for so short a time it
-        costs less to stay awake than to be woken.
+        costs less to stay awake than to be woken. Nothing comes from who is not
+        answered yet, or whose connection was the answer's end; and each look takes the
+        interpreter's lock from the threads that have work.
         """
         if self._queues.ready or self._queues.asked:
             return self._epoll.poll(0)
-        for _ in range(LOOKS if self._pace.single else 0):
+        single, self._pace.single = self._pace.single, None
+        for _ in range(LOOKS if single and single.state is READING else 0):
             if events := self._epoll.poll(0):
                 return events
-        self._pace.single = False
         return self._epoll.poll(self._pace.interval)
 
     def _work(self, events: list[tuple[int, int]]) -> None:

@@ -338,21 +338,39 @@ class Watched:
         return getattr(self.epoll, name)
 
 
-def test_the_loop_stays_awake_for_a_moment_only(application):
+@pytest.fixture
+def watched(application):
     server = Server([listen("127.0.0.1:0")], application)
-    server._epoll = watched = Watched(server._epoll)
+    server._epoll = epoll = Watched(server._epoll)
     thread = threading.Thread(target=server.serve_forever, args=(TIMEOUT,))
     with ExitStack() as stack:
         stack.callback(server.server_close)
         thread.start()
         stack.callback(thread.join, TIMEOUT)
         stack.callback(server.shutdown)
-        wait_until(lambda: watched.patience)
-        del watched.patience[:]
+        wait_until(lambda: epoll.patience)
+        del epoll.patience[:]
+        yield server, epoll
+
+
+def test_the_loop_stays_awake_for_a_moment_only(watched):
+    server, epoll = watched
+    with connect(server) as sock:
+        sock.sendall(GET)
+        assert read_answer(sock)[0] == 200
+        wait_until(lambda: 0 in epoll.patience and epoll.patience[-1] == TIMEOUT)
+    assert set(epoll.patience) == {0, TIMEOUT}
+    assert epoll.patience.count(0) <= LOOKS + 1
+
+
+def test_the_loop_sleeps_where_no_next_request_can_come(watched, application):
+    server, epoll = watched
+    exchange(server, LAST)
+    with connect(server) as sock:
+        sock.sendall(b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n")
+        application.wait_for(2)
         exchange(server, LAST)
-        wait_until(lambda: 0 in watched.patience and watched.patience[-1] == TIMEOUT)
-        assert set(watched.patience) == {0, TIMEOUT}
-        assert watched.patience.count(0) <= LOOKS + 1
+    assert epoll.patience.count(0) == 0
 
 
 @pytest.mark.parametrize("seed", range(4))
