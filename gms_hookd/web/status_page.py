@@ -37,7 +37,6 @@ FRESH = 2.0  # seconds
 KEPT = 32  # pages
 LISTED = 50  # rows of a list that is asked for
 HANDS, TASKS, RUNS, DELIVERIES = 8, 15, 10, 20  # of the first page
-HOUR, DAY = 3_600_000, 86_400_000
 TEXT = "text/html; charset=utf-8"
 HEADERS = (
     ("Content-Security-Policy", POLICY),
@@ -203,8 +202,8 @@ def _front(db: Connection, asked: Asked) -> Front:
         oldest=found.oldest.created_at if found.oldest else None,
         scheduled=found.scheduled,
         alive=_alive(db, asked.context),
-        hours=listings.tallies(db, now, HOUR, 24),
-        days=listings.tallies(db, now, DAY, 30),
+        hours=listings.tallies(db, now, 1, 24),
+        days=listings.tallies(db, now, 24, 30),
         **lists,
     )
 

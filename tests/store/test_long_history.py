@@ -5,6 +5,7 @@ import contextlib
 from gms_hookd.model import RunStatus
 from gms_hookd.store import (
     Store,
+    listings,
     maintenance,
     runs,
     source_checks,
@@ -118,3 +119,14 @@ def test_a_burst_of_triggers_writes_few_pages_whatever_the_history(store, tmp_pa
                 add(each, f"t{number}", f"c{number}")
             age(each, rows)
         assert pages_of_a_burst(old, 30) <= pages_of_a_burst(store, 30) + 6
+
+
+def test_counting_how_runs_ended_looks_at_hours_and_not_at_runs(store):
+    add(store)
+    taken = []
+    for count in (2, 30):
+        for _ in range(count):
+            trigger(store)
+            finish(store, claim(store).run.id)
+        taken.append(steps(store, listings.tallies, NOW, 24, 30))
+    assert taken[0] == taken[1]

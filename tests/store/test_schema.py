@@ -9,6 +9,7 @@ from gms_hookd.model import RunStatus
 from gms_hookd.store import (
     Store,
     deliveries,
+    listings,
     runs,
     schema,
     tasks,
@@ -97,3 +98,22 @@ def test_tasks_of_an_older_store_are_found_by_all_addresses_of_their_source(
         places = ("github.com", "org/app"), ("", "/srv/App"), ("", "")
         found = [store.read(tasks.of_source, *place).result() for place in places]
         assert [task.source for each in found for task in each] == list(sources)
+
+
+def test_runs_of_an_older_store_are_counted_by_when_they_ended(tmp_path, monkeypatch):
+    path, hour = tmp_path / "old.db", 500_000
+    with monkeypatch.context() as before:
+        before.setattr(schema, "STEPS", schema.STEPS[:14])
+        Store.open(path).close()
+    ended = [("success", hour), ("success", hour), ("failed", hour - 1)]
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.executemany(
+            "INSERT INTO runs(task_id,task_key,task_name,status,trigger,due_ms,"
+            "created_ms,ended_ms) VALUES(1,'k','n',?,'manual',1,1,3600000*?+5)",
+            [*ended, ("queued", None)],
+        )
+    with contextlib.closing(Store.open(path)) as store:
+        now = hour * listings.HOUR + 9
+        found = store.read(listings.tallies, now, 1, 2).result()
+        assert [each["success"] for each in found] == [0, 2]
+        assert [each["failed"] for each in found] == [1, 0]
