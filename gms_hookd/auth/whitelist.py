@@ -45,6 +45,14 @@ def is_socket(entry: str) -> bool:
     return entry == UNIX or entry.startswith(f"{UNIX}:/")
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, by its name or its address."""
+    try:
+        return host.lower() == "localhost" or address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def is_near(peer: str) -> bool:
     """Return whether a peer is on this machine or in a private network."""
     try:

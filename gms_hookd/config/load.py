@@ -7,18 +7,16 @@ those of `token` and of `read_token`, `listen` and `port`.
 """
 
 import os
-import re
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from types import MappingProxyType
 
 from gms_hookd.auth.strength import weakness
-from gms_hookd.auth.whitelist import Whitelist, is_socket
+from gms_hookd.auth.whitelist import Whitelist, is_loopback, is_socket
 from gms_hookd.config import file as configfile
 from gms_hookd.config import sources, validators
 from gms_hookd.config.file import config_file
@@ -33,7 +31,7 @@ from gms_hookd.config.records import (
     ServerConfig,
     SyncConfig,
 )
-from gms_hookd.config.sources import Name, Settings, Source
+from gms_hookd.config.sources import Name, Settings, Source, Table
 from gms_hookd.errors import ConfigError
 from gms_hookd.files import (
     SecretFileError,
@@ -52,14 +50,12 @@ from gms_hookd.model import WHOLE
 MADE = "webhook-secret"
 MOST_FAULTS = 50
 _SECRETS = ("secret", "secret_file", "secrets")
-_HOOK_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
 _OPTIONS = ("header", "algorithm", "prefix", "encoding", "username")
 _LOGIN = ("username", "password_file", "token_file")
-_TOKENS = ("api", "token"), ("api", "token_file"), ("api", "tokens")
-_READ_TOKENS = ("api", "read_token"), ("api", "read_token_file")
-_TLS = ("tls_cert_file", "tls_key_file", "ca_file")
+_TOKENS = ("token", "token_file", "tokens")
+_READ_TOKENS = ("read_token", "read_token_file")
 _KEYS_OF: Mapping[str, tuple[str, ...]] = {
-    "https": (*_LOGIN, *_TLS),
+    "https": (*_LOGIN, "tls_cert_file", "tls_key_file", "ca_file"),
     "http": _LOGIN,
     "ssh": ("ssh_key_file", "ssh_known_hosts", "ssh_options", "ssh_proxy"),
     "file": (),
@@ -174,13 +170,12 @@ def webhook_secrets(
 
     Where the environment says them no file is opened. Raises ConfigError.
     """
-    table = ("webhook",)
-    if secrets := _secrets(Settings(_variables(environ)), table):
+    if secrets := _secrets(Settings(_variables(environ)).table("webhook")):
         return secrets
     path = config_file(environ, file, folder)
     written = _written(configfile.read_config(path) if path else None, path)
     found = Settings([*_variables(environ), *_files(environ, written, state)])
-    return _secrets(found, table)
+    return _secrets(found.table("webhook"))
 
 
 def _variables(environ: Mapping[str, str]) -> list[Source]:
@@ -249,19 +244,23 @@ def shared_sockets(config: Config, listen: Iterable[str]) -> Iterator[str]:
 
 
 def _config(found: Settings, path: Path | None) -> Config:
-    webhook = _gms_hook(found)
-    sync = _sync(found)
+    webhook = _gms_hook(found.table("webhook"))
+    sync = _sync(found.table("sync"))
     return Config(
         file=path,
-        server=_server(found),
+        server=_server(found.table("server")),
         webhook=webhook,
-        hooks=tuple(_hook(found, name, webhook) for name in found.tables("hooks")),
+        hooks=tuple(
+            _hook(found.table("hooks", name), name, webhook)
+            for name in found.tables("hooks")
+        ),
         api=_api(found),
         sync=sync,
         credentials=tuple(
-            _credential(found, url, sync) for url in found.tables("credentials")
+            _credential(found.table("credentials", url), url, sync)
+            for url in found.tables("credentials")
         ),
-        retention=_retention(found),
+        retention=_retention(found.table("retention")),
         warnings=(),
         aliases=_aliases(found),
         notify=notify_targets(found),
@@ -269,160 +268,142 @@ def _config(found: Settings, path: Path | None) -> Config:
     )
 
 
-def _server(found: Settings) -> ServerConfig:
-    cert = found.path(("server", "tls_cert"), validators.line)
-    key = found.path(("server", "tls_key"), validators.line)
+def _server(server: Table) -> ServerConfig:
+    cert, key = server.path("tls_cert"), server.path("tls_key")
     for name, one, other in (("tls_cert", cert, key), ("tls_key", key, cert)):
         if other and not one:
-            raise found.error(
-                ("server", name), "is missing: TLS needs tls_cert, tls_key"
-            )
+            raise server.error("is missing: TLS needs tls_cert, tls_key", name)
         if one:
-            _check_tls(found, ("server", name), one)
+            _check_tls(server, name, one)
     return ServerConfig(
-        listen=_listen(found),
+        listen=_listen(server),
         tls_cert=cert,
         tls_key=key,
-        trusted_proxies=found.get(
-            ("server", "trusted_proxies"), validators.networks, ()
-        ),
-        max_body=found.get(("server", "max_body"), validators.body_size, 25 << 20),
-        public_url=found.get(("server", "public_url"), validators.public_url, None),
-        shard=found.get(("server", "shard"), validators.shard, WHOLE),
+        trusted_proxies=server.get("trusted_proxies", validators.networks, ()),
+        max_body=server.get("max_body", validators.body_size, 25 << 20),
+        public_url=server.get("public_url", validators.public_url, None),
+        shard=server.get("shard", validators.shard, WHOLE),
     )
 
 
-def _listen(found: Settings) -> tuple[str, ...]:
-    at, port = ("server", "listen"), ("server", "port")
-    listen = found.get(at, validators.listens, ("127.0.0.1:38080",))
-    number = found.get(port, validators.whole(1, 65535), 0)
-    chosen = found.one_of(at, port)
-    return (f":{number}",) if chosen and chosen[1] == port else listen
+def _listen(server: Table) -> tuple[str, ...]:
+    listen = server.get("listen", validators.listens, ("127.0.0.1:38080",))
+    number = server.get("port", validators.whole(1, 65535), 0)
+    chosen = server.one_of("listen", "port")
+    return (f":{number}",) if chosen and chosen[1][-1] == "port" else listen
 
 
-def _check_tls(found: Settings, name: Name, path: Path) -> None:
+def _check_tls(server: Table, key: str, path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except PermissionError:
-        raise found.error(name, f"{path}: {closed(path)}") from None
+        raise server.error(f"{path}: {closed(path)}", key) from None
     except OSError as error:
-        raise found.error(name, f"{path}: {error.strerror}") from None
+        raise server.error(f"{path}: {error.strerror}", key) from None
     if not stat.S_ISREG(mode):
-        raise found.error(name, f"{path}: is not a regular file")
-    if name[-1] == "tls_key" and mode & 0o007:
-        raise found.error(name, f"{path}: is open to others: chmod o= {path}")
+        raise server.error(f"{path}: is not a regular file", key)
+    if key == "tls_key" and mode & 0o007:
+        raise server.error(f"{path}: is open to others: chmod o= {path}", key)
 
 
-def _gms_hook(found: Settings) -> HookConfig:
+def _gms_hook(webhook: Table) -> HookConfig:
     return HookConfig(
         name=GMS_HOOK,
         provider="gms",
         scheme=None,
-        secrets=_secrets(found, ("webhook",)),
-        rate_limit=found.get(("webhook", "rate_limit"), _RATE, 100),
-        ip_whitelist=found.get(("webhook", "ip_whitelist"), validators.networks, ()),
+        secrets=_secrets(webhook),
+        rate_limit=webhook.get("rate_limit", _RATE, 100),
+        ip_whitelist=webhook.get("ip_whitelist", validators.networks, ()),
         options=_NO_OPTIONS,
     )
 
 
-def _hook(found: Settings, name: str, webhook: HookConfig) -> HookConfig:
-    table = ("hooks", name)
-    _check_hook_name(found, name)
+def _hook(table: Table, name: str, webhook: HookConfig) -> HookConfig:
+    _check_hook_name(table, name)
+    allowed = webhook.ip_whitelist
     hook = HookConfig(
         name=name,
-        provider=_provider(found, name),
-        scheme=found.get((*table, "scheme"), validators.text, None),
-        secrets=_secrets(found, table) or webhook.secrets,
-        rate_limit=found.get((*table, "rate_limit"), _RATE, None),
-        ip_whitelist=found.get(
-            (*table, "ip_whitelist"), validators.networks, webhook.ip_whitelist
-        ),
-        options=MappingProxyType(_options(found, table)),
-        tasks=found.get((*table, "tasks"), validators.tasks, None),
-        callback=found.get((*table, "callback"), validators.flag, False),
-        when=found.get((*table, "when"), validators.conditions, ()),
+        provider=_provider(table, name),
+        scheme=table.get("scheme", validators.text, None),
+        secrets=_secrets(table) or webhook.secrets,
+        rate_limit=table.get("rate_limit", _RATE, None),
+        ip_whitelist=table.get("ip_whitelist", validators.networks, allowed),
+        options=MappingProxyType(_options(table)),
+        tasks=table.get("tasks", validators.tasks, None),
+        callback=table.get("callback", validators.flag, False),
+        when=table.get("when", validators.conditions, ()),
     )
     if hook.callback and hook.provider != "dockerhub":
-        raise found.error((*table, "callback"), "is for Docker Hub's hooks only")
-    _check_scheme(found, hook)
+        raise table.error("is for Docker Hub's hooks only", "callback")
+    _check_scheme(table, hook)
     return hook
 
 
-def _check_hook_name(found: Settings, name: str) -> None:
+def _check_hook_name(table: Table, name: str) -> None:
     if name == GMS_HOOK:
-        raise found.error(("hooks", name), "is GMS's own hook: set it up in [webhook]")
+        raise table.error("is GMS's own hook: set it up in [webhook]")
     if name == "runs":
-        raise found.error(("hooks", name), "is taken by the API: use another name")
-    if not _HOOK_NAME.fullmatch(name):
-        problem = "must be 1 to 64 letters, digits, dots, underscores and hyphens"
-        raise found.error(("hooks", name), problem)
+        raise table.error("is taken by the API: use another name")
+    table.check_name()
 
 
-def _provider(found: Settings, hook: str) -> str:
-    name = ("hooks", hook, "provider")
-    provider = found.get(name, validators.text, hook)
+def _provider(table: Table, hook: str) -> str:
+    provider = table.get("provider", validators.text, hook)
     if provider in PROVIDERS:
         return provider
-    known = ", ".join(PROVIDERS)
-    problem = (
-        f"{provider!r} is none of" if provider != hook else "is missing: name one of"
-    )
-    raise found.error(name, f"{problem} {known}")
+    said = f"{provider!r} is none of" if provider != hook else "is missing: name one of"
+    raise table.error(f"{said} {', '.join(PROVIDERS)}", "provider")
 
 
-def _options(found: Settings, table: Name) -> dict[str, str]:
+def _options(table: Table) -> dict[str, str]:
+    readers = {"header": validators.header}
     given = {
-        option: found.get(
-            (*table, option),
-            validators.header if option == "header" else validators.text,
-            None,
-        )
+        option: table.get(option, readers.get(option, validators.text), None)
         for option in _OPTIONS
     }
     return {option: value for option, value in given.items() if value is not None}
 
 
-def _check_scheme(found: Settings, hook: HookConfig) -> None:
+def _check_scheme(table: Table, hook: HookConfig) -> None:
     secrets = hook.secrets or _ANY_SECRET
     try:
         scheme_of(hook.provider, hook.scheme, secrets, hook.options)
     except ValueError as error:
         key, _, problem = str(error).partition(": ")
-        named = key in ("scheme", *_OPTIONS)
-        name = ("hooks", hook.name, key if named else "secret")
-        raise found.error(name, problem if named else error) from None
+        if key in ("scheme", *_OPTIONS):
+            raise table.error(problem, key) from None
+        raise table.error(error, "secret") from None
 
 
-def _secrets(found: Settings, table: Name) -> tuple[str, ...]:
-    return _named_secrets(found, table)[1]
+def _secrets(table: Table) -> tuple[str, ...]:
+    return _named_secrets(table)[1]
 
 
-def _named_secrets(found: Settings, table: Name) -> tuple[str, tuple[str, ...]]:
+def _named_secrets(table: Table) -> tuple[str, tuple[str, ...]]:
     """Return the name of the setting that says the secrets of a hook, and them."""
-    names = [(*table, key) for key in _SECRETS]
-    return _chosen(found, names, validators.secret)
+    return _chosen(table, _SECRETS, validators.secret)
 
 
 def _chosen(
-    found: Settings, names: Sequence[Name], reader: Callable[[object], str]
+    table: Table, keys: Sequence[str], reader: Callable[[object], str]
 ) -> tuple[str, tuple[str, ...]]:
     """Return which of these settings says secrets, and them; none where none does.
 
-    `names` are a secret itself, its file and, where there may be several, their list.
+    `keys` are a secret itself, its file and, where there may be several, their list.
     """
-    one, file, *lists = names
-    found.get(one, validators.text, None)
-    found.get(file, validators.line, None)
-    for name in lists:
-        found.get(name, validators.texts, None)
-    chosen = found.one_of(*names)
+    one, file, *lists = keys
+    table.get(one, validators.text, None)
+    table.get(file, validators.line, None)
+    for key in lists:
+        table.get(key, validators.texts, None)
+    chosen = table.one_of(*keys)
     if chosen is None:
         return "", ()
     source, name = chosen
     called = source.called(name)
-    if name in lists:
+    if name[-1] in lists:
         return called, source.read(name, partial(validators.several, reader))
-    if name == one:
+    if name[-1] == one:
         return called, (source.read(name, reader),)
     try:
         return called, (reader(_secret_in_file(source, name)),)
@@ -431,122 +412,110 @@ def _chosen(
 
 
 def _secret_in_file(source: Source, name: Name) -> str:
-    try:
-        return read_secret(source.folder / source.read(name, validators.line))
-    except SecretFileError as error:
-        raise source.error(name, error) from None
+    return source.secret(name, source.read(name, validators.line))
 
 
 def _api(found: Settings) -> ApiConfig:
-    _, tokens = _chosen(found, _TOKENS, validators.token)
-    called, reading = _chosen(found, _READ_TOKENS, validators.token)
+    api = found.table("api")
+    _, tokens = _chosen(api, _TOKENS, validators.token)
+    called, reading = _chosen(api, _READ_TOKENS, validators.token)
     read_token = next(iter(reading), None)
     if read_token in tokens:
         raise ConfigError(
             f"{called}: is api.token too, so that who may read may write:"
             " set another (openssl rand -hex 32)",
-            _READ_TOKENS[0],
+            ("api", "read_token"),
         )
     return ApiConfig(tokens, read_token)
 
 
-def _sync(found: Settings) -> SyncConfig:
-    if key := found.one_of(("sync", "ssh_key_file")):
+def _sync(sync: Table) -> SyncConfig:
+    if key := sync.one_of("ssh_key_file"):
         _check_key(*key)
+    usual = ("https", "ssh", "file")
     return SyncConfig(
-        workers=found.get(("sync", "workers"), validators.whole(1, 1000), 8),
-        timeout=found.get(("sync", "timeout"), validators.duration, 600.0),
-        attempts=found.get(("sync", "attempts"), validators.whole(1, 1000), 5),
-        allow_protocols=found.get(
-            ("sync", "allow_protocols"), validators.protocols, ("https", "ssh", "file")
-        ),
-        ssh_key_file=found.path(("sync", "ssh_key_file"), validators.line),
-        ssh_known_hosts=found.path(("sync", "ssh_known_hosts"), validators.line),
-        trust=found.get(("sync", "trust"), validators.duration_or_off, 900.0),
-        reconcile=found.get(("sync", "reconcile"), validators.interval, 900.0),
-        stall=found.get(("sync", "stall"), validators.duration, 60.0),
-        lfs=found.get(("sync", "lfs"), validators.lfs, "warn"),
-        trust_owners=found.get(("sync", "trust_owners"), validators.owners, ()),
-        per_host=found.get(("sync", "per_host"), validators.whole(1, 1000), None),
+        workers=sync.get("workers", validators.whole(1, 1000), 8),
+        timeout=sync.get("timeout", validators.duration, 600.0),
+        attempts=sync.get("attempts", validators.whole(1, 1000), 5),
+        allow_protocols=sync.get("allow_protocols", validators.protocols, usual),
+        ssh_key_file=sync.path("ssh_key_file"),
+        ssh_known_hosts=sync.path("ssh_known_hosts"),
+        trust=sync.get("trust", validators.duration_or_off, 900.0),
+        reconcile=sync.get("reconcile", validators.interval, 900.0),
+        stall=sync.get("stall", validators.duration, 60.0),
+        lfs=sync.get("lfs", validators.lfs, "warn"),
+        trust_owners=sync.get("trust_owners", validators.owners, ()),
+        per_host=sync.get("per_host", validators.whole(1, 1000), None),
     )
 
 
-def _credential(found: Settings, url: str, sync: SyncConfig) -> Credential:
-    table = ("credentials", url)
-    prefix = _credential_url(found, url, sync)
+def _credential(table: Table, url: str, sync: SyncConfig) -> Credential:
+    prefix = _credential_url(table, url)
     scheme = "file" if prefix.startswith("/") else prefix.partition(":")[0]
+    if scheme not in sync.allow_protocols:
+        raise table.error(
+            f"{scheme} is not in sync.allow_protocols: add it there, or use https"
+        )
     own = (*_KEYS_OF[scheme], *_FOR_ALL)
-    _refuse_others(found, table, own, scheme)
+    _refuse_others(table, own)
     credential = Credential(
         url=prefix,
-        username=found.get((*table, "username"), validators.line, None),
-        password_file=found.path((*table, "password_file"), validators.line),
-        token_file=found.path((*table, "token_file"), validators.line),
-        ssh_key_file=found.path((*table, "ssh_key_file"), validators.line),
-        ssh_known_hosts=found.path((*table, "ssh_known_hosts"), validators.line),
-        tls_cert_file=found.path((*table, "tls_cert_file"), validators.line),
-        tls_key_file=found.path((*table, "tls_key_file"), validators.line),
-        ca_file=found.path((*table, "ca_file"), validators.line),
-        allow_fsck=found.get((*table, "allow_fsck"), validators.fsck, ()),
-        ssh_options=found.get((*table, "ssh_options"), validators.ssh_options, ()),
-        ssh_proxy=found.get((*table, "ssh_proxy"), validators.ssh_proxy, None),
+        username=table.get("username", validators.line, None),
+        password_file=table.path("password_file"),
+        token_file=table.path("token_file"),
+        ssh_key_file=table.path("ssh_key_file"),
+        ssh_known_hosts=table.path("ssh_known_hosts"),
+        tls_cert_file=table.path("tls_cert_file"),
+        tls_key_file=table.path("tls_key_file"),
+        ca_file=table.path("ca_file"),
+        allow_fsck=table.get("allow_fsck", validators.fsck, ()),
+        ssh_options=table.get("ssh_options", validators.ssh_options, ()),
+        ssh_proxy=table.get("ssh_proxy", validators.ssh_proxy, None),
     )
     by_ssh = credential.ssh_options, credential.ssh_proxy
     said = any((*credential.files, credential.allow_fsck, *by_ssh))
     if not said and scheme in ("ssh", "file"):
-        raise found.error(table, f"says nothing: set {' or '.join(own)}")
-    _check_login(found, table, credential, said=said)
-    _check_tls_files(found, table, credential)
-    if key := found.one_of((*table, "ssh_key_file")):
+        raise table.error(f"says nothing: set {' or '.join(own)}")
+    _check_login(table, credential, said=said)
+    _check_tls_files(table)
+    if key := table.one_of("ssh_key_file"):
         _check_key(*key)
     return credential
 
 
-def _refuse_others(
-    found: Settings, table: Name, own: Sequence[str], scheme: str
-) -> None:
+def _refuse_others(table: Table, own: Sequence[str]) -> None:
     """Refuse the keys that are for another kind of URL."""
     for key in sources.KEYS["credentials"]:
-        if key not in own and found.one_of((*table, key)):
+        if key not in own and table.one_of(key):
             fit = next(name for name, keys in _KEYS_OF.items() if key in keys)
-            problem = f"is for {fit}:// only: set {' or '.join(own)} here"
-            raise found.error((*table, key), problem)
+            raise table.error(f"is for {fit}:// only: set {' or '.join(own)} here", key)
 
 
-def _check_login(
-    found: Settings, table: Name, credential: Credential, *, said: bool
-) -> None:
-    chosen = found.one_of((*table, "password_file"), (*table, "token_file"))
+def _check_login(table: Table, credential: Credential, *, said: bool) -> None:
+    chosen = table.one_of("password_file", "token_file")
     if chosen is None and (credential.username or not said):
-        raise found.error(table, "names no secret: set password_file or token_file")
+        raise table.error("names no secret: set password_file or token_file")
     if credential.password_file and not credential.username:
-        raise found.error((*table, "username"), "is missing: a password needs one")
+        raise table.error("is missing: a password needs one", "username")
     if chosen:
         _check_password(*chosen)
 
 
-def _check_tls_files(found: Settings, table: Name, credential: Credential) -> None:
-    cert, key = (found.one_of((*table, name)) for name in _TLS[:2])
+def _check_tls_files(table: Table) -> None:
+    cert, key = table.one_of("tls_cert_file"), table.one_of("tls_key_file")
     if key and not cert:
         problem = "is missing: a key needs its certificate"
-        raise found.error((*table, "tls_cert_file"), problem)
+        raise table.error(problem, "tls_cert_file")
     private = key or cert  # a certificate without one has its key with it
     if private:
         _check_key(*private)
 
 
-def _credential_url(found: Settings, url: str, sync: SyncConfig) -> str:
+def _credential_url(table: Table, url: str) -> str:
     try:
-        prefix = validators.url_prefix(url)
+        return validators.url_prefix(url)
     except ValueError as error:
-        raise found.error(("credentials", url), error) from None
-    protocol = "file" if prefix.startswith("/") else prefix.partition(":")[0]
-    if protocol not in sync.allow_protocols:
-        problem = (
-            f"{protocol} is not in sync.allow_protocols: add it there, or use https"
-        )
-        raise found.error(("credentials", url), problem)
-    return prefix
+        raise table.error(error) from None
 
 
 def _check_key(source: Source, name: Name) -> Path:
@@ -570,14 +539,14 @@ def _check_password(source: Source, name: Name) -> None:
         _secret_in_file(source, name)
 
 
-def _retention(found: Settings) -> Retention:
+def _retention(retention: Table) -> Retention:
     day = 86400.0
-    days = partial(found.get, reader=validators.duration)
+    days = partial(retention.get, reader=validators.duration)
     return Retention(
-        runs=days(("retention", "runs"), default=90 * day),
-        deliveries=days(("retention", "deliveries"), default=30 * day),
-        backups=days(("retention", "backups"), default=30 * day),
-        bodies=days(("retention", "bodies"), default=None),
+        runs=days("runs", default=90 * day),
+        deliveries=days("deliveries", default=30 * day),
+        backups=days("backups", default=30 * day),
+        bodies=days("bodies", default=None),
     )
 
 
@@ -624,15 +593,17 @@ def _missing_files(config: Config) -> Iterator[str]:
 def _overruled(found: Settings) -> Iterator[str]:
     """Name the secrets that are set twice: to rotate the wrong one changes nothing."""
     yield from found.overruled(*(("webhook", key) for key in _SECRETS))
-    yield from found.overruled(*_TOKENS)
-    yield from found.overruled(*_READ_TOKENS)
+    for keys in (_TOKENS, _READ_TOKENS):
+        yield from found.overruled(*(("api", key) for key in keys))
 
 
 def _doubts(found: Settings, config: Config) -> Iterator[str]:
     """Name the secrets that hold what is probably not meant to be part of them."""
     hooks = (("hooks", hook.name) for hook in config.hooks)
-    named = [_named_secrets(found, table) for table in (("webhook",), *hooks)]
-    named += (_chosen(found, ts, validators.token) for ts in (_TOKENS, _READ_TOKENS))
+    tables = [found.table(*name) for name in (("webhook",), *hooks)]
+    named = [_named_secrets(table) for table in tables]
+    api = found.table("api")
+    named += (_chosen(api, keys, validators.token) for keys in (_TOKENS, _READ_TOKENS))
     for credential in config.credentials:
         name = sources.dotted(("credentials", credential.url))
         path = credential.password_file or credential.token_file
@@ -657,14 +628,5 @@ def _weak(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _is_local(listen: str) -> bool:
-    if listen.startswith("unix:"):
-        return True
     host = listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
+    return listen.startswith("unix:") or is_loopback(host)

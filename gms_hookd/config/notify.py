@@ -2,21 +2,19 @@
 
 import re
 from collections.abc import Collection, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import SplitResult, urlsplit
 
 from gms_hookd.auth.signature import standard_webhooks_key
+from gms_hookd.auth.whitelist import is_loopback
 from gms_hookd.config import validators
 from gms_hookd.config.records import NotifyConfig
-from gms_hookd.config.sources import Name, Settings
-from gms_hookd.files import SecretFileError, read_secret
+from gms_hookd.config.sources import Name, Settings, Source, Table
 from gms_hookd.notify import policy
 from gms_hookd.notify.registry import EMAIL, NAMES
 from gms_hookd.notify.texts import LANGUAGES
 
-_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
 _USUAL = (policy.FAILED, policy.CONFLICT, policy.RECOVERED)
 _EVENTS: Mapping[str, tuple[str, ...]] = {
     "ping": policy.HEARTBEAT,
@@ -43,9 +41,9 @@ STALLED_AFTER = 3600.0  # seconds
 def notify_targets(found: Settings) -> tuple[NotifyConfig, ...]:
     """Return the targets, in the order of the file. Raises ConfigError."""
     names = tuple(dict.fromkeys(found.tables("notify")))
-    targets = tuple(_target(found, name) for name in names)
+    targets = tuple(_target(found.table("notify", name), name) for name in names)
     for target in targets:
-        _check_fallback(found, target, names)
+        _check_fallback(found.table("notify", target.name), target, names)
     return targets
 
 
@@ -54,49 +52,45 @@ def stalled_after(value: object) -> float:
     return STALLED_AFTER if isinstance(value, dict) else validators.interval(value)
 
 
-def _target(found: Settings, name: str) -> NotifyConfig:
-    table = ("notify", name)
-    if not _NAME.fullmatch(name):
-        problem = "must be 1 to 64 letters, digits, dots, underscores and hyphens"
-        raise found.error(table, problem)
-    kind = _kind(found, table)
-    insecure = found.get((*table, "insecure"), validators.flag, False)
+def _target(table: Table, name: str) -> NotifyConfig:
+    table.check_name()
+    kind = _kind(table, name)
+    insecure = table.get("insecure", validators.flag, False)
     return NotifyConfig(
         name=name,
         kind=kind,
-        url=_url(found, table, kind, insecure=insecure),
-        secrets=_secrets(found, table, kind),
-        events=frozenset(_events(found, table, kind)),
-        tasks=found.get((*table, "tasks"), validators.tasks, None),
-        language=found.get((*table, "language"), _language, "en"),
-        fallback=found.get((*table, "fallback"), validators.line, None),
-        remind=found.get((*table, "remind"), validators.interval, _DAY),
-        proxy=_proxy(found, table, kind),
-        ca_file=_ca_file(found, table),
+        url=_url(table, kind, insecure=insecure),
+        secrets=_secrets(table, kind),
+        events=frozenset(_events(table, kind)),
+        tasks=table.get("tasks", validators.tasks, None),
+        language=table.get("language", _language, "en"),
+        fallback=table.get("fallback", validators.line, None),
+        remind=table.get("remind", validators.interval, _DAY),
+        proxy=_proxy(table, kind),
+        ca_file=_ca_file(table),
         insecure=insecure,
-        options=MappingProxyType(_options(found, table, kind)),
+        options=MappingProxyType(_options(table, kind)),
     )
 
 
-def _kind(found: Settings, table: Name) -> str:
-    name = (*table, "kind")
-    kind = found.get(name, validators.text, table[1])
+def _kind(table: Table, name: str) -> str:
+    kind = table.get("kind", validators.text, name)
     if kind in _KINDS:
         return kind
     if kind == "dockerhub":
-        raise found.error(name, "dockerhub is set up with hooks.NAME.callback = true")
-    said = "is missing: name one of" if kind == table[1] else f"{kind!r} is none of"
-    raise found.error(name, f"{said} {', '.join(_KINDS)}")
+        problem = "dockerhub is set up with hooks.NAME.callback = true"
+        raise table.error(problem, "kind")
+    said = "is missing: name one of" if kind == name else f"{kind!r} is none of"
+    raise table.error(f"{said} {', '.join(_KINDS)}", "kind")
 
 
-def _events(found: Settings, table: Name, kind: str) -> tuple[str, ...]:
-    name = (*table, "events")
+def _events(table: Table, kind: str) -> tuple[str, ...]:
     known = policy.EVENTS + ((policy.SUCCESS,) if kind == "ping" else ())
     known = _EVENTS[kind] if kind == "packagist" else known
-    given = found.get(name, validators.texts, _EVENTS.get(kind, _USUAL))
+    given = table.get("events", validators.texts, _EVENTS.get(kind, _USUAL))
     for event in given or ("",):
         if event not in known:
-            raise found.error(name, f"{event!r} is none of {', '.join(known)}")
+            raise table.error(f"{event!r} is none of {', '.join(known)}", "events")
     return given
 
 
@@ -107,29 +101,22 @@ def _language(value: object) -> str:
     return given
 
 
-def _url(found: Settings, table: Name, kind: str, *, insecure: bool) -> str:
-    written, file = (*table, "url"), (*table, "url_file")
-    found.get(written, validators.line, None)
-    found.get(file, validators.line, None)
-    chosen = found.one_of(written, file)
+def _url(table: Table, kind: str, *, insecure: bool) -> str:
+    for key in ("url", "url_file"):
+        table.get(key, validators.line, None)
+    chosen = table.one_of("url", "url_file")
     if chosen is None:
         if kind == "packagist":
             return ""
-        raise found.error(written, f"is missing: set url or url_file for {kind}")
+        raise table.error(f"is missing: set url or url_file for {kind}", "url")
     source, name = chosen
-    if name == file:
-        url = _secret_file(found, file, source.folder / source.read(name, _text))
-    else:
-        url = source.read(name, validators.line)
+    written = source.read(name, validators.line)
+    url = source.secret(name, written) if name[-1] == "url_file" else written
     try:
         _check_url(kind, url, insecure=insecure)
     except ValueError as error:
         raise source.error(name, error) from None
     return url
-
-
-def _text(value: object) -> str:
-    return validators.line(value)
 
 
 def _check_url(kind: str, url: str, *, insecure: bool) -> None:
@@ -179,44 +166,32 @@ def _parts(url: str) -> SplitResult | None:
     return parts
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _secrets(found: Settings, table: Name, kind: str) -> tuple[str, ...]:
+def _secrets(table: Table, kind: str) -> tuple[str, ...]:
     key = "password_file" if kind == EMAIL else "secret_file"
     other = "secret_file" if kind == EMAIL else "password_file"
-    if found.one_of((*table, other)):
-        raise found.error((*table, other), f"is not for {kind}: set {key}")
-    name = (*table, key)
-    chosen = found.one_of(name)
+    if table.one_of(other):
+        raise table.error(f"is not for {kind}: set {key}", other)
+    chosen = table.one_of(key)
     if chosen is None:
         if kind in _TOKENS:
-            raise found.error(name, f"is missing: {kind} wants a token")
+            raise table.error(f"is missing: {kind} wants a token", key)
         return ()
     if kind not in _SECRETS and kind != EMAIL:
-        raise found.error(name, f"is not for {kind}: its secret is in the url")
-    source, _ = chosen
-    paths = source.read(name, _files)
-    secrets = [_secret_file(found, name, source.folder / path) for path in paths]
+        raise table.error(f"is not for {kind}: its secret is in the url", key)
+    source, name = chosen
+    secrets = [source.secret(name, path) for path in source.read(name, _files)]
     for secret in secrets if kind == "webhook" else ():
-        _check_signing(found, name, secret)
+        _check_signing(source, name, secret)
     return tuple(secrets)
 
 
-def _check_signing(found: Settings, name: Name, secret: str) -> None:
+def _check_signing(source: Source, name: Name, secret: str) -> None:
     """Refuse what looks like a secret of Standard Webhooks and is none."""
     try:
         if secret.startswith("whsec_"):
             standard_webhooks_key(secret)
     except ValueError as error:
-        raise found.error(name, error) from None
+        raise source.error(name, error) from None
 
 
 def _files(value: object) -> tuple[str, ...]:
@@ -225,29 +200,22 @@ def _files(value: object) -> tuple[str, ...]:
     return tuple(validators.line(path) for path in given)
 
 
-def _secret_file(found: Settings, name: Name, path: Path) -> str:
-    try:
-        return read_secret(path)
-    except SecretFileError as error:
-        raise found.error(name, error) from None
-
-
-def _refuse_options(found: Settings, table: Name, keys: Collection[str]) -> None:
+def _refuse_options(table: Table, keys: Collection[str]) -> None:
     for key in sorted(keys):
-        if found.one_of((*table, key)):
+        if table.one_of(key):
             fit = next(name for name, own in _OWN.items() if key in own)
-            raise found.error((*table, key), f"is for {fit} only")
+            raise table.error(f"is for {fit} only", key)
 
 
-def _options(found: Settings, table: Name, kind: str) -> dict[str, str]:
+def _options(table: Table, kind: str) -> dict[str, str]:
     own = _OWN.get(kind, ())
-    _refuse_options(found, table, _OPTIONS - set(own))
+    _refuse_options(table, _OPTIONS - set(own))
     options = {}
     for key in own:
         reader = _addresses if key == "to" else _option
-        value = found.get((*table, key), reader, "")
+        value = table.get(key, reader, "")
         if not value and key not in _OPTIONAL:
-            raise found.error((*table, key), f"is missing: {kind} wants it")
+            raise table.error(f"is missing: {kind} wants it", key)
         options[key] = value
     return {key: value for key, value in options.items() if value}
 
@@ -266,33 +234,29 @@ def _addresses(value: object) -> str:
     return ", ".join(given)
 
 
-def _proxy(found: Settings, table: Name, kind: str) -> str:
-    name = (*table, "proxy")
-    proxy = found.get(name, validators.line, "")
+def _proxy(table: Table, kind: str) -> str:
+    proxy = table.get("proxy", validators.line, "")
     if not proxy:
         return ""
     if kind == EMAIL:
-        raise found.error(name, "is not for email: HTTP's proxies pass on no mail")
+        problem = "is not for email: HTTP's proxies pass on no mail"
+        raise table.error(problem, "proxy")
     parts = _parts(proxy)
     if parts is None or parts.scheme != "http" or not parts.hostname:
-        raise found.error(name, 'must look like "http://proxy:3128"')
+        raise table.error('must look like "http://proxy:3128"', "proxy")
     return proxy
 
 
-def _ca_file(found: Settings, table: Name) -> Path | None:
-    name = (*table, "ca_file")
-    path = found.path(name, validators.line)
+def _ca_file(table: Table) -> Path | None:
+    path = table.path("ca_file")
     if path is not None and not path.is_file():
-        raise found.error(name, f"{path}: is not a file of certificates (PEM)")
+        raise table.error(f"{path}: is not a file of certificates (PEM)", "ca_file")
     return path
 
 
-def _check_fallback(
-    found: Settings, target: NotifyConfig, names: tuple[str, ...]
-) -> None:
-    name = ("notify", target.name, "fallback")
+def _check_fallback(table: Table, target: NotifyConfig, names: tuple[str, ...]) -> None:
     if target.fallback == target.name:
-        raise found.error(name, "is this target itself: name another")
+        raise table.error("is this target itself: name another", "fallback")
     if target.fallback is not None and target.fallback not in names:
         problem = f"there is no [notify.{target.fallback}]: add it, or leave this out"
-        raise found.error(name, problem)
+        raise table.error(problem, "fallback")

@@ -14,7 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
+from gms_hookd.config.validators import line
 from gms_hookd.errors import ConfigError
+from gms_hookd.files import SecretFileError, read_secret
 
 Name = tuple[str, ...]
 Value = TypeVar("Value")
@@ -64,11 +66,10 @@ _FOREIGN = frozenset({
     "rpc", "database", "debug", "storage", "lock", "log", "lint", "code_review",
     "redis", "prometheus", "notification", "mirror", "server.external_url",
 })  # fmt: skip
+_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _PREFIX = "GMS_HOOKD_"
 _OTHERS = ("GMS_HOOKD_CONFIG", "GMS_HOOKD_STATE", "GMS_HOOKD_DEBUG")
-
-
 _COMMAND = re.compile(r": (?:chgrp|chmod|chown) ")
 
 
@@ -114,6 +115,13 @@ class Source:
         except ValueError as error:
             raise self.error(name, error) from None
 
+    def secret(self, name: Name, path: str) -> str:
+        """Return the secret in a file that a setting names."""
+        try:
+            return read_secret(self.folder / path)
+        except SecretFileError as error:
+            raise self.error(name, error) from None
+
 
 class Settings:
     """The sources, the first of which wins; all are checked, also what is overruled."""
@@ -128,9 +136,9 @@ class Settings:
         found = [source.read(name, reader) for source in self._with(name)]
         return found[0] if found else default
 
-    def path(self, name: Name, reader: Callable[[object], str]) -> Path | None:
+    def path(self, name: Name) -> Path | None:
         """Return a setting that is a path."""
-        found = [s.folder / s.read(name, reader) for s in self._with(name)]
+        found = [s.folder / s.read(name, line) for s in self._with(name)]
         return found[0] if found else None
 
     def one_of(self, *names: Name) -> tuple[Source, Name] | None:
@@ -157,6 +165,10 @@ class Settings:
         """Make the error for a setting, wherever it is or would be set."""
         return next(self._with(name), Source({})).error(name, problem)
 
+    def table(self, *name: str) -> "Table":
+        """Return the settings of one section, or of one of its tables."""
+        return Table(self, name)
+
     def tables(self, section: str) -> list[str]:
         """Return the names of the tables in a section of named ones, in order."""
         found = [item for source in self._sources for item in source.values.items()]
@@ -169,6 +181,38 @@ class Settings:
 
     def _with(self, name: Name) -> Iterator[Source]:
         return (source for source in self._sources if name in source.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The settings below one name, each by its key alone."""
+
+    settings: Settings
+    name: Name
+
+    def get(
+        self, key: str, reader: Callable[[object], Value], default: Default
+    ) -> Value | Default:
+        """Return a setting as its reader makes it, or the default where none says."""
+        return self.settings.get((*self.name, key), reader, default)
+
+    def path(self, key: str) -> Path | None:
+        """Return a setting that is a path."""
+        return self.settings.path((*self.name, key))
+
+    def one_of(self, *keys: str) -> tuple[Source, Name] | None:
+        """Return the first source with one of these, and which; refuse two in one."""
+        return self.settings.one_of(*((*self.name, key) for key in keys))
+
+    def check_name(self) -> None:
+        """Raise ConfigError if the name that the operator gave the table is odd."""
+        if not _NAME.fullmatch(self.name[-1]):
+            problem = "must be 1 to 64 letters, digits, dots, underscores and hyphens"
+            raise self.error(problem)
+
+    def error(self, problem: object, *key: str) -> ConfigError:
+        """Make the error for one of its settings, or without a key for all of it."""
+        return self.settings.error((*self.name, *key), problem)
 
 
 def environment(environ: Mapping[str, str]) -> Source:
