@@ -41,7 +41,8 @@ class Listener:
     """One accepting socket.
 
     `control`: file permissions stand in for a token. `lent`: the service manager keeps
-    the socket and hands it to our successor, so it is never shut.
+    the socket and hands it to our successor, so it is never shut. `file` is what its
+    path led to at first, None where it has none.
     """
 
     socket: socket.socket
@@ -49,11 +50,21 @@ class Listener:
     control: bool = False
     lent: bool = False
     tls: Context | None = None
+    file: os.stat_result | None = None
+
+    def is_in_place(self) -> bool:
+        """Return whether who connects to its path still gets here."""
+        if self.file is None or self.socket.fileno() < 0:
+            return True
+        now = _file_of(self.socket)
+        return now is not None and os.path.samestat(now, self.file)
 
     def close(self) -> None:
-        """Stop listening; the file of a unix socket goes too."""
-        if self.socket.fileno() >= 0 and not self.lent:
-            _remove_own_file(self.socket)
+        """Stop listening; the file of a unix socket goes too, if it is still ours."""
+        own = self.file is not None and self.socket.fileno() >= 0 and not self.lent
+        if own and self.is_in_place():
+            with suppress(OSError):
+                Path(self.socket.getsockname()).unlink()
         self.socket.close()
 
 
@@ -132,8 +143,8 @@ def listen(spec: str, *, control: bool = False, tls: Context | None = None) -> L
     Raises ValueError: `spec` has another form. OSError: not possible here and now.
     """
     if spec.startswith("unix:"):
-        sock = _unix(spec.removeprefix("unix:"), control)
-        return Listener(Accepting(sock), spec, control)
+        bound = Accepting(_unix(spec.removeprefix("unix:"), control))
+        return Listener(bound, spec, control, file=_file_of(bound))
     host, colon, port = spec.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{spec!r} is neither HOST:PORT nor unix:PATH")
@@ -148,7 +159,8 @@ def adopt(
     sock.setblocking(False)
     if sock.family == socket.AF_UNIX:
         name = f"unix:{sock.getsockname()}"
-        return Listener(Accepting(sock), name, lent=lent)
+        file = _file_of(sock)
+        return Listener(Accepting(sock), name, lent=lent, file=file)
     # Accepted sockets inherit it; a small answer must not wait for an ACK.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     host, port = sock.getsockname()[:2]
@@ -201,10 +213,15 @@ def _remove_stale(path: str) -> None:
             Path(path).unlink()
 
 
-def _remove_own_file(sock: socket.socket) -> None:
-    if sock.family == socket.AF_UNIX:
-        with suppress(OSError):
-            Path(sock.getsockname()).unlink()
+def _file_of(sock: socket.socket) -> os.stat_result | None:
+    """Return what the path of a unix socket leads to; None where there is nothing."""
+    path = sock.getsockname()
+    if not path or isinstance(path, bytes):  # an abstract one has no file
+        return None
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
 
 
 def _peer(address: object) -> str:

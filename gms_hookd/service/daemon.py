@@ -178,6 +178,7 @@ class Daemon:
         _spare_collector()
         threads = self._service.threads
         self._front = threads.start("front", self._server.run_forever)
+        self._service.health.listeners = self._listeners
         self._service.start(self._service.config.sync.workers)
         self._note(since=self._service.context.now())
         self._tell("READY=1", self._status())

@@ -7,10 +7,11 @@ a look waits for nobody for longer than a second.
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gms_hookd.futures import Future, done
+from gms_hookd.http.listener import Listener
 from gms_hookd.store import StoreError, maintenance, runs
 from gms_hookd.threads import SILENT, Supervised, Threads
 from gms_hookd.workers.running import Context
@@ -44,6 +45,7 @@ class Health:
         self._store = _Store(context)
         self._queue = _Queue(context)
         self.workers = 0
+        self.listeners: Sequence[Listener] = ()
         self.found: list[str] = []  # at the last look
 
     def ask(self) -> Future[list[str]]:
@@ -103,8 +105,10 @@ class Health:
             self._queue.look(self.workers),
             self._state(),
             _git(),
+            *map(_unreachable, self.listeners),
         )
-        return [*self._threads.problems(), *filter(None, found)]
+        # Whoever writes and whoever reads may meet the same.
+        return [*self._threads.problems(), *dict.fromkeys(filter(None, found))]
 
     def _state(self) -> str:
         try:
@@ -114,6 +118,12 @@ class Health:
         if not self._is_held():
             return f"state: {self._folder}/lock was removed: restart gms-hookd"
         return "" if free >= LEAST_DISK else f"disk: only {free >> 20} MiB free"
+
+
+def _unreachable(listener: Listener) -> str:
+    if listener.is_in_place():
+        return ""
+    return f"listener: {listener.name} was removed or replaced: restart gms-hookd"
 
 
 def _git() -> str:
@@ -132,7 +142,10 @@ class _Store:
         self._answered = context.monotonic()
 
     def ask(self) -> None:
-        self._ping = self._ping or self._context.store.write(maintenance.ping)
+        # To write at each look would keep a disk awake for nothing.
+        store = self._context.store
+        look = maintenance.probe if store.failing else maintenance.ping
+        self._ping = self._ping or store.write(look)
 
     def look(self) -> str:
         if self._ping is None:
@@ -143,8 +156,11 @@ class _Store:
             silent = self._silent()
             return f"store: no answer for {silent:.0f} s" if silent > SLOW else ""
         except StoreError as error:
-            # What hands may save yet a restart would let go.
-            return self._after(f"store: {error}", good=bool(self._context.store.lost))
+            # What hands may save yet a restart would let go; and where a disk takes
+            # no write, it would take none after it.
+            store = self._context.store
+            good = bool(store.lost or store.failing)
+            return self._after(f"store: {error}", good=good)
         return self._after("", good=True)
 
     def _after(self, problem: str, *, good: bool) -> str:
@@ -183,7 +199,9 @@ class _Queue:
             return ""
         try:
             waiting = self._found.result(PATIENCE)
-        except (StoreError, TimeoutError):
+        except StoreError as error:
+            return f"store: {error}"
+        except TimeoutError:
             return self.problem
         self._judge(waiting, idle=idle)
         return self.problem

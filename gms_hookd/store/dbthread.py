@@ -130,6 +130,7 @@ class DatabaseThread:
         self._path = path
         self._files = files
         self._version = 0
+        self._schema: frozenset[Row] = frozenset()
         self._reported = ""
         self._beside = False
         self._writes = writes
@@ -140,6 +141,7 @@ class DatabaseThread:
         self._in_use = threading.Lock()
         self._pace = 0.0
         self._thread: Supervised | None = None
+        self.failing = ""  # why the last write could not be committed
         self._thread = threads.start(name, self._serve)
 
     def submit(self, submission: Submission) -> Future[Any]:
@@ -226,6 +228,7 @@ class DatabaseThread:
         if self._writes:
             _wait_in_sqlite(db, 0)
             self._version = _data_version(db)
+            self._schema = self._schema or _schema(db)
             self._files.reopen()
             self._db = db
         return db
@@ -304,6 +307,7 @@ class DatabaseThread:
 
     def _commit(self, db: Connection, batch: list[Submission]) -> list[_Outcome]:
         """Run a batch in the transaction that has begun, and end it."""
+        changes = db.total_changes
         try:
             results = _together(db, batch)
             began = time.monotonic()
@@ -311,7 +315,12 @@ class DatabaseThread:
             self._pace = time.monotonic() - began
         except sqlite3.Error as error:
             _roll_back(db)
-            results = [(None, _unavailable(error))] * len(batch)
+            failure = _unavailable(error)
+            self.failing = str(failure)
+            results = [(None, failure)] * len(batch)
+        else:
+            if db.total_changes != changes:
+                self.failing = ""
         if problem := self._files.note():
             return [(None, Unavailable(problem))] * len(batch)
         return results
@@ -350,6 +359,8 @@ class DatabaseThread:
             if not self._beside:
                 log.warning("another process has written to the store")
             self._beside = True
+            if not self._schema <= _schema(db):
+                self._files.spoil("had its tables changed by another process")
             return True
         return False
 
@@ -467,6 +478,13 @@ def _data_version(db: Connection) -> int:
     """Return a number that changes when another connection commits, and only then."""
     found: int = db.execute("PRAGMA data_version").fetchone()[0]
     return found
+
+
+def _schema(db: Connection) -> frozenset[Row]:
+    """Return the version, and how each table, index and trigger was made."""
+    version = db.execute("PRAGMA user_version").fetchone()
+    made = db.execute("SELECT type,name,sql FROM sqlite_master").fetchall()
+    return frozenset([version, *made])
 
 
 def _unavailable(error: sqlite3.Error) -> Unavailable:

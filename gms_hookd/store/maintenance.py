@@ -118,3 +118,9 @@ def shrink(db: Connection) -> None:
 def ping(db: Connection) -> None:
     """Do nothing; an answer says that the thread is alive."""
     db.execute("SELECT 1").fetchone()
+
+
+def probe(db: Connection) -> None:
+    """Write something and take it back: an answer says that writes are committed."""
+    db.execute("INSERT INTO merged(id,run_id) VALUES(0,0)")
+    db.execute("DELETE FROM merged WHERE id=0")

@@ -128,6 +128,11 @@ class Store:
         return self._files.spoilt or self._files.moved()
 
     @property
+    def failing(self) -> str:
+        """Return why the last write could not be committed, "" if it was."""
+        return self._writer.failing
+
+    @property
     def waiting(self) -> int:
         """Count the writes that wait to be committed."""
         return self._writer.waiting + self.turn.waiting

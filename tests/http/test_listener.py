@@ -54,6 +54,31 @@ def test_a_stale_unix_socket_is_replaced_and_a_live_one_left(tmp_path):
     running.close()
 
 
+def test_a_unix_socket_that_nobody_can_reach_any_more_is_told(tmp_path):
+    path = tmp_path / "s"
+    running = listen(f"unix:{path}")
+    assert running.is_in_place()
+    path.rename(tmp_path / "away")
+    assert not running.is_in_place()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        assert not running.is_in_place()
+        running.close()
+    assert path.exists(), "that of another is not ours to remove"
+
+
+def test_what_has_no_file_is_in_place():
+    abstract = socket.socket(socket.AF_UNIX)
+    abstract.bind("\0gms-hookd-test-of-listeners")
+    lent = adopt(abstract)
+    assert lent.is_in_place()
+    lent.close()
+    tcp = listen("127.0.0.1:0")
+    assert tcp.is_in_place()
+    tcp.close()
+    assert tcp.is_in_place()
+
+
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path):
     path = Path(tmp_path / "precious")
     path.write_text("kept")

@@ -248,6 +248,57 @@ def test_what_another_process_commits_is_no_damage(used):
         write(used)
 
 
+CHANGED = {
+    "table gone": "DROP TABLE seen",
+    "index gone": "DROP INDEX runs_due",
+    "trigger gone": "DROP TRIGGER by_hook_too",
+    "other name": "ALTER TABLE tasks RENAME TO others",
+    "one more column": "ALTER TABLE runs ADD COLUMN more",
+    "migrated": "PRAGMA user_version=99",
+}
+
+
+@pytest.mark.parametrize("change", CHANGED.values(), ids=CHANGED)
+@pytest.mark.parametrize("commit", [write, held_write])
+def test_tables_that_another_process_has_changed_are_no_longer_used(
+    used, change, commit
+):
+    with contextlib.closing(sqlite3.connect(used.path, isolation_level=None)) as other:
+        other.execute(change)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="its tables changed by another process"):
+            commit(used)
+    assert "restore a backup" in used.lost
+
+
+def test_tables_beside_ours_are_no_damage(used):
+    with contextlib.closing(sqlite3.connect(used.path, isolation_level=None)) as other:
+        for statement in (
+            "CREATE TABLE _litestream_seq(id INTEGER PRIMARY KEY, seq INTEGER)",
+            "CREATE INDEX to_look_around ON runs(commit_range)",
+            "VACUUM",
+            "DROP INDEX to_look_around",
+        ):
+            other.execute(statement)
+            write(used)
+
+
+def test_a_write_that_failed_is_known_until_one_is_committed(used):
+    def most(db, pages):
+        db.execute(f"PRAGMA max_page_count={pages}")
+
+    assert used.failing == ""
+    used.alone(most, 1).result()
+    with pytest.raises(Unavailable, match="full"):
+        fill(used, 10_000)
+    assert "full" in used.failing
+    used.write(maintenance.ping).result()
+    assert "full" in used.failing, "nothing was written"
+    used.alone(most, 1 << 30).result()
+    used.write(maintenance.probe).result()
+    assert used.failing == ""
+
+
 OTHERS = """
 import sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None)

@@ -6,6 +6,7 @@ import itertools
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -502,6 +503,40 @@ def test_a_full_disk_is_503_and_nothing_else_until_there_is_room(
     assert daemon.process.poll() is None
     daemon.kill()
     sound(daemon.state)
+
+
+def reasons(daemon, path=None):
+    status, _, answer = ask(path or daemon.socket, "GET", "/readyz")
+    assert (status == 503) == ("reasons" in answer)
+    return answer.get("reasons", [])
+
+
+def test_a_daemon_that_can_commit_nothing_is_not_ready_whatever_the_reason(
+    daemon, pair
+):
+    daemon.start()
+    task = daemon.add_task("one", *pair())
+    limit, number = resource.RLIMIT_FSIZE, daemon.process.pid
+    every = resource.prlimit(number, limit)
+    # As with a quota, a broken disk, or one that was made read-only there is room.
+    resource.prlimit(number, limit, (4096, every[1]))
+    assert daemon.trigger(task)[0] == 503
+    (why,) = daemon.until(lambda: reasons(daemon))
+    assert why.startswith("store: cannot be committed: ")
+    assert why in daemon.api("GET", "status")["problems"]
+    resource.prlimit(number, limit, every)
+    daemon.until(lambda: not reasons(daemon))
+    assert daemon.trigger(task)[0] == 200
+
+
+def test_a_socket_that_somebody_removed_is_named(daemon):
+    daemon.start()
+    assert reasons(daemon) == []
+    control = daemon.state / "control.sock"
+    control.unlink()
+    gone = f"listener: unix:{control} was removed or replaced: restart gms-hookd"
+    assert daemon.until(lambda: reasons(daemon)) == [gone]
+    daemon.told(f"STATUS=serving, 0 syncs under way; not ready: {gone}")
 
 
 @pytest.mark.parametrize(
