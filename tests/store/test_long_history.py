@@ -29,6 +29,19 @@ def test_the_queue_is_read_through_indexes(store):
     assert "TEMP B-TREE" not in text
 
 
+def test_how_a_task_fares_is_read_in_an_index_alone(store):
+    plan = store.read(
+        lambda db: db.execute(
+            "EXPLAIN QUERY PLAN SELECT status,ended_ms FROM runs WHERE task_id=? AND"
+            " status IN ('success','conflict','failed','cancelled') ORDER BY id DESC",
+            (1,),
+        ).fetchall()
+    ).result()
+    assert [row[-1] for row in plan] == [
+        "SEARCH runs USING COVERING INDEX runs_of_task (task_id=?)"
+    ]
+
+
 def age(store, rows):
     """Give the store so many ended runs, of all its tasks in turn, with deliveries."""
     numbers = "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n"
