@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from gms_hookd.errors import Failure
-from gms_hookd.git.wordings import TABLE, UNTOLD, VAGUE, ErrorKind, Row, Voice
+from gms_hookd.git.wordings import (
+    TABLE,
+    UNTOLD,
+    VAGUE,
+    WORDLESS,
+    ErrorKind,
+    Row,
+    Voice,
+)
 from gms_hookd.safetext import one_line
 
 __all__ = [
@@ -152,7 +160,7 @@ def read(stderr: str) -> Diagnosis:
     row, line = said.first()
     failed = line if line in said.here else _best(said.here)
     words = _words([text for text in said.host if text != failed], line)
-    if not (row or words) and _SILENT.search(stderr):
+    if not (row or words or failed) and _SILENT.search(stderr):
         return Diagnosis(ErrorKind.NETWORK, "the connection ended without a word", "")
     if not (failed or words):
         failed = said.here[0] if said.here else ""
@@ -165,12 +173,13 @@ def refusal(reason: str, stderr: str) -> Diagnosis:
 
     reason is what stands in the brackets of `[remote rejected] (...)`.
     """
-    host = _said(stderr).host
+    host = _said(stderr).host or tuple(filter(None, [_of_unpacker(stderr)]))
     row, line = _Said(host=(reason,)).first()
     if VAGUE.search(reason) and not (row and row.kind in COULD_NOT):
         row, line = _Said(host=host).first()
-    words = _words(host, line) or _of_unpacker(stderr)
-    kind = _refusal_kind(row, reason, stderr)
+    words = _words(host, line)
+    untold = UNTOLD.fullmatch(reason) or (not words and WORDLESS.fullmatch(reason))
+    kind = ErrorKind.HOST if untold and not row else _refusal_kind(row, stderr)
     silent = kind in COULD_NOT and not words
     return Diagnosis(kind, f"{reason} ({kind})" if silent else reason, words)
 
@@ -181,9 +190,7 @@ def _of_unpacker(stderr: str) -> str:
     return one_line(found[1], LINE) if found else ""
 
 
-def _refusal_kind(row: Row | None, reason: str, stderr: str) -> ErrorKind:
-    if not row and UNTOLD.fullmatch(reason):
-        return ErrorKind.HOST
+def _refusal_kind(row: Row | None, stderr: str) -> ErrorKind:
     if not row and _ABNORMAL.search(stderr) and not _WHY.search(stderr):
         return ErrorKind.SIGNAL
     return row.kind if row and row.kind in COULD_NOT else ErrorKind.POLICY

@@ -56,18 +56,19 @@ NO_GIT = re.compile(
     re.MULTILINE,
 )
 ANSWERED = re.compile(
-    r"^(fatal|error): .*(returned error: (4\d\d|503)|could not read (User|Pass)"
+    r"^(fatal|error): .*((returned error:|RPC failed; HTTP) (4\d\d|503)"
+    r"|could not read (User|Pass)"
     r"|Authentication failed)",
     re.MULTILINE,
 )
 _CHALLENGE = re.compile(r"(?im)^.*<= recv header: *www-authenticate: *([a-z]+)")
-_LENGTH = "returned error: 411"
+_LENGTH = re.compile(r"(returned error:|RPC failed; HTTP) 411")
 # A proxy that refuses a body while it comes resets the stream, and curl then drops
 # what it said (HAProxy 2.6, curl 7.88): by HTTP/1.1 that is heard.
 _HTTP2 = re.compile(r"HTTP/2 stream|HTTP2? framing layer|nghttp2|curl (16|92)\b")
 _RETRY_AFTER = re.compile(r"(?im)^.*<= recv header: *retry-after: *(.+?)\r?$")
 _REF = re.compile(r"(?<![\w/.-])refs/[^\s'\"`()<>:;,!?]+")
-_STATUS = re.compile(r"returned error: (\d{3})")
+_STATUS = re.compile(r"(?:returned error:|RPC failed; HTTP) ([345]\d\d)")
 _DIED = re.compile(r"(?m)^fatal: ")
 _UNWRITABLE = "unable to create temporary object directory"  # receive-pack's words
 _REMEDIES = {
@@ -367,7 +368,7 @@ class Remote:
 
     def _may_try_again(self, done: Done) -> bool:
         """Give a host that took nothing what it asked for: a length, another key."""
-        if _LENGTH in done.err:
+        if _LENGTH.search(done.err):
             return self.access.buffer()
         return done.kind is ErrorKind.AUTH and self.access.other()
 

@@ -72,7 +72,7 @@ TABLE = (
         file too large
         died of signal 25
         ^fatal: out of memory
-        returned error: 413
+        (returned error:|rpc failed; http) 413
         maximum file size exceeded
     """),
     _row(ErrorKind.SIGNAL, ANY, "git, of a child of its own; sh", r"""
@@ -96,21 +96,29 @@ TABLE = (
     _row(ErrorKind.NETWORK, HERE, "git/ssh_proxy", r"""
         ^ssh_proxy \S+
     """),
+    # What the system says of an account, before it ends the connection.
+    _row(ErrorKind.AUTH, HOST, "sshd and PAM", r"""
+        account (has|is) (expired|locked|disabled)|password (has )?expired
+        password change required
+    """),
     # A connection that was cut before anybody at the host could have spoken.
     _row(ErrorKind.NETWORK, HERE, "ssh", r"""
         ^connection (closed|reset) by \S+ port \d+
         ^connection to \S+ (port \d+ )?(closed by remote|timed out|lost|is broken)
-        ^ssh: connect to host \S+ port \d+: (?!permission)
+        ^ssh: connect to host \S+ port \d+: (?!(permission|operation not))
+        ^channel \d+: open failed: (resource shortage|connect failed)
         ^(kex_exchange|ssh_exchange)_identification
         ^banner exchange: connection (to|from)
         ^ssh_dispatch_run_fatal
         ^client_loop: send disconnect
         ^timeout, server \S+ not responding
     """),
-    # A status says more than the words beside it.
+    # A status says more than the words beside it, which may only tell that the host
+    # did not wait for the rest of a request. All of 5xx are the host's, but for what it
+    # will never do (RFC 9110, 15.6; RFC 2295, 2774, 6585) and for a disk that is full.
     _row(ErrorKind.HOST, HERE, "curl, of hosts and proxies; Cloudflare 52x", r"""
-        returned error: (408|425|429|500|502|503|504|509|52\d|530|59\d)
-        (tunnel failed, response|http code) (408|429|500|502|503|504)
+        (returned error:|rpc failed; http) (408|421|425|429|5(?!0[1567]|1[01])\d\d)
+        (tunnel failed, response|http code) (408|421|425|429|5(?!0[157]|1[01])\d\d)
     """),
     _row(ErrorKind.POLICY, HOST, "GitHub (GH006), GitLab, hooks, nologin", r"""
         account is currently not available
@@ -130,37 +138,46 @@ TABLE = (
         \b(api|gitaly|server|service|backend|database|storage)\b.{0,30}\bun(avail|reach)
         \bnot (currently |yet )?(accessible|available|reachable|responding|ready)
         (unable|failed|could not|cannot|can't) (to )?(contact|reach|connect)
+        (unable|failed|could not|cannot|can't) to .{1,30}\b(database|redis|storage)\b
         bad gateway|gateway time-?out
         fatal error in \w+
         something went wrong|wrong on our (side|end)
         (unexpected|unknown|unhandled) (server )?(error|exception)
         (unable|not able) to (process|handle|serve|complete|fulfil\w*) .{0,10}request
-        unable to migrate objects|unable to create temporary object directory
+        unable to migrate objects|error executing git hook|check (the )?server log
         out of memory|cannot allocate memory
-        TF400733|TF30040|TF400324
+        TF(400733|30040|400324|400898|53010|246\d{3})
+    """),
+    _row(ErrorKind.HOST, HOST, "git and JGit at a host, of a pack that was cut off, or"
+         " of what was gone before it was asked for", r"""
+        early eof|eof before pack header|short read of block
+        not our ref|want \w+ not valid
     """),
     _row(ErrorKind.HOST, HOST, "GitHub, GitLab's Gitaly, Azure, Gitee: too much", r"""
         rate.?limit|abuse detection|throttl|too many requests|request limit
         too many (concurrent |open |parallel |active )?(connection|session|operation)
         due to (high |heavy |excessive )?load|overload|too busy|is busy
         exceed\w* .{0,30}(usage of|resource usage|requests|concurren)
+        exceed\w* .{0,60}per (second|minute|hour)|\brate exceeded
         concurren.{0,30}(limit|queue|exceed)|queue (is full|size)
         resource.?exhausted
     """),
     _row(ErrorKind.HOST, HOST, "GitLab, Gerrit, Bitbucket, Heroku: closed for now", r"""
-        \b(under|undergoing|for|during|scheduled|planned) (\w+ ){0,2}maintenance\b
+        \b(in|under|undergoing|for|during|scheduled|planned) (\w+ ){0,2}maintenance\b
         system maintenance
         maintenance (mode|window|in progress|is |work|at )
         temporar\w+ (un|read|disab|off|out|susp|clos|lock|down|err|fail|problem)
-        currently (in )?(a )?(read.?only|unavailable|down|offline|locked)
+        currently (in )?(a )?(read.?only|unavailable|disabled|down|offline|locked)
         (in|into) (a )?read.?only mode
         (repository|project|ref|branch) is (currently |still )?being
         \bback (soon|shortly|online)\b
-        (starting|shutting) (up|down)|shut ?down|\b(is|being|was) restart|fail-?over
+        (starting|booting|shutting|going) (up|down)|shut ?down|fail-?over
+        \b(is|being|was) restart
         scheduled downtime
     """),
     _row(ErrorKind.HOST, HOST, "Gitee, Codeup, Coding, TGit", r"""
-        (服务器?|系统|仓库)(繁忙|忙|内部错误|异常|维护|超时)|内部(服务器)?错误
+        (服务器?|系统|仓库|网络)(繁忙|忙|内部错误|异常|维护|超时)|内部(服务器)?错误
+        (暂时|暂)(不可用|无法)
         (稍后|稍候|稍等).{0,4}(再试|重试)|维护(中|升级)|升级维护|(过于|太)频繁
     """),
     _row(ErrorKind.LOCK, ANY, "git, of a lock that another process holds", r"""
@@ -192,13 +209,17 @@ TABLE = (
         unable to (set|load|use) (private key|client cert)
     """),
     _row(ErrorKind.CONFIG, HERE, "ssh, of algorithms and options", r"""
+        ^ssh: connect to host \S+ port \d+: (permission|operation not)
         ^unable to negotiate with .*: no matching
         no mutual signature (algorithm|supported)
         bad (configuration option|key types|ssh2? \w+ spec)
         invalid key length
     """),
+    _row(ErrorKind.CONFIG, ANY, "the shell of a host that has no git", r"""
+        git-(upload|receive)-pack.{0,5}: (command )?not found
+    """),
     _row(ErrorKind.PROXY, HERE, "curl, of a proxy that wants a login", r"""
-        returned error: 407|(tunnel failed, response|http code) 407
+        (returned error:|rpc failed; http) 407|(tunnel failed, response|http code) 407
         no authentication method was acceptable|was rejected by the socks
         proxy.*(authentication|credential)
     """),
@@ -208,11 +229,17 @@ TABLE = (
         could not read (username|password)
         permission denied [(]
         terminal prompts disabled
-        returned error: 40[13]
-        too many authentication failures
-        no (more|supported) authentication methods
+        (returned error:|rpc failed; http) 40[13]
+        too many (failed )?auth
+        no (more|supported) auth\w* methods
         unprotected private key
         load key
+    """),
+    _row(ErrorKind.MISSING, ANY, "git, of HTTP 404; hosts that do not tell it from what"
+         " we may not see", r"""
+        ^fatal: repository '' not found$
+        (not (be )?found|(does not|doesn't) exist)\b.{0,9}\bor\b.{0,30}permission
+        TF401019|TF200016|VS800075
     """),
     _row(ErrorKind.AUTH, HOST, "every forge, gitolite, Azure", r"""
         http basic: access denied
@@ -229,20 +256,20 @@ TABLE = (
     """),
     _row(ErrorKind.MISSING, ANY, "git, and every forge", r"""
         couldn't find remote ref
-        repo\w*\b.*not (found|exist)
-        returned error: (404|410)
+        (repo\w*|gist|project)\b.*not (found|exist)
+        (returned error:|rpc failed; http) (404|410)
         does not appear to be a git repository
         (does not|doesn't) exist
         project you were looking for
-        TF401019
         (仓库|项目)不存在
     """),
     _row(ErrorKind.LOCK, HERE, "HTTP: what is locked or in conflict", r"""
-        returned error: 4(09|23)
+        (returned error:|rpc failed; http) 4(09|23)
     """),
     _row(ErrorKind.CONFIG, HERE, "git and curl, of settings here or there", r"""
         ^fatal: the repository has moved to
-        returned error: (3\d\d|4\d\d|5\d\d)
+        (returned error:|rpc failed; http) [345]\d\d
+        redirects followed
         transport .* not allowed
         hash algorithm
         object format
@@ -252,10 +279,12 @@ TABLE = (
         not found in path
         not support push options
         protocol .*(not supported|disabled)
-        (unsupported|unknown) (protocol|proxy|url scheme|ssl)
+        (unsupported|unknown) (protocol|proxy|url scheme)
         bad/illegal format|malformed
         (not|unable to|can't|error) (load|set|setting|use) .*(key|cert|engine)
         wrong version number|no protocols available|protocol version
+        (key|md) too (small|weak)|legacy renegotiation|no (shared|suitable) \w+
+        no supported cipher|prime .{0,40}not acceptable|illegal or unsupported version
         (tunnel failed, response|http code) [1-5]\d\d
         (can't|cannot) complete socks.*[(][278][)]
         url rejected
@@ -277,7 +306,7 @@ TABLE = (
     """),
     _row(ErrorKind.HOST, HOST, "any host that says that later will be better", r"""
         (try|retry|wait).{0,40}(again|later|minute|moment|second|shortly)
-        temporar
+        temporar(?!y (object|file|director))
         timed? ?out|deadline exceeded|dial (tcp|unix)
         connection (refused|reset|closed|aborted)|broken pipe
         unavailable|unreachable
@@ -312,7 +341,7 @@ TABLE = (
     """),
     _row(ErrorKind.NETWORK, HERE, "git, of a host that hung up", r"""
         early eof
-        expected (flush|response end packet) after
+        expected (flush|response end packet) after|expected (ack/nak|'')
         error reading section header
         protocol error: bad
         unexpected disconnect
@@ -363,3 +392,10 @@ VAGUE = re.compile(
 )
 # GitHub's words for an error of its own that it does not tell.
 UNTOLD = re.compile(r"failure|failed|error|unknown( error)?|", re.IGNORECASE)
+# Those of git (builtin/receive-pack.c), JGit and Gerrit, where nothing is said besides.
+WORDLESS = re.compile(
+    r"failed to (lock|write|delete|update refs?|start transaction)|io_failure"
+    r"|(atomic )?transaction (failed( to start)?|aborted)|notedb update failed"
+    r"|.*proc-receive (hook|failed to report status)",
+    re.IGNORECASE,
+)
