@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 CACHED = "refs/src/"  # where a cache keeps what its source serves
 MIRROR = ("refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*")
+FEW = 100  # refs that are looked for by name in each line
 MANY_TIPS = 1000  # object ids that are looked for in each line
 FORGES_OWN = (
     "pull", "pull-requests", "merge-requests", "keep-around", "environments",
@@ -147,6 +148,12 @@ def with_tips(oids: Collection[str]) -> Scope:
     if len(oids) > MANY_TIPS:
         return Scope()
     return Scope(lines=re.compile(rf"(?m)^(?:{'|'.join(oids)})\t.*$".encode()))
+
+
+def named(refs: Collection[str]) -> Scope:
+    """Ask for these refs; where they are many, for all of their kinds."""
+    kinds = dict.fromkeys(f"refs/{ref.split('/')[1]}/*" for ref in refs)
+    return _scope(refs if len(refs) <= FEW else kinds, ())
 
 
 def _scope(

@@ -1,16 +1,27 @@
 """Aliases at a target that does not tell which of its refs are symbolic.
 
-By protocol v0 a host tells of HEAD only. What a push to an alias moves along is seen by
-a look after it, and remembered, so that it is not pushed to again.
+By protocol v0 a host tells of HEAD only, and by none of what leads to no ref yet. What
+a push to an alias moves or makes is seen by a look after it, and remembered, so that it
+is not pushed to again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from gms_hookd.git.refspec import with_tips
+from gms_hookd.git.refspec import MANY_TIPS, Scope, named, with_tips
 from gms_hookd.git.remote import Listing, Remote
+from gms_hookd.model import RefResult
 from gms_hookd.sync.job import ALIAS, to_restore
-from gms_hookd.sync.plan import Move, Views, doubtful, moved_along, refused
+from gms_hookd.sync.plan import (
+    Move,
+    Views,
+    an_alias,
+    doubtful,
+    made_through,
+    moved_along,
+    refused,
+    stands_for,
+)
 
 
 def aliases_of(known: Mapping[str, str]) -> dict[str, str]:
@@ -22,11 +33,15 @@ def aliases_of(known: Mapping[str, str]) -> dict[str, str]:
 def found_before(marked: Mapping[str, str], listing: Listing) -> dict[str, str]:
     """Return the remembered aliases that still may be some.
 
-    An alias has the tip of the ref that it stands for; where the target tells which
-    refs are symbolic, nothing has to be remembered.
+    An alias has the tip of the ref that it stands for. Where the target tells which
+    refs are symbolic, only those that lead nowhere have to be remembered.
     """
-    tips, found = listing.refs, marked.items() if listing.blind else ()
-    return {ref: real for ref, real in found if tips.get(ref) == tips.get(real)}
+    tips = listing.refs
+    return {
+        ref: real
+        for ref, real in marked.items()
+        if tips.get(ref) == tips.get(real) and (listing.blind or real not in tips)
+    }
 
 
 def found_out(
@@ -47,16 +62,74 @@ def found_out(
     if not tips:
         return done
     now = target.refs(with_tips(tips))
-    along = moved_along(done, now, moves, views)
-    judged = [_alias(m, along[m.ref]) if m.ref in along else m for m in done]
-    return judged + [_real(m, along[m.ref], run) for m in done if m.ref in along]
+    return by_ends(done, moved_along(done, now, moves, views), run)
+
+
+def seen_made(
+    made: Sequence[Move],
+    moves: Sequence[Move],
+    views: Views,
+    target: Remote,
+    run: int,
+) -> list[Move]:
+    """Judge what was created, some of the moves, by where it is to be found.
+
+    A push to an alias that leads to no ref makes that ref. Raises GitError.
+    """
+    if not views.blind:
+        listing = target.listing(named([m.ref for m in made]))
+        return by_ends(made, ends(listing.symrefs), run)
+    kinds, now = {_kind(m.ref) for m in made}, target.refs(_as_made(made))
+    alike = {ref: oid for ref, oid in now.items() if _kind(ref) in kinds}
+    return by_ends(made, moved_along(made, alike, moves, views), run)
+
+
+def _as_made(made: Sequence[Move]) -> Scope:
+    tips = {m.new for m in made if m.new}
+    few = len(tips) <= MANY_TIPS
+    return with_tips(tips) if few else named([m.ref for m in made])
+
+
+def _kind(ref: str) -> str:
+    return ref.split("/")[1]
+
+
+def ends(symrefs: Mapping[str, str]) -> dict[str, str]:
+    """Return what each symbolic ref leads to in the end."""
+    return {ref: stands_for(ref, symrefs) for ref in symrefs}
+
+
+def by_ends(done: Iterable[Move], reals: Mapping[str, str], run: int) -> list[Move]:
+    """Judge moves by the refs that they have moved: reals, alias -> the ref it moved.
+
+    Those get a move of their own, unless they were to move so anyway.
+    """
+    moves = list(done)
+    after = {m.ref: m.new for m in moves}
+    led = [(m, reals[m.ref]) for m in moves if m.ref in reals]
+    judged = {m.ref: m for m in moves}
+    for move, real in led:
+        resolved = real in after and after[real] == move.new
+        judged[move.ref] = _resolved(move, real) if resolved else _alias(move, real)
+        if not resolved:
+            judged[real] = _real(move, real, run)
+    return list(judged.values())
+
+
+def _resolved(move: Move, real: str) -> Move:
+    tip, reason = move.new, an_alias(real)
+    return Move(move.ref, RefResult.UNCHANGED, tip, tip, reason, alias=real)
 
 
 def _alias(move: Move, real: str) -> Move:
-    reason = f"an alias of {real} at the target, which moved, too"
+    what = "moved, too" if move.old else "was created"
+    reason = f"{an_alias(real)}, which {what}"
     return replace(refused(move, reason), conflict=True, alias=real)
 
 
 def _real(move: Move, real: str, run: int) -> Move:
-    reason = f"moved with {move.ref}, an alias of it; {to_restore(run, real)}"
+    how = (
+        f"moved with {move.ref}, an alias of it" if move.old else made_through(move.ref)
+    )
+    reason = f"{how}; {to_restore(run, real)}"
     return Move(real, move.result, move.old, move.new, reason)

@@ -4,6 +4,7 @@ What a step finds is a frozen value that the next step takes: `_SourceView`, the
 the target has (`Listing`, `TargetChanges`), then `_Decision`.
 """
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from gms_hookd.git.remote import Listing, Remote
 from gms_hookd.model import Ref, RefResult, RunStatus, Undo, commit_range
 from gms_hookd.sync import lfs
 from gms_hookd.sync.absent import Absence
-from gms_hookd.sync.aliases import aliases_of, found_before, found_out
+from gms_hookd.sync.aliases import aliases_of, found_before, found_out, seen_made
 from gms_hookd.sync.context import SyncContext
 from gms_hookd.sync.default_branch import DefaultBranch
 from gms_hookd.sync.fetch import HEX, Fetch, Served
@@ -96,6 +97,7 @@ class Attempt:
         self._decision: _Decision | None = None
         self._allowed: Mapping[str, str] | None = None
         self._push: Push | None = None
+        self._led: set[str] = set()  # aliases that were found out by what they made
 
     def plan(self) -> SyncResult:
         """Class every ref against the target as it is now."""
@@ -118,9 +120,18 @@ class Attempt:
         settled = self._follow_head(push.settle(moves), push, views)
         if missed and any(m.acts for m in settled):
             self._log.line(missed.warning)
-        latest = self._decision.views if self._decision else views
-        outcome = self._outcome(list(with_aliases(settled, latest)))
+        outcome = self._outcome(list(with_aliases(settled, self._latest(views))))
         return outcome._replace(retry_after=push.retry_after)
+
+    def _latest(self, views: Views) -> Views:
+        """Return the views decided on last; what was found out since is left as it is.
+
+        What a push has made through an alias shows it to who reads the target after.
+        """
+        latest = self._decision.views if self._decision else views
+        before = latest.symrefs.items()
+        symrefs = {ref: real for ref, real in before if ref not in self._led}
+        return replace(latest, symrefs=symrefs)
 
     def undo(self) -> SyncResult:
         """Put back all that a run did to the target, or nothing."""
@@ -153,7 +164,7 @@ class Attempt:
         """Read what an undo is about, and decide."""
         undo = self._undo()
         listing = self._listing()
-        self._context.pushes.compare(listing.refs)
+        self._context.pushes.compare(listing.refs, listing.symrefs)
         return self._by(lambda seen: decide_undo(undo, seen), self._views(listing))
 
     def _begin_push(
@@ -164,6 +175,7 @@ class Attempt:
             label=self._label(),
             again=again,
             verified=self._verified,
+            seen_made=self._seen_made,
             first=first,
             absent=self._absence.error,
             whole=whole,
@@ -299,8 +311,32 @@ class Attempt:
         except GitError as error:
             listing = self._absence.empty(error, self._format_to_make())
         dangling = target.dangling(self._source.wanted.keys() - listing.refs.keys())
-        before = found_before(marked, listing)
+        before = self._found_before(marked, listing)
         return replace(listing, symrefs={**listing.symrefs, **dangling, **before})
+
+    def _found_before(
+        self, marked: Mapping[str, str], listing: Listing
+    ) -> Mapping[str, str]:
+        """Return the remembered aliases that still may be some.
+
+        One that leads nowhere is told by no host, so a person has to say that it is no
+        more: by hand it is tried.
+        """
+        if self._context.target.access.url.local:
+            return {}
+        found = found_before(marked, listing)
+        gone = [ref for ref, real in found.items() if real not in listing.refs]
+        if self._context.job.by_hand:
+            return {ref: real for ref, real in found.items() if ref not in gone}
+        for ref in gone:
+            self._log.line(
+                f"note: {ref} was an alias of {found[ref]}; {self._by_hand()}"
+            )
+        return found
+
+    def _by_hand(self) -> str:
+        name = shlex.quote(self._context.job.task.name)
+        return f"if it is no more: `gms-hookd task sync {name}`"
 
     def _read(self) -> Listing:
         """Read the target, and note what of it we knew otherwise."""
@@ -310,7 +346,7 @@ class Attempt:
         if any(len(oid) != length for oid in found.values()):
             raise GitError(ErrorKind.CONFIG, f"target: {OTHER_HASH}")
         self._seen = True
-        self._context.pushes.compare(found)
+        self._context.pushes.compare(found, listing.symrefs)
         self._changes = self._compared(found)
         return listing
 
@@ -358,7 +394,7 @@ class Attempt:
         The last decision is kept, for what is pushed is verified by it.
         """
         moves = decide_(views)
-        tips = {m.old for m in moves if m.acts and m.old}
+        tips = {m.old or m.new or "" for m in moves if m.acts}
         if views.blind and tips and self._context.selection.at_target().lines:
             alike = self._context.target.refs(with_tips(tips))
             views = replace(views, target={**alike, **views.target})
@@ -372,6 +408,15 @@ class Attempt:
             return done
         moves, views = decision.moves, decision.views
         return found_out(done, moves, views, context.target, context.job.run)
+
+    def _seen_made(self, made: list[Move]) -> list[Move]:
+        decision, context = self._decision, self._context
+        if decision is None:
+            return made
+        moves, views = decision.moves, decision.views
+        judged = seen_made(made, moves, views, context.target, context.job.run)
+        self._led.update(m.ref for m in judged if m.alias)
+        return judged
 
     def _first(self, views: Views) -> str | None:
         """Name the branch that an empty target should see first, to make it default."""

@@ -41,7 +41,7 @@ class SyncJob(NamedTuple):
     last delivery that wants the run, None where others want it, too; newest that of the
     last one there was when it began. run is its number, 0 where none is
     kept; before is what its earlier attempts did. undo is what it is to put back at the
-    target, in place of a sync.
+    target, in place of a sync. by_hand: a person has asked for it.
     """
 
     task: Task
@@ -56,6 +56,7 @@ class SyncJob(NamedTuple):
     attempt: int = 1
     before: tuple[Ref, ...] = ()
     undo: Undo | None = None
+    by_hand: bool = False
 
 
 def without_mark(known: str) -> str:

@@ -216,11 +216,21 @@ def _alias(ref: str, moves: Mapping[str, Move], views: Views) -> Move:
     there = views.target.get(real, views.target.get(ref))
     tip = move.new if move and move.acts else there
     want = views.wanted.get(ref)
-    reason = f"an alias of {real} at the target"
+    reason = an_alias(real)
     if want and tip == want.oid:
         return Move(ref, RefResult.UNCHANGED, tip, tip, reason, alias=real)
     old, new = views.target.get(ref), want.oid if want else None
     return Move(ref, RefResult.REJECTED, old, new, reason, conflict=True, alias=real)
+
+
+def an_alias(real: str) -> str:
+    """Return the words for a symbolic ref of the target."""
+    return f"an alias of {real} at the target"
+
+
+def made_through(alias: str) -> str:
+    """Return the words for a ref that a push to an alias of it has made."""
+    return f"created with {alias}, an alias of it"
 
 
 def stands_for(ref: str, symrefs: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.refspec import stored
 from gms_hookd.git.remote import Report
 from gms_hookd.model import UNKNOWN, Ref, RefResult
+from gms_hookd.sync.aliases import by_ends, ends
 from gms_hookd.sync.apart import FEW, Search, Seen
 from gms_hookd.sync.context import SyncContext
 from gms_hookd.sync.job import REFUSED, to_restore
@@ -69,6 +70,7 @@ class Push:
         label: str,
         again: Again,
         verified: Verified,
+        seen_made: Verified,
         first: str | None,
         absent: GitError | None = None,
         whole: bool = False,
@@ -81,12 +83,14 @@ class Push:
         self._label = label
         self._again = again
         self._verified = verified
+        self._seen_made = seen_made
         self._first = first
         self._absent = absent
         self._whole = whole
         self._run = context.job.run
         known = context.job.known.items()
         self._late = frozenset(ref for ref, oid in known if oid.startswith(REFUSED))
+        self._made: dict[str, Move] = {}  # created, and not looked at yet
         self.settled: dict[str, Move] = {}
         self.pins: dict[str, Pin] = {}
         self.retry_after: float | None = None
@@ -149,7 +153,23 @@ class Push:
             unsure += sent.unsure
             tried += part
             done.update(m.ref for m in sent.done if m.acts)
+        self._look_at_made()
         return unsure
+
+    def _look_at_made(self) -> None:
+        """Settle what was created by where it is: once for all pushes, for it costs."""
+        made = list(self._made.values())
+        if not made:
+            return
+        try:
+            judged = self._seen_made(made)
+        except GitError as error:
+            self._raise_final((), error)
+            self.retry_after = error.retry_after or self.retry_after
+            judged = [_unseen(m, error) for m in made]
+        self._made.clear()
+        self._settle(judged)
+        self._pushes.end(self._row(m) for m in judged if not m.unknown)
 
     def _recorded(
         self, part: Sequence[Move], push: Callable[[Sequence[Move]], Report]
@@ -157,11 +177,20 @@ class Push:
         """Push, and record what is to be done before that, and what was after it."""
         self._pushes.begin(map(self._row, part))
         sent = self._judged(part, push(part))
-        known = [m for m in sent.done if not m.unknown]
+        self._made.update((m.ref, m) for m in sent.done if self._may_be_elsewhere(m))
+        known = [m for m in sent.done if not (m.unknown or m.ref in self._made)]
         declined = [refused(m, "") for m in sent.unsure if not self._may_be_ours(m)]
         self._pushes.end(map(self._row, (*known, *declined)))
         self._settle(sent.done)
         return sent
+
+    def _may_be_elsewhere(self, move: Move) -> bool:
+        """Tell whether it may be another ref that was created, which no host tells.
+
+        On this machine it was seen before that a ref leads nowhere.
+        """
+        local = self._target.access.url.local
+        return move.result is RefResult.CREATED and not local
 
     def _row(self, move: Move) -> Ref:
         """Return what to record of a move: what was lost, with how to restore it."""
@@ -322,11 +351,10 @@ class Push:
         self._raise_final(part, error)
         self.retry_after = error.retry_after or self.retry_after
         sent = error.kind not in UNSENT
-        arrived = self._arrived(part, AFTERMATH) if sent else set()
-        return [
-            m if m.ref in (arrived or ()) else self._cut_off(m, error, arrived)
-            for m in part
-        ]
+        arrived = self._arrived(part, AFTERMATH) if sent else []
+        there = {m.ref for m in arrived or ()}
+        left = (m for m in part if m.ref not in there)
+        return [*(arrived or ()), *(self._cut_off(m, error, arrived) for m in left)]
 
     def _raise_final(self, part: Sequence[Move], error: GitError) -> None:
         """Raise what ends the run, once it is known what had arrived."""
@@ -338,16 +366,15 @@ class Push:
             raise self._absent
 
     def _record_arrived(self, part: Sequence[Move], error: GitError) -> None:
-        arrived = self._arrived(part, STOPPED_FOR)
+        arrived = self._arrived([*self._made.values(), *part], STOPPED_FOR)
         if arrived is None:
             self._settle(self._cut_off(m, error, arrived) for m in part)
             return
-        done = [m for m in part if m.ref in arrived]
-        self._pushes.end(map(self._row, done))
-        self._settle(done)
+        self._pushes.end(map(self._row, arrived))
+        self._settle(arrived)
 
     def _cut_off(
-        self, move: Move, error: GitError, arrived: Collection[str] | None
+        self, move: Move, error: GitError, arrived: Collection[Move] | None
     ) -> Move:
         """Refuse a move that has not arrived, or of which nobody knows."""
         reason, sent = str(error), error.kind not in UNSENT
@@ -357,18 +384,19 @@ class Push:
             reason += f"; if it did, {self._to_restore(move)}"
         return refused(move, reason, transient=error.transient, unknown=sent)
 
-    def _arrived(self, moves: Sequence[Move], seconds: float) -> set[str] | None:
-        """Return the refs that the target has as wanted; None without an answer.
+    def _arrived(self, moves: Sequence[Move], seconds: float) -> list[Move] | None:
+        """Return what the target has as wanted; None without an answer.
 
         It is asked although the time of the run is over, or the run was stopped.
         """
         target = self._target.within(time.monotonic() + seconds)
         try:
-            now = target.refs(self._selection.at_target())
+            now = target.listing(self._selection.at_target())
         except GitError as error:
             self._log.line(f"what arrived is unknown: {error}")
             return None
-        return {m.ref for m in moves if now.get(m.ref) == m.new}
+        done = (m for m in moves if now.refs.get(m.ref) == m.new)
+        return by_ends(done, ends(now.symrefs), self._run)
 
     def _pinned(self, moves: Sequence[Move]) -> list[Move]:
         """Keep in the cache what the target is about to lose."""
@@ -404,6 +432,12 @@ def _not_kept(error: GitError) -> GitError:
     gone = error.kind is ErrorKind.MISSING  # deleted since, one of them at least
     said = MOVED if gone else f"its old tip could not be kept: {error}"
     return GitError(error.kind, said)
+
+
+def _unseen(move: Move, error: GitError) -> Move:
+    """Leave open what was created where it could not be looked at."""
+    reason, passing = f"{error}; {UNKNOWN}", error.transient
+    return refused(move, reason, transient=passing, unknown=True)
 
 
 def _to_be_tried(move: Move) -> Move:

@@ -13,7 +13,9 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 from gms_hookd.model import UNKNOWN, Ref, RefResult, over_attempts
+from gms_hookd.sync.aliases import by_ends, ends
 from gms_hookd.sync.job import SyncJob
+from gms_hookd.sync.plan import Move
 
 TAKEN_BACK = "taken back"
 
@@ -26,6 +28,7 @@ class PushLog:
 
     def __init__(self, path: Path, job: SyncJob) -> None:
         self._path = path
+        self._run = job.run
         self._head = json.dumps([job.run, job.task.target])
         self._kept = bool(job.run)
         self._begun = False
@@ -53,8 +56,10 @@ class PushLog:
             replace(r, result=RefResult.UNCHANGED, reason=TAKEN_BACK) for r in rows
         )
 
-    def compare(self, target: Mapping[str, str]) -> None:
+    def compare(self, target: Mapping[str, str], symrefs: Mapping[str, str]) -> None:
         """Take for done what is open, and is at the target as it was to be.
+
+        What was created and is a symbolic ref now was one before, that led nowhere.
 
         What is there as it was stays open: a host that is slow may carry it out yet.
         Where somebody else has been since nobody knows.
@@ -62,9 +67,16 @@ class PushLog:
         left = list(self.open.values())
         done = [row for row in left if target.get(row.ref) == row.new]
         moved = (r for r in left if target.get(r.ref) not in (r.old, r.new))
-        known = [*done, *map(_in_doubt, moved)]
+        known = [*self._by_ends(done, symrefs), *map(_in_doubt, moved)]
         if known:
             self.end(known)
+
+    def _by_ends(self, rows: Iterable[Ref], symrefs: Mapping[str, str]) -> list[Ref]:
+        moves = [Move(r.ref, r.result, r.old, r.new, r.reason) for r in rows]
+        made = {m.ref for m in moves if m.result is RefResult.CREATED}
+        reals = {ref: real for ref, real in ends(symrefs).items() if ref in made}
+        judged = by_ends(moves, reals, self._run)
+        return [Ref(m.ref, m.result, m.old, m.new, m.reason) for m in judged]
 
     def _recall(self) -> None:
         done: dict[str, Ref] = {}

@@ -5,7 +5,15 @@ from dataclasses import replace
 
 from gms_hookd.git.refspec import Refspec, Selection, WantedRef
 from gms_hookd.model import Ref, RefResult, Undo
-from gms_hookd.sync.plan import Move, Views, alias_of, folders, refused, without_harm
+from gms_hookd.sync.plan import (
+    Move,
+    Views,
+    alias_of,
+    folders,
+    made_through,
+    refused,
+    without_harm,
+)
 
 _TOGETHER = "atomic"  # in what a host says of refs that it declines for another's sake
 
@@ -37,7 +45,8 @@ def _back(row: Ref, run: int, views: Views) -> Move:
         return _conflict(row, now, reason, alias=real)
     if now != row.new:
         return _conflict(row, now, _moved_since(row, run, now))
-    if row.old is None and (alias := alias_of(row.ref, views)):
+    alias = alias_of(row.ref, views) if row.old is None else None
+    if alias and made_through(alias) not in (row.reason or ""):
         return _conflict(row, now, f"{alias} is an alias of it at the target")
     return Move(row.ref, _result(row), now, row.old)
 

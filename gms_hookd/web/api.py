@@ -207,7 +207,7 @@ def _planned(db: Connection, by: Mapping[str, object]) -> SyncJob:
     task = tasks.find(db, by)
     if task.most is not None:
         raise Conflict(f"task {task.name} is a pattern, which never runs")
-    return SyncJob(task, runs.tips(db, task.id))
+    return SyncJob(task, runs.tips(db, task.id), by_hand=True)
 
 
 def _plan(context: Context, job: SyncJob, until: float) -> tuple[SyncResult, str]:

@@ -322,6 +322,7 @@ def _job(claim: runs.ClaimedRun, *, trusted: bool) -> SyncJob:
         attempt=run.attempt,
         before=run.refs,
         undo=claim.undo,
+        by_hand=run.trigger in ("manual", "retry"),
     )
 
 

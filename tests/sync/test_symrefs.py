@@ -311,3 +311,186 @@ def test_branches_with_one_tip_go_their_ways(source, target, blind):
     source.put({"refs/heads/b": source.tip("a"), MAIN: source.tip("a")})
     assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
     assert target.refs() == source.refs()
+
+
+# What leads to no ref yet is told by no protocol, and a push to it makes that ref.
+
+NONE = "refs/heads/none"
+AN_ALIAS_OF_NONE = f"an alias of {NONE} at the target"
+
+
+def test_what_was_created_through_an_alias_is_told(source, target, url_of, bench):
+    it = task(source, url_of(target), force=True, prune=True)
+    bench.sync(it)
+    point(target, MASTER, NONE)
+    source.put({MASTER: source.tip(), "refs/heads/b": source.tip()})
+    outcome = bench.sync(it, run=7)
+    rows = found(outcome)
+    assert outcome.status is RunStatus.CONFLICT
+    assert (rows[MASTER][0], rows["refs/heads/b"][0]) == (
+        RefResult.REJECTED, RefResult.CREATED,
+    )  # fmt: skip
+    if url_of is str:
+        assert rows[MASTER][1] == AN_ALIAS_OF_NONE
+        assert set(target.refs()) == {MAIN, "refs/heads/b"}
+        return
+    assert rows[MASTER][1] == AN_ALIAS_OF_NONE + ", which was created"
+    result, reason = rows[NONE]
+    assert result is RefResult.CREATED
+    assert reason == (
+        f"created with {MASTER}, an alias of it;"
+        f" to restore: gms-hookd run undo 7 --ref {NONE}"
+    )
+    done = outcome
+    source.commit("master")
+    there = target.refs()
+    for _ in range(2):
+        outcome = bench.sync(it, verify=True)
+        assert found(outcome)[MASTER] == (RefResult.REJECTED, AN_ALIAS_OF_NONE)
+        assert target.refs() == there
+    assert bench.undo(it, done).status is RunStatus.SUCCESS, bench.log.text()
+    assert symrefs(target) == {}, "it leads nowhere again"
+    assert (target.path / MASTER).read_text() == f"ref: {NONE}\n"
+    assert set(target.refs()) == {MAIN}
+    outcome = bench.sync(it)
+    assert found(outcome)[MASTER] == (RefResult.REJECTED, AN_ALIAS_OF_NONE)
+    assert "if it is no more: `gms-hookd task sync n`" in bench.log.text()
+    assert NONE not in target.refs()
+    (target.path / MASTER).unlink()
+    assert bench.sync(it, by_hand=True).status is RunStatus.SUCCESS
+    assert target.refs() == source.refs()
+
+
+@pytest.mark.parametrize("real", ["refs/tags/none", "refs/x/none"])
+def test_what_an_alias_of_an_alias_made_is_found(
+    source, target, http_host, bench, real
+):
+    point(target, MASTER, "refs/heads/old")
+    point(target, "refs/heads/old", real)
+    source.put({MASTER: source.tip()})
+    outcome = bench.sync(task(source, http_host.url(target)))
+    reason = f"an alias of {real} at the target, which was created"
+    assert found(outcome)[MASTER] == (RefResult.REJECTED, reason)
+    assert found(outcome)[real][0] is RefResult.CREATED
+    assert target.refs()[real] == source.tip()
+
+
+def test_an_alias_of_what_arrives_with_it_is_unchanged(
+    source, target, http_host, bench
+):
+    point(target, MASTER, NONE)
+    source.put({MASTER: source.tip(), NONE: source.tip()})
+    outcome = bench.sync(task(source, http_host.url(target), prune=True))
+    assert outcome.status is RunStatus.SUCCESS
+    assert found(outcome)[MASTER] == (RefResult.UNCHANGED, AN_ALIAS_OF_NONE)
+    assert found(outcome)[NONE] == (RefResult.CREATED, None)
+    assert target.refs() == source.refs()
+
+
+def test_an_alias_among_refs_that_are_tried_apart_is_told(
+    source, target, http_host, bench
+):
+    names = [f"refs/heads/b{n}" for n in range(9)]
+    source.put(dict.fromkeys((*names, MASTER), source.tip()))
+    point(target, MASTER, NONE)
+    target.hook("pre-receive", "grep -q heads/b4 && exit 1; exit 0\n")
+    outcome = bench.sync(task(source, http_host.url(target)))
+    rows = found(outcome)
+    assert rows[MASTER][1] == AN_ALIAS_OF_NONE + ", which was created"
+    assert rows[NONE][0] is RefResult.CREATED
+    assert target.tip("none") == source.tip()
+    commands = bench.commands()
+    assert commands.count("ls-remote") == 2, "it is listed once, however many pushes"
+
+
+@pytest.mark.parametrize("answer", [
+    lambda r: r.carry_out() and r.answer(504),
+    lambda r: r.carry_out() and r.cut(),
+])  # fmt: skip
+def test_an_alias_is_told_after_a_push_without_an_answer(
+    source, target, http_host, bench, answer
+):
+    point(target, MASTER, NONE)
+    source.put({MASTER: source.tip()})
+    faults = [lambda r: r.command == "POST" and "receive-pack" in r.path]
+    http_host.faults.append(lambda r: bool(faults and faults[0](r) and (
+        faults.clear(), answer(r))))  # fmt: skip
+    it = task(source, http_host.url(target))
+    outcome = bench.sync(it, run=7)
+    assert not faults
+    if outcome.transient:
+        outcome = bench.sync(it, run=7, attempt=2, before=outcome.refs)
+    rows = found(outcome)
+    assert rows[MASTER][1] == AN_ALIAS_OF_NONE + ", which was created"
+    assert rows[NONE][1].endswith("run undo 7 --ref refs/heads/none")
+
+
+def test_an_alias_is_told_by_the_attempt_after_a_crash(
+    source, target, http_host, bench
+):
+    point(target, MASTER, NONE)
+    source.put({MASTER: source.tip()})
+    it = task(source, http_host.url(target))
+    bench.sync(it, run=7, known={})
+    (log,) = bench.caches.glob("*.push-1")
+    lines = [x for x in log.read_text().split("\n") if not x.startswith("[true")]
+    log.write_text("\n".join(lines))  # as if killed before it could look
+    outcome = bench.sync(it, run=7, attempt=2, known={})
+    rows = found(outcome)
+    assert rows[MASTER] == (RefResult.UNCHANGED, AN_ALIAS_OF_NONE)
+    assert rows[NONE][0] is RefResult.CREATED
+    assert rows[NONE][1].endswith("run undo 7 --ref refs/heads/none")
+
+
+def test_what_cannot_be_looked_at_is_left_open(source, target, http_host, bench):
+    point(target, MASTER, NONE)
+    source.put({MASTER: source.tip()})
+    pushed = []
+
+    def fail(request):
+        if "receive-pack" in request.path:
+            pushed.append(request)
+        elif pushed:
+            request.answer(503)
+        return bool(pushed) and "receive-pack" not in request.path
+
+    http_host.faults.append(fail)
+    it = task(source, http_host.url(target))
+    outcome = bench.sync(it, run=7)
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert "it is not known whether it arrived" in found(outcome)[MASTER][1]
+    http_host.faults.clear()
+    outcome = bench.sync(it, run=7, attempt=2, before=outcome.refs)
+    assert found(outcome)[NONE][0] is RefResult.CREATED
+
+
+def test_what_a_new_branch_made_is_seen_where_no_alias_is_told(source, target, blind):
+    bench, url_of = blind
+    copied(source, target, "main")
+    source.put({"refs/heads/b": source.tip()})
+    it = task(source, url_of(target))
+    assert bench.sync(it).status is RunStatus.SUCCESS
+    point(target, MASTER, NONE)
+    source.put({MASTER: source.commit("dev")})
+    source.put({"refs/heads/dev": None})
+    outcome = bench.sync(it, verify=True)
+    assert found(outcome)[MASTER] == (
+        RefResult.REJECTED, AN_ALIAS_OF_NONE + ", which was created",
+    )  # fmt: skip
+    assert found(outcome)[NONE][0] is RefResult.CREATED
+    outcome = bench.sync(it)
+    assert found(outcome)[MASTER] == (RefResult.UNCHANGED, AN_ALIAS_OF_NONE)
+    source.commit("master")
+    there = target.refs()
+    assert found(bench.sync(it))[MASTER] == (RefResult.REJECTED, AN_ALIAS_OF_NONE)
+    assert target.refs() == there
+
+
+def test_one_new_branch_is_no_alias_of_others_with_its_tip(source, target, blind):
+    bench, url_of = blind
+    copied(source, target, "main")
+    source.put({MASTER: source.tip()})
+    it = task(source, url_of(target), "master:master")
+    outcome = bench.sync(it)
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+    assert found(outcome) == {MASTER: (RefResult.CREATED, None)}
