@@ -67,6 +67,19 @@ def _is_same(one: Path, other: Path) -> bool:
         return False
 
 
+def check_replaceable(path: Path) -> None:
+    """Raise OSError where a path is a device, a pipe or a socket.
+
+    To rename a file over it would put that in its place: /dev/null for all the machine.
+    """
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+
+
 LARGEST_SECRET = 1 << 16
 _QUOTES = ('""', "''", "``", "“”", "”“", "„“", "‘’", "«»", "「」", "『』")  # noqa: RUF001
 

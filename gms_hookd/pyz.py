@@ -18,6 +18,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from gms_hookd.files import check_replaceable
+
 PACKAGE = Path(__file__).parent
 SHEBANG = b"#!/usr/bin/env python3\n"
 MAIN = """\
@@ -56,6 +58,7 @@ BEGINNING = (1980, 1, 1, 0, 0, 0)
 
 def build(file: Path, package: Path = PACKAGE) -> None:
     """Write the zipapp of `package` to `file`, at once or not at all."""
+    check_replaceable(file)
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with fresh.open("wb") as out:

@@ -112,4 +112,7 @@ def test_a_build_that_fails_leaves_the_old_file(tmp_path):
     (tmp_path / "taken").mkdir()
     assert pyz.main([str(tmp_path / "taken")]) == 1
     assert pyz.main([str(tmp_path / "none" / "x.pyz")]) == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["taken"]
+    os.mkfifo(tmp_path / "pipe")
+    assert pyz.main([str(tmp_path / "pipe")]) == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"taken", "pipe"}
+    assert (tmp_path / "pipe").is_fifo()

@@ -9,7 +9,7 @@ from pathlib import Path
 from gms_hookd.cli.api_client import post
 from gms_hookd.cli.session import SLOW, Args, Session, api_of
 from gms_hookd.errors import Failure
-from gms_hookd.files import leads_to
+from gms_hookd.files import check_replaceable, leads_to
 from gms_hookd.service.identity import acting
 from gms_hookd.service.state_dir import is_ours
 
@@ -41,6 +41,7 @@ def _have_written(session: Session, file: Path) -> None:
 def _refuse(file: Path, state: Path) -> None:
     if file.is_dir():
         raise Failure(f"{file}: is a directory")
+    check_replaceable(file)
     if state.exists() and leads_to(file, state, is_ours):
         raise Failure(f"{file}: is the store itself, or leads to it: name another file")
 

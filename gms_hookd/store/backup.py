@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from gms_hookd.errors import Invalid, Unavailable
-from gms_hookd.files import flush_to_disk, leads_to
+from gms_hookd.files import check_replaceable, flush_to_disk, leads_to
 from gms_hookd.safetext import quoted
 from gms_hookd.store.dbthread import Connection, Error, connect
 
@@ -27,6 +27,7 @@ def write_copy(store: Path, copy: Path, vacuum: Callable[[Path], None]) -> None:
     try:
         if leads_to(copy, store.parent, partial(_is_taken, store)):
             raise Invalid(f"path: {copy} is the store itself, or leads to it")
+        check_replaceable(copy)
         _copy(fresh, vacuum)
         os.replace(fresh, copy)
         flush_to_disk(copy.parent)

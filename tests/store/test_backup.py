@@ -1,6 +1,7 @@
 """A backup is consistent, and replaces nothing that is in use."""
 
 import contextlib
+import os
 
 import pytest
 
@@ -78,3 +79,15 @@ def test_a_backup_never_replaces_what_lies_beside_the_store(store, name):
 def test_a_backup_that_cannot_be_written_leaves_nothing(store, tmp_path):
     with pytest.raises(Unavailable):
         store.backup(tmp_path / "missing" / "copy.db")
+
+
+def test_a_backup_onto_what_is_no_file_leaves_that_in_its_place(
+    store, tmp_path_factory
+):
+    # As /dev/null, which would be a file of ours for all the machine.
+    pipe = tmp_path_factory.mktemp("elsewhere") / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(Unavailable, match="is not a regular file"):
+        store.backup(pipe)
+    assert [*pipe.parent.iterdir()] == [pipe]
+    assert pipe.is_fifo()

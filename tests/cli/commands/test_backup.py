@@ -1,5 +1,7 @@
 """What `backup` writes, and where it refuses to."""
 
+import os
+import socket
 import sqlite3
 
 
@@ -29,3 +31,13 @@ def test_a_backup_onto_the_store_is_refused(task, no, ok, tmp_path):
     assert (state / "gms-hookd.db").stat().st_ino == inode
     assert (tmp_path / "link").is_symlink()
     assert "mirror" in ok("task", "list")
+
+
+def test_a_backup_onto_what_is_no_file_leaves_that_in_its_place(task, no, tmp_path):
+    pipe, end = tmp_path / "pipe", tmp_path / "end"
+    os.mkfifo(pipe)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(end))
+        for place in (pipe, end):
+            assert "is not a regular file" in no("backup", place)[1]
+        assert (pipe.is_fifo(), end.is_socket()) == (True, True)
