@@ -6,14 +6,14 @@ lists the deliveries of a hook looks through the newest ones, which are not note
 """
 
 from gms_hookd.store.dbthread import Connection
+from gms_hookd.store.rows import value
 
 BATCH = 500
 
 
 def noted(db: Connection) -> int:
     """Return the newest delivery that is noted, 0 for none."""
-    row = db.execute("SELECT delivery_id FROM noted").fetchone()
-    return 0 if row is None else int(row[0])
+    return value(db, "SELECT delivery_id FROM noted") or 0
 
 
 def note(db: Connection) -> int:
@@ -21,6 +21,7 @@ def note(db: Connection) -> int:
     query = "SELECT hook,id FROM deliveries WHERE id>? ORDER BY id LIMIT ?"
     found = db.execute(query, (noted(db), BATCH)).fetchall()
     if found:
+        _, newest = found[-1]
         db.executemany("INSERT OR IGNORE INTO by_hook VALUES(?,?)", found)
-        db.execute("INSERT OR REPLACE INTO noted VALUES(1,?)", (found[-1][1],))
+        db.execute("INSERT OR REPLACE INTO noted VALUES(1,?)", (newest,))
     return len(found)

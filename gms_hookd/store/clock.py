@@ -44,7 +44,10 @@ def looked(last: Watched | None, now: Moment, ran: int) -> Watched:
 def last(db: Connection) -> Watched | None:
     """Return what was noted last, None in a new store."""
     row = db.execute("SELECT wall_ms,up_ms,doubt_ms FROM clock").fetchone()
-    return None if row is None else Watched(Moment(*row[:2]), row[2])
+    if row is None:
+        return None
+    wall, up, doubt = row
+    return Watched(Moment(wall, up), doubt)
 
 
 def note(db: Connection, watched: Watched) -> None:

@@ -10,6 +10,7 @@ from gms_hookd.errors import NotFound
 from gms_hookd.model import Delivery, RunStatus
 from gms_hookd.store import by_hook
 from gms_hookd.store.dbthread import Connection, Row
+from gms_hookd.store.rows import column, value
 
 _COLUMNS = (
     "id,hook,provider,event,delivery_key,received_ms,client,status,reason,task_ids,"
@@ -87,8 +88,7 @@ def record_all(db: Connection, entries: Sequence[RecordedDelivery]) -> None:
 
 def newest(db: Connection) -> int:
     """Tell the highest id that a delivery has; no id is ever given twice."""
-    found: int = db.execute(f"SELECT {NEWEST}").fetchone()[0]
-    return found
+    return int(value(db, f"SELECT {NEWEST}"))
 
 
 def _row(entry: RecordedDelivery) -> Row:
@@ -106,7 +106,8 @@ def content(db: Connection, delivery_id: int) -> DeliveryContent | None:
     row = db.execute(query, (delivery_id,)).fetchone()
     if row is None:
         return None
-    return DeliveryContent(row[0], None if row[1] is None else zlib.decompress(row[1]))
+    headers, body = row
+    return DeliveryContent(headers, None if body is None else zlib.decompress(body))
 
 
 def of_run(db: Connection, run_id: int) -> tuple[int, ...]:
@@ -116,8 +117,7 @@ def of_run(db: Connection, run_id: int) -> tuple[int, ...]:
         " AND d.id<=coalesce(r.last_delivery,:all) AND d.run_id=r.id WHERE r.id=:id"
         " UNION SELECT delivery_id FROM links WHERE run_id=:id"
     )
-    rows = db.execute(query, {"id": run_id, "all": sys.maxsize})
-    return tuple(row[0] for row in rows)
+    return tuple(column(db, query, {"id": run_id, "all": sys.maxsize}))
 
 
 def outcome(db: Connection, delivery_id: int) -> tuple[RunStatus, ...]:
@@ -127,8 +127,7 @@ def outcome(db: Connection, delivery_id: int) -> tuple[RunStatus, ...]:
         " UNION ALL SELECT r.status FROM links l JOIN runs r ON r.id=l.run_id"
         " WHERE l.delivery_id=:id"
     )
-    rows = db.execute(query, {"id": delivery_id}).fetchall()
-    return tuple(RunStatus(row[0]) for row in rows)
+    return tuple(map(RunStatus, column(db, query, {"id": delivery_id})))
 
 
 def hand_over(db: Connection, old: int, new: int) -> None:
@@ -144,11 +143,10 @@ def hand_over(db: Connection, old: int, new: int) -> None:
 
 def get(db: Connection, delivery_id: int) -> Delivery:
     """Find a delivery; Missing if there is none."""
-    query = f"SELECT {_COLUMNS} FROM deliveries WHERE id=?"
-    row = db.execute(query, (delivery_id,)).fetchone()
-    if row is None:
+    found = where(db, "id=:id", {"id": delivery_id, "limit": 1})
+    if not found:
         raise NotFound(f"no delivery {delivery_id}")
-    return _delivery(db, row)
+    return found[0]
 
 
 def latest(
@@ -204,31 +202,23 @@ def latest_of_hooks(db: Connection) -> dict[str, int]:
 
 def refused(db: Connection, limit: int) -> list[Delivery]:
     """List the newest refused deliveries first, looked for among the newest 2,000."""
-    query = (
-        f"SELECT {_COLUMNS} FROM deliveries WHERE id>{NEWEST}-2000 AND status>=400"
-        " ORDER BY id DESC LIMIT ?"
-    )
-    return [_delivery(db, row) for row in db.execute(query, (limit,)).fetchall()]
+    return where(db, f"id>{NEWEST}-2000 AND status>=400", {"limit": limit})
 
 
 def earlier(db: Connection, new_delivery: NewDelivery) -> Delivery | None:
     """Find the newest delivery with the same key and body at the same hook."""
-    query = (
-        f"SELECT {_COLUMNS} FROM deliveries WHERE hook=? AND delivery_key=?"
-        " AND digest=? AND status=200 ORDER BY id DESC LIMIT 1"
-    )
-    keys = (new_delivery.hook, new_delivery.delivery_key, new_delivery.digest)
-    row = db.execute(query, keys).fetchone()
-    return _delivery(db, row) if row else None
+    same = "hook=:hook AND delivery_key=:delivery_key AND digest=:digest AND status=200"
+    found = where(db, same, {**new_delivery._asdict(), "limit": 1})
+    return found[0] if found else None
 
 
 def _delivery(db: Connection, row: Row) -> Delivery:
-    *known, task_ids, run_id = row
+    delivery_id, *known, task_ids, run_id = row
     # The run may be gone; its id is nobody else's.
     query = (
         "SELECT id FROM runs WHERE id=?"
         " UNION SELECT run_id FROM links WHERE delivery_id=? ORDER BY 1"
     )
-    runs = tuple(r[0] for r in db.execute(query, (run_id, row[0])).fetchall())
+    runs = tuple(column(db, query, (run_id, delivery_id)))
     values: list[Any] = [*known, tuple(json.loads(task_ids)), runs]
-    return Delivery(*values)
+    return Delivery(delivery_id, *values)

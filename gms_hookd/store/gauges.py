@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from gms_hookd.model import RunStatus
 from gms_hookd.store.dbthread import Connection, Row
+from gms_hookd.store.rows import column, value
 
 MOST_TASKS = 1000
 MOST_RUNS = 200  # of a task, among which its last success is looked for
@@ -47,11 +48,10 @@ def _runs(db: Connection, status: RunStatus) -> Row:
 def gauges(db: Connection) -> Gauges:
     """Return what the store says now."""
     query = f"SELECT id FROM tasks WHERE most IS NULL ORDER BY id LIMIT {MOST_TASKS}"
-    shown = tuple(_of_task(db, row[0]) for row in db.execute(query).fetchall())
+    shown = tuple(_of_task(db, task_id) for task_id in column(db, query))
     queued, since = _runs(db, RunStatus.QUEUED)
     running, _ = _runs(db, RunStatus.RUNNING)
-    query = "SELECT count(*) FROM tasks WHERE most IS NULL"
-    every = db.execute(query).fetchone()[0]
+    every = value(db, "SELECT count(*) FROM tasks WHERE most IS NULL")
     query = (
         # By itself sqlite would go through all notices of each target.
         "SELECT target,count(*) FROM notices INDEXED BY notices_waiting"

@@ -8,6 +8,7 @@ from pathlib import Path
 from gms_hookd.errors import Unavailable
 from gms_hookd.store import runs
 from gms_hookd.store.dbthread import Connection, Error, connect
+from gms_hookd.store.rows import column, value
 
 BATCH = 500
 REFUSED = (
@@ -22,8 +23,8 @@ def first_since(db: Connection, moment: int) -> int:
     """Tell the id of the first delivery that came then (ms) or later."""
     # They came in the order of their ids: an index by age would only cost each of them.
     query = "SELECT id FROM deliveries WHERE received_ms>=? ORDER BY id LIMIT 1"
-    row = db.execute(query, (moment,)).fetchone()
-    return sys.maxsize if row is None else int(row[0])
+    found = value(db, query, (moment,))
+    return sys.maxsize if found is None else int(found)
 
 
 # By itself sqlite would go through all runs of each status.
@@ -47,7 +48,7 @@ def prune(db: Connection, runs_before: int, first: int) -> int:
 
     Too old are runs that ended before (ms), and deliveries before the `first` to stay.
     """
-    old = [r[0] for r in db.execute(_OLD_RUNS, (runs_before, BATCH)).fetchall()]
+    old = column(db, _OLD_RUNS, (runs_before, BATCH))
     runs.forget(db, old)
     # A delivery stays as long as a run that it is linked to; the newest one always,
     # so that its id is not given again.
@@ -97,7 +98,7 @@ def _beyond(db: Connection, which: str, kept: int) -> list[int]:
     query = (
         f"SELECT id FROM deliveries d WHERE {which} ORDER BY id DESC LIMIT ? OFFSET ?"
     )
-    return [row[0] for row in db.execute(query, (50 * BATCH, kept)).fetchall()]
+    return column(db, query, (50 * BATCH, kept))
 
 
 def drop(db: Connection, delivery_ids: Iterable[int]) -> None:

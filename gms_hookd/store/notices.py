@@ -17,6 +17,7 @@ from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.notify import policy
 from gms_hookd.notify.policy import Ended, FailureSeries, Subscriber
 from gms_hookd.store.dbthread import Connection, Row
+from gms_hookd.store.rows import column, value
 
 WAITING, SENT, DEAD, DROPPED = "waiting", "sent", "dead", "dropped"
 STATUSES = (WAITING, SENT, DEAD, DROPPED)
@@ -306,7 +307,7 @@ def add(
 
 def _drop_oldest(db: Connection, target: str) -> None:
     query = "SELECT count(*) FROM notices WHERE status='waiting' AND target=?"
-    if db.execute(query, (target,)).fetchone()[0] <= MOST:
+    if value(db, query, (target,)) <= MOST:
         return
     db.execute(
         "UPDATE notices SET status='dropped',error='too many waited' WHERE number="
@@ -318,7 +319,7 @@ def _drop_oldest(db: Connection, target: str) -> None:
 def due(db: Connection, now: int) -> list[str]:
     """List the targets for which something is to be sent now."""
     query = f"SELECT DISTINCT target FROM notices WHERE {_DUE} ORDER BY target"
-    return [row[0] for row in db.execute(query, {"now": now}).fetchall()]
+    return column(db, query, {"now": now})
 
 
 _FIRST_DUE = (
@@ -347,8 +348,7 @@ def take(db: Connection, target: str, now: int, *, together: bool) -> Lot | None
 def _gathered(db: Connection, target: str) -> str | None:
     """Make one message of all that wait for a target; None where they are few."""
     free = "status='waiting' AND target=? AND batch IS NULL"
-    found = db.execute(f"SELECT count(*) FROM notices WHERE {free}", (target,))
-    if found.fetchone()[0] <= ALONE:
+    if value(db, f"SELECT count(*) FROM notices WHERE {free}", (target,)) <= ALONE:
         return None
     batch = new_key()
     db.execute(f"UPDATE notices SET batch=? WHERE {free}", (batch, target))
@@ -368,8 +368,7 @@ def _lost(db: Connection, target: str) -> int:
         "SELECT count(*) FROM notices"
         " WHERE status='dropped' AND target=? AND sent_ms IS NULL"
     )
-    found: int = db.execute(query, (target,)).fetchone()[0]
-    return found
+    return int(value(db, query, (target,)))
 
 
 def _row(row: Row) -> NoticeRow:
@@ -506,7 +505,7 @@ def targets(db: Connection) -> list[str]:
         " (SELECT min(target) FROM notices WHERE target>name) FROM each"
         " WHERE name IS NOT NULL) SELECT name FROM each WHERE name IS NOT NULL"
     )
-    return [name for (name,) in db.execute(query).fetchall()]
+    return column(db, query)
 
 
 class Tally(NamedTuple):
@@ -534,19 +533,29 @@ def tallies(db: Connection) -> dict[str, Tally]:
 
 
 def _tally(db: Connection, target: str) -> Tally:
-    last = max((row[0] for row in _newest(db, target, SENT)), default=None)
+    last = max((row.sent_at for row in _newest(db, target, SENT)), default=None)
     waiting = _newest(db, target, WAITING)
-    dead = [row for row in _newest(db, target, DEAD) if row[1] > (last or -1)]
-    errors = [(number, error) for *_, number, error in (*waiting, *dead) if error]
-    return Tally(len(waiting), len(dead), last, max(errors, default=(0, ""))[1])
+    dead = [row for row in _newest(db, target, DEAD) if row.next_try > (last or -1)]
+    errors = ((row.number, row.error) for row in (*waiting, *dead) if row.error)
+    _, newest = max(errors, default=(0, ""))
+    return Tally(len(waiting), len(dead), last, newest)
 
 
-def _newest(db: Connection, target: str, status: str) -> list[Row]:
+class _Attempt(NamedTuple):
+    """When a notice was sent and is to be tried next (ms), and why it failed."""
+
+    sent_at: int
+    next_try: int
+    number: int
+    error: str
+
+
+def _newest(db: Connection, target: str, status: str) -> list[_Attempt]:
     query = (
         "SELECT sent_ms,next_ms,number,error FROM notices WHERE target=? AND status=?"
         " ORDER BY number DESC LIMIT ?"
     )
-    return db.execute(query, (target, status, MOST)).fetchall()
+    return [_Attempt(*row) for row in db.execute(query, (target, status, MOST))]
 
 
 def prune(db: Connection, before: int, beats_before: int) -> int:

@@ -7,6 +7,7 @@ from gms_hookd.model import Delivery, Run, RunStatus, Task
 from gms_hookd.store import deliveries, notices, runs, tasks
 from gms_hookd.store.dbthread import Connection
 from gms_hookd.store.notices import Tally
+from gms_hookd.store.rows import column, value
 
 MOST = 20  # failing tasks and runs under way that are shown; all are counted
 REFUSED = 5  # refused deliveries that are shown
@@ -71,14 +72,13 @@ def overview(db: Connection) -> Overview:
 
 
 def _count(db: Connection, which: str) -> int:
-    found: int = db.execute(f"SELECT count(*) {which}").fetchone()[0]
-    return found
+    return int(value(db, f"SELECT count(*) {which}"))
 
 
 def _oldest(db: Connection, status: RunStatus, limit: int) -> tuple[Run, ...]:
     query = "SELECT id FROM runs WHERE status=? ORDER BY id LIMIT ?"
-    rows = db.execute(query, (status, limit)).fetchall()
-    return tuple(runs.brief(db, row[0]) for row in rows)
+    ids = column(db, query, (status, limit))
+    return tuple(runs.brief(db, run_id) for run_id in ids)
 
 
 def _ids(db: Connection, which: str) -> list[tuple[int, int]]:
@@ -98,5 +98,5 @@ def _failing(
 
 def _queued(db: Connection, task_id: int) -> Run | None:
     query = "SELECT id FROM runs WHERE status='queued' AND task_id=?"
-    row = db.execute(query, (task_id,)).fetchone()
-    return runs.brief(db, row[0]) if row else None
+    run_id = value(db, query, (task_id,))
+    return runs.brief(db, run_id) if run_id else None

@@ -4,6 +4,7 @@ from gms_hookd.errors import Conflict
 from gms_hookd.model import WHOLE, Shard, Task
 from gms_hookd.store import tasks
 from gms_hookd.store.dbthread import Connection
+from gms_hookd.store.rows import value
 from gms_hookd.store.tasks import Draft
 
 
@@ -15,8 +16,7 @@ def every(db: Connection) -> list[Task]:
 def children(db: Connection, pattern_id: int) -> int:
     """Count the tasks that a pattern has made."""
     query = "SELECT count(*) FROM tasks WHERE pattern_id=?"
-    found: int = db.execute(query, (pattern_id,)).fetchone()[0]
-    return found
+    return int(value(db, query, (pattern_id,)))
 
 
 def add_child(
@@ -31,10 +31,10 @@ def add_child(
             f"{pattern.most} tasks, its max, are there: remove some, or"
             f" `gms-hookd task set {pattern.id} max=N`"
         )
-    for column, value in (("name", draft.name), ("target", draft.target)):
-        alike = tasks.where(db, f"{column}=? COLLATE NOCASE LIMIT 1", (value,))
+    for column, wanted in (("name", draft.name), ("target", draft.target)):
+        alike = tasks.where(db, f"{column}=? COLLATE NOCASE LIMIT 1", (wanted,))
         if alike:
-            raise Conflict(f"task {alike[0].name} has the {column} {value!r} already")
+            raise Conflict(f"task {alike[0].name} has the {column} {wanted!r} already")
     made = tasks.add(db, draft, now, shard=shard)
     query = "UPDATE tasks SET pattern_id=? WHERE id=?"
     db.execute(query, (pattern.id, made.id))

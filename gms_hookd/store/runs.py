@@ -49,6 +49,7 @@ from gms_hookd.notify.policy import (
 from gms_hookd.store import deliveries, notices, tasks
 from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.deliveries import NEWEST, NewDelivery, RecordedDelivery
+from gms_hookd.store.rows import column, value
 from gms_hookd.store.shares import Shares
 
 EQUAL = Shares()  # no host has less than another
@@ -153,8 +154,7 @@ def _id_of(db: Connection, task: int | str) -> int:
     """Return the id of a task; 0, which none has, for an unknown key."""
     if isinstance(task, int):
         return task
-    row = db.execute("SELECT id FROM tasks WHERE key=?", (task,)).fetchone()
-    return row[0] if row else 0
+    return value(db, "SELECT id FROM tasks WHERE key=?", (task,)) or 0
 
 
 def _entry(
@@ -194,8 +194,7 @@ def _why_not(db: Connection, task_id: int) -> str:
 
 def newest(db: Connection) -> int:
     """Return the highest id that a run has; no id is ever given twice."""
-    found: int = db.execute("SELECT coalesce(max(id),0) FROM runs").fetchone()[0]
-    return found
+    return int(value(db, "SELECT coalesce(max(id),0) FROM runs"))
 
 
 def trigger(db: Connection, task_id: int, new_run: NewRun, now: int) -> int | None:
@@ -227,7 +226,7 @@ def _places(db: Connection, task_ids: Iterable[int]) -> dict[int, _QueuePlace]:
     while wanted:
         some, wanted = wanted[:AT_ONCE], wanted[AT_ONCE:]
         rows = db.execute(_PLACES[len(some) - 1], some)
-        places.update((row[0], _QueuePlace(*row)) for row in rows)
+        places |= {place.task_id: place for place in map(_QueuePlace._make, rows)}
     return places
 
 
@@ -393,7 +392,7 @@ def oldest_due(db: Connection, now: int) -> tuple[int, int, str] | None:
 def next_due(db: Connection) -> int | None:
     """Tell when the earliest queued run may start (ms), None if none is queued."""
     query = "SELECT min(due_ms) FROM runs WHERE status='queued'"
-    due: int | None = db.execute(query).fetchone()[0]
+    due: int | None = value(db, query)
     return due
 
 
@@ -512,17 +511,18 @@ def _note_end(
     subscribers: Sequence[Subscriber],
 ) -> None:
     event = _EVENTS.get(result.status)
-    query = "SELECT task_id,task_name,commit_range,undo FROM runs WHERE id=?"
+    query = "SELECT task_id,task_name,commit_range<>'',undo FROM runs WHERE id=?"
     row = db.execute(query, (run_id,)).fetchone()
     if event is None or row is None:
         return
-    if row[3] is not None:
-        changed = event == SUCCESS and bool(row[2])
-        _note_undo(db, run_id, row[:2], now, subscribers if changed else ())
+    *task, changed, undo = row
+    if undo is not None:
+        hearing = subscribers if changed and event == SUCCESS else ()
+        _note_undo(db, run_id, tuple(task), now, hearing)
         return
     kind = CONFLICT if event == CONFLICT else result.kind
-    ended = Ended(event, now, kind, changed=bool(row[2]))
-    notices.note_end(db, subscribers, (row[0], row[1]), run_id, ended)
+    ended = Ended(event, now, kind, changed=bool(changed))
+    notices.note_end(db, subscribers, tuple(task), run_id, ended)
 
 
 def _note_undo(
@@ -620,8 +620,8 @@ def requeue(db: Connection, run_id: int, back: Return) -> None:
 
 
 def _log_so_far(db: Connection, run_id: int, more: str) -> bytes:
-    row = db.execute("SELECT details FROM runs WHERE id=?", (run_id,)).fetchone()
-    return _packed((_unpacked(row[0] if row else None) + more)[-LOG:])
+    before = value(db, "SELECT details FROM runs WHERE id=?", (run_id,))
+    return _packed((_unpacked(before) + more)[-LOG:])
 
 
 _YOUNGER = (
@@ -696,8 +696,8 @@ def retry(db: Connection, run_id: int, now: int) -> Run:
     run = get(db, run_id)
     if run.status not in FINAL:
         raise Conflict(f"run {run.id} has not ended yet: {run.status}")
-    query = "SELECT undo FROM runs WHERE id=?"
-    if undo := unpacked_undo(db.execute(query, (run.id,)).fetchone()[0]):
+    blob = value(db, "SELECT undo FROM runs WHERE id=?", (run.id,))
+    if undo := unpacked_undo(blob):
         remedy = f"gms-hookd run undo {undo.run}"
         raise Conflict(f"run {run.id} is no sync, but an undo: `{remedy}` tries again")
     return request(db, run.task_id, NewRun("retry", urgent=True), now)
@@ -789,7 +789,7 @@ def last(db: Connection, task_id: int) -> Run | None:
 
 def _joined(db: Connection, run_id: int) -> tuple[int, ...]:
     query = "SELECT id FROM merged WHERE run_id=?"
-    return tuple(row[0] for row in db.execute(query, (run_id,)).fetchall())
+    return tuple(column(db, query, (run_id,)))
 
 
 def _run(db: Connection, row: Row, details: bool) -> Run:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from gms_hookd.model import RunStatus, Task
 from gms_hookd.store import runs, tasks
 from gms_hookd.store.dbthread import Connection
+from gms_hookd.store.rows import column, value
 
 
 class Check(NamedTuple):
@@ -65,19 +66,17 @@ def due(
     query = f"{_DUE}{others} ORDER BY coalesce(c.due_ms,t.created_ms) LIMIT :limit"
     most = limit + len(tuple(busy))
     values = {"now": now, "interval": interval, "limit": most, "besides": named}
-    rows = db.execute(query, values).fetchall()
-    ids = [row[0] for row in rows if row[0] not in set(busy)]
+    others_at_work = set(busy)
+    ids = [each for each in column(db, query, values) if each not in others_at_work]
     return [_check(db, task_id) for task_id in ids[:limit]]
 
 
 def _check(db: Connection, task_id: int) -> Check:
-    query = "SELECT digest FROM checks WHERE task_id=?"
-    row = db.execute(query, (task_id,)).fetchone()
     last = runs.last(db, task_id)
     return Check(
         task=tasks.get(db, task_id),
         tips=runs.tips(db, task_id),
-        digest=row[0] if row else None,
+        digest=value(db, "SELECT digest FROM checks WHERE task_id=?", (task_id,)),
         status=last.status if last else None,
         ended_at=(last.end_time or 0) if last else 0,
     )

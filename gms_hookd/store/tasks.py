@@ -12,12 +12,22 @@ from gms_hookd.git.url import place
 from gms_hookd.model import LARGEST_ID, WHOLE, Shard, Task
 from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.deliveries import NEWEST
+from gms_hookd.store.rows import value
 
-_COLUMNS = (
-    "id,key,name,source,target,refspecs,force,prune,enabled,timeout,"
-    "created_ms,updated_ms,push_options,cron,next_cron_ms,most,create_target,"
-    "pattern_id,(SELECT p.name FROM tasks p WHERE p.id=tasks.pattern_id)"
-)
+# The fields of a task, and where each comes from.
+_FIELDS = {
+    **{name: name for name in ("id", "key", "name", "source", "target", "refspecs")},
+    **{name: name for name in ("force", "prune", "enabled", "timeout")},
+    "created_at": "created_ms",
+    "updated_at": "updated_ms",
+    **{name: name for name in ("push_options", "cron", "most", "pattern_id")},
+    "next_cron": "next_cron_ms",
+    "create": "create_target",
+    "pattern": "(SELECT p.name FROM tasks p WHERE p.id=tasks.pattern_id)",
+}
+_COLUMNS = ",".join(_FIELDS.values())
+_FLAGS = ("force", "prune", "enabled", "create")
+_LISTS = ("refspecs", "push_options")
 LONGEST_KEY = 200  # characters
 _NAME = re.compile(r"\w[\w.-]{0,99}(?:/\w[\w.-]{0,99}){0,7}")
 
@@ -53,7 +63,8 @@ def checked_name(name: str) -> str:
 _INSERT = (
     "INSERT INTO tasks(id,key,name,source,target,cache,host,path,refspecs,force,"
     "prune,enabled,timeout,push_options,cron,most,create_target,created_ms,"
-    "updated_ms) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "updated_ms) VALUES(:id,:key,:name,:source,:target,:cache,:host,:path,:refspecs,"
+    ":force,:prune,:enabled,:timeout,:push_options,:cron,:most,:create,:now,:now)"
 )
 
 
@@ -72,17 +83,18 @@ def add(
     """
     _refuse_taken_name(db, draft.name, 0)
     task_id = _next_id(db, shard) if number is None else number
-    db.execute(_INSERT, (task_id, key or str(uuid4()), *_fields(draft), now, now))
+    own = {"id": task_id, "key": key or str(uuid4()), "now": now}
+    db.execute(_INSERT, {**own, **_values(draft)})
     _schedule(db, task_id, draft, now)
     return get(db, task_id)
 
 
 def _next_id(db: Connection, shard: Shard) -> int:
     """Return the first id of the node beyond all that there ever were."""
-    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name='tasks'").fetchone()
-    number = shard.after(row[0] if row else 0)
+    highest = value(db, "SELECT seq FROM sqlite_sequence WHERE name='tasks'") or 0
+    number = shard.after(highest)
     if number > LARGEST_ID:
-        raise Conflict(f"id: none is left beyond {row[0]}")
+        raise Conflict(f"id: none is left beyond {highest}")
     return number
 
 
@@ -102,23 +114,11 @@ def _next_cron(text: str, now: int) -> int | None:
         return None
 
 
-def _fields(draft: Draft) -> tuple[object, ...]:
-    return (
-        draft.name,
-        draft.source,
-        draft.target,
-        draft.cache,
-        *(("", "") if draft.most is not None else place(draft.source)),
-        json.dumps(draft.refspecs),
-        draft.force,
-        draft.prune,
-        draft.enabled,
-        draft.timeout,
-        json.dumps(draft.push_options),
-        draft.cron,
-        draft.most,
-        draft.create,
-    )
+def _values(draft: Draft) -> dict[str, object]:
+    """Return what is stored of a draft, by the names of its fields."""
+    host, path = ("", "") if draft.most is not None else place(draft.source)
+    lists = {name: json.dumps(getattr(draft, name)) for name in _LISTS}
+    return {**draft._asdict(), **lists, "host": host, "path": path}
 
 
 def is_free(db: Connection, task_id: int) -> bool:
@@ -142,10 +142,10 @@ def get(db: Connection, task_id: int) -> Task:
 
 def find(db: Connection, by: Mapping[str, object]) -> Task:
     """Find a task by the one of `id`, `key`, `name` that is given."""
-    column, value = next(iter(by.items()))
+    column, known = next(iter(by.items()))
     if column not in {"id", "key", "name"}:
         raise Invalid(f"{column}: a task is found by id, key or name")
-    return _one(db, column, value)
+    return _one(db, column, known)
 
 
 def besides(hosts: Collection[str]) -> tuple[str, str]:
@@ -174,62 +174,51 @@ def where(db: Connection, term: str, values: Any) -> list[Task]:
 def named(db: Connection, name: int | str) -> list[Task]:
     """List the one task with this id or name, or none."""
     column = "id" if isinstance(name, int) else "name"
-    query = f"SELECT {_COLUMNS} FROM tasks WHERE {column}=?"
-    return [_task(row) for row in db.execute(query, (name,)).fetchall()]
+    return where(db, f"{column}=?", (name,))
 
 
-def _one(db: Connection, column: str, value: object) -> Task:
-    query = f"SELECT {_COLUMNS} FROM tasks WHERE {column}=?"
-    row = db.execute(query, (value,)).fetchone()
-    if row is None:
-        raise NotFound(f"no task with {column} {value!r}"[:200])
-    return _task(row)
+def _one(db: Connection, column: str, known: object) -> Task:
+    found = where(db, f"{column}=?", (known,))
+    if not found:
+        raise NotFound(f"no task with {column} {known!r}"[:200])
+    return found[0]
 
 
 def every(db: Connection) -> list[Task]:
     """List all tasks, oldest first."""
-    rows = db.execute(f"SELECT {_COLUMNS} FROM tasks ORDER BY id").fetchall()
-    return [_task(row) for row in rows]
+    return where(db, "1 ORDER BY id", ())
 
 
 def soonest(db: Connection, limit: int) -> list[Task]:
     """List the tasks whose schedules are met first."""
-    query = (
-        f"SELECT {_COLUMNS} FROM tasks WHERE cron_from_ms IS NOT NULL"
-        " AND next_cron_ms IS NOT NULL ORDER BY next_cron_ms,id LIMIT ?"
-    )
-    return [_task(row) for row in db.execute(query, (limit,)).fetchall()]
+    met = "cron_from_ms IS NOT NULL AND next_cron_ms IS NOT NULL"
+    return where(db, f"{met} ORDER BY next_cron_ms,id LIMIT ?", (limit,))
 
 
 def following(db: Connection, after: int, limit: int) -> list[Task]:
     """List the tasks behind an id, the oldest first."""
-    query = f"SELECT {_COLUMNS} FROM tasks WHERE id>? ORDER BY id LIMIT ?"
-    return [_task(row) for row in db.execute(query, (after, limit)).fetchall()]
+    return where(db, "id>? ORDER BY id LIMIT ?", (after, limit))
 
 
 def by_name(db: Connection, after: str, part: str, limit: int) -> list[Task]:
     """List tasks by their names: those after a name, with `part` in it, in any case."""
-    query = (
-        f"SELECT {_COLUMNS} FROM tasks WHERE name>:after"
-        " AND instr(lower(name),lower(:part)) ORDER BY name LIMIT :limit"
-    )
+    which = "name>:after AND instr(lower(name),lower(:part))"
     values = {"after": after, "part": part, "limit": limit}
-    return [_task(row) for row in db.execute(query, values).fetchall()]
+    return where(db, f"{which} ORDER BY name LIMIT :limit", values)
 
 
 def _task(row: Row) -> Task:
-    values: list[Any] = list(row)
-    values[5] = tuple(json.loads(values[5]))
-    values[6:9] = map(bool, values[6:9])
-    values[12] = tuple(json.loads(values[12]))
-    values[16] = bool(values[16])
-    return Task(*values)
+    found = dict(zip(_FIELDS, row, strict=True))
+    found |= {name: tuple(json.loads(found[name])) for name in _LISTS}
+    found |= {name: bool(found[name]) for name in _FLAGS}
+    return Task(**found)
 
 
 _UPDATE = (
-    "UPDATE tasks SET name=?,source=?,target=?,cache=?,host=?,path=?,refspecs=?,"
-    "force=?,prune=?,enabled=?,timeout=?,push_options=?,cron=?,most=?,"
-    "create_target=?,updated_ms=? WHERE id=?"
+    "UPDATE tasks SET name=:name,source=:source,target=:target,cache=:cache,"
+    "host=:host,path=:path,refspecs=:refspecs,force=:force,prune=:prune,"
+    "enabled=:enabled,timeout=:timeout,push_options=:push_options,cron=:cron,"
+    "most=:most,create_target=:create,updated_ms=:now WHERE id=:id"
 )
 
 
@@ -238,7 +227,7 @@ def change(db: Connection, task_id: int, draft: Draft, now: int) -> Task:
     before = get(db, task_id)
     refuse_amid_undo(db, task_id)
     _refuse_taken_name(db, draft.name, task_id)
-    db.execute(_UPDATE, (*_fields(draft), now, task_id))
+    db.execute(_UPDATE, {**_values(draft), "now": now, "id": task_id})
     if (before.source, before.target) != (draft.source, draft.target):
         db.execute("DELETE FROM tips WHERE task_id=?", (task_id,))
     if not still(db, before):
@@ -255,10 +244,10 @@ def refuse_amid_undo(db: Connection, task_id: int) -> None:
     """Raise Conflict while a run that undoes another waits or is under way."""
     each = "SELECT id FROM runs WHERE task_id=:id AND status='{}' AND undo IS NOT NULL"
     query = f"{each.format('queued')} UNION ALL {each.format('running')}"
-    if found := db.execute(query, {"id": task_id}).fetchone():
+    if run_id := value(db, query, {"id": task_id}):
         raise Conflict(
-            f"run {found[0]} undoes what a run of this task did: wait until it has"
-            f" ended, or `gms-hookd run cancel {found[0]}`"
+            f"run {run_id} undoes what a run of this task did: wait until it has"
+            f" ended, or `gms-hookd run cancel {run_id}`"
         )
 
 
@@ -314,7 +303,7 @@ def remove(db: Connection, task_id: int, now: int) -> tuple[Task, bool]:
     query = (
         "SELECT count(*) FROM tasks WHERE cache=(SELECT cache FROM tasks WHERE id=?)"
     )
-    alone: bool = db.execute(query, (task_id,)).fetchone()[0] == 1
+    alone = value(db, query, (task_id,)) == 1
     query = "UPDATE tasks SET pattern_id=NULL WHERE pattern_id=?"
     db.execute(query, (task_id,))
     db.execute("DELETE FROM tasks WHERE id=?", (task_id,))
