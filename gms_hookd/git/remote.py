@@ -33,7 +33,7 @@ from gms_hookd.git.refs import (
     symrefs,
 )
 from gms_hookd.git.refspec import Scope
-from gms_hookd.units import retry_after
+from gms_hookd.units import retry_after, unix_time
 
 STDIN_FROM = 50  # refspecs; more go through a pipe
 FETCH = (
@@ -67,6 +67,7 @@ _LENGTH = re.compile(r"(returned error:|RPC failed; HTTP) 411")
 # what it said (HAProxy 2.6, curl 7.88): by HTTP/1.1 that is heard.
 _HTTP2 = re.compile(r"HTTP/2 stream|HTTP2? framing layer|nghttp2|curl (16|92)\b")
 _RETRY_AFTER = re.compile(r"(?im)^.*<= recv header: *retry-after: *(.+?)\r?$")
+_DATE = re.compile(r"(?im)^.*<= recv header: *date: *(.+?)\r?$")
 _REF = re.compile(r"(?<![\w/.-])refs/[^\s'\"`()<>:;,!?]+")
 _STATUS = re.compile(r"(?:returned error:|RPC failed; HTTP) ([345]\d\d)")
 _DIED = re.compile(r"(?m)^fatal: ")
@@ -403,9 +404,13 @@ class Remote:
 
 
 def asked_to_wait(headers: str, now: float) -> float | None:
-    """Return the seconds of the last Retry-After, None where there is none."""
-    found = _RETRY_AFTER.findall(headers)
-    return retry_after(found[-1], now) if found else None
+    """Return the seconds of the last Retry-After, None where there is none.
+
+    A date counts from the host's own, as it is by its clock, or else from `now`.
+    """
+    found, dates = _RETRY_AFTER.findall(headers), _DATE.findall(headers)
+    sent = unix_time(dates[-1]) if dates else None
+    return retry_after(found[-1], now if sent is None else sent) if found else None
 
 
 def _broken(done: Done, lines: Iterable[Pushed], refs: Iterable[str]) -> bool:

@@ -42,6 +42,7 @@ REMIND = 60.0  # seconds between looks for reminders
 HELD = 300.0  # seconds at most that one message which failed holds up the others
 OUTAGE = 3  # failures in a row after which a success means that a target is back
 GIVE_UP = 5 * 86400.0  # seconds from the event on
+TRIES = 10  # at least before that, about three hours: the clock may have jumped
 SINGLE, DIGEST = 10.0, 600.0  # seconds after a message to people, and after a digest
 # They are read by programs, which want each notice as it is.
 MACHINES = frozenset({"webhook", "dockerhub"})
@@ -254,13 +255,17 @@ class Notifier:
 
     def _settle(self, recipient: Recipient, lot: Lot, verdict: SendResult) -> None:
         """Have the store know what became of a message. Raises StoreError."""
-        too_old = self._context.now() - lot.rows[0].created_at > GIVE_UP * 1000
         if verdict.fate is Fate.SENT:
             self._settle_sent(recipient, lot, verdict.note)
-        elif verdict.fate is Fate.NEVER or too_old:
+        elif verdict.fate is Fate.NEVER or self._is_hopeless(lot.rows[0]):
             self._settle_dead(recipient, lot, verdict.reason)
         else:
             self._settle_failed(recipient, lot, verdict)
+
+    def _is_hopeless(self, row: NoticeRow) -> bool:
+        """Return whether a message was tried often and for long enough."""
+        too_old = self._context.now() - row.created_at > GIVE_UP * 1000
+        return too_old and row.attempts + 1 >= TRIES
 
     def _settle_sent(self, recipient: Recipient, lot: Lot, note: str) -> None:
         name = recipient.target.name

@@ -156,6 +156,19 @@ def test_retry_after_is_a_number_or_a_date():
     assert asked_to_wait("=> Send header: Retry-After: 7", time.time()) is None
 
 
+def test_a_date_counts_from_the_hosts_own_clock():
+    def said(date, until):
+        shown = {"date": date, "retry-after": email.utils.formatdate(until)}
+        lines = (
+            f"09:59 http.c:715  <= Recv header: {n}: {t}" for n, t in shown.items()
+        )
+        return asked_to_wait("\r\n".join(lines), 1000.0)
+
+    for off in (-86400, 0, 86400, 10**9):
+        assert said(email.utils.formatdate(10**9 + off), 10**9 + off + 120) == 120.0
+    assert said("long ago", 1090) == 90.0
+
+
 @pytest.mark.parametrize(
     ("status", "remedy"),
     [

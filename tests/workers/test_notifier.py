@@ -275,6 +275,17 @@ def test_a_retry_after_is_obeyed_and_it_is_given_up_in_the_end(office, vendor):
     assert len(vendor.got) < 15
 
 
+def test_a_clock_that_jumps_gives_no_message_up(office, vendor):
+    place = office(recipient(vendor))
+    vendor.answer = 503, b""
+    place.fails()
+    place.send(365 * 86400)
+    assert place.statuses() == ["waiting"]
+    vendor.answer = 200, b"ok"
+    place.send(60)
+    assert place.statuses() == ["sent"]
+
+
 def test_a_target_that_is_back_gets_what_it_missed_at_once(office, vendor):
     place = office(recipient(vendor, kind="webhook"))
     vendor.answer = 503, b""
