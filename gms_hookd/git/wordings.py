@@ -316,6 +316,9 @@ TABLE = (
         cannot lock ref
         file exists
     """),
+    _row(ErrorKind.POLICY, ANY, "git, of a reference-transaction hook of the host", r"""
+        ref updates aborted by hook
+    """),
     # The way to the host and back.
     _row(ErrorKind.NETWORK, HERE, "curl and ssh, of names and connections, SOCKS", r"""
         could(n't| not) (resolve|connect)

@@ -1,5 +1,6 @@
 """Pushes moves to a target until each is settled: done, refused, or no longer due."""
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,10 @@ RAISED = (ErrorKind.STOPPED, ErrorKind.GIT, ErrorKind.CORRUPT, ErrorKind.TRUST)
 MASS = 500  # new and forward refs beyond which they are pushed by glob
 PLAIN = (RefResult.CREATED, RefResult.UPDATED)
 LOST = (RefResult.FORCED, RefResult.DELETED)
+ENDED = (ErrorKind.TIMEOUT, ErrorKind.STALL, ErrorKind.STOPPED)  # by ourselves
+# The host's git ended without a report, while the way there held.
+_DIED = re.compile(r"unexpected disconnect while reading|aborted by hook")
+_CUT = re.compile(r"(?im)rpc failed|^(connection|client_loop|mux_|packet_|timeout)")
 MOVED = "the target moved while its old tip was kept"
 ATOMIC = "--atomic"  # all of a push is taken, or nothing
 NOT_ATOMIC = "does not support --atomic"
@@ -47,13 +52,14 @@ class _Sent:
     """What became of a push: settled moves, and those to be looked at again.
 
     together are those of the settled ones that may be declined for another's sake;
-    named are the refs that the host has spoken of.
+    named are the refs that the host has spoken of. Where it is cut no more can be had.
     """
 
     done: list[Move]
     unsure: list[Move] = field(default_factory=list)
     together: list[Move] = field(default_factory=list)
     named: frozenset[str] = frozenset()
+    cut: bool = False
 
 
 class Push:
@@ -206,7 +212,7 @@ class Push:
     def _judged(self, part: Sequence[Move], report: Report) -> "_Sent":
         """Read what became of one push."""
         if report.error:
-            return _Sent(self._aftermath(part, report.error))
+            return self._broken_off(part, report.error)
         lines, why = report.lines, report.refusals
         one = len(part) == 1
         verdicts = [
@@ -234,12 +240,15 @@ class Push:
         self._log.line(f"{len(together)} refs were declined as one: trying them apart")
         moves, verdicts = {m.ref: m for m in part}, {m.ref: m for m in sent.done}
         unsure, search = list(sent.unsure), Search(together, sent.named)
-        while search.todo:
+        cut = False
+        while search.todo and not cut:
             todo = [moves[ref] for ref in search.todo]
             found = self._recorded(todo, self._target.push)
             unsure += found.unsure
             verdicts.update((m.ref, m) for m in found.done)
-            search.saw(Seen([m.ref for m in found.done if m.declined], found.named))
+            bad = [m.ref for m in found.done if m.declined or m.unknown]
+            search.saw(Seen(bad, found.named))
+            cut = found.cut
         if not search.fruitless:
             untried = (verdicts[ref] for ref in search.open)
             verdicts.update((m.ref, _to_be_tried(m)) for m in untried)
@@ -346,15 +355,22 @@ class Push:
         repeats = self._target.access.url.scheme in ("http", "https")
         return move.reason == UNSAID or repeats
 
-    def _aftermath(self, part: Sequence[Move], error: GitError) -> list[Move]:
-        """Look at what arrived of a push that broke off, before more is sent."""
+    def _broken_off(self, part: Sequence[Move], error: GitError) -> _Sent:
+        """Look at what arrived of a push that broke off, before more is sent.
+
+        A git that died of one ref, at the host, has left out those that follow.
+        """
         self._raise_final(part, error)
         self.retry_after = error.retry_after or self.retry_after
         sent = error.kind not in UNSENT
         arrived = self._arrived(part, AFTERMATH) if sent else []
         there = {m.ref for m in arrived or ()}
-        left = (m for m in part if m.ref not in there)
-        return [*(arrived or ()), *(self._cut_off(m, error, arrived) for m in left)]
+        left = [self._cut_off(m, error, arrived) for m in part if m.ref not in there]
+        died = arrived is not None and _died(error)
+        if died and error.kind is ErrorKind.POLICY:
+            left = [replace(m, declined=True, unknown=False) for m in left]
+        together = left if died and len(left) > 1 else []
+        return _Sent([*(arrived or ()), *left], together=together, cut=not died)
 
     def _raise_final(self, part: Sequence[Move], error: GitError) -> None:
         """Raise what ends the run, once it is known what had arrived."""
@@ -426,6 +442,12 @@ class Push:
 
     def _kept(self, ref: str) -> str:
         return f"{BACKUPS}{self._label}/{ref.removeprefix('refs/')}"
+
+
+def _died(error: GitError) -> bool:
+    """Tell whether the host's git ended in the midst, and nothing else did."""
+    cut = error.kind in ENDED or _CUT.search(error.stderr)
+    return bool(_DIED.search(error.stderr)) and not cut
 
 
 def _not_kept(error: GitError) -> GitError:

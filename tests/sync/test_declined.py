@@ -206,3 +206,36 @@ def test_only_what_is_wanted_goes_along_with_a_mass_of_refs(
     assert results(outcome)["master"] is RefResult.REJECTED
     assert other.tip() == tip
     assert source.refs().keys() - other.refs().keys() == {"refs/heads/wip/x"}
+
+
+@pytest.mark.parametrize(("bad", "by_http"), [("a", True), ("b", True), ("b", False)])
+def test_a_git_that_dies_of_one_ref_does_not_keep_the_others(
+    http_host, source, target, bench, bad, by_http
+):
+    source.commit("a", "b", "z")
+    it = task(source, http_host.url(target) if by_http else target)
+    bench.sync(it)
+    source.commit("a", "b", "main", "z")
+    dies = f'while read o n r; do test $r != refs/heads/{bad} || {{ echo "it is frozen"'
+    target.hook("reference-transaction", f"{dies} >&2; exit 1; }}; done\n")
+    outcome = bench.sync(it)
+    assert outcome.status is RunStatus.FAILED
+    rejected = {ref for ref, result in results(outcome).items() if not is_done(result)}
+    assert rejected == {bad}, bench.log.text()
+    left = source.refs().items() ^ target.refs().items()
+    assert {ref for ref, _ in left} == {f"refs/heads/{bad}"}
+    if not by_http:  # there what the hook says goes to the log of the host
+        assert "aborted by hook; the host says: it is frozen" in outcome.error_message
+        assert not outcome.transient
+
+
+def is_done(result):
+    return result in (RefResult.CREATED, RefResult.UPDATED)
+
+
+def test_a_host_whose_git_dies_of_all_is_tried_a_few_times(source, target, bench):
+    source.commit(*(f"b{n}" for n in range(12)))
+    target.hook("reference-transaction", f"test $1 = aborted || {PUSHES}exit 1\n")
+    outcome = bench.sync(task(source, target))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert pushes(target) <= 8
