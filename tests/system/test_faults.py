@@ -15,10 +15,12 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from contextlib import closing, suppress
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, nullcontext, suppress
 
 import pytest
 
+from tests.support.disk import Disk
 from tests.support.process import (
     ROOT,
     SECRET,
@@ -501,6 +503,45 @@ def test_a_full_disk_is_503_and_nothing_else_until_there_is_room(
         filler.unlink()
     daemon.until(lambda: daemon.trigger(task)[0] == 200)
     assert daemon.process.poll() is None
+    daemon.kill()
+    sound(daemon.state)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    made = Disk(tmp_path / "disk")
+    yield made
+    made.close()
+
+
+def ask_while_frozen(disk, daemon, task):
+    """Trigger and ask for the health meanwhile; return who was answered before, too."""
+    with ThreadPoolExecutor() as senders, disk.frozen():
+        triggers = [senders.submit(daemon.trigger, task) for _ in range(3)]
+        health = senders.submit(ask, daemon.socket, "GET", "/healthz")
+        early = wait(triggers, timeout=0.5).done
+    answers = [trigger.result() for trigger in triggers]
+    return answers, [trigger.result() for trigger in early], health.result()
+
+
+def test_a_disk_that_is_slow_or_stands_still_delays_answers_and_loses_nothing(
+    disk, daemon, pair
+):
+    if not disk.can_freeze:
+        pytest.skip("no file system can be made to stand still here")
+    daemon.state = disk.path / "state"
+    daemon.start()
+    task = daemon.add_task("one", *pair())
+    answers, early, health = ask_while_frozen(disk, daemon, task)
+    assert {status for status, _, _ in early} <= {503}
+    assert {status for status, _, _ in answers} <= {200, 503}
+    assert health[0] == 200
+    with disk.slow() if disk.can_be_slow else nullcontext():
+        answers += [daemon.trigger(task) for _ in range(3)]
+        assert ask(daemon.socket, "GET", "/healthz")[0] == 200
+    assert {status for status, _, _ in answers[-3:]} == {200}
+    for status, headers, _ in answers:
+        assert status == 503 or daemon.ended(run_number(headers))
     daemon.kill()
     sound(daemon.state)
 
