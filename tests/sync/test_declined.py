@@ -238,4 +238,4 @@ def test_a_host_whose_git_dies_of_all_is_tried_a_few_times(source, target, bench
     target.hook("reference-transaction", f"test $1 = aborted || {PUSHES}exit 1\n")
     outcome = bench.sync(task(source, target))
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
-    assert pushes(target) <= 8
+    assert pushes(target) <= 10
