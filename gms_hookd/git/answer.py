@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from gms_hookd.safetext import one_line
 
 SERVICE = "/info/refs"
+RPC = "/git-"  # upload-pack or receive-pack, asked for by POST
 WORDS = 300  # characters
 
 _REQUEST = re.compile(r"=> Send header: [A-Z]+ (\S+) HTTP/")

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from gms_hookd.git.access import RepositoryAccess
 from gms_hookd.git.advice import Way, advice
-from gms_hookd.git.answer import Answer, parse
+from gms_hookd.git.answer import RPC, Answer, parse
 from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.credentials import Access, with_remedy
 from gms_hookd.git.errors import (
@@ -312,9 +312,21 @@ class Remote:
         if not self.access.by_http or not (nothing or NO_GIT.search(done.err)):
             return done
         answer = parse(done.headers)
-        if answer is None or answer.is_git:
+        if answer is None:
             return done
+        if answer.is_git:
+            return self._unmasked_rpc(done)
         said = (self._answer(verb) or answer).instead_of_git(self.url)
+        return self._instead_of_git(said, done)
+
+    def _unmasked_rpc(self, done: Done) -> Done:
+        """Return it as a failure that names where a POST was sent to instead."""
+        answer = parse(done.headers, RPC)
+        if answer is None or not 300 <= answer.status < 400:
+            return done
+        return self._instead_of_git(answer.instead_of_git(self.url), done)
+
+    def _instead_of_git(self, said: str, done: Done) -> Done:
         self.git.limits.log.line("  " + said.rstrip())
         return replace(done, status=done.status or 128, err=said + done.err)
 

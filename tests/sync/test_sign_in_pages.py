@@ -160,3 +160,20 @@ def test_the_body_of_a_refusal_is_the_reason(
     ):
         assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
         assert f"the host says: {words}" in outcome.error_message
+
+
+@pytest.mark.parametrize(
+    ("status", "part"), [(302, "upload-pack"), (303, "receive-pack"), (307, "pack")]
+)
+def test_a_page_that_a_request_is_sent_to_midway_is_named(
+    http_host, source, target, opened, status, part
+):
+    def fault(request):
+        midway = request.command == "POST" and part in request.path
+        return midway and (request.answer(status, PLACE) or True)
+
+    http_host.faults.append(fault)
+    outcome = opened().sync(task(http_host.url(source), http_host.url(target)))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert f": {status} to https://signin.example/_signin;" in outcome.error_message
+    assert target.refs() == {}
