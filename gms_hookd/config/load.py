@@ -450,12 +450,7 @@ def _sync(sync: Table) -> SyncConfig:
 
 
 def _credential(table: Table, url: str, sync: SyncConfig) -> Credential:
-    prefix = _credential_url(table, url)
-    scheme = "file" if prefix.startswith("/") else prefix.partition(":")[0]
-    if scheme not in sync.allow_protocols:
-        raise table.error(
-            f"{scheme} is not in sync.allow_protocols: add it there, or use https"
-        )
+    prefix, scheme = _credential_url(table, url, sync)
     own = (*_KEYS_OF[scheme], *_FOR_ALL)
     _refuse_others(table, own)
     credential = Credential(
@@ -477,9 +472,7 @@ def _credential(table: Table, url: str, sync: SyncConfig) -> Credential:
     if not said and scheme in ("ssh", "file"):
         raise table.error(f"says nothing: set {' or '.join(own)}")
     _check_login(table, credential, said=said)
-    _check_tls_files(table)
-    if key := table.one_of("ssh_key_file"):
-        _check_key(*key)
+    _check_keys(table)
     return credential
 
 
@@ -501,21 +494,28 @@ def _check_login(table: Table, credential: Credential, *, said: bool) -> None:
         _check_password(*chosen)
 
 
-def _check_tls_files(table: Table) -> None:
+def _check_keys(table: Table) -> None:
     cert, key = table.one_of("tls_cert_file"), table.one_of("tls_key_file")
     if key and not cert:
         problem = "is missing: a key needs its certificate"
         raise table.error(problem, "tls_cert_file")
     private = key or cert  # a certificate without one has its key with it
-    if private:
-        _check_key(*private)
+    for chosen in (private, table.one_of("ssh_key_file")):
+        if chosen:
+            _check_key(*chosen)
 
 
-def _credential_url(table: Table, url: str) -> str:
+def _credential_url(table: Table, url: str, sync: SyncConfig) -> tuple[str, str]:
+    """Return the beginning of the URLs that a credential is for, and their scheme."""
     try:
-        return validators.url_prefix(url)
+        prefix = validators.url_prefix(url)
     except ValueError as error:
         raise table.error(error) from None
+    scheme = "file" if prefix.startswith("/") else prefix.partition(":")[0]
+    if scheme not in sync.allow_protocols:
+        problem = f"{scheme} is not in sync.allow_protocols: add it there, or use https"
+        raise table.error(problem)
+    return prefix, scheme
 
 
 def _check_key(source: Source, name: Name) -> Path:

@@ -1,6 +1,8 @@
 """Records as JSON objects: the keys that scripts are written against."""
 
 import json
+from collections.abc import Iterable
+from enum import Enum
 from typing import Any
 
 from gms_hookd import __version__
@@ -15,6 +17,34 @@ from gms_hookd.workers.running import DaemonState
 
 Json = dict[str, Any]
 PUSH_OPTION = "--push-option="
+HEADS = "refs/heads/"
+# The keys of the objects, in their order, that are fields of our records.
+_TASK = (
+    "id", "key", "name", "source", "target", "refspecs", "force", "prune", "enabled",
+    "timeout", "cron", "next_cron", "pattern", "created_at", "updated_at",
+)  # fmt: skip
+_RUN = (
+    "id", "task_id", "task_key", "task_name", "status", "attempt", "attempts_max",
+    "next_try", "waits_for", "trigger", "deliveries", "created_at", "start_time",
+    "end_time", "commit_range", "error_message", "details", "refs",
+)  # fmt: skip
+_REF = ("ref", "result", "old", "new", "reason")
+_DELIVERY = (
+    "id", "hook", "provider", "event", "delivery_key", "received_at", "client",
+    "status", "reason", "task_ids", "run_ids",
+)  # fmt: skip
+_NOTICE = (
+    "target", "event", "task_id", "run_id", "status", "attempts", "next_try",
+    "created_at", "sent_at", "error",
+)  # fmt: skip
+_TALLY = ("waiting", "dead", "last_sent", "last_error")
+_PLAN = ("status", "commit_range", "error_message", "details", "held", "refs")
+_TIMES = frozenset({
+    "next_cron", "created_at", "updated_at", "next_try", "start_time", "end_time",
+    "received_at", "sent_at", "last_sent",
+})  # fmt: skip
+# Texts of which an empty one says that there is none.
+_OPTIONAL = frozenset({"cron", "error_message", "error", "last_error"})
 
 
 def moment(milliseconds: int | None) -> str | None:
@@ -22,31 +52,38 @@ def moment(milliseconds: int | None) -> str | None:
     return None if milliseconds is None else rfc3339(milliseconds)
 
 
+def _shown(record: object, keys: Iterable[str], **own: object) -> Json:
+    """Show these fields of a record; `own` are those that it has otherwise, or not."""
+    return {
+        key: own[key] if key in own else _plain(key, getattr(record, key))
+        for key in keys
+    }
+
+
+def _plain(key: str, value: object) -> object:
+    """Return a field as JSON has it, and times as RFC 3339."""
+    if key in _TIMES and isinstance(value, int):
+        return rfc3339(value)
+    if key in _OPTIONAL:
+        return value or None
+    if isinstance(value, Enum):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
+
+
 def task(record: Task, last_run: Run | None, attempts: int) -> Json:
     """Show a task; `source_branch` and `target_branch` where it is one branch."""
     last = run(last_run, attempts) if last_run else None
     if last:
         del last["details"]
-    shown: Json = {
-        "id": record.id,
-        "key": record.key,
-        "name": record.name,
-        "source": record.source,
-        "target": record.target,
-        "refspecs": list(record.refspecs),
-        "force": record.force,
-        "prune": record.prune,
-        "enabled": record.enabled,
-        "timeout": record.timeout,
-        "cron": record.cron or None,
-        "next_cron": moment(record.next_cron),
-        "pattern": record.pattern,
-        "created_at": moment(record.created_at),
-        "updated_at": moment(record.updated_at),
-        "last_run": last,
-    }
-    branches = one_branch(record.refspecs)
-    shown["source_branch"], shown["target_branch"] = branches
+    source, target = one_branch(record.refspecs)
+    branches = {"source_branch": source, "target_branch": target}
+    return {**_shown(record, _TASK), "last_run": last, **branches, **_special(record)}
+
+
+def _special(record: Task) -> Json:
+    """Show what only some tasks have."""
+    shown: Json = {}
     if record.most is not None:
         shown["max"] = record.most
     if record.create:
@@ -61,34 +98,15 @@ def one_branch(refspecs: tuple[str, ...]) -> tuple[str | None, str | None]:
     if len(refspecs) != 1:
         return None, None
     spec = refspec.parse(refspecs[0])
-    if spec.glob or (spec.src + spec.dst).count("refs/heads/") != 2:
+    if spec.glob or (spec.src + spec.dst).count(HEADS) != 2:
         return None, None
-    heads = "refs/heads/"
-    return spec.src.removeprefix(heads), spec.dst.removeprefix(heads)
+    return spec.src.removeprefix(HEADS), spec.dst.removeprefix(HEADS)
 
 
 def run(record: Run, attempts: int) -> Json:
     """Show a run, which has so many attempts; `details`, the log, where it is asked."""
-    return {
-        "id": record.id,
-        "task_id": record.task_id,
-        "task_key": record.task_key,
-        "task_name": record.task_name,
-        "status": record.status.value,
-        "attempt": record.attempt,
-        "attempts_max": record.attempts_max(attempts),
-        "next_try": moment(record.next_try),
-        "waits_for": record.waits_for,
-        "trigger": record.trigger,
-        "deliveries": list(record.deliveries),
-        "created_at": moment(record.created_at),
-        "start_time": moment(record.start_time),
-        "end_time": moment(record.end_time),
-        "commit_range": record.commit_range,
-        "error_message": record.error_message or None,
-        "details": record.details,
-        "refs": [ref(each) for each in record.refs],
-    }
+    most, refs = record.attempts_max(attempts), [ref(each) for each in record.refs]
+    return _shown(record, _RUN, attempts_max=most, refs=refs)
 
 
 def status(
@@ -119,16 +137,8 @@ def status(
 
 
 def _tallies(queue: Overview) -> list[Json]:
-    return [
-        {
-            "target": target,
-            "waiting": tally.waiting,
-            "dead": tally.dead,
-            "last_sent": moment(tally.last_sent),
-            "last_error": tally.last_error or None,
-        }
-        for target, tally in queue.notices.items()
-    ]
+    tallies = queue.notices.items()
+    return [{"target": target, **_shown(tally, _TALLY)} for target, tally in tallies]
 
 
 def _queue(queue: Overview | None, attempts: int) -> Json:
@@ -206,42 +216,19 @@ def subject(record: Run | None, of: Task | None, attempts: int) -> Json:
 
 def notice(record: NoticeRow) -> Json:
     """Show a notice."""
-    return {
-        "id": record.key,
-        "target": record.target,
-        "event": record.event,
-        "task_id": record.task_id,
-        "run_id": record.run_id,
-        "status": record.status,
-        "attempts": record.attempts,
-        "next_try": moment(record.next_try),
-        "created_at": moment(record.created_at),
-        "sent_at": moment(record.sent_at),
-        "error": record.error or None,
-    }
+    return {"id": record.key, **_shown(record, _NOTICE)}
 
 
 def plan(outcome: SyncResult, details: str) -> Json:
     """Show what a run would do, with the log of finding it out."""
-    return {
-        "status": outcome.status.value,
-        "commit_range": outcome.commit_range,
-        "error_message": outcome.error_message or None,
-        "details": details,
-        "held": None if outcome.held is None else dict(outcome.held),
-        "refs": [ref(each) for each in outcome.refs],
-    }
+    held = None if outcome.held is None else dict(outcome.held)
+    refs = [ref(each) for each in outcome.refs]
+    return _shown(outcome, _PLAN, details=details, held=held, refs=refs)
 
 
 def ref(record: Ref) -> Json:
     """Show what a run did to one ref."""
-    return {
-        "ref": record.ref,
-        "result": record.result.value,
-        "old": record.old,
-        "new": record.new,
-        "reason": record.reason,
-    }
+    return _shown(record, _REF)
 
 
 def delivery_content(record: DeliveryContent | None) -> Json:
@@ -254,16 +241,4 @@ def delivery_content(record: DeliveryContent | None) -> Json:
 
 def delivery(record: Delivery) -> Json:
     """Show a delivery and its outcome."""
-    return {
-        "id": record.id,
-        "hook": record.hook,
-        "provider": record.provider,
-        "event": record.event,
-        "delivery_key": record.delivery_key,
-        "received_at": moment(record.received_at),
-        "client": record.client,
-        "status": record.status,
-        "reason": record.reason,
-        "task_ids": list(record.task_ids),
-        "run_ids": list(record.run_ids),
-    }
+    return _shown(record, _DELIVERY)
