@@ -78,6 +78,10 @@ class Scheme(ABC):
         if not secrets or not all(secrets):
             raise ValueError("there must be a secret, and none may be empty")
 
+    def guessed(self, secret: str) -> str:
+        """Return what of a secret a stranger has to guess."""
+        return secret
+
     def with_options(self, options: Mapping[str, str]) -> Self:
         """Return the scheme with a hook's options; ValueError names a wrong one."""
         given: dict[str, Any] = dict(options)
@@ -233,6 +237,11 @@ class Basic(Scheme):
         pair = base64.b64encode(self._pair(secret).encode()).decode()
         return Proof({"authorization": f"Basic {pair}"})
 
+    def guessed(self, secret: str) -> str:
+        """Return the password alone: a user name is known, or soon found."""
+        named = self.username is None and ":" in secret
+        return secret.partition(":")[2] if named else secret
+
     def _pair(self, secret: str) -> str:
         if self.username is None:
             return secret if ":" in secret else f":{secret}"
@@ -285,6 +294,12 @@ class StandardWebhooks(Scheme):
         values = (message_id, stamp, "v1," + self._keys([secret]).sign(signed)[0])
         names = (f"{self.family}-{name}" for name in ("id", "timestamp", "signature"))
         return Proof(dict(zip(names, values, strict=True)))
+
+    def guessed(self, secret: str) -> str:
+        """Return the key, as text where it is one, else in base64."""
+        key = standard_webhooks_key(secret)
+        words = key.isascii() and key.decode("latin-1").isprintable()
+        return key.decode() if words else secret.removeprefix("whsec_")
 
     def _keys(self, secrets: Secrets) -> Keys:
         return Keys(map(standard_webhooks_key, secrets), encode=base64_text)

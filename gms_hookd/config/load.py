@@ -619,12 +619,21 @@ def _weak(config: Config) -> Iterator[tuple[str, str]]:
     for hook in (config.webhook, *config.hooks):
         own = hook.name == GMS_HOOK
         name = "webhook.secret" if own else f"hooks.{hook.name}.secret"
-        if not own and hook.secrets == config.webhook.secrets:
+        guessed = hook.secrets if own else _guessed(hook)
+        if not own and guessed == config.webhook.secrets:
             continue  # inherited, and named there
-        yield from ((name, why) for s in hook.secrets if (why := weakness(s)))
+        yield from ((name, why) for s in guessed if (why := weakness(s)))
     named = [("api.token", token) for token in config.api.tokens]
     named += [("api.read_token", config.api.read_token or "")]
     yield from ((name, why) for name, s in named if s and (why := weakness(s)))
+
+
+def _guessed(hook: HookConfig) -> tuple[str, ...]:
+    """Return what of a hook's secrets has to be guessed, by its scheme."""
+    if not hook.secrets:
+        return ()
+    scheme = scheme_of(hook.provider, hook.scheme, hook.secrets, hook.options)
+    return tuple(scheme.guessed(secret) for secret in hook.secrets)
 
 
 def _is_local(listen: str) -> bool:

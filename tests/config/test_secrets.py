@@ -205,6 +205,20 @@ def test_a_random_secret_is_no_warning_and_never_refused(conf, tmp_path):
     [
         ("[hooks.gitea]\nsecrets = ['%s', 'my-secret-key']", r"hooks\.gitea\.secret"),
         ("[hooks.gitlab]\nsecret = 'changeme'", r"hooks\.gitlab\.secret"),
+        (
+            "[hooks.azuredevops]\nsecret = 'builder-7x:changeme'",
+            r"hooks\.azuredevops.*",
+        ),
+        (
+            "[hooks.generic]\nscheme = 'basic'\nsecret = 'Zk3-9.qW:a'",
+            r"hooks\.generic.*",
+        ),
+        ("[hooks.svix]\nsecret = 'whsec_Y2hhbmdlbWUtcGxlYXNl'", r"hooks\.svix.*"),
+        (
+            "[hooks.standard-webhooks]\nsecret = 'whsec_AAAAAAAAAAAAAAAAAAAAAAAA'",
+            r"hooks\.standard-webhooks.*",
+        ),
+        ("[hooks.gitlab]\nsecret = 'whsec_c2VjcmV0'", r"hooks\.gitlab.*"),
         ("[api]\ntoken = 'changeme-please'", r"api\.token"),
         ("[api]\ntoken = 'abcdefghijkl'", r"api\.token"),
         ("[api]\ntokens = ['%s', 'changeme-please']", r"api\.token"),
@@ -218,6 +232,22 @@ def test_each_secret_that_can_be_guessed_is_named(conf, text, name):
     assert "changeme" not in str(config.warnings)
     with pytest.raises(ConfigError, match=f"^{name}: "):
         refuse_weak(config, [":1"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[hooks.azuredevops]\nsecret = 'user:%s'",
+        "[hooks.generic]\nscheme = 'basic'\nusername = 'a'\nsecret = '%s'",
+        "[hooks.generic]\nsecret = '%s:a'",
+        "[hooks.svix]\nsecret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'",
+        "[hooks.gitlab]\nsecret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'",
+    ],
+)
+def test_a_secret_of_which_enough_is_random_is_no_warning(conf, text):
+    config = conf(f"[webhook]\nsecret = '{STRONG}'\n" + text.replace("%s", STRONG))
+    assert config.warnings == ()
+    refuse_weak(config, [":1"])
 
 
 def test_an_inherited_secret_is_named_once(conf):
