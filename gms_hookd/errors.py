@@ -1,4 +1,4 @@
-"""Errors by boundary: those that end a command, and those of the store.
+"""Errors by boundary: those that end a command, of the store, of asking somebody.
 
 What the store refuses, each kind with the HTTP status that tells it best.
 """
@@ -40,6 +40,18 @@ class Unavailable(StoreError):
     """Nothing can be committed now: disk full, file locked, shutting down."""
 
     status = 503
+
+
+class ClientError(Failure):
+    """Nobody answered as was expected; the text is one line for the operator."""
+
+
+class UnreachableError(ClientError):
+    """Nobody listens there: nothing was sent."""
+
+
+class SilentError(ClientError):
+    """Somebody listens there and does not answer in time."""
 
 
 class ConfigError(Failure):

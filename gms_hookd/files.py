@@ -17,6 +17,8 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
+from gms_hookd.paths import SERVICE
+
 
 def lock_file(path: Path) -> int | None:
     """Lock the file, making it if needed; None if another holds it.
@@ -155,9 +157,6 @@ def check_secret(path: Path, details: os.stat_result) -> None:
     if details.st_mode & (0o077 if user else 0o007):
         remedy = f"chmod 600 {quoted}" if user else _narrowed(quoted)
         raise SecretFileError(f"{path}: is open to others: {remedy}")
-
-
-SERVICE = "gms-hookd"  # the user of the unit, and its group
 
 
 def closed(path: Path) -> str:

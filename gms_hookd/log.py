@@ -23,6 +23,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TextIO
 
+from gms_hookd.journal import under_journal
 from gms_hookd.safetext import flattened, quoted
 
 EXCEPTION_LIMIT = 600
@@ -67,6 +68,11 @@ def setup(
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001 - as the logging HOWTO has it: nor the source
     return handler
+
+
+def silence() -> None:
+    """Let nothing of ours be written where nobody has said where to (`setup`)."""
+    logging.getLogger("gms_hookd").addHandler(logging.NullHandler())
 
 
 def redact(mask: Callable[[str], str]) -> None:
@@ -114,15 +120,6 @@ def event(logger: logging.Logger, text: str, level: int = logging.INFO) -> None:
 
 def _handlers() -> list["_Handler"]:
     return [h for h in logging.getLogger().handlers if isinstance(h, _Handler)]
-
-
-def under_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Tell whether `stream` is the connection to the journal that systemd made."""
-    try:
-        status = os.fstat(stream.fileno())
-    except (OSError, ValueError):
-        return False
-    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 class _Handler(logging.Handler):

@@ -6,37 +6,13 @@ Times are Unix milliseconds (UTC); object ids are lower-case hex of 40 or 64 dig
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import NamedTuple
 
+from gms_hookd.statuses import FINAL as FINAL  # noqa: PLC0414 - a name of this face
+from gms_hookd.statuses import RefResult as RefResult  # noqa: PLC0414
+from gms_hookd.statuses import RunStatus as RunStatus  # noqa: PLC0414
+
 LARGEST_ID = 2**63 - 1  # of a row: what an INTEGER of sqlite holds
-
-
-class RunStatus(StrEnum):
-    """Where a run is; the last four are final."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCESS = "success"
-    CONFLICT = "conflict"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-FINAL = frozenset(
-    {RunStatus.SUCCESS, RunStatus.CONFLICT, RunStatus.FAILED, RunStatus.CANCELLED}
-)
-
-
-class RefResult(StrEnum):
-    """What a run did to one ref of the target."""
-
-    UNCHANGED = "unchanged"
-    CREATED = "created"
-    UPDATED = "updated"
-    FORCED = "forced"
-    DELETED = "deleted"
-    REJECTED = "rejected"
 
 
 @dataclass(frozen=True, slots=True)

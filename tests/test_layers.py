@@ -23,6 +23,8 @@ ORDER = (
         "futures",
         "pyz",
         "cron",
+        "journal",
+        "statuses",
     },
     {"log", "runlog", "threads", "auth"},
     {"git", "http", "notify"},

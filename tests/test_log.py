@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gms_hookd import log, safetext
+from gms_hookd.journal import under_journal
 
 HEAD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 events = logging.getLogger("events")
@@ -82,9 +83,9 @@ def test_under_the_journal_a_line_begins_with_its_priority(journal, level, prior
 
 def test_another_stream_than_the_journals_gets_no_priority(tmp_path):
     with (tmp_path / "stderr").open("w") as stream:
-        assert not log.under_journal(stream, {"JOURNAL_STREAM": "1:2"})
-        assert not log.under_journal(stream, {})
-        assert not log.under_journal(io.StringIO(), {"JOURNAL_STREAM": "1:2"})
+        assert not under_journal(stream, {"JOURNAL_STREAM": "1:2"})
+        assert not under_journal(stream, {})
+        assert not under_journal(io.StringIO(), {"JOURNAL_STREAM": "1:2"})
 
 
 @pytest.mark.parametrize(

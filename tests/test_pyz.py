@@ -116,3 +116,20 @@ def test_a_build_that_fails_leaves_the_old_file(tmp_path):
     assert pyz.main([str(tmp_path / "pipe")]) == 1
     assert {p.name for p in tmp_path.iterdir()} == {"taken", "pipe"}
     assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_below_a_folder_of_root_s_it_works_for_the_service(built, tmp_path):
+    """What is loaded once root's rights are given up could not be read."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder != Path("/") and folder.stat().st_uid == 0:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    state, home = tmp_path / "state", tmp_path / "root"
+    for folder in (state, home):
+        folder.mkdir(mode=0o700)
+    os.chown(state, 65534, 65534)
+    program = shutil.copy(built, home)
+    where = ("--state", str(state))
+    assert run(program, "task", "list", *where) == (0, "no tasks\n", "")
+    assert run(program, "backup", str(home / "copy"), *where) == (0, "", "")
+    assert run(program, "hook", "list", *where)[::2] == (0, "")

@@ -1,26 +1,19 @@
-"""What the words of a command line mean: numbers, refs, `KEY=VALUE`.
+"""What each command takes: its arguments, and their help.
 
-Each function returns the value or raises ValueError with a text for the operator.
+How to read those that are more than a number is in `words`.
 """
 
 import argparse
-import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, NoReturn
 
-from gms_hookd import cron, units
 from gms_hookd.errors import Failure
-from gms_hookd.git import refspec
-from gms_hookd.model import RunStatus
+from gms_hookd.statuses import RunStatus
 
 STATUSES = tuple(status.value for status in RunStatus)
-WORDS = {
-    "true": True, "yes": True, "on": True, "1": True,
-    "false": False, "no": False, "off": False, "0": False,
-}  # fmt: skip
 NOTICES = ("waiting", "sent", "dead", "dropped")
 LONGEST_WAIT = 300
-LONGEST_TIMEOUT = 7 * 24 * 3600.0  # seconds, as the API has it
 
 
 def positive(text: str) -> int:
@@ -28,14 +21,6 @@ def positive(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text[:19]) > 0 and len(text) < 19:
         return int(text)
     raise ValueError(f"{text!r} is not a positive number")
-
-
-def seconds(text: str) -> float:
-    """Read a time of more than nothing: seconds, or with a unit as in 10m."""
-    span = units.duration(text)
-    if 0 < span <= LONGEST_TIMEOUT:
-        return span
-    raise ValueError(f"{text!r} is out of range: more than 0 s, at most 7d (604800 s)")
 
 
 def wait(text: str) -> int:
@@ -46,65 +31,23 @@ def wait(text: str) -> int:
     raise ValueError(f"{text!r} is more than {LONGEST_WAIT} seconds")
 
 
-def since(text: str) -> str:
-    """Read a time as the API takes it."""
-    return units.rfc3339(units.moment(text, time.time()))
+def words() -> Any:
+    """Import what reads times, refs and changes: few commands are given any.
+
+    With `cron`, `units` and `git.refspec` it takes 30 ms to load.
+    """
+    return import_module("gms_hookd.cli.words")
 
 
-def branch(text: str) -> str:
-    """Read SRC[:DST] as a refspec."""
-    return refspec.branch(text)
+def word(name: str) -> Callable[[str], Any]:
+    """Return a reader of `words`, which is loaded when there is something to read."""
+
+    def read(text: str) -> Any:
+        return getattr(words(), name)(text)
+
+    return read
 
 
-def change(text: str) -> tuple[str, object]:
-    """Read KEY=VALUE as a key of the API and its value."""
-    key, found, value = text.partition("=")
-    if not found or key not in KEYS:
-        raise ValueError(f"{text!r}: wanted KEY=VALUE, KEY one of {', '.join(KEYS)}")
-    name, read = KEYS[key]
-    return name, read(value)
-
-
-def _flag(text: str) -> bool:
-    if text.lower() in WORDS:
-        return WORDS[text.lower()]
-    raise ValueError(f"{text!r} is neither true nor false")
-
-
-def _timeout(text: str) -> float | None:
-    return None if text in ("", "default") else seconds(text)
-
-
-def _refspecs(text: str) -> list[str]:
-    return text.split()
-
-
-def _branches(text: str) -> list[str]:
-    return [branch(each) for each in text.split()]
-
-
-def _cron(text: str) -> str:
-    if text:
-        cron.parse(text)
-    return text
-
-
-KEYS: dict[str, tuple[str, Callable[[str], object]]] = {
-    "name": ("name", str),
-    "source": ("source", str),
-    "target": ("target", str),
-    "branch": ("refspecs", _branches),
-    "source_branch": ("source_branch", str),
-    "target_branch": ("target_branch", str),
-    "refspecs": ("refspecs", _refspecs),
-    "force": ("force", _flag),
-    "prune": ("prune", _flag),
-    "enabled": ("enabled", _flag),
-    "timeout": ("timeout", _timeout),
-    "cron": ("cron", _cron),
-    "create": ("create", _flag),
-    "max": ("max", positive),
-}
 Fill = Callable[[argparse.ArgumentParser], None]
 
 
@@ -264,14 +207,14 @@ def task_add(parser: argparse.ArgumentParser) -> None:
 def _times(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
-        type=checked(seconds),
+        type=checked(word("seconds")),
         metavar="SECONDS",
         help="of one attempt, as in 90, 10m or 2h, at most 7d (default: sync.timeout,"
         " which is 10m)",
     )
     parser.add_argument(
         "--cron",
-        type=checked(_cron),
+        type=checked(word("schedule")),
         default="",
         metavar="SCHEDULE",
         help='when it runs by itself, as in "0 2 * * *", "@hourly", "@every 90m"'
@@ -298,7 +241,7 @@ def refs(parser: argparse.ArgumentParser) -> None:
         "--branch",
         dest="refspecs",
         action="append",
-        type=checked(branch),
+        type=checked(word("branch")),
         default=[],
         metavar="SRC[:DST]",
         help="one branch, may be given again (default: all branches and tags)",
@@ -319,11 +262,11 @@ def task_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "changes",
         nargs="+",
-        type=checked(change),
+        type=checked(word("change")),
         metavar="KEY=VALUE",
-        help=f"KEY is one of {', '.join(KEYS)}; force, prune, enabled and create take"
-        " true or false, refspecs several with blanks between, timeout up to 7d or"
-        " default, cron a schedule or nothing",
+        help=f"KEY is one of {', '.join(words().KEYS)}; force, prune, enabled and"
+        " create take true or false, refspecs several with blanks between, timeout up"
+        " to 7d or default, cron a schedule or nothing",
     )
 
 
@@ -426,7 +369,7 @@ def page(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since",
         metavar="TIME",
-        type=checked(since),
+        type=checked(word("since")),
         help="RFC 3339, a date, or an age as in 2h, 7d (default: from the first on)",
     )
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""cli.backup."""
+"""The command that copies the store."""
 
 import os
 import secrets
@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gms_hookd.cli.api_client import post
-from gms_hookd.cli.session import SLOW, Args, Session, api_of
+from gms_hookd.cli.session import SLOW, Args, Session, api_of, ready_to_act
 from gms_hookd.errors import Failure
 from gms_hookd.files import check_replaceable, leads_to
 from gms_hookd.service.identity import acting
@@ -21,8 +21,9 @@ def backup(session: Session, args: Args) -> int:
     and the operator may read; the file is the operator's own.
     """
     file = Path(args.file).absolute()
-    _refuse(file, session.state)
-    between = session.state.absolute() / f"backup-{secrets.token_hex(8)}"
+    state = Path(session.state)
+    _refuse(file, state)
+    between = state / f"backup-{secrets.token_hex(8)}"
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         _have_written(session, between)
@@ -34,6 +35,7 @@ def backup(session: Session, args: Args) -> int:
 
 
 def _have_written(session: Session, file: Path) -> None:
+    ready_to_act(session)
     with acting(session.state), api_of(session) as api:
         post(api, "backup", {"path": str(file)}, SLOW)
 

@@ -6,17 +6,21 @@ user.
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from gms_hookd.cli import api_client
+from gms_hookd import log
+from gms_hookd.cli import configuration
 from gms_hookd.cli.api_client import QUICK, SILENT, Api, ApiError, OverSocket, get
 from gms_hookd.cli.render import paint
 from gms_hookd.cli.session import Args, Session, api_of
 from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.config.load import faults
-from gms_hookd.errors import ConfigError, Failure
-from gms_hookd.http.client import PATIENCE, ClientError, SilentError
+from gms_hookd.errors import ClientError, ConfigError, Failure, SilentError
+from gms_hookd.http.control import PATIENCE, listens
 from gms_hookd.http.descriptors import attainable_descriptors
+from gms_hookd.paths import control_socket
 from gms_hookd.safetext import safe
 from gms_hookd.service.findings import (
     ERROR,
@@ -27,7 +31,7 @@ from gms_hookd.service.findings import (
     finding_of,
 )
 from gms_hookd.service.inspection import findings, git_finding
-from gms_hookd.service.state_dir import StateError, control_socket
+from gms_hookd.service.state_dir import StateError
 from gms_hookd.store import StoreError
 
 __all__ = [
@@ -81,15 +85,16 @@ def _raise_for_errors(found: Sequence[Finding]) -> None:
 
 def _looked(session: Session) -> list[Finding]:
     """Have the daemon look; where none answers look in its place, and say why."""
-    control = control_socket(session.state)
+    log.silence()
+    state, control = Path(session.state), control_socket(session.state)
     try:
         # As the user of the service: the lock and the store are its own.
-        config, wrong = faults(session.config)
+        config, wrong = faults(partial(configuration.read, session))
     except ConfigError as error:
         config, wrong = None, [str(error)]
-    own = Environment(session.environ, session.state, config=config, faults=wrong)
+    own = Environment(session.environ, state, config=config, faults=wrong)
     try:
-        if not api_client.listens(control, QUICK):
+        if not listens(control, QUICK):
             return _stopped(session, own)
         get(OverSocket(control, QUICK), "status")
     except SilentError:
@@ -119,7 +124,7 @@ def _by_daemon(own: Environment, api: Api) -> list[Finding]:
 def _stopped(session: Session, own: Environment) -> list[Finding]:
     """Look in the place of a daemon, as it would, as far as there is a store."""
     place = replace(own, daemon=False, descriptors=attainable_descriptors())
-    if own.faults or not session.state.exists():
+    if own.faults or not place.state.exists():
         return findings(place)
     try:
         with api_of(session) as api:

@@ -21,24 +21,26 @@ from pathlib import Path
 
 from gms_hookd import log
 from gms_hookd.auth import signature
-from gms_hookd.cli import api_client
 from gms_hookd.cli.api_client import OverSocket, get
-from gms_hookd.cli.session import Args, Session, held
+from gms_hookd.cli.in_process import held
+from gms_hookd.cli.session import Args, Session
 from gms_hookd.config.load import load_config
 from gms_hookd.errors import Failure
 from gms_hookd.git import process
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.http import client as http_client
-from gms_hookd.model import FINAL
+from gms_hookd.http.control import listens
 from gms_hookd.paths import HOOKS
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import without_logins
 from gms_hookd.service import daemon
+from gms_hookd.statuses import FINAL
 from gms_hookd.threads import Threads
 
 
 def show_demo(session: Session, args: Args) -> int:
     """Play the demo; its daemon serves in this thread until it is stopped."""
+    log.silence()
     with stage(args.carry_out, session.say) as on:
         prepare(on)
         show = Show(on, _end if args.once else partial(_go_on, session), _end)
@@ -204,7 +206,7 @@ def _await_daemon(on: Stage) -> None:
     on.prompt("cat", on.environ["GMS_HOOKD_CONFIG"])
     on.say(CONFIG.format(port=on.port).rstrip())
     on.say("\n$ gms-hookd serve &")
-    _until(lambda: api_client.listens(on.root / "state" / "control.sock"), "the daemon")
+    _until(lambda: listens(on.root / "state" / "control.sock"), "the daemon")
     on.say(f"listens on 127.0.0.1:{on.port}; made a secret: state/webhook-secret")
 
 

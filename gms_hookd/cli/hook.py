@@ -6,11 +6,12 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gms_hookd.auth import signature
 from gms_hookd.auth.schemes import Scheme
-from gms_hookd.cli import render
+from gms_hookd.cli import configuration, render
 from gms_hookd.cli.api_client import Api, get
 from gms_hookd.cli.session import Args, Session, api_of, task_id, which
 from gms_hookd.cli.terminal import Style
@@ -21,6 +22,7 @@ from gms_hookd.errors import Failure
 from gms_hookd.forges.base import Forge
 from gms_hookd.forges.registry import FORGES, default_scheme, scheme_of
 from gms_hookd.http import client as http_client
+from gms_hookd.http.control import JSON_HEADERS, PATIENCE
 from gms_hookd.model import LARGEST_ID
 from gms_hookd.paths import HOOKS
 from gms_hookd.safetext import safe
@@ -55,7 +57,7 @@ def hook_of(settings: HookConfig) -> HookEntry:
 
 def hook_list(session: Session, args: Args) -> int:
     """List the hooks with what to enter at the forge, and their last delivery."""
-    settings = session.config()
+    settings = configuration.read(session)
     with api_of(session) as api:
         found = [
             {**hook, "last_delivery": _last(api, hook["name"])}
@@ -127,7 +129,7 @@ def _came(last: Mapping[str, Any] | None) -> str:
 def hook_secret(session: Session, args: Args) -> int:
     """Print a new random secret, of the form that the hook's scheme needs."""
     # Its file may be one that is still to be filled.
-    settings, _ = faults(session.config)
+    settings, _ = faults(partial(configuration.read, session))
     found = [hook for hook in settings.hooks if hook.name == args.name]
     session.say(new_secret(_wants_key(found[0] if found else None, args.name)))
     if session.out.isatty():
@@ -155,7 +157,7 @@ def new_secret(key: bool) -> str:
 
 def hook_test(session: Session, args: Args) -> int:
     """Send a correctly signed push to a hook; print what it was answered with."""
-    settings = session.config()
+    settings = configuration.read(session)
     if args.name == GMS_HOOK:
         return _test_own(session, args, settings)
     hook = _named(settings, args.name)
@@ -166,9 +168,9 @@ def hook_test(session: Session, args: Args) -> int:
     url, certificate = destination(args.url, lambda: settings, args.name)
     if proof.key:
         url += f"{'&' if '?' in url else '?'}key={proof.key}"
-    headers = {**http_client.JSON_HEADERS, **sample.headers, **proof.headers}
+    headers = {**JSON_HEADERS, **sample.headers, **proof.headers}
     posted = http_client.send(
-        url, proof.body or body, _wire(headers), http_client.PATIENCE, certificate
+        url, proof.body or body, _wire(headers), PATIENCE, certificate
     )
     mask = Mask(hook.settings.secrets)  # who answers 404 may repeat the address
     return _answered(session, args, posted, mask)
@@ -186,8 +188,7 @@ def _test_own(session: Session, args: Args, settings: Config) -> int:
     body = b'{"task_id": %d}' % number
     url, certificate = destination(args.url, lambda: settings, GMS_HOOK)
     signed = signature.sign(secret, body)
-    patience = http_client.PATIENCE
-    posted = http_client.post_signed(url, body, signed, patience, certificate)
+    posted = http_client.post_signed(url, body, signed, PATIENCE, certificate)
     answer = posted.body if isinstance(posted.body, dict) else {}
     if posted.status == 404 and answer.get("error") == f"no task {number}":
         answer = {"message": "the signature is accepted; --task TASK starts a run"}

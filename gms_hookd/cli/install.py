@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gms_hookd import __version__, pyz
-from gms_hookd.cli import api_client, completion
+from gms_hookd.cli import completion
 from gms_hookd.cli.session import Args, Session
 from gms_hookd.config.load import load_config
 from gms_hookd.config.records import Config
-from gms_hookd.errors import Failure
+from gms_hookd.errors import ClientError, Failure
 from gms_hookd.files import flush_to_disk
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import Limits, Stop, execute
-from gms_hookd.http import client as http_client
-from gms_hookd.http.client import ClientError
+from gms_hookd.http.control import listens, readiness
+from gms_hookd.paths import control_socket
 from gms_hookd.runlog import RunLog
 from gms_hookd.service import installation
 from gms_hookd.service.installation import File, Layout, Machine, Parts, Step
-from gms_hookd.service.state_dir import control_socket
 
 SLOW = 600.0  # seconds that a step may take: the service stops, a store is copied
 READY = 30.0  # seconds until the service that was started must be ready
@@ -120,7 +119,7 @@ class Installer:
 
         Raises ConfigError.
         """
-        if api_client.listens(control_socket(self.layout.state)):
+        if listens(control_socket(self.layout.state)):
             self._config()
 
     def _show(self, steps: Iterable[Step]) -> int:
@@ -210,7 +209,7 @@ class Installer:
 
     def _unready(self) -> list[str]:
         try:
-            return http_client.readiness(control_socket(self.layout.state))[0]
+            return readiness(control_socket(self.layout.state))[0]
         except ClientError as error:
             return [str(error)]
 

@@ -5,7 +5,6 @@ failure is shown: one line on stderr and the exit status, never a traceback.
 """
 
 import io
-import logging
 import os
 import sys
 import time
@@ -53,9 +52,9 @@ from gms_hookd.cli.arguments import (
 from gms_hookd.cli.session import Session
 from gms_hookd.cli.terminal import style_of
 from gms_hookd.errors import Failure
-from gms_hookd.log import under_journal
+from gms_hookd.journal import under_journal
+from gms_hookd.paths import state_dir
 from gms_hookd.safetext import hidden, safe
-from gms_hookd.service.state_dir import state_dir
 
 PROG = "gms-hookd"
 DEBUG = "GMS_HOOKD_DEBUG"
@@ -117,7 +116,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("task", "enable"): Command("task.task_enable", task, "take triggers"),
     ("task", "disable"): Command("task.task_disable", task, "refuse triggers"),
     ("task", "remove"): Command("task.task_remove", task, "forget a task"),
-    ("task", "sync"): Command("task.task_sync", task_sync, "run it and watch"),
+    ("task", "sync"): Command("sync.task_sync", task_sync, "run it and watch"),
     ("trigger",): Command("trigger.trigger", trigger, "post as a CI job would"),
     ("sign",): Command("trigger.sign", sign, "sign FILE or stdin"),
     ("run", "list"): Command("run.run_list", run_list, "the newest runs"),
@@ -164,9 +163,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
 }  # fmt: skip
 
 
-def parser(first: str = "") -> ArgumentParser:
-    """Build the parser of all commands; only those of `first` if it is one's name."""
-    chosen = {words: each for words, each in COMMANDS.items() if words[0] == first}
+def parser(*typed: str) -> ArgumentParser:
+    """Build the parser of all commands; only those that begin as a line was typed."""
+    chosen = _chosen(typed[:2]) or _chosen(typed[:1])
     root = ArgumentParser(
         PROG, description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False
     )
@@ -187,6 +186,11 @@ def parser(first: str = "") -> ArgumentParser:
     return root
 
 
+def _chosen(typed: tuple[str, ...]) -> dict[tuple[str, ...], Command]:
+    named = {words: each for words, each in COMMANDS.items() if words == typed}
+    return named or {w: each for w, each in COMMANDS.items() if (w[0],) == typed}
+
+
 def group(top: Any, name: str) -> Any:
     """Add a command that has commands."""
     text = GROUPS[name]
@@ -198,7 +202,6 @@ def group(top: Any, name: str) -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line; return the exit status."""
     prepare_streams()
-    logging.getLogger("gms_hookd").addHandler(logging.NullHandler())
     try:
         status = carry_out(sys.argv[1:] if arguments is None else arguments, os.environ)
         sys.stdout.flush()
@@ -227,7 +230,7 @@ def prepare_streams() -> None:
 
 def carry_out(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Parse and run; whatever fails is raised."""
-    args = parser(*arguments[:1]).parse_args(
+    args = parser(*arguments).parse_args(
         arguments, SimpleNamespace(config=None, state=None)
     )
     for name, value in vars(args).items():

@@ -6,8 +6,8 @@ from gms_hookd.cli import render
 from gms_hookd.cli.api_client import get, post
 from gms_hookd.cli.pages import pages_of, show_pages
 from gms_hookd.cli.session import SLOW, Args, Session, api_of, opened, task_id
-from gms_hookd.cli.terminal import Screen, Style
-from gms_hookd.cli.watch import ended, watched
+from gms_hookd.cli.terminal import Style
+from gms_hookd.cli.watch import Screen, ended, watched
 
 
 def run_list(session: Session, args: Args) -> int:

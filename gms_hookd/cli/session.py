@@ -1,73 +1,41 @@
-"""What every command has at hand: the configuration, the state, the terminal.
-
-How a command reaches the API: the running daemon's, or that of its own process.
+"""What every command has at hand: where the state is, the terminal, the API.
 
 With a daemon running the API is asked over its control socket; without one this
 process holds the state directory meanwhile and asks an application of its own.
 """
 
 import math
-import os
-import signal
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
 from types import SimpleNamespace
-from typing import Any, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO
 
-from gms_hookd.cli import api_client
-from gms_hookd.cli.api_client import Api, get
+from gms_hookd.cli.api_client import Api, OverSocket, get
 from gms_hookd.cli.terminal import Style, as_json
-from gms_hookd.config.load import load_config, webhook_secrets
-from gms_hookd.config.records import Config
-from gms_hookd.config.sources import Name
-from gms_hookd.http.client import PATIENCE
-from gms_hookd.service.identity import act_as_service
-from gms_hookd.service.service import Service
-from gms_hookd.service.state_dir import (
-    SERVICE_STATE,
-    StateDirectory,
-    control_socket,
-)
+from gms_hookd.http.control import PATIENCE, listens
+from gms_hookd.paths import control_socket
+from gms_hookd.service.identity import act_as_service, service_user
 
 Args = SimpleNamespace
-SERVICE_CREDENTIALS = Path("/run/credentials/gms-hookd.service")
+SLOW = 3600.0  # seconds for an answer that may take long
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What a command has at hand: environment, output, configuration, state."""
+class Session(NamedTuple):
+    """What a command has at hand: environment, output, where the state is.
+
+    `file` is the configuration that the command line names.
+    """
 
     environ: Mapping[str, str]
     out: TextIO
     style: Style
     file: str | None
-    state: Path
+    state: str
 
     def say(self, text: object) -> None:
         """Print a line."""
         print(text, file=self.out, flush=True)
-
-    def config(self, without: Collection[Name] = (), **overrides: object) -> Config:
-        """Read the configuration, as the service's user does, but for some settings.
-
-        Raises ConfigError.
-        """
-        act_as_service(self.state)
-        return load_config(
-            with_credentials(self.environ, self.state),
-            file=self.file,
-            state=self.state,
-            overrides=overrides,
-            without=without,
-        )
-
-    def webhook_secrets(self) -> tuple[str, ...]:
-        """Read the secrets of GMS's hook, and no other. Raises ConfigError."""
-        act_as_service(self.state)
-        environ = with_credentials(self.environ, self.state)
-        return webhook_secrets(environ, file=self.file, state=self.state)
 
     def show(self, args: Args, value: Any, text: Callable[[Any, Style], str]) -> int:
         """Print an answer of the API, as text or as it is."""
@@ -75,37 +43,31 @@ class Session:
         return 0
 
 
-def with_credentials(environ: Mapping[str, str], state: Path) -> Mapping[str, str]:
-    """Let root see the secrets which systemd has handed to the service of this state.
+class RunThread(Protocol):
+    """The thread that carries a run out."""
 
-    Without them a command would sign with another secret than the daemon expects.
-    """
-    usable = state == SERVICE_STATE and os.access(SERVICE_CREDENTIALS, os.R_OK)
-    if "CREDENTIALS_DIRECTORY" in environ or not usable:
-        return environ
-    return {**environ, "CREDENTIALS_DIRECTORY": str(SERVICE_CREDENTIALS)}
+    def join(self) -> None:
+        """Wait for its end."""
 
-
-@contextmanager
-def held(path: Path) -> Iterator[StateDirectory]:
-    """Hold the state directory. Raises StateBusy."""
-    state = StateDirectory.open(path)
-    try:
-        yield state
-    finally:
-        state.close()
+    def is_alive(self) -> bool:
+        """Return whether it still runs."""
 
 
-SLOW = 3600.0  # seconds for an answer that may take long
-ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+class OwnService(Protocol):
+    """The service that this process has opened, since no daemon runs."""
+
+    def carry_out(self, run_id: int) -> RunThread:
+        """Begin an attempt of a run; return the thread that carries it out."""
+
+    def measure(self) -> None:
+        """Take the measurements that a daemon takes now and then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """The API of the running daemon, or of the service opened in this process."""
 
     api: Api
-    service: Service | None = None
+    service: OwnService | None = None
 
 
 @contextmanager
@@ -114,31 +76,30 @@ def opened(session: Session, patience: float = math.inf) -> Iterator[Opened]:
 
     The daemon gets `patience` seconds for an answer at most.
     """
-    act_as_service(session.state)
     socket = control_socket(session.state)
-    if api_client.listens(socket, min(patience, PATIENCE)):
-        yield Opened(api_client.OverSocket(socket, patience))
+    if listens(socket, min(patience, PATIENCE)):
+        act_as_service(session.state)
+        yield Opened(OverSocket(socket, patience))
         return
-    settings = session.config()
-    with held(session.state) as state, interruptible():
-        service = Service.open(settings, state, session.environ)
-        try:
-            yield Opened(api_client.InProcess(service.app.handle), service)
-        finally:
-            service.close()
+    own = in_process()
+    act_as_service(session.state)
+    service: AbstractContextManager[Opened] = own.opened(session)
+    with service as found:
+        yield found
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let what ends a process end a command as Ctrl-C does, its git included."""
-    defaults = [n for n in ENDINGS if signal.getsignal(n) is signal.SIG_DFL]
-    for number in defaults:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in defaults:
-            signal.signal(number, signal.SIG_DFL)
+def in_process() -> Any:
+    """Import what a daemon is made of: it takes ten times as long as to ask one."""
+    return import_module("gms_hookd.cli.in_process")
+
+
+def ready_to_act(session: Session) -> None:
+    """Import what a command may need as the user of the service, if it is to be that.
+
+    The program may lie where only root can read it.
+    """
+    if service_user(session.state):
+        in_process()
 
 
 @contextmanager

@@ -7,8 +7,7 @@ from gms_hookd.cli import render
 from gms_hookd.cli.api_client import QUICK, SILENT, Api, get
 from gms_hookd.cli.session import Args, Session, api_of
 from gms_hookd.cli.terminal import Style
-from gms_hookd.errors import ConfigError, Failure
-from gms_hookd.http.client import SilentError
+from gms_hookd.errors import ConfigError, Failure, SilentError
 from gms_hookd.safetext import safe
 
 NOT_RUNNING = "the daemon is not running: systemctl start gms-hookd"

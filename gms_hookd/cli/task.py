@@ -1,28 +1,25 @@
-"""The commands about tasks: add, change, show, and sync while one watches."""
+"""The commands about tasks: add, change, show; to sync one is `sync`."""
 
 import re
 import sys
 from collections.abc import Mapping
-from pathlib import Path
+from typing import BinaryIO
 
 from gms_hookd.cli import render
-from gms_hookd.cli.api_client import Api, get, post
+from gms_hookd.cli.api_client import get, post
 from gms_hookd.cli.arguments import UsageError
 from gms_hookd.cli.session import (
     SLOW,
     Args,
     Session,
     api_of,
-    opened,
     task_id,
     which,
 )
-from gms_hookd.cli.watch import ended, watched
 from gms_hookd.errors import Failure
-from gms_hookd.model import RunStatus
 
 AT_ONCE = 200  # names in one call
-SHOWING = re.compile(r"Showing \d+ of \d+ ")  # how a list of glab begins
+SHOWING = r"Showing \d+ of \d+ "  # how a list of glab begins
 BRANCHES = frozenset({"source_branch", "target_branch"})
 
 
@@ -74,8 +71,14 @@ def task_expand(session: Session, args: Args) -> int:
 
 def read_lines(file: str) -> list[str]:
     """Return the lines of a file, or of stdin."""
-    read = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    return read.decode("utf-8", "replace").split("\n")
+    if file == "-":
+        return _lines(sys.stdin.buffer)
+    with open(file, "rb") as stream:
+        return _lines(stream)
+
+
+def _lines(stream: BinaryIO) -> list[str]:
+    return stream.read().decode("utf-8", "replace").split("\n")
 
 
 def first_word(line: str) -> str:
@@ -85,7 +88,7 @@ def first_word(line: str) -> str:
     back whole, since its first word is no name.
     """
     bare = line.strip(' \t\r|"')
-    if bare.startswith(("#", "+-", "--")) or SHOWING.match(bare):
+    if bare.startswith(("#", "+-", "--")) or re.match(SHOWING, bare):
         return ""
     word = re.split(r"[\s,|]", bare, maxsplit=1)[0]
     rest = bare.removeprefix(word)
@@ -136,42 +139,4 @@ def task_remove(session: Session, args: Args) -> int:
     """Remove a task."""
     with api_of(session) as api:
         post(api, "task/delete", {"id": task_id(api, args.task)})
-    return 0
-
-
-def task_sync(session: Session, args: Args) -> int:
-    """Run a task now, show what git says, then what became of each ref."""
-    if args.dry_run:
-        return _plan(session, args.task)
-    with opened(session) as found:
-        body: dict[str, object] = {"task_id": task_id(found.api, args.task)}
-        if args.yes:
-            body["confirmed"] = _confirmed(session, found.api, body)
-        run = watched(session, found, post(found.api, "run", body)["id"])
-    return ended(session, run)
-
-
-def _confirmed(
-    session: Session, api: Api, task: Mapping[str, object]
-) -> dict[str, str] | bool:
-    """Show what a guard would hold back now: that, and no more, is confirmed."""
-    plan = post(api, "task/plan", task, SLOW)
-    held: dict[str, str] | None = plan["held"]
-    if held is None:
-        if plan["status"] == RunStatus.FAILED:
-            session.say(f"nothing is confirmed: no plan: {plan['error_message']}")
-        return False
-    session.say(render.confirmed(held, session.style))
-    return held
-
-
-def _plan(session: Session, task: str) -> int:
-    with api_of(session) as api:
-        plan = post(api, "task/plan", {"task_id": task_id(api, task)}, SLOW)
-    if plan["refs"]:
-        session.say(render.refs(plan["refs"], session.style))
-    said = plan["error_message"] or render.short(plan["commit_range"])
-    if plan["status"] != RunStatus.SUCCESS:
-        raise Failure(f"would be {plan['status']}: {said}")
-    session.say(f"would be success: {said or 'nothing to do'}")
     return 0

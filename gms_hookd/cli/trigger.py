@@ -2,20 +2,22 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gms_hookd.auth import signature
-from gms_hookd.cli import render
+from gms_hookd.cli import configuration, render
 from gms_hookd.cli.api_client import get
 from gms_hookd.cli.session import Args, Session, api_of, which
 from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.config.records import GMS_HOOK, Config
 from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.http import client as http_client
-from gms_hookd.model import RunStatus
+from gms_hookd.http.control import PATIENCE
 from gms_hookd.paths import HOOKS
 from gms_hookd.safetext import safe
+from gms_hookd.statuses import RunStatus
 
 
 def sign(session: Session, args: Args) -> int:
@@ -32,7 +34,7 @@ def _standard_input() -> bytes:
 def _secret(session: Session) -> str:
     """Return the secret to sign with; no other is read."""
     try:
-        secrets = session.webhook_secrets()
+        secrets = configuration.webhook_secrets(session)
     except ConfigError as error:
         raise ConfigError(f"{error}, or set WEBHOOK_SECRET") from None
     if secrets:
@@ -47,12 +49,12 @@ def trigger(session: Session, args: Args) -> int:
     """Post a signed trigger as a CI job would; print what it was answered with."""
     secret = _secret(session)
     body = b'{"task_id": %d}' % _trigger_id(session, args.task)
-    where = destination(args.url, session.config, GMS_HOOK)
+    where = destination(args.url, partial(configuration.read, session), GMS_HOOK)
     posted = http_client.post_signed(
         _waiting(where.url, args.wait),
         body,
         signature.sign(secret, body),
-        http_client.PATIENCE + (args.wait or 0),
+        PATIENCE + (args.wait or 0),
         where.certificate,
     )
     return _answered(session, args, posted)

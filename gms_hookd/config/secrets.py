@@ -8,7 +8,7 @@ from gms_hookd.config.records import Config, NotifyConfig
 from gms_hookd.files import SecretFileError, read_secret
 from gms_hookd.git.command import PROXIES
 from gms_hookd.git.credentials import Credential
-from gms_hookd.safetext import address_secrets
+from gms_hookd.safetext.addresses import address_secrets
 
 
 def _of_target(target: NotifyConfig) -> Iterator[str]:

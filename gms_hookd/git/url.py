@@ -9,7 +9,7 @@ from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from gms_hookd.git.forgeurl import canonical
-from gms_hookd.safetext import in_address
+from gms_hookd.safetext.addresses import in_address
 
 PORTS = {"https": 443, "http": 80, "ssh": 22}
 SPOKEN = ("https", "ssh", "file", "http")

@@ -1,6 +1,5 @@
-"""Ask the application: over the control socket, within this process, or signed by HTTP.
+"""Ask by HTTP: our own hooks, signed, and the servers of others.
 
-Both ways to the API have one face, `Api`, so a command cannot tell them apart.
 Environment proxies are never used: what is asked is this machine, or exactly the URL
 which the operator gave.
 """
@@ -10,7 +9,6 @@ import http.client
 import json
 import socket
 import ssl
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -19,26 +17,13 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from gms_hookd import __version__
-from gms_hookd.errors import Failure
+from gms_hookd.errors import ClientError
+from gms_hookd.http import control
+from gms_hookd.http.control import ANSWER_LIMIT, JSON_HEADERS
 from gms_hookd.http.timed import Budget, connected, secured
 
-PATIENCE = 60.0
-ANSWER_LIMIT = 64 << 20
 AGENT = {"User-Agent": f"gms-hookd/{__version__}"}  # some vendors refuse who has none
 KEPT = 8 << 10  # bytes of an answer to what we send to others
-JSON_HEADERS = {"accept": "application/json", "content-type": "application/json"}
-
-
-class ClientError(Failure):
-    """Nobody answered as a gms-hookd does; the text is one line for the operator."""
-
-
-class UnreachableError(ClientError):
-    """Nobody listens there: nothing was sent."""
-
-
-class SilentError(ClientError):
-    """Somebody listens there and does not answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +48,6 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
-
-
-def serving_process(path: Path) -> int | None:
-    """Return the number of the process that listens on this control socket, if any."""
-    connection = UnixConnection(str(path), PATIENCE)
-    with closing(connection), one_line_errors(str(path), PATIENCE):
-        connection.connect()
-        size = struct.calcsize("3i")  # struct ucred: pid, uid, gid (unix(7))
-        peer = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-        process: int = struct.unpack("3i", peer)[0]
-        return process or None
-
-
-def readiness(path: Path) -> tuple[list[str], list[str]]:
-    """Return why the daemon at this control socket is not ready, and its warnings.
-
-    Raises ClientError.
-    """
-    connection = UnixConnection(str(path), PATIENCE)
-    with closing(connection), one_line_errors(str(path), PATIENCE):
-        connection.request("GET", "/readyz")
-        said = json.loads(connection.getresponse().read(ANSWER_LIMIT))
-        reasons, warnings = said.get("reasons", ()), said.get("warnings", ())
-        return list(map(str, reasons)), list(map(str, warnings))
 
 
 def post_signed(
@@ -278,22 +239,13 @@ def one_line_errors(
 
     `what` is what should have answered.
     """
-    try:
-        yield
-    except (ConnectionRefusedError, FileNotFoundError, socket.gaierror) as error:
-        raise UnreachableError(f"{where}: {_why(error)}") from error
-    except TimeoutError as error:
-        raise SilentError(f"{where}: no answer within {patience:g} s") from error
-    except PermissionError as error:
-        remedy = "run this as root or as the user of the daemon"
-        raise ClientError(f"{where}: {_why(error)}: {remedy}") from error
-    except ssl.SSLCertVerificationError as error:
-        raise ClientError(f"{where}: certificate: {error.verify_message}") from error
-    except OSError as error:
-        raise ClientError(f"{where}: {_why(error)}") from error
-    except (http.client.HTTPException, ValueError, RecursionError) as error:
-        raise ClientError(f"{where}: what answers is not {what}") from error
-
-
-def _why(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
+    with control.one_line_errors(where, patience, what):
+        try:
+            yield
+        except ssl.SSLCertVerificationError as error:
+            said = f"{where}: certificate: {error.verify_message}"
+            raise ClientError(said) from error
+        except OSError:  # such as http.client.RemoteDisconnected
+            raise
+        except http.client.HTTPException as error:
+            raise ClientError(f"{where}: what answers is not {what}") from error

@@ -12,7 +12,8 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import NamedTuple
 
-from gms_hookd.http.client import ClientError, one_line_errors
+from gms_hookd.errors import ClientError
+from gms_hookd.http.client import one_line_errors
 from gms_hookd.http.timed import Budget, TimedSocket, connected, secured
 
 READY, HELLO = 220, 250

@@ -1,8 +1,8 @@
 """safetext/: text that is safe to log, to store and to show.
 
 `text`: one line, escaped, cut. `shapes`: what a secret looks like to somebody who does
-not know it. `mask`: the configured secrets, found in any spelling. What comes from
-outside is masked whole, and cut after that.
+not know it, `addresses` in a URL. `mask`: the configured secrets, found in any
+spelling. What comes from outside is masked whole, and cut after that.
 Names: one_line, quoted, safe, without_logins, Mask.
 
 May import: nothing.
@@ -10,9 +10,7 @@ May import: nothing.
 
 from gms_hookd.safetext.shapes import (
     HIDDEN,
-    address_secrets,
     hidden,
-    in_address,
     without_fields,
     without_logins,
     without_tokens,
@@ -30,10 +28,8 @@ from gms_hookd.safetext.text import (
 __all__ = [
     "HIDDEN",
     "REASON_LIMIT",
-    "address_secrets",
     "flattened",
     "hidden",
-    "in_address",
     "one_line",
     "quoted",
     "reason",

@@ -8,18 +8,16 @@ import os
 import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
-from gms_hookd.files import SERVICE
-from gms_hookd.service.state_dir import SERVICE_STATE
+from gms_hookd.paths import SERVICE, SERVICE_STATE
 
 # What Python loads at its first use: from below /root, say, it could not any more.
 LATE = ("ascii", "latin-1", "idna")
+Path = str | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(NamedTuple):
     """A user as the kernel knows it."""
 
     uid: int
@@ -35,9 +33,9 @@ def service_user(state: Path) -> User | None:
     if os.geteuid() != 0:
         return None
     try:
-        details = state.stat()
+        details = os.stat(state)
     except OSError:
-        return user_named(SERVICE) if state == SERVICE_STATE else None
+        return user_named(SERVICE) if os.fspath(state) == SERVICE_STATE else None
     return _with_groups(details.st_uid, details.st_gid) if details.st_uid else None
 
 
@@ -96,6 +94,6 @@ def acting(state: Path) -> Iterator[None]:
 
 def _hand_over(state: Path, user: User) -> None:
     """Make the state directory where only root can, if it is not there."""
-    if not state.exists() and state.parent.exists():
-        state.mkdir(mode=0o700)
+    if not os.path.exists(state) and os.path.exists(os.path.dirname(state)):
+        os.mkdir(state, 0o700)
         os.chown(state, user.uid, user.gid)

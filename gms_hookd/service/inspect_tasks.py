@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gms_hookd.cron import parse
-from gms_hookd.files import SERVICE, SecretFileError, check_secret, closed
+from gms_hookd.files import SecretFileError, check_secret, closed
 from gms_hookd.git import url as giturl
 from gms_hookd.git.credentials import CredentialStore, access
 from gms_hookd.git.errors import GitError
@@ -21,6 +21,7 @@ from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.git.ssh import pinning
 from gms_hookd.git.url import GitUrl
+from gms_hookd.paths import SERVICE, SERVICE_STATE
 from gms_hookd.runlog import RunLog
 from gms_hookd.service.findings import (
     ERROR,
@@ -31,7 +32,6 @@ from gms_hookd.service.findings import (
     finding_of,
     unreadable,
 )
-from gms_hookd.service.state_dir import SERVICE_STATE
 
 PATIENCE = 5.0  # seconds for ssh-keygen
 MOST_FOLDERS = 2000  # of a repository that are looked at
@@ -188,7 +188,7 @@ def _unwritable(place: Environment, subject: str, path: Path) -> Iterator[Findin
 
 def _writable_folders(place: Environment) -> Sequence[str] | None:
     """Return, where no daemon runs, where its unit would let it write; None: all."""
-    if place.daemon is not False or place.state != SERVICE_STATE:
+    if place.daemon is not False or place.state != Path(SERVICE_STATE):
         return None
     limits = Limits(time.monotonic() + PATIENCE, Stop(), RunLog())
     search = {"PATH": place.environ.get("PATH", os.defpath)}

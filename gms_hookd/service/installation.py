@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gms_hookd.files import SERVICE
+from gms_hookd.paths import SERVICE
 from gms_hookd.service.identity import user_named
 
 UNIT = "gms-hookd.service"

@@ -1,54 +1,19 @@
 """The state directory: who holds it may touch the store; nobody else at that time."""
 
 import os
-import pwd
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gms_hookd.errors import ConfigError, Failure
+from gms_hookd.errors import Failure
 from gms_hookd.files import lock_file
-
-SERVICE_STATE = Path("/var/lib/gms-hookd")  # as the unit's StateDirectory= has it
-
-
-def state_dir(environ: Mapping[str, str], argument: str | None, uid: int) -> Path:
-    """Return the state directory for this command line, environment and user.
-
-    Raises ConfigError where there is no home.
-    """
-    given = environ.get("GMS_HOOKD_STATE") if argument is None else argument
-    lent = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if given == "" and argument is not None:
-        raise ConfigError("--state: is empty: name a directory")
-    if given or lent:
-        return Path(given or lent).absolute()
-    if uid == 0 or _is_owner(uid, SERVICE_STATE):
-        return SERVICE_STATE
-    return _home(environ, uid) / ".local/state/gms-hookd"
-
-
-def _is_owner(uid: int, path: Path) -> bool:
-    """Tell the service's user, whose commands are about the service's state."""
-    try:
-        return path.stat().st_uid == uid
-    except OSError:
-        return False
-
-
-def _home(environ: Mapping[str, str], uid: int) -> Path:
-    try:
-        return Path(environ.get("HOME") or pwd.getpwuid(uid).pw_dir).absolute()
-    except KeyError:
-        raise ConfigError("HOME: is not set: set it, or name --state DIR") from None
-
+from gms_hookd.paths import CONTROL, control_socket
 
 # A lock or a WAL on these is a promise that the other side may not keep.
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "fuse.sshfs"}
 _DATABASE = "gms-hookd.db"
-_CONTROL = "control.sock"
 _FILES = re.compile(
     r"lock|control\.sock|gms-hookd\.db(-wal|-shm|-journal)?"
     r"|last-backup|webhook-secret(\.[0-9]+\.tmp)?"
@@ -112,7 +77,7 @@ class StateDirectory:
     @property
     def control(self) -> Path:
         """Name the control socket."""
-        return control_socket(self.path)
+        return Path(control_socket(self.path))
 
     @property
     def caches(self) -> Path:
@@ -134,11 +99,6 @@ class StateDirectory:
     def close(self) -> None:
         """Let go of the lock."""
         os.close(self.held)
-
-
-def control_socket(path: Path) -> Path:
-    """Name the control socket of a state directory."""
-    return path / _CONTROL
 
 
 def unfit(path: Path) -> tuple[str, str] | None:
@@ -172,7 +132,7 @@ def _is_strange(entry: os.DirEntry[str]) -> bool:
     """Return whether an entry is not ours, or no file in the place of one."""
     if entry.name in _FOLDERS:
         return not entry.is_dir()
-    if entry.name == _CONTROL:
+    if entry.name == CONTROL:
         return entry.is_symlink() or entry.is_dir()
     if _FILES.fullmatch(entry.name):
         return not entry.is_file(follow_symlinks=False)

@@ -15,16 +15,17 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from gms_hookd.errors import Conflict, NotFound
+from gms_hookd.errors import ClientError, Conflict, NotFound
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http import smtp
-from gms_hookd.http.client import ClientError, Wire, exchange
+from gms_hookd.http.client import Wire, exchange
 from gms_hookd.log import SELDOM
 from gms_hookd.notify import dockerhub, mail, texts
 from gms_hookd.notify.base import Fate, Notice, SendResult, Target, VendorAnswer
 from gms_hookd.notify.policy import Subscriber
 from gms_hookd.notify.registry import EMAIL, KINDS
-from gms_hookd.safetext import address_secrets, quoted
+from gms_hookd.safetext import quoted
+from gms_hookd.safetext.addresses import address_secrets
 from gms_hookd.store import StoreError, notices
 from gms_hookd.store.notices import Lot, NoticeRow
 from gms_hookd.threads import Pool, Supervised

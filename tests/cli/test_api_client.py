@@ -12,12 +12,13 @@ import pytest
 from gms_hookd.cli.api_client import (
     ApiError,
     ApiRequest,
-    InProcess,
     OverSocket,
     get,
     post,
 )
-from gms_hookd.http.client import ClientError, UnreachableError, post_signed
+from gms_hookd.cli.in_process import InProcess
+from gms_hookd.errors import ClientError, UnreachableError
+from gms_hookd.http.client import post_signed
 from gms_hookd.http.message import Response
 from tests.support.hosts import HttpHost, certificate
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gms_hookd.cli import arguments, main
+from gms_hookd.cli import arguments, main, words
 from gms_hookd.cli.task import first_word
 
 
@@ -21,10 +21,10 @@ def test_a_wait_is_at_most_300_seconds():
 
 
 def test_a_timeout_is_seconds_or_has_a_unit():
-    assert (arguments.seconds("90"), arguments.seconds("10m")) == (90, 600)
+    assert (words.seconds("90"), words.seconds("10m")) == (90, 600)
     for text in ("0", "-1", "soon", "", "nan", "inf"):
         with pytest.raises(ValueError, match=r"."):
-            arguments.seconds(text)
+            words.seconds(text)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_timeout_is_seconds_or_has_a_unit():
     ],
 )  # fmt: skip
 def test_a_change_is_a_key_of_the_api_and_its_value(text, change):
-    assert arguments.change(text) == change
+    assert words.change(text) == change
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_change_is_a_key_of_the_api_and_its_value(text, change):
 )
 def test_a_change_that_means_nothing_is_refused(text):
     with pytest.raises(ValueError, match=r"."):
-        arguments.change(text)
+        words.change(text)
 
 
 @pytest.mark.parametrize(

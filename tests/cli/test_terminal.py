@@ -2,7 +2,8 @@
 
 import io
 
-from gms_hookd.cli.terminal import Screen, Style, follow
+from gms_hookd.cli.terminal import Style
+from gms_hookd.cli.watch import Screen, follow
 
 TERMINAL = Style(0.0, width=20)
 

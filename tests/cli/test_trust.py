@@ -11,8 +11,9 @@ import sys
 import pytest
 
 from gms_hookd.cli import hook, main
-from gms_hookd.cli.terminal import Screen, Style
+from gms_hookd.cli.terminal import Style
 from gms_hookd.cli.trigger import own_url
+from gms_hookd.cli.watch import Screen
 from gms_hookd.config.load import load_config
 from gms_hookd.service import health
 from gms_hookd.service.findings import Environment

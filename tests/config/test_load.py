@@ -9,7 +9,7 @@ import pytest
 from gms_hookd.config.validators import FSCK
 from gms_hookd.errors import ConfigError
 from gms_hookd.forges.registry import FORGES
-from gms_hookd.service.state_dir import state_dir
+from gms_hookd.paths import state_dir
 from tests.support.configured import DAY, secret_file
 
 
@@ -182,13 +182,13 @@ def test_how_long_a_host_may_be_silent_can_be_set(conf):
 # --- the state directory
 def test_the_state_directory_is_searched_in_order():
     environ = {"HOME": "/home/me"}
-    assert state_dir(environ, None, 0) == Path("/var/lib/gms-hookd")
-    assert state_dir(environ, None, 1000) == Path("/home/me/.local/state/gms-hookd")
+    assert state_dir(environ, None, 0) == "/var/lib/gms-hookd"
+    assert state_dir(environ, None, 1000) == "/home/me/.local/state/gms-hookd"
     environ["STATE_DIRECTORY"] = "/var/lib/one:/var/lib/two"
-    assert state_dir(environ, None, 0) == Path("/var/lib/one")
+    assert state_dir(environ, None, 0) == "/var/lib/one"
     environ["GMS_HOOKD_STATE"] = "/srv/state"
-    assert state_dir(environ, None, 0) == Path("/srv/state")
-    assert state_dir(environ, "here", 0) == Path.cwd() / "here"
+    assert state_dir(environ, None, 0) == "/srv/state"
+    assert state_dir(environ, "here", 0) == str(Path.cwd() / "here")
 
 
 def test_a_state_directory_without_a_name_is_refused():

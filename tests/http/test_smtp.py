@@ -12,8 +12,8 @@ from email.message import EmailMessage
 
 import pytest
 
+from gms_hookd.errors import ClientError
 from gms_hookd.http import smtp
-from gms_hookd.http.client import ClientError
 from gms_hookd.http.smtp import MailServer, deliver
 from tests.support import hosts
 

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
-from gms_hookd.cli import api_client
-from gms_hookd.service.state_dir import control_socket
+from gms_hookd.http.control import listens
+from gms_hookd.paths import control_socket
 from tests.support.process import ROOT
 from tests.support.seen import CANARY, look
 
@@ -42,7 +42,7 @@ def free_port():
 def serving(state, port, **options):
     with process("serve", "--listen", f"127.0.0.1:{port}", **options) as daemon:
         try:
-            while not api_client.listens(control_socket(state)):
+            while not listens(control_socket(state)):
                 assert daemon.poll() is None, daemon.stderr.read()
             yield daemon
         finally:

@@ -13,8 +13,9 @@ from dataclasses import replace
 
 import pytest
 
+from gms_hookd.errors import ClientError
 from gms_hookd.http import client
-from gms_hookd.http.client import ClientError, Wire, exchange
+from gms_hookd.http.client import Wire, exchange
 from gms_hookd.model import Ref, RefResult, RunStatus
 from gms_hookd.notify import slack
 from gms_hookd.notify.base import Target

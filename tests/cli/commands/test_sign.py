@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import os
 
-from gms_hookd.cli import session
+from gms_hookd.cli import configuration
 from tests.support.command_line import SECRET, finished
 
 
@@ -26,10 +26,10 @@ def test_signing_without_a_secret_is_status_2(no, environ):
 def test_root_signs_with_the_secret_that_the_service_was_handed(tmp_path, monkeypatch):
     folder, state = tmp_path / "credentials", tmp_path / "state"
     folder.mkdir()
-    monkeypatch.setattr(session, "SERVICE_CREDENTIALS", folder)
-    assert session.with_credentials({}, state) == {}
-    monkeypatch.setattr(session, "SERVICE_STATE", state)
+    monkeypatch.setattr(configuration, "SERVICE_CREDENTIALS", folder)
+    assert configuration.with_credentials({}, state) == {}
+    monkeypatch.setattr(configuration, "SERVICE_STATE", state)
     handed = {"CREDENTIALS_DIRECTORY": str(folder)}
-    assert session.with_credentials({}, state) == handed
+    assert configuration.with_credentials({}, state) == handed
     own = {"CREDENTIALS_DIRECTORY": "/run/credentials/another.service"}
-    assert session.with_credentials(own, state) == own
+    assert configuration.with_credentials(own, state) == own

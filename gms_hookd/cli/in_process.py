@@ -1,0 +1,103 @@
+"""The API where no daemon runs: of an application that this process opens meanwhile."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gms_hookd import log
+from gms_hookd.cli import configuration
+from gms_hookd.cli.api_client import ApiRequest
+from gms_hookd.cli.session import Opened, Session
+from gms_hookd.futures import Future
+from gms_hookd.http.control import JSON_HEADERS, PATIENCE, one_line_errors
+from gms_hookd.http.message import Request, Response
+from gms_hookd.paths import API
+from gms_hookd.service.service import Service
+from gms_hookd.service.state_dir import StateDirectory
+from gms_hookd.threads import Supervised
+
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class InProcess:
+    """The API of an application which this process itself has opened."""
+
+    handle: Callable[[Request, Callable[[Response], None]], None]
+
+    def ask(self, call: ApiRequest) -> tuple[int, Any]:
+        """Return status and JSON of one call, made as the control socket makes it."""
+        path, head = API + call.path, JSON_HEADERS
+        request = Request(call.method, path, call.search, head, call.raw, control=True)
+        with one_line_errors("the application", call.patience):
+            replied: Future[Response] = Future()
+            self.handle(request, replied.set_result)
+            answer = replied.result(call.patience)
+            return answer.status, json.loads(answer.body)
+
+    def read(self, path: str) -> tuple[int, bytes]:
+        """Return status and body of a GET, made as the control socket makes it."""
+        with one_line_errors("the application", PATIENCE):
+            replied: Future[Response] = Future()
+            self.handle(Request("GET", path, control=True), replied.set_result)
+            answer = replied.result(PATIENCE)
+            return answer.status, answer.body
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The service that this process has opened."""
+
+    service: Service
+
+    def carry_out(self, run_id: int) -> Supervised:
+        """Begin an attempt of a run; return the thread that carries it out."""
+        return self.service.carry_out(run_id)
+
+    def measure(self) -> None:
+        """Take the measurements that a daemon takes now and then."""
+        self.service.housekeeping.measure()
+
+
+@contextmanager
+def held(path: str | os.PathLike[str]) -> Iterator[StateDirectory]:
+    """Hold the state directory. Raises StateBusy."""
+    state = StateDirectory.open(Path(path))
+    try:
+        yield state
+    finally:
+        state.close()
+
+
+@contextmanager
+def opened(session: Session) -> Iterator[Opened]:
+    """Hold the state directory, and open what answers there.
+
+    Raises StateError, ConfigError, StoreError.
+    """
+    log.silence()
+    config = configuration.read(session)
+    with held(session.state) as state, interruptible():
+        service = Service.open(config, state, session.environ)
+        try:
+            yield Opened(InProcess(service.app.handle), Own(service))
+        finally:
+            service.close()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let what ends a process end a command as Ctrl-C does, its git included."""
+    defaults = [n for n in ENDINGS if signal.getsignal(n) is signal.SIG_DFL]
+    for number in defaults:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in defaults:
+            signal.signal(number, signal.SIG_DFL)
