@@ -402,6 +402,13 @@ class RepositoryAccess:
         """Return the certificates that are used."""
         return self._access_factory.keys.tls(self.url)
 
+    @property
+    def key(self) -> Path | None:
+        """Return the file of the key that is used by ssh."""
+        if self.url.scheme != "ssh":
+            return None
+        return self._access_factory.keys.identity(self.url).key
+
     def other(self) -> bool:
         """Turn to the second key after the first was refused; False if none is left."""
         other = self.access().other

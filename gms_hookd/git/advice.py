@@ -1,7 +1,9 @@
 """What to do about a failure of git, where its words alone would not tell."""
 
 import re
+import shlex
 from collections.abc import Collection
+from pathlib import Path
 from typing import NamedTuple
 
 from gms_hookd.git.credentials import Tls
@@ -30,6 +32,8 @@ _NO_MATCH = re.compile(
 )
 _NO_SIGNATURE = re.compile(r"no mutual signature (algorithm|supported)")
 _MARKS = ("kex-strict-", "ext-info-")
+# Four characters are all that git tells of what is not its protocol.
+_TEXT = re.compile(r"protocol error: bad line length character: ([!-~]{1,4})$", re.M)
 _OPTION_OF = {
     "host key type": "HostKeyAlgorithms",
     "key exchange method": "KexAlgorithms",
@@ -49,6 +53,7 @@ class Way(NamedTuple):
     url: GitUrl
     tls: Tls
     challenges: Collection[str] = ()
+    key: Path | None = None  # by ssh
 
 
 def advice(error: GitError, way: Way) -> str:
@@ -60,7 +65,8 @@ def advice(error: GitError, way: Way) -> str:
     if _FORMATS.search(error.stderr):
         return OTHER_HASH
     if way.url.scheme == "ssh":
-        return _of_algorithms(error.stderr, way.url)
+        text = _of_text(error.stderr, way)
+        return text or _of_algorithms(error.stderr, way.url)
     return _of_login(error, way)
 
 
@@ -83,6 +89,22 @@ def _of_proxy(url: GitUrl) -> str:
     return (
         f"put USER:PASSWORD@ into the daemon's {url.scheme}_proxy (systemctl edit"
         " gms-hookd, Environment=)"
+    )
+
+
+def _of_text(stderr: str, way: Way) -> str:
+    """Return how to see the text that a host sends where git should speak."""
+    found = _TEXT.search(stderr)
+    if not found:
+        return ""
+    url = way.url
+    name = f"{url.user}@{url.host}" if url.user else url.host
+    port = ("-p", str(url.port)) if url.port else ()
+    key = ("-i", str(way.key)) if way.key else ()
+    return (
+        f"the host sends a text instead, which begins with {found[1]!r}: an account"
+        " without a shell, or a start-up file of it that prints something; see"
+        f" sudo {shlex.join(('ssh', *port, *key, name, 'true'))}"
     )
 
 

@@ -84,6 +84,7 @@ _IDLE = re.compile(
     re.IGNORECASE,
 )
 _TELLING = re.compile(r"^(?:fatal|error|! )", re.I)
+_STYLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # ECMA-48, 5.4
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"]*", re.I)
 _QUOTED = re.compile(r"(?<!\w)(['`])[^'`]*\1")
 _SILENT = re.compile(r"could not read from remote repository", re.I)
@@ -198,7 +199,7 @@ def _refusal_kind(row: Row | None, stderr: str) -> ErrorKind:
 
 def _said(stderr: str) -> _Said:
     here, host = [], []
-    for raw in stderr.split("\n"):
+    for raw in _STYLE.sub("", stderr).split("\n"):
         text = one_line(raw, 4 * LINE)
         only_host = _HOST_ONLY.match(text)
         if only_host:

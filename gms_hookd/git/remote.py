@@ -412,7 +412,9 @@ class Remote:
     def _way(self, kind: ErrorKind, headers: str) -> Way:
         """Return how the host is reached, and what login it offers."""
         offered = _CHALLENGE.findall(headers) if kind is ErrorKind.AUTH else ()
-        return Way(self.access.url, self.access.tls, {name.lower() for name in offered})
+        challenges = {name.lower() for name in offered}
+        access = self.access
+        return Way(access.url, access.tls, challenges, access.key)
 
 
 def asked_to_wait(headers: str, now: float) -> float | None:

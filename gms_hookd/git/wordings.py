@@ -143,6 +143,7 @@ TABLE = (
         fatal error in \w+
         something went wrong|wrong on our (side|end)
         (unexpected|unknown|unhandled) (server )?(error|exception)
+        connection ?error\b|max retries exceeded
         (unable|not able) to (process|handle|serve|complete|fulfil\w*) .{0,10}request
         unable to migrate objects|error executing git hook|check (the )?server log
         out of memory|cannot allocate memory

@@ -386,6 +386,8 @@ REFUSALS = [
         hook("Post http://docker01:4243/containers/create: read tcp 1.0.0.211:4243:"
              " connection reset by peer"),
         hook("psycopg2.OperationalError: could not connect to server"),
+        hook("requests.exceptions.ConnectionError: HTTPConnectionPool(host=x, port=80):"
+             " Max retries exceeded with url: /check"),
         hook("fatal: unable to connect to redis: Connection refused"),
         hook("You have exceeded the maximum number of pushes per hour")),
 ]  # fmt: skip
@@ -399,3 +401,8 @@ def test_what_is_not_known_is_told_and_not_called_silence():
     said = read("fatal: unrecognized command 'git-upload-pack x'" + SSH)
     assert str(said) == "fatal: unrecognized command 'git-upload-pack x'"
     assert str(read(SSH)) == "the connection ended without a word"
+
+
+def test_colours_are_no_words():
+    said = hook("\x1b[31mdenied by the \x1b[1;4mpolicy\x1b[0m")[1]
+    assert refusal(HOOK, said).words == "denied by the policy"

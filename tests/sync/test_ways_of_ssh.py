@@ -60,6 +60,23 @@ def test_what_an_old_host_offers_is_named_with_the_setting_that_allows_it(
     assert outcome.status is RunStatus.SUCCESS
 
 
+def test_a_text_where_git_should_speak_is_named_with_the_way_to_see_it(
+    tmp_path, source, target, opened
+):
+    if not SSHD.exists() or not os.access("/run", os.W_OK):
+        pytest.skip("needs /usr/sbin/sshd (openssh-server), started as root")
+    host = SshHost(tmp_path, "ForceCommand echo This account is for sftp only")
+    try:
+        outcome = sync_by(host, opened, task(host.url(source), target))
+    finally:
+        host.stop()
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert "a text instead, which begins with 'This'" in outcome.error_message
+    user, _, _ = host.url(source).removeprefix("ssh://").partition("@")
+    see = f"see sudo ssh -p {host.port} -i {host.key} {user}@127.0.0.1 true"
+    assert outcome.error_message.endswith(see)
+
+
 def sync_by(host, opened, it, *options, proxy=None):
     files = {"ssh_key_file": host.key, "ssh_known_hosts": host.known_hosts}
     bench = opened(credentials=[credential(it.source, *options, proxy=proxy)], **files)
