@@ -77,182 +77,266 @@ def checked(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return checked_value
 
 
-def serve_options(parser: argparse.ArgumentParser) -> None:
-    """Take the addresses to listen on."""
-    parser.add_argument(
-        "--listen",
-        action="append",
-        default=[],
-        metavar="HOST:PORT",
-        help="listen here, may be given again; or unix:PATH, [V6]:PORT, :PORT for every"
-        " address (default: server.listen, which is 127.0.0.1:38080)",
-    )
+def argument(*names: str, says: str, **options: Any) -> Fill:
+    """Return what has a parser take an argument; its help is what `says` says."""
+
+    def fill(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(*names, help=says, **options)
+
+    return fill
 
 
-def nothing(parser: argparse.ArgumentParser) -> None:
-    """Take nothing."""
+def switch(name: str, says: str) -> Fill:
+    """Return what has a parser take an option without a value."""
+    return argument(name, says=says, action="store_true")
 
 
-def manual(parser: argparse.ArgumentParser) -> None:
-    """Take which part of the manual to show."""
-    parser.add_argument(
+def several(name: str, says: str, *, dest: str, metavar: str, **options: Any) -> Fill:
+    """Return what has a parser take an option that may be given again."""
+    more = {"action": "append", "default": [], "dest": dest, "metavar": metavar}
+    return argument(name, says=says, **more, **options)
+
+
+def takes(*fills: Fill) -> Fill:
+    """Return what has a parser take all of these."""
+
+    def fill(parser: argparse.ArgumentParser) -> None:
+        for each in fills:
+            each(parser)
+
+    return fill
+
+
+nothing = takes()
+as_json = switch("--json", "print the objects of the API")
+dry_run = switch("--dry-run", "print the steps, change nothing")
+task = argument("task", metavar="TASK", says="id or name")
+number = argument("id", metavar="ID", type=checked(positive), says="its number")
+hook = argument("name", metavar="NAME", says="of the hook")
+one = takes(number, as_json)
+one_task = takes(task, as_json)
+url = argument(
+    "--url", says="of the hook (default: this machine, the first of server.listen)"
+)
+limit = argument(
+    "--limit",
+    type=checked(positive),
+    default=20,
+    metavar="N",
+    says="how many, the newest first, from 1 on (default: 20)",
+)
+
+
+def _before(read: Callable[[str], Any]) -> Fill:
+    says = "older than this one (default: from the newest on)"
+    return argument("--before", metavar="ID", type=read, says=says)
+
+
+def _status(words: tuple[str, ...]) -> Fill:
+    says = f"one of {', '.join(words)} (default: all)"
+    return argument("--status", metavar="S", choices=words, says=says)
+
+
+def _file(says: str) -> Fill:
+    says = f"{says} (default: stdin)"
+    return argument("file", nargs="?", default="-", metavar="FILE", says=says)
+
+
+page = takes(
+    argument(
+        "--since",
+        metavar="TIME",
+        type=checked(word("since")),
+        says="RFC 3339, a date, or an age as in 2h, 7d (default: from the first on)",
+    ),
+    _before(checked(positive)),
+    limit,
+)
+serve_options = several(
+    "--listen",
+    "listen here, may be given again; or unix:PATH, [V6]:PORT, :PORT for every"
+    " address (default: server.listen, which is 127.0.0.1:38080)",
+    dest="listen",
+    metavar="HOST:PORT",
+)
+manual = takes(
+    argument(
         "topic",
         metavar="TOPIC",
         nargs="?",
-        help="which part (default: the list of all)",
-    )
-    parser.add_argument(
-        "--lang", metavar="LANGUAGE", default="en", help="en or zh (default: en)"
-    )
-
-
-def completion(parser: argparse.ArgumentParser) -> None:
-    """Take the shell."""
-    parser.add_argument("shell", choices=("bash",), help="the shell")
-
-
-def install(parser: argparse.ArgumentParser) -> None:
-    """Take how to install."""
-    parser.add_argument(
+        says="which part (default: the list of all)",
+    ),
+    argument("--lang", metavar="LANGUAGE", default="en", says="en or zh (default: en)"),
+)
+completion = argument("shell", choices=("bash",), says="the shell")
+install = takes(
+    switch(
         "--socket",
-        action="store_true",
-        help="let systemd hold the listening sockets, also while the daemon restarts",
-    )
-    dry_run(parser)
-
-
-def uninstall(parser: argparse.ArgumentParser) -> None:
-    """Take how much goes."""
-    parser.add_argument(
-        "--purge",
-        action="store_true",
-        help="remove configuration, secrets, state and user as well",
-    )
-    dry_run(parser)
-
-
-def dry_run(parser: argparse.ArgumentParser) -> None:
-    """Take whether to print only."""
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print the steps, change nothing"
-    )
-
-
-def demo_options(parser: argparse.ArgumentParser) -> None:
-    """Take whether to stop after the show."""
-    parser.add_argument(
-        "--once", action="store_true", help="stop after the show instead of serving"
-    )
-
-
-def as_json(parser: argparse.ArgumentParser) -> None:
-    """Take how to print."""
-    parser.add_argument(
-        "--json", action="store_true", help="print the objects of the API"
-    )
-
-
-def check(parser: argparse.ArgumentParser) -> None:
-    """Take how to print, and whether the daemon must run."""
-    as_json(parser)
-    parser.add_argument(
-        "--service", action="store_true", help="exit 1 when the daemon does not run"
-    )
-
-
-def task(parser: argparse.ArgumentParser) -> None:
-    """Take one task."""
-    parser.add_argument("task", metavar="TASK", help="id or name")
-
-
-def number(parser: argparse.ArgumentParser) -> None:
-    """Take one id."""
-    parser.add_argument("id", metavar="ID", type=checked(positive), help="its number")
-
-
-def _switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
-    parser.add_argument(name, action="store_true", help=text)
-
-
-def task_add(parser: argparse.ArgumentParser) -> None:
-    """Take a new task."""
-    parser.add_argument(
+        "let systemd hold the listening sockets, also while the daemon restarts",
+    ),
+    dry_run,
+)
+uninstall = takes(
+    switch("--purge", "remove configuration, secrets, state and user as well"),
+    dry_run,
+)
+demo_options = switch("--once", "stop after the show instead of serving")
+check = takes(as_json, switch("--service", "exit 1 when the daemon does not run"))
+refs = takes(  # kept in the order in which they were given
+    several(
+        "--branch",
+        "one branch, may be given again (default: all branches and tags)",
+        dest="refspecs",
+        type=checked(word("branch")),
+        metavar="SRC[:DST]",
+    ),
+    several(
+        "--refspec",
+        "git's own notation, may be given again (default: all branches and tags)",
+        dest="refspecs",
+        metavar="SPEC",
+    ),
+)
+task_add = takes(
+    argument(
         "name",
         metavar="NAME",
-        help="letters, digits, . _ - /; with '*' in name, source and target: a pattern",
-    )
-    parser.add_argument("--source", required=True, metavar="URL", help="where from")
-    parser.add_argument("--target", required=True, metavar="URL", help="where to")
-    refs(parser)
-    _switch(parser, "--force", "overwrite what has diverged (default: conflict)")
-    _switch(
-        parser, "--prune", "delete what the source no longer has (default: keep it)"
-    )
-    _times(parser)
-    _switch(
-        parser,
-        "--create",
-        "make the target, a path on this machine, where it is not there"
-        " (default: it must be there)",
-    )
-    parser.add_argument(
-        "--max",
-        type=checked(positive),
-        metavar="N",
-        help="of a pattern: how many tasks it may make, 1 to 10000 (default: 1000)",
-    )
-    _switch(parser, "--disabled", "take no triggers for now (default: enabled)")
-
-
-def _times(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+        says="letters, digits, . _ - /; with '*' in name, source and target: a pattern",
+    ),
+    argument("--source", required=True, metavar="URL", says="where from"),
+    argument("--target", required=True, metavar="URL", says="where to"),
+    refs,
+    switch("--force", "overwrite what has diverged (default: conflict)"),
+    switch("--prune", "delete what the source no longer has (default: keep it)"),
+    argument(
         "--timeout",
         type=checked(word("seconds")),
         metavar="SECONDS",
-        help="of one attempt, as in 90, 10m or 2h, at most 7d (default: sync.timeout,"
+        says="of one attempt, as in 90, 10m or 2h, at most 7d (default: sync.timeout,"
         " which is 10m)",
-    )
-    parser.add_argument(
+    ),
+    argument(
         "--cron",
         type=checked(word("schedule")),
         default="",
         metavar="SCHEDULE",
-        help='when it runs by itself, as in "0 2 * * *", "@hourly", "@every 90m"'
+        says='when it runs by itself, as in "0 2 * * *", "@hourly", "@every 90m"'
         " (default: only when triggered)",
-    )
-
-
-def task_expand(parser: argparse.ArgumentParser) -> None:
-    """Take a pattern and a list of names."""
-    parser.add_argument("task", metavar="PATTERN", help="id or name, as in 'team/*'")
-    parser.add_argument(
-        "file",
-        nargs="?",
-        default="-",
+    ),
+    switch(
+        "--create",
+        "make the target, a path on this machine, where it is not there"
+        " (default: it must be there)",
+    ),
+    argument(
+        "--max",
+        type=checked(positive),
+        metavar="N",
+        says="of a pattern: how many tasks it may make, 1 to 10000 (default: 1000)",
+    ),
+    switch("--disabled", "take no triggers for now (default: enabled)"),
+)
+task_expand = takes(
+    argument("task", metavar="PATTERN", says="id or name, as in 'team/*'"),
+    _file("names, one a line, as gh repo list prints them"),
+    as_json,
+)
+trigger = takes(
+    task,
+    url,
+    argument(
+        "--wait",
+        type=checked(wait),
+        metavar="SECONDS",
+        says="hold until the run ends, 0 to 300 (default: do not wait)",
+    ),
+    as_json,
+)
+sign = _file("what to sign")
+run_list = takes(
+    argument("--task", metavar="TASK", says="id or name (default: all)"),
+    _status(STATUSES),
+    page,
+    as_json,
+)
+run_undo = takes(
+    number,
+    several(
+        "--ref",
+        "only this ref or branch, may be given again (default: all of the run's)",
+        dest="refs",
+        metavar="REF",
+    ),
+)
+hook_test = takes(
+    hook,
+    argument(
+        "--task",
+        metavar="TASK",
+        says="push to its source, and sync it (default: to one that no task has)",
+    ),
+    url,
+    as_json,
+)
+delivery_list = takes(
+    argument("--hook", metavar="H", says="name of the hook (default: all)"),
+    argument(
+        "--status",
+        metavar="N",
+        type=checked(positive),
+        says="HTTP status, as in 401 (default: all)",
+    ),
+    page,
+    as_json,
+)
+notice_list = takes(
+    argument("--target", metavar="NAME", says="of [notify.NAME] (default: all)"),
+    _status(NOTICES),
+    _before(str),
+    limit,
+    as_json,
+)
+target = takes(argument("name", metavar="NAME", says="of [notify.NAME]"), as_json)
+notice = takes(argument("id", metavar="ID", says="as notify list shows it"), as_json)
+import_gms = takes(
+    argument(
+        "files",
         metavar="FILE",
-        help="names, one a line, as gh repo list prints them (default: stdin)",
-    )
-    as_json(parser)
+        nargs="+",
+        says="GMS's git_sync.db, or JSON of its API; - for stdin",
+    ),
+    switch("--dry-run", "print what would be, change nothing"),
+)
+backup = argument(
+    "file", metavar="FILE", says="replaced at once or not at all; not the store"
+)
+# What every command takes, before its name or after.
+common = takes(
+    argument(
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        says="the configuration, .toml or .yaml (default: $GMS_HOOKD_CONFIG, or the"
+        " first of /etc/gms-hookd/config.toml and config.yaml; none is fine)",
+    ),
+    argument(
+        "--state",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        says="the state directory (default: $GMS_HOOKD_STATE, $STATE_DIRECTORY,"
+        " /var/lib/gms-hookd for root and the service's user, else"
+        " ~/.local/state/gms-hookd)",
+    ),
+)
 
 
-def refs(parser: argparse.ArgumentParser) -> None:
-    """Take which refs to sync, kept in the order in which they were given."""
-    parser.add_argument(
-        "--branch",
-        dest="refspecs",
-        action="append",
-        type=checked(word("branch")),
-        default=[],
-        metavar="SRC[:DST]",
-        help="one branch, may be given again (default: all branches and tags)",
-    )
-    parser.add_argument(
-        "--refspec",
-        dest="refspecs",
-        action="append",
-        default=[],
-        metavar="SPEC",
-        help="git's own notation, may be given again (default: all branches and tags)",
+def task_sync(parser: argparse.ArgumentParser) -> None:
+    """Take a task, and how to go about it."""
+    task(parser)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--yes", action="store_true", help="also delete what a guard held")
+    how.add_argument(
+        "--dry-run", action="store_true", help="print the plan, change nothing"
     )
 
 
@@ -267,209 +351,4 @@ def task_set(parser: argparse.ArgumentParser) -> None:
         help=f"KEY is one of {', '.join(words().KEYS)}; force, prune, enabled and"
         " create take true or false, refspecs several with blanks between, timeout up"
         " to 7d or default, cron a schedule or nothing",
-    )
-
-
-def task_sync(parser: argparse.ArgumentParser) -> None:
-    """Take a task, and how to go about it."""
-    task(parser)
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--yes", action="store_true", help="also delete what a guard held")
-    how.add_argument(
-        "--dry-run", action="store_true", help="print the plan, change nothing"
-    )
-
-
-def trigger(parser: argparse.ArgumentParser) -> None:
-    """Take a task and where to post."""
-    task(parser)
-    parser.add_argument(
-        "--url", help="of the hook (default: this machine, the first of server.listen)"
-    )
-    parser.add_argument(
-        "--wait",
-        type=checked(wait),
-        metavar="SECONDS",
-        help="hold until the run ends, 0 to 300 (default: do not wait)",
-    )
-    as_json(parser)
-
-
-def sign(parser: argparse.ArgumentParser) -> None:
-    """Take what to sign."""
-    parser.add_argument(
-        "file",
-        nargs="?",
-        default="-",
-        metavar="FILE",
-        help="what to sign (default: stdin)",
-    )
-
-
-def run_list(parser: argparse.ArgumentParser) -> None:
-    """Take which runs to list."""
-    parser.add_argument("--task", metavar="TASK", help="id or name (default: all)")
-    parser.add_argument(
-        "--status",
-        metavar="S",
-        choices=STATUSES,
-        help=f"one of {', '.join(STATUSES)} (default: all)",
-    )
-    page(parser)
-    as_json(parser)
-
-
-def run_undo(parser: argparse.ArgumentParser) -> None:
-    """Take a run, and which of its refs to put back."""
-    number(parser)
-    parser.add_argument(
-        "--ref",
-        dest="refs",
-        action="append",
-        default=[],
-        metavar="REF",
-        help="only this ref or branch, may be given again (default: all of the run's)",
-    )
-
-
-def hook(parser: argparse.ArgumentParser) -> None:
-    """Take one hook."""
-    parser.add_argument("name", metavar="NAME", help="of the hook")
-
-
-def hook_test(parser: argparse.ArgumentParser) -> None:
-    """Take a hook, and what the push shall be about."""
-    hook(parser)
-    parser.add_argument(
-        "--task",
-        metavar="TASK",
-        help="push to its source, and sync it (default: to one that no task has)",
-    )
-    parser.add_argument(
-        "--url", help="of the hook (default: this machine, the first of server.listen)"
-    )
-    as_json(parser)
-
-
-def delivery_list(parser: argparse.ArgumentParser) -> None:
-    """Take which deliveries to list."""
-    parser.add_argument("--hook", metavar="H", help="name of the hook (default: all)")
-    parser.add_argument(
-        "--status",
-        metavar="N",
-        type=checked(positive),
-        help="HTTP status, as in 401 (default: all)",
-    )
-    page(parser)
-    as_json(parser)
-
-
-def page(parser: argparse.ArgumentParser) -> None:
-    """Take which part of a list to show."""
-    parser.add_argument(
-        "--since",
-        metavar="TIME",
-        type=checked(word("since")),
-        help="RFC 3339, a date, or an age as in 2h, 7d (default: from the first on)",
-    )
-    parser.add_argument(
-        "--before",
-        metavar="ID",
-        type=checked(positive),
-        help="older than this one (default: from the newest on)",
-    )
-    limit(parser)
-
-
-def notice_list(parser: argparse.ArgumentParser) -> None:
-    """Take which notices to list."""
-    parser.add_argument(
-        "--target", metavar="NAME", help="of [notify.NAME] (default: all)"
-    )
-    parser.add_argument(
-        "--status",
-        metavar="S",
-        choices=NOTICES,
-        help=f"one of {', '.join(NOTICES)} (default: all)",
-    )
-    parser.add_argument(
-        "--before",
-        metavar="ID",
-        help="older than this one (default: from the newest on)",
-    )
-    limit(parser)
-    as_json(parser)
-
-
-def target(parser: argparse.ArgumentParser) -> None:
-    """Take one target of notices."""
-    parser.add_argument("name", metavar="NAME", help="of [notify.NAME]")
-    as_json(parser)
-
-
-def notice(parser: argparse.ArgumentParser) -> None:
-    """Take one notice."""
-    parser.add_argument("id", metavar="ID", help="as notify list shows it")
-    as_json(parser)
-
-
-def limit(parser: argparse.ArgumentParser) -> None:
-    """Take how many to list."""
-    parser.add_argument(
-        "--limit",
-        type=checked(positive),
-        default=20,
-        metavar="N",
-        help="how many, the newest first, from 1 on (default: 20)",
-    )
-
-
-def one(parser: argparse.ArgumentParser) -> None:
-    """Take one id and how to print."""
-    number(parser)
-    as_json(parser)
-
-
-def one_task(parser: argparse.ArgumentParser) -> None:
-    """Take one task and how to print."""
-    task(parser)
-    as_json(parser)
-
-
-def import_gms(parser: argparse.ArgumentParser) -> None:
-    """Take where GMS's tasks are, and whether to print only."""
-    parser.add_argument(
-        "files",
-        metavar="FILE",
-        nargs="+",
-        help="GMS's git_sync.db, or JSON of its API; - for stdin",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print what would be, change nothing"
-    )
-
-
-def backup(parser: argparse.ArgumentParser) -> None:
-    """Take where to."""
-    parser.add_argument(
-        "file", metavar="FILE", help="replaced at once or not at all; not the store"
-    )
-
-
-def common(parser: argparse.ArgumentParser) -> None:
-    """Take what every command takes, before its name or after."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        default=argparse.SUPPRESS,
-        help="the configuration, .toml or .yaml (default: $GMS_HOOKD_CONFIG, or the"
-        " first of /etc/gms-hookd/config.toml and config.yaml; none is fine)",
-    )
-    parser.add_argument(
-        "--state",
-        metavar="DIR",
-        default=argparse.SUPPRESS,
-        help="the state directory (default: $GMS_HOOKD_STATE, $STATE_DIRECTORY,"
-        " /var/lib/gms-hookd for root and the service's user, else"
-        " ~/.local/state/gms-hookd)",
     )

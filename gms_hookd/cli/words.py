@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from gms_hookd import cron, units
 from gms_hookd.cli.arguments import positive
-from gms_hookd.git import refspec
+from gms_hookd.git.refspec import branch
 
 WORDS = {
     "true": True, "yes": True, "on": True, "1": True,
@@ -30,11 +30,6 @@ def since(text: str) -> str:
     return units.rfc3339(units.moment(text, time.time()))
 
 
-def branch(text: str) -> str:
-    """Read SRC[:DST] as a refspec."""
-    return refspec.branch(text)
-
-
 def change(text: str) -> tuple[str, object]:
     """Read KEY=VALUE as a key of the API and its value."""
     key, found, value = text.partition("=")
@@ -52,10 +47,6 @@ def _flag(text: str) -> bool:
 
 def _timeout(text: str) -> float | None:
     return None if text in ("", "default") else seconds(text)
-
-
-def _refspecs(text: str) -> list[str]:
-    return text.split()
 
 
 def _branches(text: str) -> list[str]:
@@ -76,7 +67,7 @@ KEYS: dict[str, tuple[str, Callable[[str], object]]] = {
     "branch": ("refspecs", _branches),
     "source_branch": ("source_branch", str),
     "target_branch": ("target_branch", str),
-    "refspecs": ("refspecs", _refspecs),
+    "refspecs": ("refspecs", str.split),
     "force": ("force", _flag),
     "prune": ("prune", _flag),
     "enabled": ("enabled", _flag),
