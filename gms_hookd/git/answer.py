@@ -54,6 +54,8 @@ class Answer:
         return "" if _BARE_STATUS.fullmatch(said) or not _WORD.search(said) else said
 
     def _said(self) -> str:
+        if self.fields.get("content-encoding", "identity") != "identity":
+            return ""  # it was asked for plain text, and the trace has no other bytes
         body = self._decoded()
         if "json" in self.kind:
             return _message(body)

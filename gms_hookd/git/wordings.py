@@ -126,7 +126,7 @@ TABLE = (
         protected branch|rule violation|archived
         commit message
         (does not|doesn't|must) (match|follow|meet|comply|conform|contain|start|end)\b
-        (?<!rate )(?<!request )(?<!requests )quota
+        (?<!rate )(?<!request )(?<!requests )(?<!check )quota
         配额
     """),
     # What no policy would say.

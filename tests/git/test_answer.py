@@ -45,6 +45,10 @@ def test_a_body_in_chunks_is_put_together():
     assert words == "Hello world."
 
 
+def test_a_body_that_is_packed_is_not_told():
+    assert said(403, ".k...IM,NU", "text/html", **{"Content-Encoding": "gzip"}) == ""
+
+
 def test_a_body_of_any_length_gives_one_line_of_a_sane_one():
     assert len(said(403, "x" * 100_000, "text/plain")) <= 300
 

@@ -234,6 +234,10 @@ OVER_SSH = [
     *by("git, upload-pack.c; JGit: gone between the list and the request", PASSES,
         "fatal: remote error: upload-pack: not our ref 1234567890",
         "fatal: remote error: want 1234567890 not valid"),
+    *by("googlesource.com; microsoft/vscode#182679", PASSES,
+        "remote: RESOURCE_EXHAUSTED: Resource has been exhausted (e.g. check quota).",
+        "remote: Short term server-time rate limit exceeded for user x",
+        "remote: fatal error in commit_refs"),
     *by("git, daemon.c", FINAL,
         "fatal: remote error: access denied or repository not exported: /x"),
 ]  # fmt: skip
