@@ -33,6 +33,7 @@ class Files:
         self._inodes: list[tuple[int, int] | None] = []
         self._index = WalIndex(path)
         self._checkpoints = b"", b""
+        self._unsure = False  # whether we wrote to them while they were elsewhere
         self.spoilt = ""
 
     def note(self) -> str:
@@ -41,6 +42,7 @@ class Files:
         What is committed to a file that is gone is not kept.
         """
         now, moved = self._take()
+        self._unsure = self._unsure or bool(moved)
         if now[0] and not now[0][2]:
             self.spoil("was truncated")
         return self.spoilt or moved
@@ -64,7 +66,7 @@ class Files:
             return ""
         problem = self.spoilt or self._moved(now)
         what = "" if problem else self._written(now)
-        if what and (committed() or self._checkpointed()):
+        if what and (self._unsure or committed() or self._checkpointed()):
             self._take()
         elif what:
             self.spoil(what)
@@ -78,6 +80,7 @@ class Files:
         moved = self._moved(now)
         if not moved:
             self._left, self._checkpoints = now, checkpoints
+            self._unsure = False
             self._inodes = [mark and mark[:2] for mark in now]
         return now, moved
 

@@ -160,6 +160,27 @@ def test_a_file_that_is_put_back_is_used_again(used):
     write(used)
 
 
+@pytest.mark.parametrize("what", ["file", "-wal", "folder"])
+def test_what_was_committed_while_they_were_away_is_no_damage(used, what):
+    path, before = used.path, count(used)
+    place = {"file": path, "-wal": beside(path, "-wal"), "folder": path.parent}[what]
+
+    def write_elsewhere(db):
+        place.rename(f"{place}-away")
+        return deliveries.record(db, NEW_DELIVERY, 200, "elsewhere")
+
+    with pytest.raises(Unavailable, match="removed"):
+        used.write(write_elsewhere).result()
+    with pytest.raises(Unavailable, match="removed"):
+        write(used)
+    place.with_name(f"{place.name}-away").rename(place)
+    assert write(used) == count(used) == before + 2
+    assert used.lost == ""
+    overwrite(beside(path, "-wal"), 5000, b"\xff" * 300)
+    with pytest.raises(Unavailable, match="written to"):
+        write(used)
+
+
 def test_what_is_committed_while_the_file_goes_is_not_confirmed(used):
     def vanish(db):
         used.path.unlink()
