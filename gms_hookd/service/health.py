@@ -44,6 +44,7 @@ class Health:
         self._asked: list[Future[list[str]]] = []
         self._store = _Store(context)
         self._queue = _Queue(context)
+        self._claimed = _Claimed(context)
         self.workers = 0
         self.listeners: Sequence[Listener] = ()
         self.found: list[str] = []  # at the last look
@@ -61,7 +62,7 @@ class Health:
 
     def stuck(self) -> list[str]:
         """Return what a restart may cure; as of the last look, and without waiting."""
-        found = (self._store.stuck(), self._queue.problem)
+        found = (self._store.stuck(), self._queue.problem, self._claimed.problem)
         return [*self._threads.problems(), *filter(None, found)]
 
     def _await_call(self) -> "list[Future[list[str]]]":
@@ -97,12 +98,14 @@ class Health:
 
     def look(self) -> list[str]:
         """Return, in one line each, what keeps the service from working."""
-        # Both are asked before either is waited for.
+        # All are asked before any is waited for.
         self._store.ask()
         self._queue.ask()
+        self._claimed.ask()
         found = (
             self._store.look(),
             self._queue.look(self.workers),
+            self._claimed.look(),
             self._state(),
             _git(),
             *map(_unreachable, self.listeners),
@@ -214,3 +217,37 @@ class _Queue:
         overdue = context.monotonic() - self._since
         taken = overdue <= SILENT
         self.problem = "" if taken else f"queue: no worker takes run {waiting}"
+
+
+class _Claimed:
+    """Whether each running run is in the hands of somebody, who will end it.
+
+    A claim that was committed, and not confirmed for what befell the files meanwhile,
+    is nobody's: its task would wait for ever.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._found: Future[list[int]] | None = None
+        self._since: dict[int, float] = {}
+        self.problem = ""
+
+    def ask(self) -> None:
+        self._found = self._context.store.read(runs.under_way)
+
+    def look(self) -> str:
+        if self._found is None:
+            return ""
+        try:
+            claimed = self._found.result(PATIENCE)
+        except (StoreError, TimeoutError):
+            return self.problem
+        self._judge(claimed)
+        return self.problem
+
+    def _judge(self, claimed: list[int]) -> None:
+        running, now = self._context.running, self._context.monotonic()
+        alone = [each for each in claimed if not running.is_carried(each)]
+        self._since = {each: self._since.get(each, now) for each in alone}
+        late = [each for each, since in self._since.items() if now - since > SILENT]
+        self.problem = f"queue: nobody carries out run {late[0]}" if late else ""

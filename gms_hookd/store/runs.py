@@ -396,6 +396,12 @@ def next_due(db: Connection) -> int | None:
     return due
 
 
+def under_way(db: Connection) -> list[int]:
+    """List the running runs."""
+    rows = db.execute("SELECT id FROM runs WHERE status='running' ORDER BY id")
+    return [row[0] for row in rows.fetchall()]
+
+
 def fetched(db: Connection, task_id: int) -> None:
     """Note that the run of a task needs its source no more: another may fetch."""
     query = "UPDATE runs SET cache=NULL WHERE status='running' AND task_id=?"

@@ -11,7 +11,8 @@ import math
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from types import MappingProxyType
@@ -61,6 +62,7 @@ class RunningRuns:
         self._wakes = 0
         self._moves = 0
         self._arrivals = deque([-math.inf] * RUSH[0], maxlen=RUSH[0])
+        self._carried: set[int] = set()
         self._stops: dict[int, Stop] = {}
         self._cancelled: dict[int, str] = {}
         self._logs: OrderedDict[int, tuple[int, RunLog]] = OrderedDict()
@@ -107,6 +109,19 @@ class RunningRuns:
         """Wait until there was a wake after `since`, or `timeout` seconds."""
         with self._lock:
             self._woken.wait_for(lambda: self._wakes != since, timeout)
+
+    @contextmanager
+    def carrying(self, run_id: int) -> Iterator[None]:
+        """Note that somebody sees to a claimed run, until its outcome is recorded."""
+        self._carried.add(run_id)
+        try:
+            yield
+        finally:
+            self._carried.discard(run_id)
+
+    def is_carried(self, run_id: int) -> bool:
+        """Return whether somebody sees to a claimed run."""
+        return run_id in self._carried
 
     def began(self, run_id: int, attempt: int, log: RunLog, stop: Stop) -> None:
         """Note that an attempt of a run is under way."""

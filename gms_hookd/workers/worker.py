@@ -107,9 +107,10 @@ class Worker:
         claim = self._context.store.write(runs.claim, now, only, hosts.shares).result()
         if claim is None:
             return None
-        hosts.claimed([origin(claim.task.source), origin(claim.task.target)])
-        self._context.running.wake()
-        self._try(claim)
+        with self._context.running.carrying(claim.run.id):
+            hosts.claimed([origin(claim.task.source), origin(claim.task.target)])
+            self._context.running.wake()
+            self._try(claim)
         return claim.run.id
 
     def _try(self, claim: runs.ClaimedRun) -> None:

@@ -146,6 +146,43 @@ def test_a_run_that_no_worker_takes_is_noticed(context, tmp_path, clock):
     assert health.look() == health.stuck() == []
 
 
+def test_a_claimed_run_that_is_in_nobodys_hands_is_noticed(context, tmp_path, clock):
+    health = Health(context, Threads(), tmp_path, threading.Event())
+    draft = tasks.Draft("one", "/source", "/target", "key")
+    context.store.write(tasks.add, draft, context.now()).result()
+    context.store.write(runs.request, 1, runs.NewRun("manual"), context.now()).result()
+    with context.running.carrying(1):
+        context.store.write(runs.claim, context.now()).result()
+        clock.forward(10 * SILENT)
+        assert health.look() == health.stuck() == []
+    assert health.look() == []
+    clock.forward(SILENT + 1)
+    alone = ["queue: nobody carries out run 1"]
+    assert health.look() == health.stuck() == alone
+    context.store.write(runs.recover, context.now()).result()
+    assert health.look() == health.stuck() == []
+
+
+def test_a_claim_that_was_committed_and_not_confirmed_is_in_nobodys_hands(
+    context, tmp_path, clock
+):
+    health = Health(context, Threads(), tmp_path, threading.Event())
+    path = context.store.path
+    draft = tasks.Draft("one", "/source", "/target", "key")
+    context.store.write(tasks.add, draft, context.now()).result()
+    context.store.write(runs.request, 1, runs.NewRun("manual"), context.now()).result()
+
+    def claim(db):
+        path.rename(path.with_name("away"))
+        return runs.claim(db, context.now())
+
+    assert "was removed" in str(context.store.write(claim).exception())
+    path.with_name("away").rename(path)
+    for found in ([], ["queue: nobody carries out run 1"]):
+        assert health.look() == found
+        clock.forward(SILENT + 1)
+
+
 MORTAL = """
 import ctypes, os, threading
 from gms_hookd.cli import main as cli
