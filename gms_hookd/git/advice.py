@@ -19,6 +19,7 @@ _CLIENT_CERTIFICATE = re.compile(
 _AUTHORITY = re.compile(
     r"certificate|\bca cert|unknown ca|server cert|trust anchors", re.IGNORECASE
 )
+_EXPIRED = re.compile(r"certificate has expired|expiration date", re.IGNORECASE)
 # As index-pack and fetch have it; what a target's unpacker finds begins with "remote:".
 _FSCK = re.compile(r"^(?:error|fatal): (?:object )?[0-9a-f]+: ([a-zA-Z]+): ", re.M)
 _FORMATS = re.compile(
@@ -74,7 +75,7 @@ def _of_login(error: GitError, way: Way) -> str:
     if way.url.scheme == "https" and _CLIENT_CERTIFICATE.search(error.stderr):
         return _of_certificate(way)
     if error.kind is ErrorKind.TRUST and way.url.scheme == "https":
-        return _of_authority(way)
+        return _of_authority(error.stderr, way)
     if error.kind is ErrorKind.AUTH and set(way.challenges) - _SPOKEN == set(
         way.challenges
     ):
@@ -144,11 +145,20 @@ def _of_certificate(way: Way) -> str:
     )
 
 
-def _of_authority(way: Way) -> str:
+def _of_authority(stderr: str, way: Way) -> str:
+    if _EXPIRED.search(stderr):
+        return "the host has to renew it, unless the clock here is wrong (date)"
+    place = shlex.quote(f"{way.url.host}:{way.url.port or 443}")
+    dates = (
+        f"it may have expired: openssl s_client -connect {place} </dev/null |"
+        " openssl x509 -noout -dates"
+    )
     if way.tls.ca:
-        return f"ca_file was {way.tls.ca}"
+        return f"{dates}; ca_file was {way.tls.ca}"
     table = f'[credentials."{way.url.origin}"]'
-    return f"if an authority of your own vouches for it, set ca_file in {table}"
+    return (
+        f"{dates}; if an authority of your own vouches for it, set ca_file in {table}"
+    )
 
 
 def _of_challenge(way: Way) -> str:

@@ -179,6 +179,7 @@ def ssh_remedies(url: GitUrl, identity: Identity) -> dict[ErrorKind, str]:
     where = ", where the host is in reach" if identity.proxy else ""
     return {
         ErrorKind.AUTH: f"the key was {identity.key}",
+        ErrorKind.MISSING: f"the key was {identity.key}",
         ErrorKind.TRUST: f"if that key is the right one, pin it{where}: {pin}",
     }
 

@@ -152,7 +152,7 @@ class Done:
         kind, reading = self.kind, read(self.err)
         said = f"git {what}: {str(reading) or f'exit status {self.status}'}"
         if kind is self.ended and kind is not ErrorKind.STALL:
-            said = f"git {what}: ended: {kind}"
+            said = f"git {what}: ended: {kind}{_LIMIT.get(kind, '')}"
         elif self.status < 0 and not self.ended:
             said = f"git {what} was {_killed(-self.status)}"
         elif kind is ErrorKind.SIGNAL:
@@ -171,6 +171,14 @@ class Done:
                 ErrorKind.SIZE if self.status == -signal.SIGXFSZ else ErrorKind.SIGNAL
             )
         return classify(self.err)
+
+
+# By what limit of ours a command is ended, and what to do.
+_LIMIT = {
+    ErrorKind.TIMEOUT: " (sync.timeout, or the task's own: gms-hookd task set TASK"
+    " timeout=...)",
+    ErrorKind.SIZE: f": it lists more than {OUT_CAP >> 20} MiB of refs: select fewer",
+}
 
 
 def _killed(number: int) -> str:

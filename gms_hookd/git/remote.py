@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -163,8 +164,7 @@ class Remote:
         if done.failed:
             raise self._error(done, "fetch")
         if "shallow roots are not allowed" in done.err:  # and yet the status is 0
-            message = "git fetch: the repository is a shallow clone: complete it first"
-            raise GitError(ErrorKind.CONFIG, message)
+            raise GitError(ErrorKind.CONFIG, self._shallow())
 
     def within(self, deadline: float) -> "Remote":
         """Give it another end of time (time.monotonic), and nobody to stop it."""
@@ -230,7 +230,7 @@ class Remote:
         """
         path = Path(self.access.url.path)
         if not path.parent.is_dir():
-            said = f"{path} is not made, since {path.parent} does not exist"
+            said = f"{path} is not made, since {path.parent} does not exist: make that"
             raise GitError(ErrorKind.CONFIG, said)
         fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
         shutil.rmtree(fresh, ignore_errors=True)
@@ -242,6 +242,13 @@ class Remote:
             shutil.rmtree(fresh, ignore_errors=True)
             said = f"{path} cannot be made: {error}: let the service write there"
             raise GitError(ErrorKind.CONFIG, said) from None
+
+    def _shallow(self) -> str:
+        """Return what to do about a shallow source: it is to be completed there."""
+        url = self.access.url
+        where = f" -C {shlex.quote(url.path)}" if url.local else ""
+        complete = f"git{where} fetch --unshallow"
+        return f"git fetch: the repository is a shallow clone: complete it: {complete}"
 
     def _push(
         self, specs: Sequence[str], refs: Iterable[str], options: Sequence[str] = ()

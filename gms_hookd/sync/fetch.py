@@ -142,7 +142,7 @@ class Fetch:
             if not self._specs or self._asked():
                 return
         raise GitError(
-            ErrorKind.OTHER, "the source changes faster than it can be fetched"
+            ErrorKind.HOST, "the source changes faster than it can be fetched"
         )
 
     def _asked(self) -> bool:

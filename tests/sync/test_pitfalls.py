@@ -205,7 +205,8 @@ def test_a_shallow_source_says_so(source, target, bench, tmp_path):
     shallow.git("fetch", "-q", "--depth=1", f"file://{source}", "main:main")
     outcome = bench.sync(task(shallow, target))
     assert outcome.status is RunStatus.FAILED
-    assert "shallow" in outcome.error_message
+    complete = f"a shallow clone: complete it: git -C {shallow} fetch --unshallow"
+    assert outcome.error_message.endswith(complete)
     assert target.refs() == {}
 
 
@@ -565,7 +566,7 @@ def test_a_host_that_goes_silent_is_given_up_in_time(http_host, source, target, 
     outcome = opened().sync(task(http_host.url(source), target, timeout=0.5))
     over.set()
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
-    assert "timeout" in outcome.error_message
+    assert "timeout (sync.timeout, or the task's own: " in outcome.error_message
 
 
 @pytest.mark.parametrize("url", [
