@@ -91,6 +91,7 @@ REFUSING = (
     'while read old new ref; do if grep -qx "$ref" refused; then echo "no: $ref" >&2;'
     " exit 1; fi; done\n"
 )
+NONE = full("none")  # what an alias of nothing points to
 TROUBLES = (
     lambda r: r.answer(503, {"Retry-After": "1"}),
     lambda r: r.answer(500, body=b"<html>oops</html>"),
@@ -140,18 +141,21 @@ class Host:
         self.target.hook(self.hook, REFUSING if self.hook == "pre-receive" else one)
 
     def aliases(self):
-        out = self.target.git("for-each-ref", "--format=%(refname) %(symref)")
-        return dict(line.split() for line in out.splitlines() if len(line.split()) == 2)
+        """Return where each alias points, be it to nothing."""
+        root = self.target.path
+        files = (path for path in (root / "refs").rglob("*") if path.is_file())
+        texts = ((str(p.relative_to(root)), p.read_text().strip()) for p in files)
+        return {r: t.removeprefix("ref: ") for r, t in texts if t.startswith("ref: ")}
 
-    def drop_aliases(self, *kept):
-        for path in (self.target.path / "refs").rglob("*"):
-            alias = path.is_file() and path.read_text().startswith("ref: ")
-            if alias and str(path.relative_to(self.target.path)) not in kept:
-                path.unlink()
+    def drop_aliases(self):
+        for alias in self.aliases():
+            (self.target.path / alias).unlink()
 
     def drop_dangling(self):
         """Remove the aliases of what is gone, which bar names like a/b to git."""
-        self.drop_aliases(*self.aliases())
+        there = self.target.refs()
+        for alias in self.aliases().keys() - there.keys():
+            (self.target.path / alias).unlink()
 
     def change_aliases(self):
         """Point some names to branches; what pointed somewhere before is gone."""
@@ -159,7 +163,7 @@ class Host:
         refs = self.target.refs()
         heads = [r for r in refs if r.startswith("refs/heads/")]
         for name in map(full, self.chance.choices(NAMES, k=2)):
-            real = self.chance.choice(heads)
+            real = self.chance.choice([*heads, NONE])
             if name.startswith("refs/tags/") or name == real or in_the_way(name, refs):
                 continue
             if name not in refs or name != full("main"):
@@ -191,6 +195,8 @@ def test_nothing_is_lost_at_a_host_in_trouble(
         plain = {r: o for r, o in before.items() if r not in aliases}
         check(target, plain, outcome, force=force, prune=prune)
         after = {r: o for r, o in target.refs().items() if r not in aliases}
+        check_made(plain, after, aliases, outcome, source)
+        after.pop(NONE, None)
         wanted = {r: source.refs().get(r) for r in after if after[r] != plain.get(r)}
         assert {r: after[r] for r in wanted} == wanted, told
         same = {r: o for r, o in plain.items() if r in host.refused}
@@ -198,6 +204,17 @@ def test_nothing_is_lost_at_a_host_in_trouble(
         if not host.troubles and outcome.status is RunStatus.SUCCESS and prune:
             assert target.refs() == source.refs(), told
     converge(source, target, bench, host, it)
+
+
+def check_made(before, after, aliases, outcome, source):
+    """What no branch of the source is was made through an alias, and that is told."""
+    told = {r.ref: r for r in outcome.refs}
+    for ref in after.keys() - before.keys():
+        assert (told[ref].result, told[ref].new) == (RefResult.CREATED, after[ref])
+    if NONE in after.keys() - before.keys():
+        alias = next(r for r, real in aliases.items() if real == NONE)
+        assert f"created with {alias}, an alias of it" in told[NONE].reason
+        assert after[NONE] == source.refs()[alias]
 
 
 def converge(source, target, bench, host, it):
