@@ -14,7 +14,7 @@ from gms_hookd.threads import Pool
 class Engines:
     """The engines of one state directory: one for new runs, others that end theirs.
 
-    `fetched` is told the task whose run needs its source no more, `count` each command
+    `fetched` is told each run that needs its source no more, `count` each command
     of git and its result. An engine is retired in `pool`: to end its connections may
     take a while, and nobody waits for that.
     """

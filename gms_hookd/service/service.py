@@ -125,7 +125,7 @@ class Service:
     def _make_engines(self) -> Engines:
         count = self.counters.git.add
         return Engines(
-            self.state, self.pools.checks, fetched=self._fetched, count=count
+            self.state, self.pools.checks, fetched=self.running.fetched, count=count
         )
 
     def _make_context(
@@ -223,11 +223,6 @@ class Service:
         self._recipients = {each.target.name: each for each in (*named, *senders)}
         self.running.subscribers = tuple(each.subscriber for each in named)
         return Rules(engine, retry, config.sync.timeout, config.sync.trust)
-
-    def _fetched(self, task_id: int) -> None:
-        """Let the next run of the source begin; nobody waits for that to be written."""
-        written = self.context.store.write(runs.fetched, task_id)
-        written.add_done_callback(lambda _: self.running.wake())
 
     def _context(self, config: Config) -> Context:
         self.context = replace(

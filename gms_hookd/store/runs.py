@@ -20,7 +20,7 @@ pointer (`merged`), its deliveries move over.
 import json
 import sys
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
@@ -280,13 +280,21 @@ _START = (
 
 
 def claim(
-    db: Connection, now: int, only: int | None = None, shares: Shares = EQUAL
+    db: Connection,
+    now: int,
+    only: int | None = None,
+    shares: Shares = EQUAL,
+    done_fetching: Collection[int] = (),
 ) -> ClaimedRun | None:
     """Lease the oldest due run that may begin; None if there is none.
 
-    Its task and source are free, and no host has more runs than its share.
+    Its task and source are free, and no host has more runs than its share. A source is
+    free of the running runs that are `done_fetching`.
     """
     _bring_forward(db, now)
+    if done_fetching:
+        query = "UPDATE runs SET cache=NULL WHERE id=? AND cache IS NOT NULL"
+        db.executemany(query, [(run_id,) for run_id in done_fetching])
     row = _next(db, now, only, shares)
     if row is None:
         return None
@@ -294,6 +302,36 @@ def claim(
     # What was confirmed counts for this attempt, and for none that comes after it.
     db.execute(_START, (cache, now, run_id))
     return _claim(db, run_id, _unpacked_deletions(deletions))
+
+
+class Lease(NamedTuple):
+    """What a claim got, and what it left in the queue.
+
+    `next_due` is when the next run becomes due that is not due yet (ms).
+    """
+
+    claimed: ClaimedRun | None
+    left: bool = False
+    next_due: int | None = None
+
+
+_LEFT = (
+    "SELECT EXISTS(SELECT 1 FROM runs WHERE status='queued'),"
+    " (SELECT min(due_ms) FROM runs WHERE status='queued' AND due_ms>?)"
+)
+
+
+def lease(
+    db: Connection,
+    now: int,
+    only: int | None,
+    shares: Shares,
+    done_fetching: Collection[int],
+) -> Lease:
+    """Claim, and look what is left, so that nobody need look for it again."""
+    claimed = claim(db, now, only, shares, done_fetching)
+    left, due = db.execute(_LEFT, (now,)).fetchone()
+    return Lease(claimed, bool(left), due)
 
 
 def _bring_forward(db: Connection, now: int) -> None:
@@ -402,12 +440,6 @@ def under_way(db: Connection) -> list[int]:
     return [row[0] for row in rows.fetchall()]
 
 
-def fetched(db: Connection, task_id: int) -> None:
-    """Note that the run of a task needs its source no more: another may fetch."""
-    query = "UPDATE runs SET cache=NULL WHERE status='running' AND task_id=?"
-    db.execute(query, (task_id,))
-
-
 _DUE_ON = (
     "SELECT r.task_id, t.cache, origin(t.source), origin(t.target)"
     " FROM runs r JOIN tasks t ON t.id=r.task_id"
@@ -416,32 +448,38 @@ _DUE_ON = (
 
 
 def waits_for(
-    db: Connection, run_id: int, now: int, shares: Shares = EQUAL
+    db: Connection,
+    run_id: int,
+    now: int,
+    shares: Shares = EQUAL,
+    done_fetching: Collection[int] = (),
 ) -> str | None:
     """Return what a due run waits for in the queue, None where it does not."""
     row = db.execute(_DUE_ON, (run_id, now)).fetchone()
     if row is None:
         return None
     task_id, cache, *hosts = row
-    if other := _waits_for_run(db, task_id, cache):
+    if other := _waits_for_run(db, task_id, cache, done_fetching):
         return other
     full = shares.full(_hosts_at_work(db)).intersection(hosts)
     return shares.reason(min(full)) if full else "a free worker"
 
 
-def _waits_for_run(db: Connection, task_id: int, cache: str) -> str:
+def _waits_for_run(
+    db: Connection, task_id: int, cache: str, done_fetching: Collection[int]
+) -> str:
     """Return the run that is under way on the same task or cache, "" if none is."""
     query = (
         "SELECT id, task_name, task_id=:task FROM runs WHERE status='running'"
         " AND (task_id=:task OR cache=:cache) ORDER BY task_id=:task DESC, id"
     )
-    row = db.execute(query, {"task": task_id, "cache": cache}).fetchone()
-    if row is None:
-        return ""
-    other, name, same = row
-    if same:
-        return f"run {other}, which is under way for the same task"
-    return f"run {other} of {name}, which fetches from the same source"
+    rows = db.execute(query, {"task": task_id, "cache": cache})
+    for other, name, same in rows.fetchall():
+        if same:
+            return f"run {other}, which is under way for the same task"
+        if other not in done_fetching:
+            return f"run {other} of {name}, which fetches from the same source"
+    return ""
 
 
 def finish(

@@ -95,9 +95,9 @@ class Engine:
         environ: Mapping[str, str],
         *,
         holds: Holds | None = None,
-        fetched: Callable[[int], None] = lambda task_id: None,
+        fetched: Callable[[int], None] = lambda run_id: None,
     ) -> None:
-        """Make it; `fetched` is told the task whose run needs its source no more.
+        """Make it; `fetched` is told each run that needs its source no more.
 
         Engines of one state directory share the holds.
         """
@@ -209,7 +209,7 @@ class Engine:
             hold,
             PushLog(path.with_name(f"{path.name}.push-{task.id}"), job),
             self._fetches,
-            partial(self._fetched, task.id),
+            partial(self._fetched, job.run),
             self._settings.lfs,
         )
 

@@ -60,10 +60,12 @@ class RunningRuns:
         self._woken = threading.Condition(self._lock)
         self._timer = threading.Condition(self._lock)
         self._wakes = 0
+        self._drained = -1
         self._moves = 0
         self._arrivals = deque([-math.inf] * RUSH[0], maxlen=RUSH[0])
         self._carried: set[int] = set()
         self._stops: dict[int, Stop] = {}
+        self._done_fetching: set[int] = set()
         self._cancelled: dict[int, str] = {}
         self._logs: OrderedDict[int, tuple[int, RunLog]] = OrderedDict()
         self._watches: dict[int, list[Watch]] = {}
@@ -88,6 +90,13 @@ class RunningRuns:
         with self._lock:
             self._wakes += 1
             self._woken.notify()
+
+    def drained(self, wakes: int) -> None:
+        """Note that no run was left in the queue, looked at after so many wakes.
+
+        Each run that comes into it from then on comes with another wake.
+        """
+        self._drained = wakes
 
     def arrived(self) -> None:
         """Note that a trigger came, and wake a worker."""
@@ -128,6 +137,7 @@ class RunningRuns:
         with self._lock:
             self._moves += 1
             self._stops[run_id] = stop
+            self._done_fetching.discard(run_id)
             self._logs[run_id] = attempt, log
             self._logs.move_to_end(run_id)
             reason = self._cancelled.pop(run_id, None)
@@ -137,11 +147,28 @@ class RunningRuns:
         if reason is not None:
             stop.set(reason)
 
+    def fetched(self, run_id: int) -> None:
+        """Note that a run under way needs its source no more; let the next have it."""
+        with self._lock:
+            known = run_id in self._stops
+            if known:
+                self._done_fetching.add(run_id)
+            somebody_may_wait = known and self._drained != self._wakes
+        if somebody_may_wait:
+            self.wake()
+
+    @property
+    def done_fetching(self) -> tuple[int, ...]:
+        """Name the runs under way that need their source no more."""
+        with self._lock:
+            return tuple(self._done_fetching)
+
     def paused(self, run_id: int) -> None:
         """Note that a run is no longer under way, though it has not ended."""
         with self._lock:
             self._moves += 1
             self._stops.pop(run_id, None)
+            self._done_fetching.discard(run_id)
 
     def ended(self, run_ids: Iterable[int]) -> None:
         """Note that runs have ended: wake whoever waits for them."""
@@ -153,6 +180,7 @@ class RunningRuns:
     def _end(self, run_id: int) -> list[Watch]:
         self._moves += 1
         self._stops.pop(run_id, None)
+        self._done_fetching.discard(run_id)
         self._cancelled.pop(run_id, None)
         return self._watches.pop(run_id, [])
 
@@ -367,8 +395,9 @@ class Context:
 
     def waits_for(self, db: Connection, run_id: int) -> str | None:
         """Return what a run that has not ended waits for, None where it does not."""
-        return self.running.waits_for(run_id) or runs.waits_for(
-            db, run_id, self.now(), self.running.hosts.shares
+        running = self.running
+        return running.waits_for(run_id) or runs.waits_for(
+            db, run_id, self.now(), running.hosts.shares, running.done_fetching
         )
 
     def tell_ended(self, ended: Iterable[Run]) -> None:

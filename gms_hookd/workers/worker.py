@@ -66,9 +66,11 @@ class Worker:
             self._beat()
             wakes = self._context.running.wakes
             self._give_way()
-            worked = self._turn()
-            if not worked and not self._stopping.is_set():
-                self._context.running.await_wake(wakes, self._patience())
+            patience = self._turn(wakes)
+            if patience and not self._stopping.is_set():
+                self._context.running.await_wake(wakes, patience)
+        # Who has us stop waits for the last run.
+        self._context.running.wake()
 
     def _beat(self, within: float = SILENT) -> None:
         if self._thread:
@@ -82,44 +84,58 @@ class Worker:
             if left <= 0 or self._stopping.wait(min(rush, left)):
                 return
 
-    def _turn(self) -> bool:
+    def _turn(self, wakes: int) -> float:
+        """Do what is due; return for how long there is no more without a wake.
+
+        At most 5 s. Who gets a run while others are left hands on the queue, and with
+        it the wait for what is due later.
+        """
+        running = self._context.running
         try:
-            return self.run_one() is not None
+            claim, left, due = self._lease()
         except StoreError as error:
             log.error("cannot claim error=%s", reason(error), extra=SELDOM)
-        return False
+            return IDLE
+        if not left:
+            running.drained(wakes)
+        if claim is None:
+            return self._patience(due)
+        if left:
+            running.wake()
+        self._try(claim)
+        return IDLE  # what has come meanwhile, or was left, came with a wake
 
-    def _patience(self) -> float:
+    def _patience(self, due: int | None) -> float:
         """Return how long to wait for a wake: until a run is due, at most 5 s."""
-        try:
-            due = self._context.store.read(runs.next_due).result()
-        except StoreError:
-            return IDLE
-        if due is None:
-            return IDLE
         # What is due but held up by a busy cache is rung for when the cache is free.
-        wait = (due - self._context.now()) / 1000
-        return min(wait, IDLE) if wait > 0 else IDLE
+        wait = IDLE if due is None else (due - self._context.now()) / 1000
+        return max(min(wait, IDLE), 0.0)
 
     def run_one(self, only: int | None = None) -> int | None:
         """Carry out the oldest run that is due (or `only` that one); gives its id."""
-        now, hosts = self._context.now(), self._context.running.hosts
-        claim = self._context.store.write(runs.claim, now, only, hosts.shares).result()
+        claim = self._lease(only).claimed
         if claim is None:
             return None
-        with self._context.running.carrying(claim.run.id):
-            hosts.claimed([origin(claim.task.source), origin(claim.task.target)])
-            self._context.running.wake()
-            self._try(claim)
+        self._try(claim)
         return claim.run.id
 
+    def _lease(self, only: int | None = None) -> runs.Lease:
+        now, running = self._context.now(), self._context.running
+        shares, free = running.hosts.shares, running.done_fetching
+        lease = self._context.store.write(runs.lease, now, only, shares, free).result()
+        if claim := lease.claimed:
+            ends = [origin(claim.task.source), origin(claim.task.target)]
+            running.hosts.claimed(ends)
+        return lease
+
     def _try(self, claim: runs.ClaimedRun) -> None:
-        try:
-            self._carry_out(claim)
-        except Exception:
-            # A defect of ours must not leave the run `running` for ever.
-            log.exception("run broke run=%d task=%d", claim.run.id, claim.task.id)
-            self._fail(claim)
+        with self._context.running.carrying(claim.run.id):
+            try:
+                self._carry_out(claim)
+            except Exception:
+                # A defect of ours must not leave the run `running` for ever.
+                log.exception("run broke run=%d task=%d", claim.run.id, claim.task.id)
+                self._fail(claim)
 
     def _fail(self, claim: runs.ClaimedRun) -> None:
         why = "internal error: see the log of the daemon"
@@ -127,7 +143,6 @@ class Worker:
         result = runs.Result(RunStatus.FAILED, error_message=why, kind="daemon")
         ids = self._record(claim, result)
         self._context.running.ended(ids)
-        self._context.running.wake()
 
     def run_only(self, run_id: int) -> None:
         """Carry out this run, if it is due."""
@@ -205,7 +220,6 @@ class Worker:
         else:
             _tell_change(claim.run)
             self._context.running.paused(claim.run.id)
-        self._context.running.wake()
 
     def _record(self, claim: runs.ClaimedRun, result: runs.Result) -> tuple[int, ...]:
         """Give the ids of the runs that have ended; none if this one goes on."""
@@ -220,6 +234,8 @@ class Worker:
         if ids:
             first = claim.run.trigger.split(",")[0]  # of those that wanted it
             self._context.counters.runs.add(result.status.value, first)
+        else:  # it is in the queue again
+            self._context.running.wake()
         return ids
 
     def _give_back(self, claim: runs.ClaimedRun, back: runs.Return, left: int) -> None:

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 CAME = NewDelivery("task-sync", "gms", "", 0)
 ANSWERS = {
     runs.accept: done(RecordedDelivery(CAME, 200, "accepted", (1,), (1,))),
-    runs.claim: Future(),
+    runs.lease: Future(),
     runs.recover: done(([], [])),
     source_checks.due: done([]),
     notices.due: done([]),

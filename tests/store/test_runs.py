@@ -91,8 +91,7 @@ def test_a_run_that_has_fetched_leaves_its_source_to_the_next(store):
         trigger(store, task_id)
     claim(store)
     assert claim(store) is None
-    store.write(runs.fetched, 1).result()
-    assert claim(store).run.task_id == 2
+    assert claim(store, done_fetching=[1]).run.task_id == 2
     trigger(store, 1)
     assert claim(store) is None
 
@@ -114,8 +113,8 @@ def test_a_queued_run_tells_what_it_waits_for(store):
     assert waits_for(store, 2) == told
     trigger(store, 1)
     assert waits_for(store, 3) == "run 1, which is under way for the same task"
-    store.write(runs.fetched, 1).result()
-    assert waits_for(store, 2) == "a free worker"
+    free = store.read(runs.waits_for, 2, NOW, runs.EQUAL, [1]).result()
+    assert free == "a free worker"
 
 
 def test_what_a_run_did_is_kept(store):

@@ -41,8 +41,8 @@ def delivered(task_id=1, now=NOW):
     return runs.Trigger(new_delivery(now), task_id, HOOK)
 
 
-def claim(store, now=NOW, only=None):
-    return store.write(runs.claim, now, only).result()
+def claim(store, now=NOW, only=None, **more):
+    return store.write(runs.claim, now, only, **more).result()
 
 
 def finish(store, run_id, status=RunStatus.SUCCESS, **more):
