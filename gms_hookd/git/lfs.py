@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.credentials import Access
-from gms_hookd.git.errors import ErrorKind, GitError, classify
+from gms_hookd.git.errors import TRANSIENT, ErrorKind, GitError, classify
 from gms_hookd.git.process import Done
 from gms_hookd.git.remote import Remote
 from gms_hookd.git.url import GitUrl
@@ -71,7 +71,6 @@ _LACKING = re.compile(
 _SUMMARY = re.compile(r"^error: failed to fetch some objects from ")
 _SOME = (("lfs.allowincompletepush", "true"),)
 _NO_LFS = (403, 404, 405, 410, 501)
-_KINDS = {401: ErrorKind.AUTH, 404: ErrorKind.MISSING}
 
 
 def at_hand(git: Git) -> bool:
@@ -274,20 +273,19 @@ def _failure(done: Done, verb: str) -> _Failure:
     status = int(found[-1]) if (found := _STATUS.findall(done.err)) else 0
     said = _said(done, status)
     batch = bool(_BATCH.search(done.err))
-    absent = batch and (status in _NO_LFS or bool(_NO_COMMAND.search(done.err)))
-    kind = _kind(done, status)
+    kind = _kind(done, status, said)
+    none = status in _NO_LFS and kind not in TRANSIENT
+    absent = batch and (none or bool(_NO_COMMAND.search(done.err)))
     if done.ended:
         said, absent = f"ended: {done.ended}", False
     return _Failure(said, GitError(kind, f"git lfs {verb}: {said}"), absent)
 
 
-def _kind(done: Done, status: int) -> ErrorKind:
+def _kind(done: Done, status: int, said: str) -> ErrorKind:
     if done.ended or done.status < 0:
         return done.kind
-    if status in (408, 429) or (status >= 500 and status not in _NO_LFS):
-        return ErrorKind.NETWORK
-    if status >= 400:
-        return _KINDS.get(status, ErrorKind.POLICY)
+    if status >= 400:  # it means what it does of git's own requests
+        return classify(f"remote: {said}\nfatal: LFS: returned error: {status}\n")
     text = "\n".join(_words(done.err))
     kind = classify(text)
     if kind is ErrorKind.OTHER and "credentials for" in text:

@@ -304,7 +304,7 @@ def test_strict_keeps_branches_from_a_target_without_lfs(ends):
 @pytest.mark.parametrize(("what", "answers"), [
     ("upload", {500: True, 503: True, 429: True, 0: True, 422: False, 401: False}),
     ("download", {503: True, 403: False}),
-    ("storage", {502: True}),
+    ("storage", {502: True, 507: True, 413: False}),
 ])  # fmt: skip
 def test_other_failures_of_lfs_are_failures_before_the_refs(ends, what, answers):
     pair = ends()
@@ -319,6 +319,19 @@ def test_other_failures_of_lfs_are_failures_before_the_refs(ends, what, answers)
         server.refusals.clear()
     assert pair.sync().status is RunStatus.SUCCESS, pair.bench.log.text()
     assert pair.servers[1].objects == {OID: CONTENT}
+
+
+@needs_lfs
+@pytest.mark.parametrize(("status", "message"), [
+    (403, "You have exceeded a secondary rate limit"), (404, "Under maintenance"),
+])  # fmt: skip
+def test_an_lfs_server_in_trouble_is_not_taken_for_none(ends, status, message):
+    pair = ends()
+    pair.servers[1].refuse("upload", status, message)
+    outcome = pair.sync()
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert message in outcome.error_message
+    assert pair.target.refs() == {}
 
 
 HERE = b"here " * 500
