@@ -2,7 +2,7 @@
 
 from gms_hookd.cli import render
 from gms_hookd.cli.api_client import get
-from gms_hookd.cli.pages import pages_of, show_pages
+from gms_hookd.cli.paging import pages_of, show_pages
 from gms_hookd.cli.session import Args, Session, api_of
 
 

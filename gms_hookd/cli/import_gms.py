@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from gms_hookd.cli.api_client import Api, post
 from gms_hookd.cli.session import SLOW, Args, Session, api_of
 from gms_hookd.errors import Failure
-from gms_hookd.git.remotes import remote_url
 from gms_hookd.gms.credentials import tables
 from gms_hookd.gms.meaning import GmsMachine, ImportedTask, Skipped, meaning
 from gms_hookd.gms.records import LARGEST, Records, read_documents, read_file
+from gms_hookd.gms.remote_url import remote_url
 from gms_hookd.safetext import hidden, safe, safe_lines
 
 STDIN = "-"

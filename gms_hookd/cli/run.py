@@ -4,7 +4,7 @@ import shlex
 
 from gms_hookd.cli import render
 from gms_hookd.cli.api_client import get, post
-from gms_hookd.cli.pages import pages_of, show_pages
+from gms_hookd.cli.paging import pages_of, show_pages
 from gms_hookd.cli.session import SLOW, Args, Session, api_of, opened, task_id
 from gms_hookd.cli.terminal import Style
 from gms_hookd.cli.watch import Screen, ended, watched

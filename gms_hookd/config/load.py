@@ -42,9 +42,9 @@ from gms_hookd.files import (
     secret_doubt,
 )
 from gms_hookd.forges.registry import PROVIDERS, scheme_of
-from gms_hookd.git import alias
-from gms_hookd.git.alias import Aliases
+from gms_hookd.git import host_alias
 from gms_hookd.git.credentials import Credential
+from gms_hookd.git.host_alias import Aliases
 from gms_hookd.model import WHOLE
 
 MADE = "webhook-secret"
@@ -556,7 +556,10 @@ def _aliases(found: Settings) -> Aliases:
         name = ("aliases", said)
         try:
             pairs.append(
-                (alias.read(said), alias.read(found.get(name, validators.line, said)))
+                (
+                    host_alias.read(said),
+                    host_alias.read(found.get(name, validators.line, said)),
+                )
             )
         except ValueError as error:
             raise found.error(name, error) from None

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gms_hookd.forges.condition import Condition
-from gms_hookd.git.alias import Aliases
 from gms_hookd.git.credentials import Credential
+from gms_hookd.git.host_alias import Aliases
 from gms_hookd.model import WHOLE, Shard
 
 ETC = Path("/etc/gms-hookd")

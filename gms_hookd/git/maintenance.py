@@ -14,9 +14,9 @@ from pathlib import Path
 
 from gms_hookd.git import recovery
 from gms_hookd.git.cache import BACKUPS, MARK, Cache
+from gms_hookd.git.cache_lock import Holds, slot_files
 from gms_hookd.git.command import Git
 from gms_hookd.git.errors import GitError
-from gms_hookd.git.hold import Holds, slot_files
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.git.recovery import Journal
 from gms_hookd.runlog import RunLog

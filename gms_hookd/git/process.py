@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from gms_hookd.git.errors import ErrorKind, GitError, classify, read
-from gms_hookd.git.silence import Silence
+from gms_hookd.git.stall import Silence
 from gms_hookd.runlog import RunLog, Window
 from gms_hookd.safetext import one_line
 

@@ -12,7 +12,6 @@ from typing import Protocol
 
 from gms_hookd.git.access import RepositoryAccess
 from gms_hookd.git.advice import Way, advice
-from gms_hookd.git.answer import RPC, Answer, parse
 from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.credentials import Access, with_remedy
 from gms_hookd.git.errors import (
@@ -24,6 +23,7 @@ from gms_hookd.git.errors import (
     read,
     refusal,
 )
+from gms_hookd.git.http_answer import RPC, HttpAnswer, parse
 from gms_hookd.git.process import Done, Stop
 from gms_hookd.git.refs import (
     Pushed,
@@ -337,7 +337,7 @@ class Remote:
         self.git.limits.log.line("  " + said.rstrip())
         return replace(done, status=done.status or 128, err=said + done.err)
 
-    def _answer(self, verb: str) -> Answer | None:
+    def _answer(self, verb: str) -> HttpAnswer | None:
         """Ask again, for the whole answer, much of which git keeps to itself.
 
         A host that is asked to take something may answer otherwise than one that is

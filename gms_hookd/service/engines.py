@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from gms_hookd.config.records import Config
-from gms_hookd.git.hold import Holds
+from gms_hookd.git.cache_lock import Holds
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.service.counted_engine import CountedEngine
 from gms_hookd.service.state_dir import StateDirectory

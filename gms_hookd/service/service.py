@@ -32,10 +32,10 @@ from gms_hookd.notify.policy import Subscriber
 from gms_hookd.safetext import quoted
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.service import systemd
-from gms_hookd.service.described import described
 from gms_hookd.service.engines import Engines
 from gms_hookd.service.findings import Environment
 from gms_hookd.service.health import Health
+from gms_hookd.service.hook_facts import described
 from gms_hookd.service.housekeeping import Housekeeping
 from gms_hookd.service.inspection import findings
 from gms_hookd.service.pools import Pools

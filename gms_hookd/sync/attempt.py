@@ -17,9 +17,9 @@ from gms_hookd.git.refspec import Selection, WantedRef, with_tips
 from gms_hookd.git.remote import Listing, Remote
 from gms_hookd.model import Ref, RefResult, RunStatus, Undo, commit_range
 from gms_hookd.sync import lfs
-from gms_hookd.sync.absent import Absence
 from gms_hookd.sync.aliases import aliases_of, found_before, found_out, seen_made
 from gms_hookd.sync.context import SyncContext
+from gms_hookd.sync.create_target import Absence
 from gms_hookd.sync.default_branch import DefaultBranch
 from gms_hookd.sync.fetch import HEX, Fetch, Served
 from gms_hookd.sync.job import (

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gms_hookd.git.cache import Cache
-from gms_hookd.git.hold import Hold
+from gms_hookd.git.cache_lock import Hold
 from gms_hookd.git.refspec import Selection
 from gms_hookd.git.remote import Remote
 from gms_hookd.runlog import RunLog

@@ -15,10 +15,10 @@ from gms_hookd.git import refspec
 from gms_hookd.git import url as giturl
 from gms_hookd.git.access import AccessFactory, SafeDirectories, SshConnections
 from gms_hookd.git.cache import Cache
+from gms_hookd.git.cache_lock import Hold, Holds
 from gms_hookd.git.command import Git, environment, uncounted
 from gms_hookd.git.credentials import Credential, CredentialStore
 from gms_hookd.git.errors import UNREACHED, ErrorKind, GitError
-from gms_hookd.git.hold import Hold, Holds
 from gms_hookd.git.maintenance import CacheMaintenance
 from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.process import Limits, Stop

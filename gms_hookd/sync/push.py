@@ -11,7 +11,7 @@ from gms_hookd.git.refspec import stored
 from gms_hookd.git.remote import Report
 from gms_hookd.model import UNKNOWN, Ref, RefResult
 from gms_hookd.sync.aliases import by_ends, ends
-from gms_hookd.sync.apart import FEW, Search, Seen
+from gms_hookd.sync.bisection import FEW, Search, Seen
 from gms_hookd.sync.context import SyncContext
 from gms_hookd.sync.job import REFUSED, to_restore
 from gms_hookd.sync.plan import UNSAID, Move, judged, judged_together, refused

@@ -16,7 +16,7 @@ from gms_hookd.auth.schemes import Incoming, Scheme
 from gms_hookd.forges.base import Event, Forge
 from gms_hookd.forges.condition import Condition, unmet
 from gms_hookd.futures import Future, apply
-from gms_hookd.git.alias import Aliases
+from gms_hookd.git.host_alias import Aliases
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.model import FINAL, WHOLE, Delivery, RunStatus, Shard, Task
 from gms_hookd.notify import dockerhub, policy

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gms_hookd.git.alias import Aliases
+from gms_hookd.git.host_alias import Aliases
 from gms_hookd.git.pattern import check, part_of, plain
 
 TEAM = "https://github.com/team/*"

@@ -14,8 +14,8 @@ import pytest
 
 from gms_hookd.cli import main
 from gms_hookd.config.load import load_config
-from gms_hookd.git.remotes import remote_url
 from gms_hookd.gms.records import read_documents, read_file
+from gms_hookd.gms.remote_url import remote_url
 from gms_hookd.web.task_import import import_tasks
 from tests.support.process import SECRET, ask
 from tests.support.repositories import ENVIRON, Repo

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from gms_hookd.git.cache_lock import Holds
 from gms_hookd.git.errors import ErrorKind, GitError
-from gms_hookd.git.hold import Holds
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.git.url import cache_key
 from gms_hookd.model import RunStatus

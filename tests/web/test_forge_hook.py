@@ -12,7 +12,7 @@ from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.whitelist import Whitelist
 from gms_hookd.forges.condition import Condition
 from gms_hookd.forges.registry import FORGES, scheme_of
-from gms_hookd.git import alias
+from gms_hookd.git import host_alias
 from gms_hookd.http.message import Request
 from gms_hookd.model import RunStatus
 from gms_hookd.notify.policy import Subscriber
@@ -565,8 +565,8 @@ def test_a_group_of_the_name_a_is_no_login(forge):
 
 
 def test_an_alias_of_the_configuration_finds_the_task(forge):
-    pair = alias.read("git.corp:3000"), alias.read("git.example.org")
-    hub = forge(terms=HookOptions(aliases=alias.Aliases((pair,))))
+    pair = host_alias.read("git.corp:3000"), host_alias.read("git.example.org")
+    hub = forge(terms=HookOptions(aliases=host_alias.Aliases((pair,))))
     task = hub.task(source="ssh://git@git.example.org:2222/team/app.git")
     urls = {"clone_url": "http://git.corp:3000/team/app.git"}
     payload = push(MAIN, repository=urls)

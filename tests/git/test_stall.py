@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from gms_hookd.git.silence import Silence
+from gms_hookd.git.stall import Silence
 from gms_hookd.model import RunStatus
 from tests.support.repositories import Bench, Repo, task
 

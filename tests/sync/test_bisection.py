@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gms_hookd.sync.apart import MOST, Search, Seen
+from gms_hookd.sync.bisection import MOST, Search, Seen
 
 
 def pushed(count, guilty, named=(), most=None):

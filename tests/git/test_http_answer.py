@@ -2,7 +2,7 @@
 
 import pytest
 
-from gms_hookd.git.answer import parse
+from gms_hookd.git.http_answer import parse
 
 GET = "=> Send header: GET /x.git/info/refs?service=git-upload-pack HTTP/1.1"
 URL = "https://git.example/x.git"

@@ -30,7 +30,7 @@ _MESSAGES = ("message", "error_description", "error", "detail", "msg", "reason")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """One answer: header fields by names in lower case; of a body its ASCII only."""
 
     status: int
@@ -107,7 +107,7 @@ class Answer:
         return urljoin(url, there) if there and 300 <= self.status < 400 else ""
 
 
-def parse(trace: str, path: str = SERVICE) -> Answer | None:
+def parse(trace: str, path: str = SERVICE) -> HttpAnswer | None:
     """Return the last answer to a request for a path, in a trace of curl's.
 
     None where there is none. What git asks for after that is for other protocols.
@@ -121,11 +121,11 @@ def parse(trace: str, path: str = SERVICE) -> Answer | None:
     return last
 
 
-def _read_on(last: Answer | None, line: str) -> Answer | None:
+def _read_on(last: HttpAnswer | None, line: str) -> HttpAnswer | None:
     """Return the answer that a line belongs to, with what the line adds to it."""
     if found := _FIELD.search(line):
         if start := _STATUS.match(found[1]):
-            last = Answer(int(start[1]), {}, [])
+            last = HttpAnswer(int(start[1]), {}, [])
         name, colon, value = found[1].partition(":")
         if colon and last:
             last.fields[name.strip().lower()] = value.strip()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gms_hookd.git.alias import Aliases, gerrit, read
+from gms_hookd.git.host_alias import Aliases, gerrit, read
 
 
 def made(*pairs):

@@ -112,7 +112,7 @@ def test_a_time_is_read_as_people_write_it(text, wanted):
 
 def test_a_list_is_as_long_as_wished(tmp_path, monkeypatch, capsys):
     state = tmp_path / "state"
-    monkeypatch.setattr("gms_hookd.cli.pages.PAGE", 7)
+    monkeypatch.setattr("gms_hookd.cli.paging.PAGE", 7)
     (tmp_path / "c.toml").write_text("")
     where = ["--state", str(state), "--config", str(tmp_path / "c.toml")]
 
