@@ -92,6 +92,14 @@ def test_a_host_that_is_called_ssh_is_no_second_name():
     assert giturl.normalised("git@ssh:a/b") == ("ssh", "a/b")
 
 
+@pytest.mark.parametrize("host", [
+    "gitlab-ssh.corp.example", "my-altssh.gitlab.com", "git.ssh.corp.example",
+    "awww.github.com",
+])  # fmt: skip
+def test_a_name_that_has_ssh_within_it_is_another_host(host):
+    assert giturl.normalised(f"https://{host}/a/b") == (host, "a/b")
+
+
 @pytest.mark.parametrize("text", [
     "https://dev.azure.com/fab/My%20Proj/_git/repo",
     "https://fab@dev.azure.com/fab/My%20Proj/_git/repo",
