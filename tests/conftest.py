@@ -129,7 +129,7 @@ def engine(tmp_path):
 @pytest.fixture
 def context(store, clock, engine):
     running, threads = RunningRuns(), Threads()
-    pools = [Pool(threads, name, 2) for name in ("plan", "copy")]
+    pools = [Pool(threads, name, 2) for name in ("plan", "copy", "look")]
     given = {"mask": MASK, "clock": clock, "monotonic": clock}
     yield Context(store, Refusals(store, clock), running, *pools, engine, **given)
     running.close()

@@ -137,6 +137,7 @@ class Service:
             self.running,
             self.pools.plans,
             self.pools.copies,
+            self.pools.looks,
             self._rules.engine,
             ending=self._ending,
             reload=reload,
@@ -278,7 +279,7 @@ class Service:
 
     def _inspect(self, known: Inspected) -> Future[list[dict[str, Any]]]:
         """Judge as this process all that `check` looks at; in a thread of its own."""
-        return self.pools.copies.do(partial(self._findings, known))
+        return self.pools.inspections.do(partial(self._findings, known))
 
     def _findings(self, known: Inspected) -> list[dict[str, Any]]:
         load = self.written
@@ -298,7 +299,7 @@ class Service:
             problem=known.problem or None,
             faults=wrong,
             restart_for=condition.restart_for,
-            reach=partial(reach, engine=self._rules.engine, pool=self.pools.checks),
+            reach=partial(reach, engine=self._rules.engine, pool=self.pools.reach),
             refusal=condition.refusal,
             latest={h.name: known.latest.get(h.name) for h in config.hooks},
             told={name: known.notices.get(name, NOBODY) for name in self._recipients},

@@ -364,6 +364,7 @@ class Context:
     running: RunningRuns
     plans: Pool
     copies: Pool
+    looks: Pool
     engine: SyncEngine
     timeout: float = 600.0
     attempts: int = 5

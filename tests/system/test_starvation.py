@@ -102,6 +102,24 @@ def test_dry_runs_of_a_hanging_host_hold_up_nothing_and_have_a_bound(
     assert {a["data"]["status"] for _, a in dry.answers if "data" in a} == {"cancelled"}
 
 
+def test_an_undo_and_a_check_wait_for_no_dry_run_no_copy_and_no_look_at_hosts(
+    place, tmp_path
+):
+    source, target = Repo(tmp_path / "source.git"), Repo(tmp_path / "target.git")
+    source.commit()
+    run = place.order("one", source, target)
+    assert place.ended(run)["status"] == "success"
+    go, own = threading.Event(), place.service.pools
+    for pool in (own.plans, own.copies, own.checks):
+        for _ in range(20):
+            pool.do(lambda: go.wait(PATIENCE))
+    try:
+        assert place.api("GET", "check")[0] == 200
+        assert place.api("POST", "run/undo", id=run)[0] == 200
+    finally:
+        go.set()
+
+
 def test_a_dry_run_has_an_end(place, hanging, monkeypatch):
     monkeypatch.setattr("gms_hookd.web.api.LONGEST_PLAN", 1.0)
     dry = DryRuns(place, hanging.format(1))

@@ -135,7 +135,7 @@ class World:
         self.killed, self.stopping = False, threading.Event()
         store = Store.open(self.root / "gms-hookd.db")
         clocks = {"clock": lambda: self.wall, "monotonic": self.up}
-        unused = {"plans": None, "copies": None, "engine": None}
+        unused = {"plans": None, "copies": None, "looks": None, "engine": None}
         running, refusals = RunningRuns(), Refusals(store, clocks["clock"])
         self.context = Context(store, refusals, running, **unused, **clocks)
         allowed = ("http", "file")
