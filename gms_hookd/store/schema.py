@@ -230,6 +230,11 @@ _FARES = (
     """CREATE INDEX runs_of_task ON runs(task_id, id, status, ended_ms)
         WHERE status IN ('success','conflict','failed','cancelled')""",
 )
+# A host was known without an "ssh." in its midst. What has no host stays without:
+# patterns, and what is on this machine.
+_WHOLE_NAMES = (
+    "UPDATE tasks SET host=host_of(source) WHERE host<>'' AND host<>host_of(source)",
+)
 STEPS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _SECOND,
@@ -247,6 +252,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     _BY_HOOK,
     _TALLIES_BY_HOUR,
     _FARES,
+    _WHOLE_NAMES,
 )
 
 

@@ -100,6 +100,32 @@ def test_tasks_of_an_older_store_are_found_by_all_addresses_of_their_source(
         assert [task.source for each in found for task in each] == list(sources)
 
 
+def test_a_host_that_an_older_store_has_without_its_middle_is_found(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "old.db"
+    with monkeypatch.context() as before:
+        steps = schema.STEPS[: schema.STEPS.index(schema._WHOLE_NAMES)]
+        before.setattr(schema, "STEPS", steps)
+        Store.open(path).close()
+    rows = [
+        ("git@gitlab-ssh.corp:o/r", "gitlab-corp", "o/r", None),
+        ("git@gitlab-ssh.corp:o/*", "", "", 5),
+        ("/srv/App", "", "/srv/App", None),
+    ]
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.executemany(
+            "INSERT INTO tasks(key,name,source,target,refspecs,force,prune,enabled,"
+            "cache,host,path,most,created_ms,updated_ms)"
+            " VALUES(?1,?1,?1,'/t','[]',0,0,1,'c',?2,?3,?4,1,1)",
+            rows,
+        )
+    with contextlib.closing(Store.open(path)) as store:
+        places = ("gitlab-ssh.corp", "o/r"), ("", ""), ("", "/srv/App")
+        found = [store.read(tasks.of_source, *place).result() for place in places]
+        assert [[t.source for t in each] for each in found] == [[r[0]] for r in rows]
+
+
 def test_runs_of_an_older_store_are_counted_by_when_they_ended(tmp_path, monkeypatch):
     path, hour = tmp_path / "old.db", 500_000
     with monkeypatch.context() as before:
