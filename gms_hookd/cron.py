@@ -14,8 +14,9 @@ one that they show twice in autumn is met twice.
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from fractions import Fraction
 from zoneinfo import ZoneInfo
+
+from gms_hookd.late import late_pattern
 
 YEARS = 5  # without a match within so many years, there is none
 DAY = 86400
@@ -33,19 +34,19 @@ DESCRIPTORS = {
 }
 EVERY = "@every "
 # Go's strconv.Atoi: ASCII digits alone, where int() also takes "1_0" and other scripts.
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+_INTEGER = late_pattern(r"[+-]?[0-9]+")
 _LARGEST = 2**63 - 1
 # Go's unicode.IsSpace, where str.split() also splits at \x1c to \x1f.
 _WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
-_BLANK = re.compile(f"[{_WHITE}]+")
+_BLANK = late_pattern(f"[{_WHITE}]+")
 # Go's time.ParseDuration.
 _NANOSECONDS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9,
     "m": 60 * 10**9, "h": 3600 * 10**9,
 }  # fmt: skip
-_PART = re.compile(r"([0-9]*)(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)")
+_PART = late_pattern(r"([0-9]*)(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,17 +383,18 @@ def _duration(text: str) -> int:
     unsigned = text[1:] if text[:1] in ("+", "-") else text
     if unsigned == "0":
         return 0
-    total, place = Fraction(0), 0
+    total = place = 0
     while part := _PART.match(unsigned, place):
         whole, fraction, unit = part[1], part[2] or "", part[3]
         if not whole and fraction in ("", "."):
             break
-        amount = Fraction((whole or "0") + (fraction if len(fraction) > 1 else ""))
-        total += int(amount * _NANOSECONDS[unit])
+        digits = fraction[1:]
+        parts = int((whole or "0") + digits) * _NANOSECONDS[unit]
+        total += parts // 10 ** len(digits)
         place = part.end()
     if not unsigned or place < len(unsigned) or total > _LARGEST:
         raise ValueError(_duration_problem(text, unsigned[place:]))
-    return int(-total if text[:1] == "-" else total)
+    return -total if text[:1] == "-" else total
 
 
 def _duration_problem(text: str, rest: str) -> str:

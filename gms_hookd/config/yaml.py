@@ -16,6 +16,8 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from functools import reduce
 from typing import NamedTuple
 
+from gms_hookd.late import late_pattern
+
 
 class YamlError(ValueError):
     """Not YAML, or YAML that this reader refuses; `line` and `column` count from 1."""
@@ -33,7 +35,7 @@ def loads(text: str) -> object:
 
 # PyYAML's printable characters, without those which it takes for line breaks (U+0085,
 # U+2028, U+2029) or gives no column (U+FEFF).
-_UNPRINTABLE = re.compile(
+_UNPRINTABLE = late_pattern(
     "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd"
     "\U00010000-\U0010ffff]"
 )
@@ -67,21 +69,21 @@ class _Token(NamedTuple):
         return YamlError(message, self.line + 1, max(self.column, 0) + 1)
 
 
-_MARKER = re.compile(r"(?:---|\.\.\.)(?: |$)")
-_START = re.compile(r"--- *(?:(?<= )#.*)?$")
-_DASH = re.compile(r"-(?:[ \t]|$)")
-_SINGLE = re.compile(r"'((?:[^'\t]|'')*)'")
-_DOUBLE = re.compile(r'"((?:[^"\\\t]|\\[^\t])*)"')
-_BLOCK_PLAIN = re.compile(
+_MARKER = late_pattern(r"(?:---|\.\.\.)(?: |$)")
+_START = late_pattern(r"--- *(?:(?<= )#.*)?$")
+_DASH = late_pattern(r"-(?:[ \t]|$)")
+_SINGLE = late_pattern(r"'((?:[^'\t]|'')*)'")
+_DOUBLE = late_pattern(r'"((?:[^"\\\t]|\\[^\t])*)"')
+_BLOCK_PLAIN = late_pattern(
     r"(?:[^ \t\-?:,\[\]{}#&*!|>'\"%@`]|[\-?:](?![ \t]|$))"
     r"(?: *(?:[^ \t:#]|:(?![ \t]|$)|(?<! )#))*"
 )
-_FLOW_PLAIN = re.compile(
+_FLOW_PLAIN = late_pattern(
     r"(?:[^ \t\-?:,\[\]{}#&*!|>'\"%@`]|-(?![ \t]|$))"
     r"(?: *(?:[^ \t:#,?\[\]{}]|:(?![ \t,\[\]{}]|$)|(?<! )#))*"
 )
-_BLOCK_COLON = re.compile(r" *:(?=[ \t]|$)")
-_FLOW_COLON = re.compile(r" *:")
+_BLOCK_COLON = late_pattern(r" *:(?=[ \t]|$)")
+_FLOW_COLON = late_pattern(r" *:")
 _LONGEST_KEY = 1024
 _REFUSED = {
     "\t": "tabs are refused: use spaces",
@@ -166,7 +168,9 @@ def _comment(line: str, at: int) -> bool:
     return line[at] == "#" and (at == 0 or line[at - 1] == " ")
 
 
-_ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))")
+_ESCAPE = late_pattern(
+    r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))"
+)
 _ESCAPES = {
     "0": "\0", "a": "\a", "b": "\b", "t": "\t", "n": "\n", "v": "\v", "f": "\f",
     "r": "\r", "e": "\x1b", " ": " ", '"': '"', "\\": "\\", "/": "/", "N": "\x85",
@@ -274,23 +278,23 @@ def _zone(found: re.Match[str]) -> timezone | None:
 
 _TYPES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], object]], ...] = (
     (
-        re.compile(
+        late_pattern(
             r"[-+]?(?:0b[01_]+|0x[0-9A-Fa-f_]+|0[0-7_]*"
             r"|[1-9][0-9_]*(?::[0-5]?[0-9])*)"
         ),
         _integer,
     ),
     (
-        re.compile(
+        late_pattern(
             r"[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?"
             r"|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
             r"|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*"
         ),
         _real,
     ),
-    (re.compile("([0-9]{4})-([0-9]{2})-([0-9]{2})"), _date),
+    (late_pattern("([0-9]{4})-([0-9]{2})-([0-9]{2})"), _date),
     (
-        re.compile(
+        late_pattern(
             "([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt]| +)"
             r"([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]*))?"
             " *(?:(Z)|([-+])([0-9]{1,2})(?::([0-9]{2}))?)?"

@@ -9,29 +9,30 @@ from typing import NamedTuple
 from gms_hookd.git.credentials import Tls
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.url import GitUrl
+from gms_hookd.late import late_pattern
 
-_CLIENT_CERTIFICATE = re.compile(
+_CLIENT_CERTIFICATE = late_pattern(
     r"alert (certificate|handshake|bad cert)|tls fatal alert has been received"
     r"|gnutls\S* (handshake )?failed: handshake failed|x\.509 (key|pot)"
     r"|returned error: (400|495|496)\b|private key file|client cert",
     re.IGNORECASE,
 )
-_AUTHORITY = re.compile(
+_AUTHORITY = late_pattern(
     r"certificate|\bca cert|unknown ca|server cert|trust anchors", re.IGNORECASE
 )
 _EXPIRED = re.compile(r"certificate has expired|expiration date", re.IGNORECASE)
 # As index-pack and fetch have it; what a target's unpacker finds begins with "remote:".
-_FSCK = re.compile(r"^(?:error|fatal): (?:object )?[0-9a-f]+: ([a-zA-Z]+): ", re.M)
-_FORMATS = re.compile(
+_FSCK = late_pattern(r"^(?:error|fatal): (?:object )?[0-9a-f]+: ([a-zA-Z]+): ", re.M)
+_FORMATS = late_pattern(
     r"hash algorithm|unexpected capabilities|mismatched algorithms|object format"
 )
 # As ssh says it; what begins with these is no algorithm (RFC 8308; OpenSSH's PROTOCOL).
-_NO_MATCH = re.compile(
+_NO_MATCH = late_pattern(
     r"no matching (host key type|key exchange method|cipher|mac) found\."
     r" Their offer: (\S+)",
     re.IGNORECASE,
 )
-_NO_SIGNATURE = re.compile(r"no mutual signature (algorithm|supported)")
+_NO_SIGNATURE = late_pattern(r"no mutual signature (algorithm|supported)")
 _MARKS = ("kex-strict-", "ext-info-")
 # Four characters are all that git tells of what is not its protocol.
 _TEXT = re.compile(r"protocol error: bad line length character: ([!-~]{1,4})$", re.M)

@@ -15,6 +15,7 @@ from gms_hookd.git.wordings import (
     Row,
     Voice,
 )
+from gms_hookd.late import late_pattern
 from gms_hookd.safetext import one_line
 
 __all__ = [
@@ -57,10 +58,10 @@ REACHED = frozenset(
 LINE = 250  # characters of what failed
 WORDS = 300  # characters of what the host said
 
-_HOST_ONLY = re.compile(
+_HOST_ONLY = late_pattern(
     r"(?:remote:|(?:fatal: )?remote error:|(?=ERROR:))\s*(?:ERROR:)?\s*(.*)"
 )
-_HERE_ONLY = re.compile(
+_HERE_ONLY = late_pattern(
     r"(fatal|error|warning|hint|usage|BUG): |! \[|(send|fetch|index|unpack)-pack: "
     r"|ssh(:|_proxy|_dispatch)|(kex|ssh)_exchange|banner exchange|client_loop"
     r"|mux_client|Connection (closed|reset|to)|Host key ver|Load key|\*\* "
@@ -71,27 +72,27 @@ _HERE_ONLY = re.compile(
     r"|The fingerprint for|Please contact your sys|Add correct host key|Offending "
     r"|Host key for|No \w+ host key is known|remove with|ssh-keygen -f"
 )
-_NOISE = re.compile(
+_NOISE = late_pattern(
     r"please make sure you have the correct access|and the repository exists"
     r"|could not read from remote repository|failed to push some refs"
     r"|^(hint|warning):|^(To|From|POST|Done)\b|^\*\* | -> "
     r"|the remote end hung up|unexpected disconnect",
     re.IGNORECASE,
 )
-_IDLE = re.compile(
+_IDLE = late_pattern(
     r"^[\W_]*$|^(Enumerating|Counting|Compressing|Resolving|Unpacking|Writing|Total"
     r"|Receiving|Checking|Finding|Getting|Storing|Updating|Processing)\b.*\d",
     re.IGNORECASE,
 )
-_TELLING = re.compile(r"^(?:fatal|error|! )", re.I)
-_STYLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # ECMA-48, 5.4
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"]*", re.I)
-_QUOTED = re.compile(r"(?<!\w)(['`])[^'`]*\1")
-_SILENT = re.compile(r"could not read from remote repository", re.I)
-_ABNORMAL = re.compile(r"unpack failed: .*abnormal exit")
-_UNPACKED = re.compile(r"^error: remote unpack failed: (?!.*abnormal exit)(.+)", re.M)
-_WHY = re.compile(r"^remote: ?(?:fatal|error)", re.I | re.M)
-_PROMPT = re.compile(r"could not read \w+ for ('.*'): .*")
+_TELLING = late_pattern(r"^(?:fatal|error|! )", re.I)
+_STYLE = late_pattern(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # ECMA-48, 5.4
+_URL = late_pattern(r"\b[a-z][a-z0-9+.-]*://[^\s'\"]*", re.I)
+_QUOTED = late_pattern(r"(?<!\w)(['`])[^'`]*\1")
+_SILENT = late_pattern(r"could not read from remote repository", re.I)
+_ABNORMAL = late_pattern(r"unpack failed: .*abnormal exit")
+_UNPACKED = late_pattern(r"^error: remote unpack failed: (?!.*abnormal exit)(.+)", re.M)
+_WHY = late_pattern(r"^remote: ?(?:fatal|error)", re.I | re.M)
+_PROMPT = late_pattern(r"could not read \w+ for ('.*'): .*")
 _REFUSED = r"authentication failed for \1: no credentials, or they were refused"
 
 

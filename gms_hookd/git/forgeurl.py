@@ -4,12 +4,12 @@ Host and path come in lower case, without user, port, ".git" and outer slashes. 
 known of no forge stays as it is.
 """
 
-import re
+from gms_hookd.late import late_pattern
 
 # A forge's own name stands behind that of its host which speaks ssh on port 443: as
 # ssh.github.com does (docs.github.com: Using SSH over the HTTPS port), ssh.gitee.com,
 # altssh.gitlab.com, altssh.bitbucket.org, and installations of GitLab of one's own.
-_SECOND_NAME = re.compile(r"^(?:(?:alt)?ssh|www)\.(?=[^.]+\.)")
+_SECOND_NAME = late_pattern(r"^(?:(?:alt)?ssh|www)\.(?=[^.]+\.)")
 _AZURE = "dev.azure.com"
 _AZURE_SSH = ("ssh.dev.azure.com", "vs-ssh.visualstudio.com")
 _STUDIO = ".visualstudio.com"

@@ -9,23 +9,24 @@ from dataclasses import dataclass
 from html import unescape
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from gms_hookd.late import late_pattern
 from gms_hookd.safetext import one_line
 
 SERVICE = "/info/refs"
 RPC = "/git-"  # upload-pack or receive-pack, asked for by POST
 WORDS = 300  # characters
 
-_REQUEST = re.compile(r"=> Send header: [A-Z]+ (\S+) HTTP/")
-_FIELD = re.compile(r"<= Recv header: (.*)")
-_DATA = re.compile(r"<= Recv data: (.*)")
-_STATUS = re.compile(r"HTTP/[0-9.]+ ([0-9]{3})")
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_HEADING = re.compile(r"<h1[^>]*>(.*?)</h1>", re.IGNORECASE | re.DOTALL)
-_UNSEEN = re.compile(r"<(script|style|head)\b.*?(</\1>|$)", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<[^>]*>")
-_BARE_STATUS = re.compile(r"[0-9]{3} [A-Z][\w -]+|error [0-9]{3}", re.IGNORECASE)
-_STOPS = re.compile(r"[.]{2,}")  # in the place of line ends and of what is not ASCII
-_WORD = re.compile(r"[A-Za-z]{2}")
+_REQUEST = late_pattern(r"=> Send header: [A-Z]+ (\S+) HTTP/")
+_FIELD = late_pattern(r"<= Recv header: (.*)")
+_DATA = late_pattern(r"<= Recv data: (.*)")
+_STATUS = late_pattern(r"HTTP/[0-9.]+ ([0-9]{3})")
+_TITLE = late_pattern(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_HEADING = late_pattern(r"<h1[^>]*>(.*?)</h1>", re.IGNORECASE | re.DOTALL)
+_UNSEEN = late_pattern(r"<(script|style|head)\b.*?(</\1>|$)", re.IGNORECASE | re.DOTALL)
+_TAG = late_pattern(r"<[^>]*>")
+_BARE_STATUS = late_pattern(r"[0-9]{3} [A-Z][\w -]+|error [0-9]{3}", re.IGNORECASE)
+_STOPS = late_pattern(r"[.]{2,}")  # in the place of line ends and of what is not ASCII
+_WORD = late_pattern(r"[A-Za-z]{2}")
 _MESSAGES = ("message", "error_description", "error", "detail", "msg", "reason")
 
 

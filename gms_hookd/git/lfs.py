@@ -20,6 +20,7 @@ from gms_hookd.git.errors import TRANSIENT, ErrorKind, GitError, classify
 from gms_hookd.git.process import Done
 from gms_hookd.git.remote import Remote
 from gms_hookd.git.url import GitUrl
+from gms_hookd.late import late_pattern
 from gms_hookd.safetext import one_line
 
 SMALLEST, LARGEST = 100, 1023  # bytes of a pointer (git-lfs: docs/spec.md)
@@ -28,8 +29,8 @@ KNOWN = 2000  # tips of the target that bound the look for new pointers
 TIPS = 1000  # whose objects are asked for with one command
 # By diffs what is new to a target is found in one process; by objects, what is all new.
 _GREP = r"^version https://git-lfs\.github\.com/spec/v1"
-_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n")
-_OID = re.compile(rb"^oid sha256:([0-9a-f]{64})$", re.M)
+_POINTER = late_pattern(rb"version https://git-lfs\.github\.com/spec/v1\n")
+_OID = late_pattern(rb"^oid sha256:([0-9a-f]{64})$", re.M)
 
 SETTINGS = (
     ("lfs.locksverify", "false"),
@@ -45,30 +46,32 @@ get) test -e "$LFS_REFUSED" ||
 printf 'username=%s\npassword=%s\n' "$LFS_USERNAME" "$LFS_PASSWORD" ;;
 esac; }; f"""
 
-_TRACED = re.compile(r"^\d\d:\d\d:\d\d\.\d+ .*$", re.M)
-_STATUS = re.compile(r"trace git-lfs: HTTP: (\d{3})$", re.M)
-_BATCH = re.compile(r"^batch (request|response): ", re.M)
-_EMPTY_WORDS = re.compile(
+_TRACED = late_pattern(r"^\d\d:\d\d:\d\d\.\d+ .*$", re.M)
+_STATUS = late_pattern(r"trace git-lfs: HTTP: (\d{3})$", re.M)
+_BATCH = late_pattern(r"^batch (request|response): ", re.M)
+_EMPTY_WORDS = late_pattern(
     r"^(batch (request|response): |LFS: |Fatal error: |error: )+", re.I
 )
-_NOISE = re.compile(r"^(Errors logged to|Use `git lfs logs|Uploading|Downloading|\[\])")
-_UNREADABLE = re.compile(r"Unable to parse HTTP response")
-_CUT = re.compile(
+_NOISE = late_pattern(
+    r"^(Errors logged to|Use `git lfs logs|Uploading|Downloading|\[\])"
+)
+_UNREADABLE = late_pattern(r"Unable to parse HTTP response")
+_CUT = late_pattern(
     r": EOF|i/o timeout|no such host|connection (refused|reset|closed)|broken pipe"
     r"|handshake timeout|timeout awaiting|unexpected EOF|network is unreachable",
     re.IGNORECASE,
 )
-_NO_COMMAND = re.compile(
+_NO_COMMAND = late_pattern(
     r"git-lfs-authenticate: (command )?not found|exit status 127"
     r"|(unknown|invalid|disallowed|not allowed|unrecognized).{0,20}(command|git-lfs)"
     r"|git-lfs-authenticate.{0,40}(not (allowed|supported|valid)|unknown)",
     re.IGNORECASE,
 )
 # Of one object, by a server (git-lfs: docs/api/batch.md), or in a folder.
-_LACKING = re.compile(
+_LACKING = late_pattern(
     r"\[([0-9a-f]{64})\] .*\[(?:404|410)\]|remote missing object ([0-9a-f]{64})"
 )
-_SUMMARY = re.compile(r"^error: failed to fetch some objects from ")
+_SUMMARY = late_pattern(r"^error: failed to fetch some objects from ")
 _SOME = (("lfs.allowincompletepush", "true"),)
 _NO_LFS = (403, 404, 405, 410, 501)
 

@@ -4,7 +4,6 @@ Low-priority work, alone on each cache, which makes way as soon as a run wants i
 """
 
 import os
-import re
 import shutil
 import threading
 import time
@@ -19,14 +18,15 @@ from gms_hookd.git.command import Git
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.git.recovery import Journal
+from gms_hookd.late import late_pattern
 from gms_hookd.runlog import RunLog
 
 PACKS_JOINED = 20  # packs beyond which the small ones are put together
 PACKS_WHOLE = 50  # packs beyond which all is put together
 WEEK = 7 * 86400.0
 LONGEST = 3600.0  # seconds for one cache
-_CACHE = re.compile(r"([0-9a-f]{64})(\.new|\.old|\.broken-(\d+))?")
-_STAMP = re.compile(rf"{BACKUPS}\d+/(\d{{8}}T\d{{6}})")
+_CACHE = late_pattern(r"([0-9a-f]{64})(\.new|\.old|\.broken-(\d+))?")
+_STAMP = late_pattern(rf"{BACKUPS}\d+/(\d{{8}}T\d{{6}})")
 
 
 class CacheMaintenance:

@@ -10,12 +10,13 @@ from itertools import chain
 
 from gms_hookd.git import url as giturl
 from gms_hookd.git.url import GitUrl, loosely
+from gms_hookd.late import late_pattern
 
 STAR = "*"
 LONGEST_PART = 100  # characters, as at GitHub
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_PLAIN = late_pattern(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _ENDS = (".git", ".lock", ".")  # of files beside repositories, or of none
-_WHOLE_PART = re.compile(r"(?<=[/:])\*(?:\.git)?(?=/|$)")
+_WHOLE_PART = late_pattern(r"(?<=[/:])\*(?:\.git)?(?=/|$)")
 _MARKED = "_git"  # in a path of Azure DevOps, which leaves out what is said twice
 
 

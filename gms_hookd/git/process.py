@@ -18,6 +18,7 @@ from typing import IO
 
 from gms_hookd.git.errors import ErrorKind, GitError, classify, read
 from gms_hookd.git.stall import Silence
+from gms_hookd.late import late_pattern
 from gms_hookd.runlog import RunLog, Window
 from gms_hookd.safetext import one_line
 
@@ -96,10 +97,10 @@ READ_CAP = 1024 * 1024 * 1024  # bytes of stdout of which only some lines are ke
 ERR_CAP = 64 * 1024  # characters of stderr kept to tell why
 ERR_LOGGED = 1024 * 1024  # characters of stderr of one command that go to the log
 LINE_COSTS = 100  # characters that a short line is taken for
-SPOKE_V2 = re.compile(r'=> Send header: POST |"negotiated-version","value":"2"')
+SPOKE_V2 = late_pattern(r'=> Send header: POST |"negotiated-version","value":"2"')
 TRACED = 64 * 1024  # bytes of http headers that are looked into
 TRACED_BODIES = 32 * 1024 * 1024  # bytes among which a host's answer is looked for
-HEARD = re.compile(rb"<= Recv (?:header|data): .*|=> Send header: [A-Z]+ \S+ HTTP/.*")
+HEARD = late_pattern(rb"<= Recv (?:header|data): .*|=> Send header: [A-Z]+ \S+ HTTP/.*")
 SHOWN = 1500  # characters of a command in the log
 SAID = 700  # characters of an error, without its remedy
 Sink = Callable[[bytes], None]

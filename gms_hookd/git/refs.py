@@ -9,11 +9,12 @@ worktrees, other formats, hidden or broken refs.
 
 import contextlib
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+
+from gms_hookd.late import late_pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,8 @@ MANY_PACKS = 25
 MANY_LOOSE = 13  # objects of one folder
 POINTS = "ref: "
 ELSEWHERE = "refs/heads/.invalid"  # HEAD's file where refs are kept in tables
-_OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_NOT_PLAIN = re.compile(rb"(?i)refstorage|hiderefs|include|worktreeconfig")
+_OID = late_pattern(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_NOT_PLAIN = late_pattern(rb"(?i)refstorage|hiderefs|include|worktreeconfig")
 
 
 class _Unusual(Exception):

@@ -34,6 +34,7 @@ from gms_hookd.git.refs import (
     symrefs,
 )
 from gms_hookd.git.refspec import Scope
+from gms_hookd.late import late_pattern
 from gms_hookd.units import retry_after, unix_time
 
 STDIN_FROM = 50  # refspecs; more go through a pipe
@@ -52,26 +53,26 @@ HTTP_1 = (("http.version", "HTTP/1.1"),)
 PUSH_NOTHING = ("push", "--dry-run", "--porcelain", "--no-verify")
 LOOKED = 20.0  # seconds to find out what a host had answered
 # What git says of an answer that is none, and of one whose body it does not tell.
-NO_GIT = re.compile(
+NO_GIT = late_pattern(
     r"returned error: 3\d\d|/info/refs not valid|return code 22$|git-http-push failed",
     re.MULTILINE,
 )
-ANSWERED = re.compile(
+ANSWERED = late_pattern(
     r"^(fatal|error): .*((returned error:|RPC failed; HTTP) (4\d\d|503)"
     r"|could not read (User|Pass)"
     r"|Authentication failed)",
     re.MULTILINE,
 )
-_CHALLENGE = re.compile(r"(?im)^.*<= recv header: *www-authenticate: *([a-z]+)")
-_LENGTH = re.compile(r"(returned error:|RPC failed; HTTP) 411")
+_CHALLENGE = late_pattern(r"(?im)^.*<= recv header: *www-authenticate: *([a-z]+)")
+_LENGTH = late_pattern(r"(returned error:|RPC failed; HTTP) 411")
 # A proxy that refuses a body while it comes resets the stream, and curl then drops
 # what it said (HAProxy 2.6, curl 7.88): by HTTP/1.1 that is heard.
-_HTTP2 = re.compile(r"HTTP/2 stream|HTTP2? framing layer|nghttp2|curl (16|92)\b")
-_RETRY_AFTER = re.compile(r"(?im)^.*<= recv header: *retry-after: *(.+?)\r?$")
-_DATE = re.compile(r"(?im)^.*<= recv header: *date: *(.+?)\r?$")
-_REF = re.compile(r"(?<![\w/.-])refs/[^\s'\"`()<>:;,!?]+")
-_STATUS = re.compile(r"(?:returned error:|RPC failed; HTTP) ([345]\d\d)")
-_DIED = re.compile(r"(?m)^fatal: ")
+_HTTP2 = late_pattern(r"HTTP/2 stream|HTTP2? framing layer|nghttp2|curl (16|92)\b")
+_RETRY_AFTER = late_pattern(r"(?im)^.*<= recv header: *retry-after: *(.+?)\r?$")
+_DATE = late_pattern(r"(?im)^.*<= recv header: *date: *(.+?)\r?$")
+_REF = late_pattern(r"(?<![\w/.-])refs/[^\s'\"`()<>:;,!?]+")
+_STATUS = late_pattern(r"(?:returned error:|RPC failed; HTTP) ([345]\d\d)")
+_DIED = late_pattern(r"(?m)^fatal: ")
 _UNWRITABLE = "unable to create temporary object directory"  # receive-pack's words
 _REMEDIES = {
     "403": "the account may not do that there, or a proxy in between forbids it",

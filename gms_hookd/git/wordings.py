@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
+from gms_hookd.late import late_pattern
+
 
 class ErrorKind(StrEnum):
     """Why git did not do it."""
@@ -56,7 +58,9 @@ class Row:
 
 def _row(kind: ErrorKind, voice: Voice, printed_by: str, lines: str) -> Row:
     words = "|".join(re.findall(r"\S.*", lines))
-    return Row(kind, voice, printed_by, re.compile(words, re.IGNORECASE | re.MULTILINE))
+    return Row(
+        kind, voice, printed_by, late_pattern(words, re.IGNORECASE | re.MULTILINE)
+    )
 
 
 HERE, HOST, ANY = Voice.HERE, Voice.HOST, Voice.ANY
@@ -389,15 +393,15 @@ TABLE = (
 )  # fmt: skip
 
 # A refusal in these words says only that there was one; why, the host tells beside it.
-VAGUE = re.compile(
+VAGUE = late_pattern(
     r"(hook declined|unpacker error|to update ref|fail\w+|error|rejected|declined"
     r"|reference (already exists|does not exist))\)?$",
     re.IGNORECASE,
 )
 # GitHub's words for an error of its own that it does not tell.
-UNTOLD = re.compile(r"failure|failed|error|unknown( error)?|", re.IGNORECASE)
+UNTOLD = late_pattern(r"failure|failed|error|unknown( error)?|", re.IGNORECASE)
 # Those of git (builtin/receive-pack.c), JGit and Gerrit, where nothing is said besides.
-WORDLESS = re.compile(
+WORDLESS = late_pattern(
     r"failed to (lock|write|delete|update refs?|start transaction)|io_failure"
     r"|(atomic )?transaction (failed( to start)?|aborted)|notedb update failed"
     r"|.*proc-receive (hook|failed to report status)",

@@ -1,12 +1,12 @@
 """What an inspection finds: each with its level, and the remedy that can be pasted."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gms_hookd.config.records import Config
+from gms_hookd.late import late_pattern
 from gms_hookd.store.notices import Tally
 from gms_hookd.sync.job import Unreadable
 
@@ -24,11 +24,11 @@ class Finding:
 
 
 # What a text of ours ends with that says what to do: a command, or an instruction.
-_REMEDY = re.compile(
+_REMEDY = late_pattern(
     r"(?:: |; )(?=(?:chgrp|chmod|chown|openssl|ssh-key\w+|gms-hookd|systemctl|git) -?\w"
     r"|(?:choose|give|move|name|put|remove|rename|run|set|stop|use|write|if) )"
 )
-_COMMAND = re.compile(r"^if [^:]*: (?=ssh-key)")
+_COMMAND = late_pattern(r"^if [^:]*: (?=ssh-key)")
 
 
 def finding_of(

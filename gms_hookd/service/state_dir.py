@@ -1,7 +1,6 @@
 """The state directory: who holds it may touch the store; nobody else at that time."""
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,16 +8,17 @@ from pathlib import Path
 
 from gms_hookd.errors import Failure
 from gms_hookd.files import lock_file
+from gms_hookd.late import late_pattern
 from gms_hookd.paths import CONTROL, control_socket
 
 # A lock or a WAL on these is a promise that the other side may not keep.
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "fuse.sshfs"}
 _DATABASE = "gms-hookd.db"
-_FILES = re.compile(
+_FILES = late_pattern(
     r"lock|control\.sock|gms-hookd\.db(-wal|-shm|-journal)?"
     r"|last-backup|webhook-secret(\.[0-9]+\.tmp)?"
 )
-_COPY = re.compile(r"\.?backup-[0-9a-f]+(\.[0-9]+\.partial)?")
+_COPY = late_pattern(r"\.?backup-[0-9a-f]+(\.[0-9]+\.partial)?")
 _FOLDERS = frozenset({"caches", "home"})
 _KEYS = "home/.ssh"  # where the key and the host keys are that nobody has set
 _BESIDE = frozenset({"lost+found"})  # in the root of every ext4 file system

@@ -18,7 +18,7 @@ and the newest one at its claim:
 so that a trigger which joins writes one row and changes none.
 
 May import: auth, cron, errors, files, futures, git, log, model, notify, safetext,
-threads.
+threads, uuids.
 """
 
 from gms_hookd.errors import Conflict, Invalid, NotFound, StoreError, Unavailable

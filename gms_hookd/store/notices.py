@@ -7,11 +7,11 @@ made with what it tells -> waiting -> sent
 """
 
 import json
+import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, product
 from typing import NamedTuple
-from uuid import uuid4
 
 from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.notify import policy
@@ -119,7 +119,7 @@ class ConditionNews(NamedTuple):
 
 def new_key() -> str:
     """Return a key for a notice, the `webhook-id` of each attempt."""
-    return f"msg_{uuid4().hex}"
+    return f"msg_{os.urandom(16).hex()}"
 
 
 def conditions(db: Connection) -> dict[str, int]:

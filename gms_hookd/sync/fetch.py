@@ -6,7 +6,6 @@ What was asked, and when, shows in the numbers of deliveries, which only grow: n
 clock, which can be set, decides whether a trigger is answered with an older state.
 """
 
-import re
 import threading
 import time
 from collections import OrderedDict
@@ -19,12 +18,13 @@ from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.refs import has_few
 from gms_hookd.git.refspec import CACHED, Scope, Selection, stored
 from gms_hookd.git.remote import Remote
+from gms_hookd.late import late_pattern
 from gms_hookd.sync.job import SyncJob
 
 HEX = {"sha1": 40, "sha256": 64}
 LISTED, ASKED = "listed", "asked"  # how the refs of a host are had
 LEEWAY, SLACK = 1.5, 0.05  # times, and seconds, that v0 may take longer than v2
-_FORMAT = re.compile("hash algorithm|mismatched algorithms|object format")
+_FORMAT = late_pattern("hash algorithm|mismatched algorithms|object format")
 # STORE_REF_ERROR_DF_CONFLICT in builtin/fetch.c; git 2.55 has no other words for it.
 _BARRED = "some local refs could not be updated"
 MANY_NEW = 2000  # refs beyond which one fetch by glob is quicker

@@ -13,6 +13,7 @@ from gms_hookd.git.cache import Ancestry
 from gms_hookd.git.errors import TRANSIENT, Diagnosis
 from gms_hookd.git.refs import Pushed
 from gms_hookd.git.refspec import Selection, WantedRef
+from gms_hookd.late import late_pattern
 from gms_hookd.model import RefResult
 
 HELD_DELETIONS = 5  # a run that deletes more, and more than half, waits for a human
@@ -23,20 +24,20 @@ TWIN = (
 )
 UNSAID = "the target did not say"
 UNCHANGED_LISTED = 200  # refs
-_KEPT = re.compile(r"deletion of the current branch|delete the current branch")
+_KEPT = late_pattern(r"deletion of the current branch|delete the current branch")
 # What hooks of GitLab, Gitea and others say for the same, of a whole push.
-_DEFAULT = re.compile(
+_DEFAULT = late_pattern(
     r"default branch.{0,60}delet|delet.{0,60}default branch"
     r"|默认分支.{0,20}删除|删除.{0,20}默认分支",
     re.IGNORECASE,
 )
-_RACE = re.compile(
+_RACE = late_pattern(
     r"lock ref|failed to lock|failed to update ref|old value|already exists"
     r"|reference does not exist|fetch first|failed to report|aliased update"
     r"|atomic \w+ fail"
 )
 # What git itself says of one ref, and of no other in the same push (receive-pack.c).
-_OF_ONE = re.compile(
+_OF_ONE = late_pattern(
     r"hook declined|deny updating a hidden ref|funny refname|bad ref|missing necessary"
     r"|branch is currently checked out|deletion |denying |non-fast-forward|refusing "
     r"|broken symref|inconsistent aliased|invalid |failed to |shallow update"

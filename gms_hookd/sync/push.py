@@ -1,6 +1,5 @@
 """Pushes moves to a target until each is settled: done, refused, or no longer due."""
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +8,7 @@ from gms_hookd.git.cache import BACKUPS
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.refspec import stored
 from gms_hookd.git.remote import Report
+from gms_hookd.late import late_pattern
 from gms_hookd.model import UNKNOWN, Ref, RefResult
 from gms_hookd.sync.aliases import by_ends, ends
 from gms_hookd.sync.bisection import FEW, Search, Seen
@@ -28,8 +28,8 @@ PLAIN = (RefResult.CREATED, RefResult.UPDATED)
 LOST = (RefResult.FORCED, RefResult.DELETED)
 ENDED = (ErrorKind.TIMEOUT, ErrorKind.STALL, ErrorKind.STOPPED)  # by ourselves
 # The host's git ended without a report, while the way there held.
-_DIED = re.compile(r"unexpected disconnect while reading|aborted by hook")
-_CUT = re.compile(r"(?im)rpc failed|^(connection|client_loop|mux_|packet_|timeout)")
+_DIED = late_pattern(r"unexpected disconnect while reading|aborted by hook")
+_CUT = late_pattern(r"(?im)rpc failed|^(connection|client_loop|mux_|packet_|timeout)")
 MOVED = "the target moved while its old tip was kept"
 ATOMIC = "--atomic"  # all of a push is taken, or nothing
 NOT_ATOMIC = "does not support --atomic"

@@ -1,6 +1,6 @@
 """Reads what metrics show, at most once in five seconds, however many ask."""
 
-import platform
+import sys
 import threading
 from functools import partial
 
@@ -50,7 +50,7 @@ def _with_gauges(context: Context, condition: DaemonState) -> Future[Reading]:
 def _reading(context: Context, condition: DaemonState, found: Gauges | None) -> Reading:
     build = (
         ("version", __version__),
-        ("python", platform.python_version()),
+        ("python", sys.version.split()[0]),
         ("git", condition.git),
     )
     busy = context.running.under_way

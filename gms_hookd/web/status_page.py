@@ -4,7 +4,7 @@ They write nothing. What was made within the last two seconds is given to all wh
 """
 
 import json
-import platform
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -119,7 +119,7 @@ def _read(
     frame = Frame(
         context.now(),
         words,
-        host=platform.node(),
+        host=os.uname().nodename,
         version=__version__,
         since=condition.since,
         problems=condition.problems,
