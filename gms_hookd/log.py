@@ -46,7 +46,8 @@ TIME = "%Y-%m-%d %H:%M:%S"
 # Takes bytes without waiting; returns how many it took. OSError: nobody reads.
 _Sender = Callable[[bytes], int]
 _OWN = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_Event = tuple[int, float, str]  # level, Unix time, text
+# Level, whether it is masked already, Unix time, text.
+_Event = tuple[int, bool, float, str]
 
 
 def setup(
@@ -107,13 +108,22 @@ def finish(seconds: float = 1.0) -> None:
             time.sleep(0.01)
 
 
-def event(logger: logging.Logger, text: str, level: int = logging.INFO) -> None:
-    """Log `text`: for what comes so often that a record is dear."""
+def event(
+    logger: logging.Logger,
+    text: str,
+    level: int = logging.INFO,
+    *,
+    masked: bool = False,
+) -> None:
+    """Log `text`: for what comes so often that a record is dear.
+
+    It is `masked` if all that is not of our making in it is: then nobody looks again.
+    """
     if not logger.isEnabledFor(level):
         return
     handlers = logging.getLogger().handlers
     if len(handlers) == 1 and isinstance(handlers[0], _Handler):
-        handlers[0].take((level, time.time(), text))
+        handlers[0].take((level, masked, time.time(), text))
     else:
         logger.log(level, "%s", text)
 
@@ -138,7 +148,7 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, unless it is one of many of its kind."""
-        level, created, text = self._event(record)
+        level, masked, created, text = self._event(record)
         if getattr(record, "seldom", False):
             last, left_out = self._seldom.get(str(record.msg), (-math.inf, 0))
             if time.monotonic() - last < MINUTE:
@@ -146,7 +156,7 @@ class _Handler(logging.Handler):
                 return
             self._seldom[str(record.msg)] = time.monotonic(), 0
             text += f" left_out={left_out}" if left_out else ""
-        self.take((level, created, text))
+        self.take((level, masked, created, text))
 
     def take(self, event: _Event) -> None:
         """Write an event; between `hold` and `release` only a warning gets through."""
@@ -192,14 +202,14 @@ class _Handler(logging.Handler):
 
     def _event(self, record: logging.LogRecord) -> _Event:
         try:
-            return record.levelno, record.created, self.format(record)
+            return record.levelno, False, record.created, self.format(record)
         except Exception:  # noqa: BLE001 - one line says so, which a traceback would not
             lost = f"log event lost by={record.name} event={quoted(record.msg)}"
-            return logging.ERROR, record.created, lost
+            return logging.ERROR, False, record.created, lost
 
 
 def _dropped(count: int) -> _Event:
-    return logging.WARNING, time.time(), f"log lines dropped count={count}"
+    return logging.WARNING, True, time.time(), f"log lines dropped count={count}"
 
 
 class _Lines(logging.Formatter):
@@ -218,19 +228,20 @@ class _Lines(logging.Formatter):
 
     def of(self, events: list[_Event]) -> Iterator[str]:
         """Give events as lines; those that follow on each other have the same time."""
-        for level, group in groupby(events, key=itemgetter(0)):
-            _, times, texts = zip(*group, strict=True)
+        for (level, masked), group in groupby(events, key=itemgetter(0, 1)):
+            _, _, times, texts = zip(*group, strict=True)
             head = self._head(level, times[0])
-            yield f"{head}{self._safe(texts)}".replace("\n", f"\n{head}") + "\n"
+            joined = self._safe(texts, str if masked else self.redact)
+            yield f"{head}{joined}".replace("\n", f"\n{head}") + "\n"
 
-    def _safe(self, texts: Sequence[str]) -> str:
+    def _safe(self, texts: Sequence[str], redact: Callable[[str], str]) -> str:
         """Join texts, one a line; to look at all of them at once is quicker."""
-        joined = self.redact("\n".join(texts))
+        joined = redact("\n".join(texts))
         lines = joined.split("\n")
         safe = len(lines) == len(texts) and "".join(lines).isprintable()
         if safe and max(map(len, lines)) <= LINE_LIMIT:
             return joined
-        return "\n".join(_middle_out(flattened(self.redact(text))) for text in texts)
+        return "\n".join(_middle_out(flattened(redact(text))) for text in texts)
 
     def _head(self, level: int, created: float) -> str:
         if self.journal:

@@ -274,12 +274,16 @@ def _is_quoted(argument):
     return any(name in ast.unparse(argument) for name in ("quoted(", "reason("))
 
 
+# What forms the text of events, and which argument it is.
+FORMING = {"event": 1, "mask.line": 0}
+
+
 def formed_events():
     """Yield (key, value) of each field of the events formed by their caller."""
     for path in sorted((ROOT / "gms_hookd").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "event":
-                pieces = node.args[1].values
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in FORMING:
+                pieces = node.args[FORMING[ast.unparse(node.func)]].values
                 for before, value in itertools.pairwise(pieces):
                     if isinstance(value, ast.FormattedValue):
                         yield before.value.rpartition(" ")[2], ast.unparse(value.value)
@@ -291,7 +295,7 @@ def test_free_text_in_a_formed_event_is_quoted():
     harmless |= {"seconds="}
     assert fields.keys() > harmless
     free = fields.keys() - harmless
-    careful = ("quoted(", "reason(", "_numbers(", "self._policy.shown(")
+    careful = ("quoted(", "reason(", "_numbers(", "_described(", "self._policy.shown(")
     assert all(fields[key].startswith(careful) for key in free), fields
 
 
@@ -322,6 +326,17 @@ def test_a_formed_event_is_a_line_as_any_other(journal):
     alone()
     log.event(events, "of hunter2\n<0>fake")
     assert journal() == ["<6>of hunter2\\n<0>fake"]
+
+
+def test_only_an_event_that_is_not_masked_yet_is_masked(read):
+    alone()
+    log.hold()
+    for number, masked in enumerate([False, True, True, False]):
+        log.event(events, f"{number} of hunter2", masked=masked)
+    log.release()
+    known, unknown = "of hunter2", "of ***"
+    shown = [f"INFO 0 {unknown}", f"INFO 1 {known}", f"INFO 2 {known}"]
+    assert read() == [*shown, f"INFO 3 {unknown}"]
 
 
 def test_a_formed_event_is_redacted_and_has_its_place(read):

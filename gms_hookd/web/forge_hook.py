@@ -220,7 +220,7 @@ class ForgeHook:
             self._context.running.arrived()
         outcome = (200, received.reason, received.task_ids, received.run_ids)
         recorded = deliveries.RecordedDelivery(new_delivery, *outcome)
-        tell_delivery(request_id, recorded, level)
+        tell_delivery(request_id, recorded, self._context.mask, level)
         return Response(200, dump_json(_answer(received)))
 
 

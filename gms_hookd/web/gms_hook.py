@@ -7,7 +7,7 @@
 import logging
 import re
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import parse_qs
 
 from gms_hookd.futures import Future, apply, done, then
@@ -17,6 +17,7 @@ from gms_hookd.model import FINAL, LARGEST_ID, Run, RunStatus
 from gms_hookd.paths import RUNS
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted, reason
+from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import Connection, deliveries, runs
 from gms_hookd.store.refusals import Refusal
 from gms_hookd.store.tasks import LONGEST_KEY
@@ -91,7 +92,7 @@ class GmsHook:
     def _taken(
         self, task: int | str, request_id: str, recorded: deliveries.RecordedDelivery
     ) -> Response:
-        tell_delivery(request_id, recorded)
+        tell_delivery(request_id, recorded, self._context.mask)
         count = self._context.counters.deliveries.add
         if recorded.status != 200:
             count(self.guard.hook, "refused")
@@ -125,17 +126,32 @@ def _accepted(task: int | str) -> bytes:
 
 
 def tell_delivery(
-    request_id: str, recorded: deliveries.RecordedDelivery, level: int = logging.INFO
+    request_id: str,
+    recorded: deliveries.RecordedDelivery,
+    mask: Mask,
+    level: int = logging.INFO,
 ) -> None:
     """Log a verified delivery, in one line."""
     new_delivery, status, why, task_ids, run_ids = recorded[:5]
+    source = new_delivery.hook, new_delivery.client, new_delivery.event
     event(
         log,
-        f"delivery id={request_id} hook={quoted(new_delivery.hook)}"
-        f" client={quoted(new_delivery.client)} event={quoted(new_delivery.event, 80)}"
-        f" status={status} reason={reason(why)}"
+        f"delivery id={request_id} {_described(mask, source, status, why)}"
         f" tasks={_numbers(task_ids)} runs={_numbers(run_ids)}",
         level,
+        masked=True,
+    )
+
+
+@lru_cache(maxsize=128)
+def _described(
+    mask: Mask, source: tuple[str, str, str | None], status: int, why: str
+) -> str:
+    """Write what many deliveries have in common, masked: once for all of them."""
+    hook, client, kind = source
+    return mask.line(
+        f"hook={quoted(hook)} client={quoted(client)} event={quoted(kind, 80)}"
+        f" status={status} reason={reason(why)}"
     )
 
 

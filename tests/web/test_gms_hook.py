@@ -7,7 +7,10 @@ import pytest
 from gms_hookd.auth.signature import hub_keys, sign
 from gms_hookd.http.message import Fault, Request
 from gms_hookd.model import RunStatus
+from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import runs
+from gms_hookd.store.deliveries import NewDelivery, RecordedDelivery
+from gms_hookd.web.gms_hook import tell_delivery
 from tests.conftest import SECRET
 from tests.support.wiring import (
     TRIGGER,
@@ -238,3 +241,18 @@ def test_the_signature_of_the_empty_body_is_told_what_to_sign(app, task, path):
     status, shown, _ = ask_run(app, path, "")
     assert (status, "the empty body" in shown["error"]) == (401, True)
     assert f"sign {path}" in shown["error"]
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"), [(f"push {SECRET}", "accepted"), (None, f"no task {SECRET}")]
+)
+def test_the_line_of_a_delivery_holds_no_secret(caplog, event, reason):
+    caplog.set_level("INFO")
+    came = NewDelivery("ci", "github", "192.0.2.1", 0, event)
+    for request_id in ("1", "2"):
+        tell_delivery(request_id, RecordedDelivery(came, 404, reason), Mask([SECRET]))
+    assert SECRET not in caplog.text
+    shown_event = '"push ***"' if event else None
+    shown = f"client=192.0.2.1 event={shown_event} status=404"
+    assert [r.getMessage().count(shown) for r in caplog.records] == [1, 1]
+    assert caplog.text.count("***") == 2
