@@ -32,17 +32,20 @@ class Buckets:
 
     def take(self, address: str, now: float) -> float:
         """Take a token; 0.0, or the seconds to wait when there is none."""
-        wait = self.wait(address, now)
-        if wait == 0.0:
-            self.charge(address, now)
-        return wait
+        if not self.per_minute:
+            return 0.0
+        key = block(address)
+        with self._lock:
+            tokens = self._tokens(key, now)
+            if tokens >= 1.0:
+                self._keep(key, tokens - 1.0, now)
+        return self._missing(tokens)
 
     def wait(self, address: str, now: float) -> float:
         """Tell the seconds until the address has a token; takes none."""
         if not self.per_minute:
             return 0.0
-        missing = 1.0 - self._tokens(block(address), now)
-        return missing * 60.0 / self.per_minute if missing > 0.0 else 0.0
+        return self._missing(self._tokens(block(address), now))
 
     def charge(self, address: str, now: float) -> None:
         """Take a token from the address, as far as it has one."""
@@ -50,10 +53,16 @@ class Buckets:
             return
         key = block(address)
         with self._lock:
-            self._seen[key] = (max(self._tokens(key, now) - 1.0, 0.0), now)
-            self._seen.move_to_end(key)
-            if len(self._seen) > self._size:
-                self._seen.popitem(last=False)
+            self._keep(key, max(self._tokens(key, now) - 1.0, 0.0), now)
+
+    def _keep(self, key: str, tokens: float, now: float) -> None:
+        self._seen[key] = tokens, now
+        self._seen.move_to_end(key)
+        if len(self._seen) > self._size:
+            self._seen.popitem(last=False)
+
+    def _missing(self, tokens: float) -> float:
+        return max(1.0 - tokens, 0.0) * 60.0 / self.per_minute
 
     def _tokens(self, key: str, now: float) -> float:
         tokens, at = self._seen.get(key, (float(self.per_minute), now))

@@ -8,6 +8,7 @@ What comes out depends on the bytes alone, never on how they were cut into piece
 import re
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -415,8 +416,13 @@ def _odd_target(
 def _check_host(host: str | None, minor: int) -> None:
     if host is None and minor == 0:
         return
-    if host is None or not _HOST.fullmatch(host):
+    if host is None or not _is_host(host):
         raise _RefusedError(400, "missing or malformed host")
+
+
+@lru_cache(maxsize=64)  # a server has few names, and each request gives one of them
+def _is_host(host: str) -> bool:
+    return _HOST.fullmatch(host) is not None
 
 
 def _check_transfer_encoding(headers: Mapping[str, str], minor: int) -> None:
