@@ -9,16 +9,16 @@ from typing import Any, AnyStr, cast
 
 
 class _Pattern:
-    """In the place of a `re.Pattern`; `re` itself keeps what it has compiled."""
-
-    __slots__ = ("_flags", "_text")
+    """In the place of a `re.Pattern`, whose methods it has once they were asked for."""
 
     def __init__(self, text: str | bytes, flags: int) -> None:
         self._text = text
         self._flags = flags
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(re.compile(self._text, self._flags), name)
+        found = getattr(re.compile(self._text, self._flags), name)
+        setattr(self, name, found)  # refs are looked at by the ten thousand
+        return found
 
 
 def late_pattern(text: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
