@@ -15,6 +15,13 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
+from gms_hookd.auth.secret_file import (
+    SecretFileError,
+    check_secret,
+    make_secret,
+    read_secret,
+    secret_doubt,
+)
 from gms_hookd.auth.strength import weakness
 from gms_hookd.auth.whitelist import Whitelist, is_loopback, is_socket
 from gms_hookd.config import file as configfile
@@ -33,14 +40,7 @@ from gms_hookd.config.records import (
 )
 from gms_hookd.config.sources import Name, Settings, Source, Table
 from gms_hookd.errors import ConfigError
-from gms_hookd.files import (
-    SecretFileError,
-    check_secret,
-    closed,
-    make_secret,
-    read_secret,
-    secret_doubt,
-)
+from gms_hookd.files import closed
 from gms_hookd.forges.registry import PROVIDERS, scheme_of
 from gms_hookd.git import host_alias
 from gms_hookd.git.credentials import Credential

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
+from gms_hookd.auth.secret_file import SecretFileError, read_secret
 from gms_hookd.config.records import Config, NotifyConfig
-from gms_hookd.files import SecretFileError, read_secret
 from gms_hookd.git.command import PROXIES
 from gms_hookd.git.credentials import Credential
 from gms_hookd.safetext.addresses import address_secrets

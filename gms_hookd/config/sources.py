@@ -14,9 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
+from gms_hookd.auth.secret_file import SecretFileError, read_secret
 from gms_hookd.config.validators import line
 from gms_hookd.errors import ConfigError
-from gms_hookd.files import SecretFileError, read_secret
 
 Name = tuple[str, ...]
 Value = TypeVar("Value")

@@ -10,7 +10,7 @@ from ipaddress import IPv6Address
 
 from gms_hookd import units
 from gms_hookd.auth import whitelist
-from gms_hookd.files import checked_secret
+from gms_hookd.auth.secret_file import checked_secret
 from gms_hookd.forges.condition import Condition
 from gms_hookd.git.ssh_proxy import Proxy
 from gms_hookd.git.ssh_proxy import parse as parse_proxy

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote
 
-from gms_hookd.files import SecretFileError, check_secret, read_secret
+from gms_hookd.auth.secret_file import SecretFileError, check_secret, read_secret
 from gms_hookd.git import url as giturl
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.ssh import Identity, pinning, ssh_command

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from gms_hookd.errors import ClientError
 from gms_hookd.http.client import one_line_errors
@@ -34,6 +35,26 @@ class MailServer:
     username: str = ""
     password: str = field(default="", repr=False)
     ca_file: Path | None = None
+
+    @classmethod
+    def of(
+        cls, url: str, password: str, *, insecure: bool, ca_file: Path | None
+    ) -> "MailServer":
+        """Return the server at `smtps://USER@HOST`, or `smtp://` for STARTTLS.
+
+        The usual ports are 465 (RFC 8314, 3.3) and 587 (RFC 6409, 3.1).
+        """
+        parts = urlsplit(url)
+        implicit = parts.scheme == "smtps"
+        return cls(
+            parts.hostname or "",
+            parts.port or (465 if implicit else 587),
+            implicit=implicit,
+            insecure=insecure,
+            username=unquote(parts.username or ""),
+            password=password,
+            ca_file=ca_file,
+        )
 
 
 class RefusedError(ClientError):

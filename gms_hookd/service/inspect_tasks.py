@@ -12,8 +12,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from gms_hookd.auth.secret_file import SecretFileError, check_secret
 from gms_hookd.cron import parse
-from gms_hookd.files import SecretFileError, check_secret, closed
+from gms_hookd.files import closed, user_name
 from gms_hookd.git import url as giturl
 from gms_hookd.git.credentials import CredentialStore, access
 from gms_hookd.git.errors import GitError
@@ -160,15 +161,8 @@ def _absent(subject: str, task: str, side: str, path: Path) -> Finding:
     if side == "source":
         remedy = f"correct the path: gms-hookd task set {task} source=/PATH"
         return Finding(ERROR, subject, f"{path} does not exist", remedy)
-    remedy = f"git init --bare {quoted} && chown -R {_user()}: {quoted}"
+    remedy = f"git init --bare {quoted} && chown -R {user_name()}: {quoted}"
     return Finding(ERROR, subject, f"{path} does not exist", remedy)
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def _unwritable(place: Environment, subject: str, path: Path) -> Iterator[Finding]:
@@ -181,8 +175,8 @@ def _unwritable(place: Environment, subject: str, path: Path) -> Iterator[Findin
         return
     shut = (f for f in _folders(repository) if not os.access(f, os.W_OK | os.X_OK))
     for folder in islice(shut, 1):
-        said = f"{folder} belongs to {_owner(folder)}, and user {_user()} may not"
-        remedy = f"chown -R {_user()}: {quoted}"
+        said = f"{folder} belongs to {_owner(folder)}, and user {user_name()} may not"
+        remedy = f"chown -R {user_name()}: {quoted}"
         yield Finding(ERROR, subject, f"{said} write it", remedy)
 
 
@@ -266,7 +260,7 @@ def _key(subject: str, key: Path, host: str) -> Iterator[Finding]:
 
 def _new_key(key: Path, host: str) -> str:
     """Return the command that makes a key which the service can read."""
-    quoted, user = shlex.quote(str(key)), _user()
+    quoted, user = shlex.quote(str(key)), user_name()
     give = f" && chown {user}: {quoted}" if user == SERVICE else ""
     make = f"ssh-keygen -q -t ed25519 -N '' -f {quoted}{give} && cat {quoted}.pub"
     return f"{make}  # enter that at {host}"

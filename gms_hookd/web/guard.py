@@ -5,7 +5,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gms_hookd.auth import signature, whitelist
+from gms_hookd.auth import signature
+from gms_hookd.auth.forwarded import client
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.whitelist import UNIX, Whitelist, is_near
 from gms_hookd.futures import Future
@@ -87,8 +88,8 @@ class Guard:
             self.forwarders.note(peer, UNTRUSTED)
         elif not forwarded and ("x-real-ip" in headers or "forwarded" in headers):
             self.forwarders.note(peer, UNREADABLE)
-        client = whitelist.client(peer, forwarded, self.proxies)
-        return UNIX if client.startswith(UNIX) else client
+        address = client(peer, forwarded, self.proxies)
+        return UNIX if address.startswith(UNIX) else address
 
     def check_address(self, request: Request, client: str) -> None:
         """Refuse with 403 who is not on the list; file permissions guard our socket.

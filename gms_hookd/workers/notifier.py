@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from gms_hookd.errors import ClientError, Conflict, NotFound
 from gms_hookd.futures import Future, apply, done, failed
@@ -239,19 +238,12 @@ class Notifier:
         return SendResult(Fate.SENT, f"status {reply.status}: {answer}".rstrip(": "))
 
     def _mailed(self, recipient: Recipient, notice: Notice) -> SendResult:
-        message = mail.compose(notice, recipient.target)
-        parts = urlsplit(recipient.target.url)
-        implicit = parts.scheme == "smtps"
-        server = smtp.MailServer(
-            parts.hostname or "",
-            parts.port or (465 if implicit else 587),
-            implicit=implicit,
-            insecure=recipient.insecure,
-            username=unquote(parts.username or ""),
-            password=next(iter(recipient.target.secrets), ""),
-            ca_file=recipient.ca_file,
+        target, ca_file = recipient.target, recipient.ca_file
+        password, insecure = next(iter(target.secrets), ""), recipient.insecure
+        server = smtp.MailServer.of(
+            target.url, password, insecure=insecure, ca_file=ca_file
         )
-        done = smtp.deliver(message, server, DEADLINE)
+        done = smtp.deliver(mail.compose(notice, target), server, DEADLINE)
         return SendResult(Fate.SENT, done.said, note=done.refused)
 
     def _settle(self, recipient: Recipient, lot: Lot, verdict: SendResult) -> None:

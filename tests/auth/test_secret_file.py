@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gms_hookd.files import SERVICE, SecretFileError, read_secret
+from gms_hookd.auth.secret_file import SecretFileError, read_secret
+from gms_hookd.files import SERVICE
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -78,7 +79,7 @@ def test_a_file_that_root_keeps_to_itself_is_told_apart(place):
 
 @needs_root
 def test_the_service_is_told_how_root_shares_a_file_with_it(place, monkeypatch):
-    monkeypatch.setattr("gms_hookd.files._user", lambda: SERVICE)
+    monkeypatch.setattr("gms_hookd.files.user_name", lambda: SERVICE)
     path = secret(place, 0o600)
     shared = f"chgrp gms-hookd {path} && chmod 640 {path}"
     assert read_as(NOBODY, path).endswith(f"may not read it: {shared}")
