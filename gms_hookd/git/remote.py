@@ -71,6 +71,11 @@ _HTTP2 = late_pattern(r"HTTP/2 stream|HTTP2? framing layer|nghttp2|curl (16|92)\
 _RETRY_AFTER = late_pattern(r"(?im)^.*<= recv header: *retry-after: *(.+?)\r?$")
 _DATE = late_pattern(r"(?im)^.*<= recv header: *date: *(.+?)\r?$")
 _REF = late_pattern(r"(?<![\w/.-])refs/[^\s'\"`()<>:;,!?]+")
+# receive-pack's words (check_aliased_update_internal); it takes neither of the two.
+_ALIASED = late_pattern(
+    r"refusing inconsistent update between symref '([^']+)' \([^)]*\)"
+    r" and its target '([^']+)'"
+)
 _STATUS = late_pattern(r"(?:returned error:|RPC failed; HTTP) ([345]\d\d)")
 _DIED = late_pattern(r"(?m)^fatal: ")
 _UNWRITABLE = "unable to create temporary object directory"  # receive-pack's words
@@ -104,13 +109,15 @@ class Report:
     """What a push said of each ref, and the error that ended it, if one did.
 
     refusals tell why the host refused some, in its own words; named are the refs that
-    it speaks of.
+    it speaks of; symrefs are the symbolic ones of those that were pushed, by what each
+    stands for, where both were to have tips of their own.
     """
 
     lines: Mapping[str, Pushed]
     error: GitError | None = None
     refusals: Mapping[str, Diagnosis] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
+    symrefs: Mapping[str, str] = field(default_factory=dict)
 
     def followed_by(self, other: "Report") -> "Report":
         """Return the report of two pushes."""
@@ -119,6 +126,7 @@ class Report:
             self.error or other.error,
             {**self.refusals, **other.refusals},
             self.named | other.named,
+            {**self.symrefs, **other.symrefs},
         )
 
 
@@ -269,7 +277,8 @@ class Remote:
             ref: self._with_check(refusal(why, done.err))
             for ref, why in refused.items()
         }
-        return Report(lines, error, refusals, _named(done.err))
+        told = dict(_ALIASED.findall(done.err))
+        return Report(lines, error, refusals, _named(done.err), told)
 
     def _with_check(self, why: Diagnosis) -> Diagnosis:
         """Name the command that finds what may not be written on this machine."""

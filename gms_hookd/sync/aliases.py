@@ -116,6 +116,11 @@ def by_ends(done: Iterable[Move], reals: Mapping[str, str], run: int) -> list[Mo
     return list(judged.values())
 
 
+def told_by_host(move: Move, real: str) -> Move:
+    """Refuse a move of what the host says to be an alias, and has not moved."""
+    return replace(refused(move, an_alias(real)), conflict=True, alias=real)
+
+
 def _resolved(move: Move, real: str) -> Move:
     tip, reason = move.new, an_alias(real)
     return Move(move.ref, RefResult.UNCHANGED, tip, tip, reason, alias=real)

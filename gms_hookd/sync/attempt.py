@@ -402,18 +402,18 @@ class Attempt:
         self._decision = _Decision(views, moves)
         return moves
 
-    def _verified(self, done: list[Move]) -> list[Move]:
+    def _verified(self, done: list[Move], told: Mapping[str, str]) -> list[Move]:
         decision, context = self._decision, self._context
         if decision is None:
             return done
-        moves, views = decision.moves, decision.views
+        moves, views = decision.moves, decision.views.with_symrefs(told)
         return found_out(done, moves, views, context.target, context.job.run)
 
-    def _seen_made(self, made: list[Move]) -> list[Move]:
+    def _seen_made(self, made: list[Move], told: Mapping[str, str]) -> list[Move]:
         decision, context = self._decision, self._context
         if decision is None:
             return made
-        moves, views = decision.moves, decision.views
+        moves, views = decision.moves, decision.views.with_symrefs(told)
         judged = seen_made(made, moves, views, context.target, context.job.run)
         self._led.update(m.ref for m in judged if m.alias)
         return judged

@@ -89,6 +89,10 @@ class Views:
     symrefs: Mapping[str, str] = field(default_factory=dict)
     blind: bool = False
 
+    def with_symrefs(self, more: Mapping[str, str]) -> "Views":
+        """Return it with symbolic refs that were found later."""
+        return replace(self, symrefs={**self.symrefs, **more}) if more else self
+
     @property
     def changing(self) -> list[str]:
         """The wanted refs that the target has not, or has otherwise."""

@@ -10,7 +10,7 @@ from gms_hookd.git.refspec import stored
 from gms_hookd.git.remote import Report
 from gms_hookd.late import late_pattern
 from gms_hookd.model import UNKNOWN, Ref, RefResult
-from gms_hookd.sync.aliases import by_ends, ends
+from gms_hookd.sync.aliases import by_ends, ends, told_by_host
 from gms_hookd.sync.bisection import FEW, Search, Seen
 from gms_hookd.sync.context import SyncContext
 from gms_hookd.sync.job import REFUSED, to_restore
@@ -35,7 +35,7 @@ ATOMIC = "--atomic"  # all of a push is taken, or nothing
 NOT_ATOMIC = "does not support --atomic"
 BEFORE = "atomic push failed before it"
 Again = Callable[[], tuple[Move, ...]]
-Verified = Callable[[list[Move]], list[Move]]
+Verified = Callable[[list[Move], Mapping[str, str]], list[Move]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class _Sent:
 
     together are those of the settled ones that may be declined for another's sake;
     named are the refs that the host has spoken of. Where it is cut no more can be had.
+    barred are those that an alias of theirs, which came along, has kept from arriving.
     """
 
     done: list[Move]
@@ -60,6 +61,17 @@ class _Sent:
     together: list[Move] = field(default_factory=list)
     named: frozenset[str] = frozenset()
     cut: bool = False
+    barred: list[Move] = field(default_factory=list)
+
+    def followed_by(self, other: "_Sent") -> "_Sent":
+        """Return what became of two pushes, the second one of what was barred."""
+        return _Sent(
+            self.done + other.done,
+            self.unsure + other.unsure,
+            self.together + other.together,
+            self.named | other.named,
+            other.cut,
+        )
 
 
 class Push:
@@ -96,6 +108,7 @@ class Push:
         self._run = context.job.run
         known = context.job.known.items()
         self._late = frozenset(ref for ref, oid in known if oid.startswith(REFUSED))
+        self._told: dict[str, str] = {}  # aliases that the host has told of
         self._made: dict[str, Move] = {}  # created, and not looked at yet
         self.settled: dict[str, Move] = {}
         self.pins: dict[str, Pin] = {}
@@ -168,7 +181,7 @@ class Push:
         if not made:
             return
         try:
-            judged = self._seen_made(made)
+            judged = self._seen_made(made, self._told)
         except GitError as error:
             self._raise_final((), error)
             self.retry_after = error.retry_after or self.retry_after
@@ -188,6 +201,8 @@ class Push:
         declined = [refused(m, "") for m in sent.unsure if not self._may_be_ours(m)]
         self._pushes.end(map(self._row, (*known, *declined)))
         self._settle(sent.done)
+        if sent.barred:
+            return sent.followed_by(self._recorded(sent.barred, push))
         return sent
 
     def _may_be_elsewhere(self, move: Move) -> bool:
@@ -213,16 +228,34 @@ class Push:
         """Read what became of one push."""
         if report.error:
             return self._broken_off(part, report.error)
+        part, aliases, barred = self._without_aliases(part, report)
         lines, why = report.lines, report.refusals
         one = len(part) == 1
         verdicts = [
             self._verdict(m, *judged(m, lines.get(m.ref), why.get(m.ref), alone=one))
             for m in part
         ]
-        done = self._verified([verdict for verdict, settled in verdicts if settled])
+        settled = [verdict for verdict, settled in verdicts if settled]
+        done = self._verified(settled, self._told)
         unsure = [verdict for verdict, settled in verdicts if not settled]
         together = judged_together(done, lines)
-        return _Sent(done, unsure, together, report.named)
+        return _Sent([*done, *aliases], unsure, together, report.named, barred=barred)
+
+    def _without_aliases(
+        self, part: Sequence[Move], report: Report
+    ) -> tuple[Sequence[Move], list[Move], list[Move]]:
+        """Part off the aliases that the host tells of, and what they stand for."""
+        refs = {m.ref for m in part}
+        bad = {ref for ref in refs & report.lines.keys() if report.lines[ref].by_host}
+        told = {ref: real for ref, real in report.symrefs.items() if ref in bad}
+        if self._whole or not told:
+            return part, [], []
+        self._told.update(told)
+        reals = set(told.values()) - told.keys()
+        aliases = [told_by_host(m, told[m.ref]) for m in part if m.ref in told]
+        barred = [m for m in part if m.ref in reals & bad]
+        left = [m for m in part if m.ref not in told and m.ref not in reals & bad]
+        return left, aliases, barred
 
     def _verdict(self, move: Move, found: Move, settled: bool) -> tuple[Move, bool]:
         """Return what became of a move, and whether the host is to be believed.

@@ -494,3 +494,33 @@ def test_one_new_branch_is_no_alias_of_others_with_its_tip(source, target, blind
     outcome = bench.sync(it)
     assert outcome.status is RunStatus.SUCCESS, bench.log.text()
     assert found(outcome) == {MASTER: (RefResult.CREATED, None)}
+
+
+def test_an_alias_does_not_keep_what_it_stands_for_from_arriving(
+    source, target, http_host, bench
+):
+    source.put({MASTER: source.tip(), "refs/heads/b": source.tip()})
+    source.commit("none", on=source.tip())
+    point(target, MASTER, NONE)
+    it = task(source, http_host.url(target), prune=True)
+    for result in (RefResult.CREATED, RefResult.UNCHANGED):
+        outcome = bench.sync(it)
+        assert outcome.status is RunStatus.CONFLICT
+        assert found(outcome)[MASTER] == (RefResult.REJECTED, AN_ALIAS_OF_NONE)
+        assert found(outcome)[NONE] == (result, None)
+        assert target.refs() == source.refs() | {MASTER: source.tip("none")}
+
+
+def test_two_branches_that_meet_by_an_alias_that_is_not_told(source, target, blind):
+    bench, url_of = blind
+    copied(source, target, "main")
+    point(target, MASTER)
+    source.commit("master", on=source.tip())
+    source.commit()
+    it = task(source, url_of(target), force=True)
+    for result in (RefResult.UPDATED, RefResult.UNCHANGED):
+        outcome = bench.sync(it)
+        assert outcome.status is RunStatus.CONFLICT
+        assert found(outcome)[MASTER] == (RefResult.REJECTED, AN_ALIAS)
+        assert found(outcome)[MAIN] == (result, None)
+        assert target.refs() == {MAIN: source.tip(), MASTER: source.tip()}
