@@ -80,6 +80,11 @@ class Ref:
     reason: str | None = None
 
     @property
+    def values(self) -> tuple[str | None, ...]:
+        """The fields in their order, as they are stored."""
+        return self.ref, self.result, self.old, self.new, self.reason
+
+    @property
     def acted(self) -> bool:
         """Whether the target's ref was changed."""
         return self.result not in (RefResult.UNCHANGED, RefResult.REJECTED)

@@ -40,6 +40,7 @@ MARK = "tidied"  # its age is the time since all was put together
 LOOSE = 200  # refs
 PARTS = ("HEAD", "config", "objects", "refs")
 VIEWS = "view-"
+OWN = (VIEWS, "lfs-refused-")  # what only a run under way has in its cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Cache:
 
     def missing(self) -> bool:
         """Whether it is not there, or not whole."""
-        return not all((self.path / part).exists() for part in PARTS)
+        return not all(os.path.exists(f"{self.path}/{part}") for part in PARTS)
 
     def prepare(self) -> None:
         """Make it if it is not there, and clear away what a killed run left."""
@@ -136,8 +137,8 @@ class Cache:
     def _sweep(self, *, alone: bool, fetching: bool) -> bool:
         stale: list[Path] = []
         if alone:
-            stale = [*recovery.of_a_git(self.path), *self.path.glob(f"{VIEWS}*")]
-            stale += [*self.path.glob("lfs/tmp/*"), *self.path.glob("lfs-refused-*")]
+            stale = [*recovery.of_a_git(self.path), *recovery.entries(self.path, OWN)]
+            stale += recovery.entries(self.path / "lfs" / "tmp")
         elif fetching:
             stale = list(recovery.of_a_fetch(self.path, stored("")))
         for path in stale:

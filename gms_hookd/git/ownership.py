@@ -64,6 +64,8 @@ def _repositories(folder: str) -> Iterator[str]:
 
 def _pointed(file: str, prefix: str = "") -> str:
     """Return the path that a file of git's holds (gitrepository-layout(5)), or ""."""
+    if not os.path.isfile(file):  # as nearly always: to fail costs more than to look
+        return ""
     try:
         content, _ = read_regular(Path(file), LONGEST)
     except OSError:

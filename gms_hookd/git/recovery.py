@@ -16,8 +16,8 @@ import shutil
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from gms_hookd.git.process import Limits, born, is_alive, running_processes
 
@@ -25,8 +25,7 @@ LARGEST = 65536  # bytes
 MARK = "GMS_SYNC_RUN"  # a variable in the environment of every git
 
 
-@dataclass(frozen=True, slots=True)
-class CrashRecord:
+class CrashRecord(NamedTuple):
     """The state of a run; its process is named by number and time of birth."""
 
     owner: int
@@ -47,7 +46,7 @@ class Journal:
         own = os.getpid()
         made = CrashRecord(own, born(own), os.urandom(8).hex())
         if before:
-            made = replace(made, writing=before.writing, since=before.since)
+            made = made._replace(writing=before.writing, since=before.since)
         self._held = held
         self.entry = made
         self._write()
@@ -59,15 +58,14 @@ class Journal:
 
     def started(self, git: int, writing: str | None) -> None:
         """Note a git, and the local repository that it writes to, if it does."""
-        entry = replace(self.entry, git=git)
+        self.entry = self.entry._replace(git=git)
         if writing:
-            entry = replace(entry, writing=writing, since=time.time())
-        self.entry = entry
+            self.entry = self.entry._replace(writing=writing, since=time.time())
         self._write()
 
     def written(self) -> None:
         """Note that what was written to is left as it should be."""
-        self.entry = replace(self.entry, writing="")
+        self.entry = self.entry._replace(writing="")
         self._write()
 
     def clear(self) -> None:
@@ -75,7 +73,7 @@ class Journal:
         os.ftruncate(self._held, 0)
 
     def _write(self) -> None:
-        text = json.dumps(asdict(self.entry)).encode() + b"\n"
+        text = json.dumps(self.entry._asdict()).encode() + b"\n"
         os.pwrite(self._held, text, 0)
         os.ftruncate(self._held, len(text))
 
@@ -158,17 +156,28 @@ def _try_to_remove(path: Path, limits: Limits) -> None:
 
 def of_a_git(gitdir: Path, *, empty: bool = True) -> Iterator[Path]:
     """Find them all; with empty also refs that a power cut has emptied."""
-    yield from (p for p in gitdir.iterdir() if p.name.endswith(STALE))
-    for folder in (gitdir / "objects", gitdir / "objects" / "pack"):
-        if folder.is_dir():
-            yield from (p for p in folder.iterdir() if p.name.startswith(HALF_WRITTEN))
-    yield from gitdir.glob("objects/info/**/*.lock")
+    yield from entries(gitdir, ends=STALE)
+    for folder in ("objects", "objects/pack"):
+        yield from entries(gitdir / folder, begins=HALF_WRITTEN)
+    for at, _, names in os.walk(gitdir / "objects/info"):
+        yield from (Path(at, name) for name in names if name.endswith(".lock"))
     yield from _of_refs(gitdir / "refs", empty=empty)
+
+
+def entries(
+    folder: Path, begins: tuple[str, ...] = ("",), ends: tuple[str, ...] = ("",)
+) -> list[Path]:
+    """Return what a folder has by the begins and ends of names; [] if it is none."""
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder / n for n in names if n.startswith(begins) and n.endswith(ends)]
 
 
 def of_a_fetch(gitdir: Path, refs: str) -> Iterator[Path]:
     """Find the locks of what only a fetch writes: refs below a name, and their file."""
-    yield from (p for p in gitdir.iterdir() if p.name.endswith(STALE))
+    yield from entries(gitdir, ends=STALE)
     yield from _of_refs(gitdir / refs, empty=True)
 
 

@@ -6,7 +6,9 @@ import unicodedata
 
 def one_line(text: str, limit: int = 2000) -> str:
     """Make one printable line of it, cut at so many characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 

@@ -21,7 +21,6 @@ import json
 import sys
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import NamedTuple
 
 from gms_hookd.errors import Conflict, NotFound
@@ -868,8 +867,7 @@ def _unpacked_deletions(blob: bytes | None) -> Mapping[str, str] | None:
 
 def packed_undo(undo: Undo) -> bytes:
     """Return an undo as it is stored."""
-    refs = [list(asdict(ref).values()) for ref in undo.refs]
-    return _packed(json.dumps([undo.run, refs]))
+    return _packed(json.dumps([undo.run, [ref.values for ref in undo.refs]]))
 
 
 def unpacked_undo(blob: bytes | None) -> Undo | None:
@@ -883,7 +881,7 @@ def unpacked_undo(blob: bytes | None) -> Undo | None:
 def _packed_refs(refs: tuple[Ref, ...] | None) -> bytes | None:
     if refs is None:
         return None
-    return _packed(json.dumps([list(asdict(ref).values()) for ref in refs]))
+    return _packed(json.dumps([ref.values for ref in refs]))
 
 
 def _unpacked_refs(blob: bytes | None) -> tuple[Ref, ...]:

@@ -9,7 +9,7 @@ flushed.
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 
 from gms_hookd.model import UNKNOWN, Ref, RefResult, over_attempts
@@ -102,7 +102,7 @@ class PushLog:
     def _write(self, rows: Iterable[Ref], known: bool) -> None:
         if not self._kept:
             return
-        lines = "".join("\n" + json.dumps([known, *astuple(row)]) for row in rows)
+        lines = "".join("\n" + json.dumps([known, *row.values]) for row in rows)
         if not self._begun:
             # Removed and made anew: for a file that was truncated ext4 starts to write
             # to the disk when it is closed (auto_da_alloc in ext4(5)), and we wait.
