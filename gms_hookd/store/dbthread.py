@@ -181,6 +181,7 @@ class DatabaseThread:
             begun = _begin_at_once(db) and not self._given_up(db)
             results = self._commit(db, batch) if begun else []
         finally:
+            _roll_back(db)  # what a thread that was ended amid it has begun
             self._in_use.release()
         self._settle_all(batch, results)
         return begun

@@ -75,6 +75,22 @@ class Store:
         bound = partial(_call, operation, args, kwargs)
         return self.turn.submit(Submission(bound, Future()))
 
+    def commit(
+        self,
+        operation: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Do as `write`, wait, and give the result; for who has nothing else to do.
+
+        While the disk is quick it is done in the calling thread.
+        """
+        submission = Submission(partial(_call, operation, args, kwargs), Future())
+        if not self._writer.commit_here([submission]):
+            self._writer.submit(submission)
+        value: T = submission.future.result()
+        return value
+
     def gather(
         self, operation: Callable[[Connection, list[Item]], Sequence[T]], item: Item
     ) -> Future[T]:

@@ -122,7 +122,7 @@ class Worker:
     def _lease(self, only: int | None = None) -> runs.Lease:
         now, running = self._context.now(), self._context.running
         shares, free = running.hosts.shares, running.done_fetching
-        lease = self._context.store.write(runs.lease, now, only, shares, free).result()
+        lease = self._context.store.commit(runs.lease, now, only, shares, free)
         if claim := lease.claimed:
             ends = [origin(claim.task.source), origin(claim.task.target)]
             running.hosts.claimed(ends)
@@ -228,7 +228,7 @@ class Worker:
         listening = self._context.running.subscribers
 
         def write() -> tuple[int, ...]:
-            return store.write(runs.finish, *ended, subscribers=listening).result()
+            return store.commit(runs.finish, *ended, subscribers=listening)
 
         ids = self._offer(write) or ()
         if ids:
@@ -242,9 +242,7 @@ class Worker:
         run = claim.run
         _tell_return(run, back, str(left))
         self._context.running.paused(run.id)
-        self._offer(
-            lambda: self._context.store.write(runs.requeue, run.id, back).result()
-        )
+        self._offer(lambda: self._context.store.commit(runs.requeue, run.id, back))
         self._context.running.wake()
 
     def _offer(self, write: Callable[[], T]) -> T | None:

@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -67,6 +68,68 @@ def test_a_locked_file_is_unavailable_and_recovers(tmp_path, monkeypatch):
         other.execute("ROLLBACK")
         other.close()
         assert trigger(store).status == 200
+
+
+def test_who_waits_for_a_commit_does_it_and_a_refusal_undoes_only_that(store):
+    assert store.commit(lambda db: threading.get_ident()) == threading.get_ident()
+    with pytest.raises(Conflict):
+        store.commit(added_and_refused, draft("bad"))
+    assert store.commit(tasks.add, draft("good"), NOW).name == "good"
+    assert [task.name for task in store.read(tasks.every).result()] == ["good"]
+
+
+def added_and_refused(db, wanted):
+    tasks.add(db, wanted, NOW)
+    raise Conflict("no")
+
+
+def test_a_commit_does_not_wait_in_a_thread_while_another_is_at_work(store):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_db):
+        begun.set()
+        assert go_on.wait(30)
+
+    written = store.write(slow)
+    assert begun.wait(30)
+    found = []
+    other = threading.Thread(
+        target=lambda: found.append(store.commit(lambda db: threading.get_ident()))
+    )
+    other.start()
+    while not store.waiting:
+        assert other.is_alive()
+    go_on.set()
+    other.join()
+    assert found != [other.ident]
+    assert written.result(30) is None
+
+
+def test_a_thread_that_is_ended_amid_a_commit_leaves_nothing_begun(store):
+    def end(_db):
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        store.commit(end)
+    assert store.commit(lambda db: db.in_transaction)
+    assert store.write(lambda db: 1).result(30) == 1
+
+
+def test_many_threads_commit_beside_what_is_handed_over(store):
+    store.commit(lambda db: db.execute("CREATE TABLE counted(n INTEGER)"))
+
+    def count(db, number):
+        db.execute("INSERT INTO counted VALUES(?)", (number,))
+        return db.execute(
+            "SELECT count(*) FROM counted WHERE n=?", (number,)
+        ).fetchone()
+
+    def work(number):
+        way = store.commit if number % 2 else lambda *a: store.write(*a).result(30)
+        return [way(count, number)[0] for _ in range(25)]
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(work, range(8))) == [list(range(1, 26))] * 8
 
 
 def test_the_reading_connection_cannot_write(store):
