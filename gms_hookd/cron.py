@@ -12,10 +12,10 @@ one that they show twice in autumn is met twice.
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.late import late_pattern
 
 YEARS = 5  # without a match within so many years, there is none

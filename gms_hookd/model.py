@@ -5,9 +5,10 @@ Times are Unix milliseconds (UTC); object ids are lower-case hex of 40 or 64 dig
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.statuses import FINAL as FINAL  # noqa: PLC0414 - a name of this face
 from gms_hookd.statuses import RefResult as RefResult  # noqa: PLC0414
 from gms_hookd.statuses import RunStatus as RunStatus  # noqa: PLC0414

@@ -24,6 +24,7 @@ ORDER = (
         "pyz",
         "cron",
         "journal",
+        "frozen",
         "late",
         "statuses",
         "uuids",

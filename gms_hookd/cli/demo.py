@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from gms_hookd.cli.in_process import held
 from gms_hookd.cli.session import Args, Session
 from gms_hookd.config.load import load_config
 from gms_hookd.errors import Failure
+from gms_hookd.frozen import dataclass
 from gms_hookd.git import process
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.http import client as http_client

@@ -5,7 +5,6 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from gms_hookd.config.records import GMS_HOOK, Config, HookConfig
 from gms_hookd.errors import Failure
 from gms_hookd.forges.base import Forge
 from gms_hookd.forges.registry import FORGES, default_scheme, scheme_of
+from gms_hookd.frozen import dataclass
 from gms_hookd.http import client as http_client
 from gms_hookd.http.control import JSON_HEADERS, PATIENCE
 from gms_hookd.model import LARGEST_ID

@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from gms_hookd import log
 from gms_hookd.cli import configuration
 from gms_hookd.cli.api_client import ApiRequest
 from gms_hookd.cli.session import Opened, Session
+from gms_hookd.frozen import dataclass
 from gms_hookd.futures import Future
 from gms_hookd.http.control import JSON_HEADERS, PATIENCE, one_line_errors
 from gms_hookd.http.message import Request, Response

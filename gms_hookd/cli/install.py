@@ -5,7 +5,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from gms_hookd import __version__, pyz
@@ -15,6 +14,7 @@ from gms_hookd.config.load import load_config
 from gms_hookd.config.records import Config
 from gms_hookd.errors import ClientError, Failure
 from gms_hookd.files import flush_to_disk
+from gms_hookd.frozen import dataclass
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.http.control import listens, readiness

@@ -5,12 +5,13 @@ Where the state directory and the configuration file are.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from gms_hookd.config import yaml
 from gms_hookd.errors import ConfigError
 from gms_hookd.files import closed, read_regular
+from gms_hookd.frozen import dataclass
 
 LARGEST = 1 << 20
 

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TypeVar
 from gms_hookd.auth.secret_file import SecretFileError, read_secret
 from gms_hookd.config.validators import line
 from gms_hookd.errors import ConfigError
+from gms_hookd.frozen import dataclass
 
 Name = tuple[str, ...]
 Value = TypeVar("Value")

@@ -20,10 +20,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from gms_hookd.files import lock_file
+from gms_hookd.frozen import dataclass
 from gms_hookd.git.advice import Way, advice
 from gms_hookd.git.credentials import (
     Access,

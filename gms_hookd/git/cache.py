@@ -10,11 +10,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
 from gms_hookd.files import flush_to_disk
+from gms_hookd.frozen import dataclass
 from gms_hookd.git import recovery
 from gms_hookd.git.cache_lock import Hold
 from gms_hookd.git.command import Git, GitCommand

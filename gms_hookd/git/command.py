@@ -8,9 +8,10 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.git.errors import ErrorKind
 from gms_hookd.git.process import SHOWN, Done, Limits, execute, traced
 from gms_hookd.git.recovery import Journal

@@ -8,12 +8,13 @@ import base64
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote
 
 from gms_hookd.auth.secret_file import SecretFileError, check_secret, read_secret
+from gms_hookd.frozen import dataclass
 from gms_hookd.git import url as giturl
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.ssh import Identity, pinning, ssh_command

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from gms_hookd.errors import Failure
+from gms_hookd.frozen import dataclass
 from gms_hookd.git.wordings import (
     TABLE,
     UNTOLD,

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.git import url as giturl
 from gms_hookd.git.forgeurl import canonical
 from gms_hookd.git.url import PORTS

@@ -11,9 +11,10 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.credentials import Access
 from gms_hookd.git.errors import TRANSIENT, ErrorKind, GitError, classify

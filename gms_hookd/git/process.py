@@ -12,10 +12,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import IO
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.git.errors import ErrorKind, GitError, classify, read
 from gms_hookd.git.stall import Silence
 from gms_hookd.late import late_pattern

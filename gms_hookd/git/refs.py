@@ -10,10 +10,10 @@ worktrees, other formats, hidden or broken refs.
 import contextlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.late import late_pattern
 
 

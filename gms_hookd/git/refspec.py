@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from gms_hookd.frozen import dataclass
 
 CACHED = "refs/src/"  # where a cache keeps what its source serves
 MIRROR = ("refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*")

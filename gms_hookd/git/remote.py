@@ -6,10 +6,11 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Protocol
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.git.access import RepositoryAccess
 from gms_hookd.git.advice import Way, advice
 from gms_hookd.git.command import Git, GitCommand

@@ -4,10 +4,11 @@ ssh_config(5) has the options, ssh-keyscan(1) what pins a key.
 """
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from gms_hookd.files import read_regular
+from gms_hookd.frozen import dataclass
 from gms_hookd.git import ssh_proxy
 from gms_hookd.git.ssh_proxy import Proxy
 from gms_hookd.git.url import PORTS, GitUrl

@@ -7,9 +7,9 @@ every URL, is left out before: names of repositories and commits are no trouble.
 """
 
 import re
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.late import late_pattern
 
 

@@ -6,10 +6,11 @@ that folder's configuration says. It is one branch, fast-forward only, or all of
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from gms_hookd.cron import parse
+from gms_hookd.frozen import dataclass
 from gms_hookd.gms.records import Auth, End, GmsTask, Records, Repository, is_force
 from gms_hookd.uuids import uuid_of
 

@@ -11,13 +11,14 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from gms_hookd import __version__
 from gms_hookd.errors import ClientError
+from gms_hookd.frozen import dataclass
 from gms_hookd.http import control
 from gms_hookd.http.control import ANSWER_LIMIT, JSON_HEADERS
 from gms_hookd.http.timed import Budget, connected, secured

@@ -7,13 +7,14 @@ import smtplib
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from email.message import EmailMessage
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from gms_hookd.errors import ClientError
+from gms_hookd.frozen import dataclass
 from gms_hookd.http.client import one_line_errors
 from gms_hookd.http.timed import Budget, TimedSocket, connected, secured
 

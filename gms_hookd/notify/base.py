@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from typing import Protocol
 
 from gms_hookd import units
+from gms_hookd.frozen import dataclass
 
 JSON = {"Content-Type": "application/json"}
 LONGEST_WAIT = 3600.0  # seconds of Retry-After that are believed

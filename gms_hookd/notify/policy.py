@@ -7,9 +7,10 @@ failure -> success     recovered
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
+
+from gms_hookd.frozen import dataclass
 
 FAILED, CONFLICT, RECOVERED, CHANGED = "failed", "conflict", "recovered", "changed"
 SUCCESS = "success"  # of heartbeats only

@@ -11,9 +11,9 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.paths import SERVICE
 from gms_hookd.service.identity import user_named
 

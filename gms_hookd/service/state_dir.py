@@ -3,11 +3,11 @@
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from gms_hookd.errors import Failure
 from gms_hookd.files import lock_file
+from gms_hookd.frozen import dataclass
 from gms_hookd.late import late_pattern
 from gms_hookd.paths import CONTROL, control_socket
 

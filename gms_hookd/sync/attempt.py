@@ -7,8 +7,9 @@ the target has (`Listing`, `TargetChanges`), then `_Decision`.
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.git.advice import OTHER_HASH
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.errors import ErrorKind, GitError

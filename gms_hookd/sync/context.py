@@ -1,8 +1,8 @@
 """What one run works with, put together by the engine."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.cache_lock import Hold
 from gms_hookd.git.refspec import Selection

@@ -9,10 +9,10 @@ clock, which can be set, decides whether a trigger is answered with an older sta
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.refs import has_few

@@ -7,8 +7,9 @@ rule that says so; what the target alone has is a conflict.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from gms_hookd.frozen import dataclass
 from gms_hookd.git.cache import Ancestry
 from gms_hookd.git.errors import TRANSIENT, Diagnosis
 from gms_hookd.git.refs import Pushed

@@ -8,13 +8,14 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from urllib.parse import unquote_to_bytes
 
 from gms_hookd.auth.schemes import Incoming, Scheme
 from gms_hookd.forges.base import Event, Forge
 from gms_hookd.forges.condition import Condition, unmet
+from gms_hookd.frozen import dataclass
 from gms_hookd.futures import Future, apply
 from gms_hookd.git.host_alias import Aliases
 from gms_hookd.http.message import HttpError, Request, Response

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from gms_hookd.cron import parse
+from gms_hookd.frozen import dataclass
 from gms_hookd.git import refspec
 from gms_hookd.git import url as giturl
 from gms_hookd.git.ownership import untrusted

@@ -7,13 +7,14 @@ committed, or when the run that a client waits for has ended.
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from gms_hookd.auth.api_tokens import Rights, Tokens
 from gms_hookd.auth.whitelist import UNIX
+from gms_hookd.frozen import dataclass
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.log import SELDOM, event

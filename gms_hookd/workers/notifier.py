@@ -10,11 +10,12 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from gms_hookd.errors import ClientError, Conflict, NotFound
+from gms_hookd.frozen import dataclass
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http import smtp
 from gms_hookd.http.client import Wire, exchange

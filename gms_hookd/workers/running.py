@@ -13,12 +13,13 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import count
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from gms_hookd.errors import Conflict, NotFound
+from gms_hookd.frozen import dataclass
 from gms_hookd.futures import Future, done, failed
 from gms_hookd.git.process import Stop
 from gms_hookd.model import FINAL, WHOLE, Moment, Run, Shard, Task
