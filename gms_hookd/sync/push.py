@@ -399,8 +399,9 @@ class Push:
         sent = error.kind not in UNSENT
         arrived = self._arrived(part, AFTERMATH) if sent else []
         there = {m.ref for m in arrived or ()}
-        left = [self._cut_off(m, error, arrived) for m in part if m.ref not in there]
         died = arrived is not None and _died(error)
+        said = _of_dead_git(error) if died else error
+        left = [self._cut_off(m, said, arrived) for m in part if m.ref not in there]
         if died and error.kind is ErrorKind.POLICY:
             left = [replace(m, declined=True, unknown=False) for m in left]
         together = left if died and len(left) > 1 else []
@@ -482,6 +483,14 @@ def _died(error: GitError) -> bool:
     """Tell whether the host's git ended in the midst, and nothing else did."""
     cut = error.kind in ENDED or _CUT.search(error.stderr)
     return bool(_DIED.search(error.stderr)) and not cut
+
+
+def _of_dead_git(error: GitError) -> GitError:
+    """Say what happened where neither git nor the host had words for it."""
+    if error.kind is not ErrorKind.NETWORK:
+        return error
+    why = "the host's git ended without a report, its log may tell why"
+    return GitError(error.kind, f"{error}; {why}", error.stderr)
 
 
 def _not_kept(error: GitError) -> GitError:
