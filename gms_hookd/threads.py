@@ -86,16 +86,30 @@ class Supervised:
         return ""
 
     def _root(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self._work(self)
-                return
-            except Exception:
-                self._note_failure()
-                # To say so takes memory and a log, which may be what is missing.
-                with suppress(Exception):
-                    log.exception("thread failed, and goes on name=%s", self.name)
-            self._closing.wait(PAUSE)
+        done = False
+        while not done:
+            # To note that work failed, and to pause, takes memory, too.
+            with suppress(Exception):
+                done = self._try()
+                continue
+            with suppress(Exception):
+                time.sleep(PAUSE)
+
+    def _try(self) -> bool:
+        """Do the work; return whether there is no more to be done."""
+        if self._closing.is_set():
+            return True
+        try:
+            self._work(self)
+        except Exception:
+            self._note_failure()
+            # To say so takes memory and a log, which may be what is missing.
+            with suppress(Exception):
+                log.exception("thread failed, and goes on name=%s", self.name)
+        else:
+            return True
+        self._closing.wait(PAUSE)
+        return False
 
     def _note_failure(self) -> None:
         now = self._clock()

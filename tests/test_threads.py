@@ -49,6 +49,25 @@ def test_work_that_fails_is_begun_again_until_it_is_done(threads, quick, caplog)
     assert caplog.text.count("thread failed, and goes on name=one") == 3
 
 
+def test_work_is_begun_again_though_nothing_can_be_said_nor_waited_for(
+    threads, quick, monkeypatch
+):
+    calls = []
+
+    def work(_thread):
+        calls.append(1)
+        if len(calls) < 3:
+            raise MemoryError
+
+    def refuse(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(threads._closing, "wait", refuse)
+    monkeypatch.setattr("gms_hookd.threads.Supervised._note_failure", refuse)
+    threads.start("one", work).join(PATIENCE)
+    assert len(calls) == 3
+
+
 @pytest.mark.parametrize("why", [None, SystemExit, KeyboardInterrupt])
 @KILLED
 def test_a_thread_that_has_ended_is_a_problem_whatever_ended_it(threads, why):

@@ -489,10 +489,13 @@ def finish(
     claimed: Task | None = None,
     *,
     subscribers: Sequence[Subscriber] = (),
+    attempt: int | None = None,
 ) -> tuple[int, ...]:
     """End a running run; gives its id and the ids of the runs that joined it.
 
-    What is to be told to the `subscribers` is committed with it.
+    What is to be told to the `subscribers` is committed with it. Nothing is changed
+    where it is not under way, or at another `attempt`: who could not hear that it was
+    done asks again.
 
     A run whose task has got another source, target or refspecs since it was `claimed`
     did what is no longer asked for: it remembers nothing, and goes back to the queue
@@ -503,10 +506,12 @@ def finish(
     same = claimed is not None and tasks.still(db, claimed)
     if claimed and not same and _goes_on(db, claimed, result):
         back = Return(now, CHANGED, result.details, failed=False, refs=result.refs)
-        requeue(db, run_id, back)
+        requeue(db, run_id, back._replace(attempt=attempt))
         tasks.forget_done_elsewhere(db, claimed)
         return ()
-    _write_end(db, run_id, result, now)
+    if not _write_end(db, run_id, result, now, attempt):
+        ended = get(db, run_id).status in FINAL
+        return (run_id, *_joined(db, run_id)) if ended else ()
     if claimed and same:
         _remember_end(db, claimed.id, result)
     if result.status is not RunStatus.SUCCESS:
@@ -519,15 +524,18 @@ def finish(
 _END = (
     "UPDATE runs SET status=?,commit_range=coalesce(nullif(?,''),commit_range),"
     "error_message=?,refs=coalesce(?,refs),details=?,cache=NULL,ended_ms=?"
-    " WHERE id=? AND status='running'"
+    " WHERE id=? AND status='running' AND attempt=coalesce(?,attempt)"
 )
 
 
-def _write_end(db: Connection, run_id: int, result: Result, now: int) -> None:
+def _write_end(
+    db: Connection, run_id: int, result: Result, now: int, attempt: int | None
+) -> bool:
+    """Write the end of a run; return whether it was under way, at that attempt."""
     texts = _storable(result.error_message), _packed_refs(result.refs)
     details = _log_so_far(db, run_id, result.details)
-    ended = result.status, result.commit_range, *texts, details, now, run_id
-    db.execute(_END, ended)
+    ended = result.status, result.commit_range, *texts, details, now, run_id, attempt
+    return db.execute(_END, ended).rowcount > 0
 
 
 def _remember_end(db: Connection, task_id: int, result: Result) -> None:
@@ -624,6 +632,7 @@ class Return(NamedTuple):
 
     It is due `delay` ms from `now` (ms) on, whatever becomes of the clock.
     `refs` is what it did so far, over all its attempts; None leaves what is there.
+    Where it is at another `attempt` by now, it was given back before.
     """
 
     now: int
@@ -632,6 +641,7 @@ class Return(NamedTuple):
     failed: bool = True
     refs: tuple[Ref, ...] | None = None
     delay: int = 0
+    attempt: int | None = None
 
 
 _REQUEUE = (
@@ -644,6 +654,10 @@ _REQUEUE = (
 
 def requeue(db: Connection, run_id: int, back: Return) -> None:
     """Give a running run back; a younger run of its task that waits joins it."""
+    query = "SELECT attempt FROM runs WHERE id=? AND status='running'"
+    at = db.execute(query, (run_id,)).fetchone()
+    if at is None or back.attempt not in (None, at[0]):
+        return
     # Only a person's hurry overrides the back-off, whenever it was told.
     delay = 0 if _absorb(db, run_id) in BY_HAND else back.delay
     _doubt(db, run_id)

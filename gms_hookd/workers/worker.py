@@ -58,10 +58,12 @@ class Worker:
         self._stopping = stopping
         self._chance = chance
         self._thread: Supervised | None = None
+        self._claim: runs.ClaimedRun | None = None  # until its outcome is recorded
 
     def run_forever(self, thread: Supervised) -> None:
         """Work until the daemon stops."""
         self._thread = thread
+        self._see_to_leftover()
         while not self._stopping.is_set():
             self._beat()
             wakes = self._context.running.wakes
@@ -71,6 +73,14 @@ class Worker:
                 self._context.running.await_wake(wakes, patience)
         # Who has us stop waits for the last run.
         self._context.running.wake()
+
+    def _see_to_leftover(self) -> None:
+        """End the run that was in hand when this thread's work failed."""
+        claim = self._claim
+        if claim is not None:
+            with self._context.running.carrying(claim.run.id):
+                self._fail(claim)
+            self._claim = None
 
     def _beat(self, within: float = SILENT) -> None:
         if self._thread:
@@ -123,6 +133,7 @@ class Worker:
         now, running = self._context.now(), self._context.running
         shares, free = running.hosts.shares, running.done_fetching
         lease = self._context.store.commit(runs.lease, now, only, shares, free)
+        self._claim = lease.claimed
         if claim := lease.claimed:
             ends = [origin(claim.task.source), origin(claim.task.target)]
             running.hosts.claimed(ends)
@@ -136,13 +147,15 @@ class Worker:
                 # A defect of ours must not leave the run `running` for ever.
                 log.exception("run broke run=%d task=%d", claim.run.id, claim.task.id)
                 self._fail(claim)
+        self._claim = None
 
     def _fail(self, claim: runs.ClaimedRun) -> None:
         why = "internal error: see the log of the daemon"
         self._context.running.paused(claim.run.id)
         result = runs.Result(RunStatus.FAILED, error_message=why, kind="daemon")
         ids = self._record(claim, result)
-        self._context.running.ended(ids)
+        # Whatever had been recorded before: who waits looks for himself.
+        self._context.running.ended({claim.run.id, *ids})
 
     def run_only(self, run_id: int) -> None:
         """Carry out this run, if it is due."""
@@ -225,10 +238,10 @@ class Worker:
         """Give the ids of the runs that have ended; none if this one goes on."""
         now, store = self._context.now(), self._context.store
         ended = claim.run.id, result, now, claim.task
-        listening = self._context.running.subscribers
+        hear, attempt = self._context.running.subscribers, claim.run.attempt
 
         def write() -> tuple[int, ...]:
-            return store.commit(runs.finish, *ended, subscribers=listening)
+            return store.commit(runs.finish, *ended, subscribers=hear, attempt=attempt)
 
         ids = self._offer(write) or ()
         if ids:
@@ -242,7 +255,8 @@ class Worker:
         run = claim.run
         _tell_return(run, back, str(left))
         self._context.running.paused(run.id)
-        self._offer(lambda: self._context.store.commit(runs.requeue, run.id, back))
+        own = back._replace(attempt=run.attempt)
+        self._offer(lambda: self._context.store.commit(runs.requeue, run.id, own))
         self._context.running.wake()
 
     def _offer(self, write: Callable[[], T]) -> T | None:
@@ -353,6 +367,7 @@ def _sync(engine: SyncEngine, job: SyncJob, record: RunLog, stop: Stop) -> SyncR
             refs=job.before,
             commit_range=commit_range(job.before),
             error_message="internal error: see the log of the daemon",
-            transient=False,
+            # What there was too little memory for may be done the next time.
+            transient=isinstance(error, MemoryError),
             known=job.known,
         )

@@ -5,12 +5,14 @@ import contextlib
 import pytest
 
 from gms_hookd.model import Moment, Ref, RefResult, RunStatus
+from gms_hookd.notify.policy import Subscriber
 from gms_hookd.store import (
     Conflict,
     NotFound,
     Store,
     deliveries,
     maintenance,
+    notices,
     runs,
     tasks,
 )
@@ -463,3 +465,33 @@ def test_the_history_of_a_task_is_the_newest_first_whatever_their_status(store):
     for status in RunStatus:
         assert listed(status) == [run for run in everything if run[1] == status]
     assert listed(RunStatus.SUCCESS, 1) == [(5, "success")]
+
+
+def test_an_end_that_is_told_again_changes_nothing(store):
+    add(store)
+    trigger(store)
+    claimed = claim(store)
+    finish(store, 1, details="once")
+    before = get(store, 1)
+    done = Result(RunStatus.FAILED, error_message="twice", details="twice")
+    hear = (Subscriber("chat", frozenset({"failed"})),)
+    end = store.write(runs.finish, 1, done, NOW + 9, claimed.task, subscribers=hear)
+    assert end.result() == (1,)
+    assert get(store, 1) == before
+    assert store.read(notices.due, NOW * 2).result() == []
+
+
+def test_what_is_told_of_an_attempt_does_nothing_to_a_later_one(store):
+    add(store)
+    trigger(store)
+    task = claim(store).task
+    back = Return(NOW, "no route", attempt=1)
+    store.write(runs.requeue, 1, back).result()
+    assert claim(store).run.attempt == 2
+    done = Result(RunStatus.FAILED, error_message="late")
+    for known in (None, task):
+        end = store.write(runs.finish, 1, done, NOW, known, attempt=1)
+        assert end.result() == ()
+        store.write(runs.requeue, 1, back).result()
+        now = get(store, 1)
+        assert (now.status, now.attempt) == (RunStatus.RUNNING, 2)

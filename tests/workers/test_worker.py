@@ -11,7 +11,7 @@ from gms_hookd.model import FINAL, RunStatus
 from gms_hookd.store import runs, tasks
 from gms_hookd.store.runs import NewRun
 from gms_hookd.sync.engine import Engine, EngineSettings
-from gms_hookd.threads import Supervised
+from gms_hookd.threads import Supervised, Threads
 from gms_hookd.workers.retry import RetryPolicy
 from gms_hookd.workers.running import RunningRuns
 from gms_hookd.workers.worker import Rules, Worker
@@ -320,3 +320,48 @@ def test_a_defect_of_ours_fails_the_run_and_neither_hides_nor_lasts(
     assert context.running.under_way == 0
     assert "run broke run=1 task=1" in caplog.text
     assert worker.run_one() is None
+
+
+class Failing(RunningRuns):
+    """Fails as often as it is told to, once the ends of runs are recorded."""
+
+    failures = 0
+
+    def ended(self, run_ids):
+        self.failures -= 1
+        if self.failures >= 0:
+            raise MemoryError
+        super().ended(run_ids)
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+def test_a_worker_that_fails_with_a_run_in_hand_sees_to_it_when_it_goes_on(
+    context, make_worker, run_id, stopping, monkeypatch, failures
+):
+    monkeypatch.setattr("gms_hookd.threads.PAUSE", 0.01)
+    failing, threads = Failing(), Threads()
+    failing.failures = failures
+    worker = make_worker()
+    worker._context = replace(context, running=failing)
+    watch = failing.watch(run_id, 60.0)
+    thread = threads.start("worker", worker.run_forever)
+    assert watch.future.result(60.0) is True
+    assert get(context, run_id).status is RunStatus.SUCCESS
+    assert not failing.is_carried(run_id)
+    stopping.set()
+    failing.wake_all()
+    thread.join(60.0)
+    failing.close()
+
+
+def test_what_there_was_no_memory_for_is_tried_again(context, make_worker, run_id):
+    worker = make_worker()
+
+    class Full:
+        def sync(self, *_):
+            raise MemoryError
+
+    rules = worker._rules()
+    worker._rules = lambda: rules._replace(engine=Full())
+    worker.run_one()
+    assert get(context, run_id).status is RunStatus.QUEUED
