@@ -165,7 +165,7 @@ def read(stderr: str) -> Diagnosis:
     if not (row or words or failed) and _SILENT.search(stderr):
         return Diagnosis(ErrorKind.NETWORK, "the connection ended without a word", "")
     if not (failed or words):
-        failed = said.here[0] if said.here else ""
+        failed = next((text for text in said.here if not _IDLE.match(text)), "")
     kind = row.kind if row else ErrorKind.OTHER
     return Diagnosis(kind, _PROMPT.sub(_REFUSED, one_line(failed, LINE)), words)
 
@@ -183,7 +183,8 @@ def refusal(reason: str, stderr: str) -> Diagnosis:
     untold = UNTOLD.fullmatch(reason) or (not words and WORDLESS.fullmatch(reason))
     kind = ErrorKind.HOST if untold and not row else _refusal_kind(row, stderr)
     silent = kind in COULD_NOT and not words
-    return Diagnosis(kind, f"{reason} ({kind})" if silent else reason, words)
+    named = reason or "refused without a reason"
+    return Diagnosis(kind, f"{named} ({kind})" if silent else named, words)
 
 
 def _of_unpacker(stderr: str) -> str:

@@ -272,7 +272,7 @@ class Remote:
     def _report(self, done: Done, refs: Iterable[str]) -> Report:
         lines = {line.ref: line for line in parse_pushed(done.out)}
         broken = _broken(done, lines.values(), refs)
-        error = self._error(done, "push") if broken else None
+        error = self._error(_told(done, lines), "push") if broken else None
         refused = {r: line.reason for r, line in lines.items() if line.by_host}
         refusals = {
             ref: self._with_check(refusal(why, done.err))
@@ -454,6 +454,13 @@ def _broken(done: Done, lines: Iterable[Pushed], refs: Iterable[str]) -> bool:
     reported = {line.ref for line in lines if line.known}
     died = b"\nDone\n" not in b"\n" + done.out and _DIED.search(done.err)
     return done.failed and bool(done.ended or died or not reported.issuperset(refs))
+
+
+def _told(done: Done, lines: Mapping[str, Pushed]) -> Done:
+    """Return it with what git says of refs of which the host said nothing."""
+    unsaid = {line.reason for line in lines.values() if not line.known}
+    told = "".join(f"error: {reason}\n" for reason in sorted(unsaid) if reason)
+    return replace(done, err=done.err + told)
 
 
 def _named(stderr: str) -> frozenset[str]:

@@ -277,6 +277,7 @@ def test_what_failed_comes_first_and_then_the_words_of_the_host():
     )
     assert str(read("hint: a\nfatal: the reason\n")) == "fatal: the reason"
     assert str(read("Receiving objects: 3% (1/9)\nfatal: x\n")) == "fatal: x"
+    assert str(read("Enumerating objects: 5, done.\nDone\n")) == "Done"
     assert str(read("")) == ""
 
 

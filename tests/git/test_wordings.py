@@ -401,6 +401,10 @@ def test_a_refusal_is_taken_for_what_it_is():
     assert mistaken(REFUSALS, lambda said: refusal(*said).kind) == []
 
 
+def test_a_refusal_without_a_reason_says_so():
+    assert str(refusal("", "")) == "refused without a reason (trouble at the host)"
+
+
 def test_what_is_not_known_is_told_and_not_called_silence():
     said = read("fatal: unrecognized command 'git-upload-pack x'" + SSH)
     assert str(said) == "fatal: unrecognized command 'git-upload-pack x'"

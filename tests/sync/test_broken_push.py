@@ -46,7 +46,10 @@ def posts(host):
 
 
 HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n0030"
+REPORT = {"Content-Type": "application/x-git-receive-pack-result"}
+UNSAID = b"0017\x01000eunpack ok\n00000000"  # a report that names no ref
 TRANSIENT = {
+    "unsaid": lambda r: r.answer(200, REPORT, UNSAID),
     502: lambda r: r.answer(502, body=b"<html>bad gateway</html>"),
     408: lambda r: r.answer(408),
     "cut": lambda r: r.cut(),
@@ -67,6 +70,7 @@ def test_a_push_that_fails_in_passing_is_tried_again_after_a_look(
     outcome = bench.sync(it)
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True), outcome
     assert "did not say" not in outcome.error_message
+    assert "objects" not in outcome.error_message, "progress is no reason"
     assert target.tip() == old
     http_host.faults.clear()
     outcome = bench.sync(it)
