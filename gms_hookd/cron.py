@@ -15,8 +15,8 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from gms_hookd.frozen import dataclass
-from gms_hookd.late import late_pattern
+from gms_hookd.light.frozen import dataclass
+from gms_hookd.light.patterns import late_pattern
 
 YEARS = 5  # without a match within so many years, there is none
 DAY = 86400

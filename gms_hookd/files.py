@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from gms_hookd.paths import SERVICE
+from gms_hookd.contract import SERVICE
 
 
 def lock_file(path: Path) -> int | None:

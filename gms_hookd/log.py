@@ -23,7 +23,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TextIO
 
-from gms_hookd.journal import under_journal
+from gms_hookd.journald import under_journal
 from gms_hookd.safetext import flattened, quoted
 
 EXCEPTION_LIMIT = 600

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from gms_hookd.frozen import dataclass
-from gms_hookd.statuses import FINAL as FINAL  # noqa: PLC0414 - a name of this face
-from gms_hookd.statuses import RefResult as RefResult  # noqa: PLC0414
-from gms_hookd.statuses import RunStatus as RunStatus  # noqa: PLC0414
+from gms_hookd.contract import FINAL as FINAL  # noqa: PLC0414 - a name of this face
+from gms_hookd.contract import RefResult as RefResult  # noqa: PLC0414
+from gms_hookd.contract import RunStatus as RunStatus  # noqa: PLC0414
+from gms_hookd.light.frozen import dataclass
 
 LARGEST_ID = 2**63 - 1  # of a row: what an INTEGER of sqlite holds
 

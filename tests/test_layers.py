@@ -12,22 +12,18 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gms_hookd"
 
 ORDER = (
-    {"safetext"},
+    {"light", "safetext"},
     {
         "errors",
         "model",
-        "paths",
+        "contract",
         "units",
         "payload",
         "files",
         "futures",
         "pyz",
         "cron",
-        "journal",
-        "frozen",
-        "late",
-        "statuses",
-        "uuids",
+        "journald",
     },
     {"log", "runlog", "threads", "auth"},
     {"git", "http", "notify"},

@@ -4,7 +4,7 @@ import enum
 from dataclasses import field
 
 from gms_hookd.auth.signature import after_scheme, basic_credentials, matches
-from gms_hookd.frozen import dataclass
+from gms_hookd.light.frozen import dataclass
 
 
 class Rights(enum.IntEnum):

@@ -26,7 +26,7 @@ from gms_hookd.auth.signature import (
     standard_webhooks,
     standard_webhooks_key,
 )
-from gms_hookd.frozen import dataclass
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.payload import PayloadError, form_payload, is_form, load_json_body
 
 Secrets = Sequence[str]

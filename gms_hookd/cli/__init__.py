@@ -5,7 +5,7 @@
 `in_process` the same where no daemon runs, `terminal` and `render` how answers look.
 A command that asks the daemon loads nothing of what the daemon is made of.
 
-May import: auth, config, cron, errors, files, forges, frozen, futures, git, gms, http,
-journal, log, model, paths, pyz, runlog, safetext, service, statuses, store, threads,
+May import: auth, config, contract, cron, errors, files, forges, futures, git, gms,
+http, journald, light, log, model, pyz, runlog, safetext, service, store, threads,
 units.
 """

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+from gms_hookd.contract import API
 from gms_hookd.errors import ClientError, Failure
 from gms_hookd.http.control import PATIENCE, ask, one_line_errors
-from gms_hookd.paths import API
 
 QUICK = 5.0  # seconds for an answer to who wants to know whether the daemon hangs
 SILENT = f"the daemon does not answer for {QUICK:g} s: systemctl restart gms-hookd"

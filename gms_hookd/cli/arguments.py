@@ -8,8 +8,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NoReturn
 
+from gms_hookd.contract import RunStatus
 from gms_hookd.errors import Failure
-from gms_hookd.statuses import RunStatus
 
 STATUSES = tuple(status.value for status in RunStatus)
 NOTICES = ("waiting", "sent", "dead", "dropped")

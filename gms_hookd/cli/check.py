@@ -17,10 +17,10 @@ from gms_hookd.cli.render import paint
 from gms_hookd.cli.session import Args, Session, api_of
 from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.config.load import faults
+from gms_hookd.contract import control_socket
 from gms_hookd.errors import ClientError, ConfigError, Failure, SilentError
 from gms_hookd.http.control import PATIENCE, listens
 from gms_hookd.http.descriptors import attainable_descriptors
-from gms_hookd.paths import control_socket
 from gms_hookd.safetext import safe
 from gms_hookd.service.findings import (
     ERROR,

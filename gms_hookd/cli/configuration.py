@@ -8,7 +8,7 @@ from gms_hookd.cli.session import Session, ready_to_act
 from gms_hookd.config import load
 from gms_hookd.config.records import Config
 from gms_hookd.config.sources import Name
-from gms_hookd.paths import SERVICE_STATE
+from gms_hookd.contract import SERVICE_STATE
 from gms_hookd.service.identity import act_as_service
 
 SERVICE_CREDENTIALS = Path("/run/credentials/gms-hookd.service")

@@ -24,17 +24,16 @@ from gms_hookd.cli.api_client import OverSocket, get
 from gms_hookd.cli.in_process import held
 from gms_hookd.cli.session import Args, Session
 from gms_hookd.config.load import load_config
+from gms_hookd.contract import FINAL, HOOKS
 from gms_hookd.errors import Failure
-from gms_hookd.frozen import dataclass
 from gms_hookd.git import process
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.http import client as http_client
 from gms_hookd.http.control import listens
-from gms_hookd.paths import HOOKS
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import without_logins
 from gms_hookd.service import daemon
-from gms_hookd.statuses import FINAL
 from gms_hookd.threads import Threads
 
 

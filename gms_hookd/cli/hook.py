@@ -17,14 +17,14 @@ from gms_hookd.cli.terminal import Style
 from gms_hookd.cli.trigger import destination
 from gms_hookd.config.load import faults
 from gms_hookd.config.records import GMS_HOOK, Config, HookConfig
+from gms_hookd.contract import HOOKS
 from gms_hookd.errors import Failure
 from gms_hookd.forges.base import Forge
 from gms_hookd.forges.registry import FORGES, default_scheme, scheme_of
-from gms_hookd.frozen import dataclass
 from gms_hookd.http import client as http_client
 from gms_hookd.http.control import JSON_HEADERS, PATIENCE
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import LARGEST_ID
-from gms_hookd.paths import HOOKS
 from gms_hookd.safetext import safe
 from gms_hookd.safetext.mask import Mask
 

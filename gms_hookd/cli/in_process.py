@@ -12,11 +12,11 @@ from gms_hookd import log
 from gms_hookd.cli import configuration
 from gms_hookd.cli.api_client import ApiRequest
 from gms_hookd.cli.session import Opened, Session
-from gms_hookd.frozen import dataclass
+from gms_hookd.contract import API
 from gms_hookd.futures import Future
 from gms_hookd.http.control import JSON_HEADERS, PATIENCE, one_line_errors
 from gms_hookd.http.message import Request, Response
-from gms_hookd.paths import API
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.service.service import Service
 from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.threads import Supervised

@@ -12,13 +12,13 @@ from gms_hookd.cli import completion
 from gms_hookd.cli.session import Args, Session
 from gms_hookd.config.load import load_config
 from gms_hookd.config.records import Config
+from gms_hookd.contract import control_socket
 from gms_hookd.errors import ClientError, Failure
 from gms_hookd.files import flush_to_disk
-from gms_hookd.frozen import dataclass
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.http.control import listens, readiness
-from gms_hookd.paths import control_socket
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.runlog import RunLog
 from gms_hookd.service import installation
 from gms_hookd.service.installation import File, Layout, Machine, Parts, Step

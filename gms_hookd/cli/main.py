@@ -51,9 +51,9 @@ from gms_hookd.cli.arguments import (
 )
 from gms_hookd.cli.session import Session
 from gms_hookd.cli.terminal import style_of
+from gms_hookd.contract import state_dir
 from gms_hookd.errors import Failure
-from gms_hookd.journal import under_journal
-from gms_hookd.paths import state_dir
+from gms_hookd.journald import under_journal
 from gms_hookd.safetext import hidden, safe
 
 PROG = "gms-hookd"

@@ -10,8 +10,8 @@ from itertools import zip_longest
 from typing import Any
 
 from gms_hookd.cli.terminal import Style, columns, cut
+from gms_hookd.contract import FINAL
 from gms_hookd.safetext import safe
-from gms_hookd.statuses import FINAL
 
 Record = Mapping[str, Any]
 COLOURS = {

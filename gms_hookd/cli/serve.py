@@ -12,9 +12,9 @@ from gms_hookd.cli.in_process import held
 from gms_hookd.cli.session import Args, Session
 from gms_hookd.config.records import Config
 from gms_hookd.config.sources import Name
+from gms_hookd.contract import control_socket
 from gms_hookd.errors import Failure
 from gms_hookd.http.control import listens
-from gms_hookd.paths import control_socket
 from gms_hookd.safetext import without_logins
 from gms_hookd.service import daemon, reaper
 from gms_hookd.service.identity import act_as_service

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Protocol, TextIO
 
 from gms_hookd.cli.api_client import Api, OverSocket, get
 from gms_hookd.cli.terminal import Style, as_json
+from gms_hookd.contract import control_socket
 from gms_hookd.http.control import PATIENCE, listens
-from gms_hookd.paths import control_socket
 from gms_hookd.service.identity import act_as_service, service_user
 
 Args = SimpleNamespace

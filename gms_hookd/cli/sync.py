@@ -6,8 +6,8 @@ from gms_hookd.cli import render
 from gms_hookd.cli.api_client import Api, post
 from gms_hookd.cli.session import SLOW, Args, Session, api_of, opened, task_id
 from gms_hookd.cli.watch import ended, watched
+from gms_hookd.contract import RunStatus
 from gms_hookd.errors import Failure
-from gms_hookd.statuses import RunStatus
 
 
 def task_sync(session: Session, args: Args) -> int:

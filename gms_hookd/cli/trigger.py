@@ -12,12 +12,11 @@ from gms_hookd.cli.api_client import get
 from gms_hookd.cli.session import Args, Session, api_of, which
 from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.config.records import GMS_HOOK, Config
+from gms_hookd.contract import HOOKS, RunStatus
 from gms_hookd.errors import ConfigError, Failure
 from gms_hookd.http import client as http_client
 from gms_hookd.http.control import PATIENCE
-from gms_hookd.paths import HOOKS
 from gms_hookd.safetext import safe
-from gms_hookd.statuses import RunStatus
 
 
 def sign(session: Session, args: Args) -> int:

@@ -13,9 +13,9 @@ from gms_hookd.cli import render
 from gms_hookd.cli.api_client import Api, get, post
 from gms_hookd.cli.session import Opened, OwnService, Session
 from gms_hookd.cli.terminal import Style, cut
+from gms_hookd.contract import FINAL, RunStatus
 from gms_hookd.errors import Failure
 from gms_hookd.safetext import safe, safe_lines
-from gms_hookd.statuses import FINAL, RunStatus
 
 SLICE = 2  # seconds that one question waits for something to be said
 PAUSE = 0.2  # seconds between questions while there is nothing to wait for

@@ -11,7 +11,7 @@ from pathlib import Path
 from gms_hookd.config import yaml
 from gms_hookd.errors import ConfigError
 from gms_hookd.files import closed, read_regular
-from gms_hookd.frozen import dataclass
+from gms_hookd.light.frozen import dataclass
 
 LARGEST = 1 << 20
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 from gms_hookd.auth.secret_file import SecretFileError, read_secret
 from gms_hookd.config.validators import line
 from gms_hookd.errors import ConfigError
-from gms_hookd.frozen import dataclass
+from gms_hookd.light.frozen import dataclass
 
 Name = tuple[str, ...]
 Value = TypeVar("Value")

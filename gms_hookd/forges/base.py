@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gms_hookd.auth.schemes import Scheme
-from gms_hookd.frozen import dataclass
+from gms_hookd.light.frozen import dataclass
 
 ANY_HOST = "*:"
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from gms_hookd.frozen import dataclass
+from gms_hookd.light.frozen import dataclass
 
 Scalar = str | int | float | bool
 LONGEST = 80  # characters of a value that is shown

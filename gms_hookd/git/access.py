@@ -24,7 +24,6 @@ from dataclasses import field, replace
 from pathlib import Path
 
 from gms_hookd.files import lock_file
-from gms_hookd.frozen import dataclass
 from gms_hookd.git.advice import Way, advice
 from gms_hookd.git.credentials import (
     Access,
@@ -39,6 +38,7 @@ from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.git.ssh import Identity, ssh_command
 from gms_hookd.git.url import GitUrl
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.runlog import RunLog
 
 IDLE = 60  # seconds

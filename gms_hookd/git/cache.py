@@ -15,13 +15,13 @@ from enum import Enum
 from pathlib import Path
 
 from gms_hookd.files import flush_to_disk
-from gms_hookd.frozen import dataclass
 from gms_hookd.git import recovery
 from gms_hookd.git.cache_lock import Hold
 from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.refs import all_refs, packed_refs, read_oid
 from gms_hookd.git.refspec import CACHED, stored
+from gms_hookd.light.frozen import dataclass
 
 
 class Ancestry(Enum):

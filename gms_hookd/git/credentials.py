@@ -14,12 +14,12 @@ from types import MappingProxyType
 from urllib.parse import unquote
 
 from gms_hookd.auth.secret_file import SecretFileError, check_secret, read_secret
-from gms_hookd.frozen import dataclass
 from gms_hookd.git import url as giturl
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.ssh import Identity, pinning, ssh_command
 from gms_hookd.git.ssh_proxy import Proxy
 from gms_hookd.git.url import PORTS, SPOKEN, GitUrl
+from gms_hookd.light.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from gms_hookd.errors import Failure
-from gms_hookd.frozen import dataclass
 from gms_hookd.git.wordings import (
     TABLE,
     UNTOLD,
@@ -15,7 +14,8 @@ from gms_hookd.git.wordings import (
     Row,
     Voice,
 )
-from gms_hookd.late import late_pattern
+from gms_hookd.light.frozen import dataclass
+from gms_hookd.light.patterns import late_pattern
 from gms_hookd.safetext import one_line
 
 __all__ = [

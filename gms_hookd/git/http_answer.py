@@ -8,8 +8,8 @@ import re
 from html import unescape
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from gms_hookd.frozen import dataclass
-from gms_hookd.late import late_pattern
+from gms_hookd.light.frozen import dataclass
+from gms_hookd.light.patterns import late_pattern
 from gms_hookd.safetext import one_line
 
 SERVICE = "/info/refs"

@@ -14,14 +14,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gms_hookd.frozen import dataclass
 from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.credentials import Access
 from gms_hookd.git.errors import TRANSIENT, ErrorKind, GitError, classify
 from gms_hookd.git.process import Done
 from gms_hookd.git.remote import Remote
 from gms_hookd.git.url import GitUrl
-from gms_hookd.late import late_pattern
+from gms_hookd.light.frozen import dataclass
+from gms_hookd.light.patterns import late_pattern
 from gms_hookd.safetext import one_line
 
 SMALLEST, LARGEST = 100, 1023  # bytes of a pointer (git-lfs: docs/spec.md)

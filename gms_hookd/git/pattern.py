@@ -10,7 +10,7 @@ from itertools import chain
 
 from gms_hookd.git import url as giturl
 from gms_hookd.git.url import GitUrl, loosely
-from gms_hookd.late import late_pattern
+from gms_hookd.light.patterns import late_pattern
 
 STAR = "*"
 LONGEST_PART = 100  # characters, as at GitHub

@@ -16,10 +16,10 @@ from dataclasses import field
 from pathlib import Path
 from typing import IO
 
-from gms_hookd.frozen import dataclass
 from gms_hookd.git.errors import ErrorKind, GitError, classify, read
 from gms_hookd.git.stall import Silence
-from gms_hookd.late import late_pattern
+from gms_hookd.light.frozen import dataclass
+from gms_hookd.light.patterns import late_pattern
 from gms_hookd.runlog import RunLog, Window
 from gms_hookd.safetext import one_line
 

@@ -10,7 +10,6 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Protocol
 
-from gms_hookd.frozen import dataclass
 from gms_hookd.git.access import RepositoryAccess
 from gms_hookd.git.advice import Way, advice
 from gms_hookd.git.command import Git, GitCommand
@@ -35,7 +34,8 @@ from gms_hookd.git.refs import (
     symrefs,
 )
 from gms_hookd.git.refspec import Scope
-from gms_hookd.late import late_pattern
+from gms_hookd.light.frozen import dataclass
+from gms_hookd.light.patterns import late_pattern
 from gms_hookd.units import retry_after, unix_time
 
 STDIN_FROM = 50  # refspecs; more go through a pipe

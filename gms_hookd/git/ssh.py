@@ -8,10 +8,10 @@ from dataclasses import field
 from pathlib import Path
 
 from gms_hookd.files import read_regular
-from gms_hookd.frozen import dataclass
 from gms_hookd.git import ssh_proxy
 from gms_hookd.git.ssh_proxy import Proxy
 from gms_hookd.git.url import PORTS, GitUrl
+from gms_hookd.light.frozen import dataclass
 
 LARGEST = 16 << 20  # bytes of a file of host keys
 SSH_OPTIONS = (

@@ -9,8 +9,8 @@ every URL, is left out before: names of repositories and commits are no trouble.
 import re
 from enum import Enum, StrEnum
 
-from gms_hookd.frozen import dataclass
-from gms_hookd.late import late_pattern
+from gms_hookd.light.frozen import dataclass
+from gms_hookd.light.patterns import late_pattern
 
 
 class ErrorKind(StrEnum):

@@ -10,9 +10,9 @@ from dataclasses import field
 from typing import Any
 
 from gms_hookd.cron import parse
-from gms_hookd.frozen import dataclass
 from gms_hookd.gms.records import Auth, End, GmsTask, Records, Repository, is_force
-from gms_hookd.uuids import uuid_of
+from gms_hookd.light.frozen import dataclass
+from gms_hookd.light.uuids import uuid_of
 
 LOCAL = "local"  # the name of no remote: the repository itself
 NO_FORCE = "force = false: GMS's --force never got past its conflict check"

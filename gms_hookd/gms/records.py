@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gms_hookd.errors import Failure
-from gms_hookd.frozen import dataclass
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import LARGEST_ID
 from gms_hookd.payload import load_json, load_json_texts
 from gms_hookd.store.foreign import Record, read_tables

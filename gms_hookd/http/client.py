@@ -18,10 +18,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from gms_hookd import __version__
 from gms_hookd.errors import ClientError
-from gms_hookd.frozen import dataclass
 from gms_hookd.http import control
 from gms_hookd.http.control import ANSWER_LIMIT, JSON_HEADERS
 from gms_hookd.http.timed import Budget, connected, secured
+from gms_hookd.light.frozen import dataclass
 
 AGENT = {"User-Agent": f"gms-hookd/{__version__}"}  # some vendors refuse who has none
 KEPT = 8 << 10  # bytes of an answer to what we send to others

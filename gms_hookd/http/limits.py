@@ -9,9 +9,9 @@ import logging
 from collections.abc import Callable
 
 from gms_hookd.auth.ratelimit import block
-from gms_hookd.frozen import dataclass
 from gms_hookd.http.descriptors import CONNECTIONS, descriptors, places
 from gms_hookd.http.http1 import HEAD, IDLE, Phase
+from gms_hookd.light.frozen import dataclass
 
 
 class Quota:

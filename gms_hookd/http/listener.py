@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gms_hookd.frozen import dataclass
 from gms_hookd.http.tls import Context
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.safetext import quoted
 
 BACKLOG = 1024

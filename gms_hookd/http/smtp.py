@@ -14,9 +14,9 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from gms_hookd.errors import ClientError
-from gms_hookd.frozen import dataclass
 from gms_hookd.http.client import one_line_errors
 from gms_hookd.http.timed import Budget, TimedSocket, connected, secured
+from gms_hookd.light.frozen import dataclass
 
 READY, HELLO = 220, 250
 PERMANENT = 500

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Protocol
 
 from gms_hookd import units
-from gms_hookd.frozen import dataclass
+from gms_hookd.light.frozen import dataclass
 
 JSON = {"Content-Type": "application/json"}
 LONGEST_WAIT = 3600.0  # seconds of Retry-After that are believed

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from gms_hookd.frozen import dataclass
+from gms_hookd.light.frozen import dataclass
 
 FAILED, CONFLICT, RECOVERED, CHANGED = "failed", "conflict", "recovered", "changed"
 SUCCESS = "success"  # of heartbeats only

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import field
 from urllib.parse import quote
 
-from gms_hookd.frozen import dataclass
+from gms_hookd.contract import HOOKS
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.pages.html import Html, tag
 from gms_hookd.pages.parts import (
     TOP,
@@ -17,7 +18,6 @@ from gms_hookd.pages.parts import (
     pager,
 )
 from gms_hookd.pages.texts import Words
-from gms_hookd.paths import HOOKS
 from gms_hookd.store.listings import OUTCOMES, DeliveryPage
 
 # As metrics count them, each with its sentence.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from gms_hookd.frozen import dataclass
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import FINAL, Ref, Run
 from gms_hookd.pages.html import NOTHING, Html, joined, tag
 from gms_hookd.pages.parts import (

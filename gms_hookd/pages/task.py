@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
-from gms_hookd.frozen import dataclass
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import Task
 from gms_hookd.pages import charts
 from gms_hookd.pages.html import Child, Html, joined, tag

@@ -4,6 +4,6 @@
 listeners and waits for signals, `systemd` speaks sd_notify.
 Names: Service, serve, StateDirectory, state_dir.
 
-May import: auth, config, cron, errors, files, forges, frozen, futures, git, http, late,
-log, model, notify, pages, paths, runlog, safetext, store, sync, threads, web, workers.
+May import: auth, config, contract, cron, errors, files, forges, futures, git, http,
+light, log, model, notify, pages, runlog, safetext, store, sync, threads, web, workers.
 """

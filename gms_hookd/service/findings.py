@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from gms_hookd.config.records import Config
-from gms_hookd.frozen import dataclass
-from gms_hookd.late import late_pattern
+from gms_hookd.light.frozen import dataclass
+from gms_hookd.light.patterns import late_pattern
 from gms_hookd.store.notices import Tally
 from gms_hookd.sync.job import Unreadable
 

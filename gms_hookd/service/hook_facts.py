@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from gms_hookd.config.records import Config, HookConfig
+from gms_hookd.contract import HOOKS
 from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.pages.hook import HookFacts
-from gms_hookd.paths import HOOKS
 
 GMS_PLACE = "signs the body: X-Hub-Signature-256"
 GMS_EVENTS = 'POST {"task_id": N}'

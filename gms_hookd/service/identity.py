@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from gms_hookd.paths import SERVICE, SERVICE_STATE
+from gms_hookd.contract import SERVICE, SERVICE_STATE
 
 # What Python loads at its first use: from below /root, say, it could not any more.
 LATE = ("ascii", "latin-1", "idna")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gms_hookd.auth.secret_file import SecretFileError, check_secret
+from gms_hookd.contract import SERVICE, SERVICE_STATE
 from gms_hookd.cron import parse
 from gms_hookd.files import closed, user_name
 from gms_hookd.git import url as giturl
@@ -22,7 +23,6 @@ from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.git.ssh import pinning
 from gms_hookd.git.url import GitUrl
-from gms_hookd.paths import SERVICE, SERVICE_STATE
 from gms_hookd.runlog import RunLog
 from gms_hookd.service.findings import (
     ERROR,

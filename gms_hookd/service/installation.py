@@ -13,8 +13,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gms_hookd.frozen import dataclass
-from gms_hookd.paths import SERVICE
+from gms_hookd.contract import SERVICE
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.service.identity import user_named
 
 UNIT = "gms-hookd.service"

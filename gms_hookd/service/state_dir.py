@@ -5,11 +5,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from gms_hookd.contract import CONTROL, control_socket
 from gms_hookd.errors import Failure
 from gms_hookd.files import lock_file
-from gms_hookd.frozen import dataclass
-from gms_hookd.late import late_pattern
-from gms_hookd.paths import CONTROL, control_socket
+from gms_hookd.light.frozen import dataclass
+from gms_hookd.light.patterns import late_pattern
 
 # A lock or a WAL on these is a promise that the other side may not keep.
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "fuse.sshfs"}

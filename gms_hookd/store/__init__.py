@@ -17,8 +17,8 @@ and the newest one at its claim:
 
 so that a trigger which joins writes one row and changes none.
 
-May import: auth, cron, errors, files, futures, git, log, model, notify, safetext,
-threads, uuids.
+May import: auth, cron, errors, files, futures, git, light, log, model, notify,
+safetext, threads.
 """
 
 from gms_hookd.errors import Conflict, Invalid, NotFound, StoreError, Unavailable

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from gms_hookd.cron import next_time
 from gms_hookd.errors import Conflict, Invalid, NotFound
 from gms_hookd.git.url import place
+from gms_hookd.light.uuids import random_uuid
 from gms_hookd.model import LARGEST_ID, WHOLE, Shard, Task
 from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.deliveries import NEWEST
 from gms_hookd.store.rows import value
-from gms_hookd.uuids import random_uuid
 
 # The fields of a task, and where each comes from.
 _FIELDS = {

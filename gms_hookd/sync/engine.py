@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
-from gms_hookd.frozen import dataclass
 from gms_hookd.git import refspec
 from gms_hookd.git import url as giturl
 from gms_hookd.git.access import AccessFactory, SafeDirectories, SshConnections
@@ -27,6 +26,7 @@ from gms_hookd.git.recovery import Journal
 from gms_hookd.git.refspec import Selection
 from gms_hookd.git.remote import Remote
 from gms_hookd.git.url import GitUrl
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import one_line
 from gms_hookd.safetext.mask import Mask

@@ -13,16 +13,16 @@ from functools import partial
 from urllib.parse import unquote_to_bytes
 
 from gms_hookd.auth.schemes import Incoming, Scheme
+from gms_hookd.contract import HOOKS
 from gms_hookd.forges.base import Event, Forge
 from gms_hookd.forges.condition import Condition, unmet
-from gms_hookd.frozen import dataclass
 from gms_hookd.futures import Future, apply
 from gms_hookd.git.host_alias import Aliases
 from gms_hookd.http.message import HttpError, Request, Response
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import FINAL, WHOLE, Delivery, RunStatus, Shard, Task
 from gms_hookd.notify import dockerhub, policy
 from gms_hookd.notify.policy import Subscriber
-from gms_hookd.paths import HOOKS
 from gms_hookd.payload import PayloadError, decode, dump_json
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import (

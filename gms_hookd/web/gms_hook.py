@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from functools import lru_cache, partial
 from urllib.parse import parse_qs
 
+from gms_hookd.contract import RUNS
 from gms_hookd.futures import Future, apply, done, then
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.log import event
 from gms_hookd.model import FINAL, LARGEST_ID, Run, RunStatus
-from gms_hookd.paths import RUNS
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted, reason
 from gms_hookd.safetext.mask import Mask

@@ -9,9 +9,9 @@ from gms_hookd.auth import signature
 from gms_hookd.auth.forwarded import client
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.whitelist import UNIX, Whitelist, is_near
-from gms_hookd.frozen import dataclass
 from gms_hookd.futures import Future
 from gms_hookd.http.message import HttpError, Request, Response
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.safetext import reason
 
 log = logging.getLogger(__name__)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 
 from gms_hookd.forges.base import ANY_HOST, Change, Event
-from gms_hookd.frozen import dataclass
 from gms_hookd.git.host_alias import Aliases, gerrit
 from gms_hookd.git.pattern import part_of
 from gms_hookd.git.refspec import Selection, select
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import Task
 
 RepositoryPlace = tuple[str | None, str]

@@ -5,8 +5,8 @@ from functools import cache
 from typing import Any
 
 from gms_hookd import __version__
+from gms_hookd.contract import API
 from gms_hookd.model import RefResult, RunStatus
-from gms_hookd.paths import API
 from gms_hookd.payload import dump_json
 from gms_hookd.store import notices
 from gms_hookd.web.calls import TABLE, Call, Parameter

@@ -14,13 +14,13 @@ from urllib.parse import parse_qsl, urlencode
 
 from gms_hookd.auth.api_tokens import Rights, Tokens
 from gms_hookd.auth.whitelist import UNIX
-from gms_hookd.frozen import dataclass
+from gms_hookd.contract import API, HOOKS, RUNS
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http.message import HttpError, Request, Response
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.log import SELDOM, event
 from gms_hookd.pages.hook import HookFacts
 from gms_hookd.pages.parts import TOP
-from gms_hookd.paths import API, HOOKS, RUNS
 from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted
 from gms_hookd.safetext.mask import Mask

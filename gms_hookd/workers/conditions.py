@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from functools import partial
 
-from gms_hookd.frozen import dataclass
 from gms_hookd.futures import Future
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.log import SELDOM
 from gms_hookd.notify.base import Fate, SendResult
 from gms_hookd.notify.policy import CONDITIONS, DISK, STALLED, STORE

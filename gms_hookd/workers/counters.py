@@ -7,7 +7,7 @@ from dataclasses import field
 from itertools import accumulate, product
 from typing import NamedTuple
 
-from gms_hookd.frozen import dataclass
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import FINAL
 
 Labels = tuple[str, ...]

@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from gms_hookd.errors import ClientError, Conflict, NotFound
-from gms_hookd.frozen import dataclass
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http import smtp
 from gms_hookd.http.client import Wire, exchange
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.log import SELDOM
 from gms_hookd.notify import dockerhub, mail, texts
 from gms_hookd.notify.base import Fate, Notice, SendResult, Target, VendorAnswer

@@ -19,9 +19,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from gms_hookd.errors import Conflict, NotFound
-from gms_hookd.frozen import dataclass
 from gms_hookd.futures import Future, done, failed
 from gms_hookd.git.process import Stop
+from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import FINAL, WHOLE, Moment, Run, Shard, Task
 from gms_hookd.notify.policy import Subscriber
 from gms_hookd.runlog import RunLog

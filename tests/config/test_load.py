@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gms_hookd.config.validators import FSCK
+from gms_hookd.contract import state_dir
 from gms_hookd.errors import ConfigError
 from gms_hookd.forges.registry import FORGES
-from gms_hookd.paths import state_dir
 from tests.support.configured import DAY, secret_file
 
 

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
+from gms_hookd.contract import control_socket
 from gms_hookd.http.control import listens
-from gms_hookd.paths import control_socket
 from tests.support.process import ROOT
 from tests.support.seen import CANARY, look
 

@@ -1,4 +1,7 @@
-"""The paths that the daemon and its clients must spell alike, as the contract has them.
+"""What the daemon and its clients must spell alike: paths, and how a run stands.
+
+Apart from the other records of `model`, whose dataclasses take longer to load than a
+command takes that asks the daemon.
 
 Webhooks are posted below `HOOKS`; what became of their runs is read below `RUNS`. The
 calls of the API are below `API`, also on the control socket in the state directory.
@@ -10,6 +13,7 @@ asks the daemon.
 import os
 import pwd
 from collections.abc import Mapping
+from enum import StrEnum
 
 from gms_hookd.errors import ConfigError
 
@@ -19,6 +23,33 @@ API = "/api/v1/sync/"
 SERVICE = "gms-hookd"  # the user of the unit, and its group
 SERVICE_STATE = "/var/lib/gms-hookd"  # as the unit's StateDirectory= has it
 CONTROL = "control.sock"
+
+
+class RunStatus(StrEnum):
+    """Where a run is; the last four are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCESS = "success"
+    CONFLICT = "conflict"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset(
+    {RunStatus.SUCCESS, RunStatus.CONFLICT, RunStatus.FAILED, RunStatus.CANCELLED}
+)
+
+
+class RefResult(StrEnum):
+    """What a run did to one ref of the target."""
+
+    UNCHANGED = "unchanged"
+    CREATED = "created"
+    UPDATED = "updated"
+    FORCED = "forced"
+    DELETED = "deleted"
+    REJECTED = "rejected"
 
 
 def state_dir(environ: Mapping[str, str], argument: str | None, uid: int) -> str:

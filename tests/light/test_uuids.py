@@ -2,7 +2,7 @@
 
 import uuid
 
-from gms_hookd.uuids import random_uuid, uuid_of
+from gms_hookd.light.uuids import random_uuid, uuid_of
 
 
 def test_one_of_a_name_is_that_of_the_standard_library():

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, field
 
 import pytest
 
-from gms_hookd.frozen import dataclass
+from gms_hookd.light.frozen import dataclass
 
 MAKERS = {"ours": dataclass, "standard": dataclasses.dataclass}
 
