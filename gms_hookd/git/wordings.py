@@ -84,7 +84,9 @@ TABLE = (
         ^sh: .*killed( |$)
         ^killed$
     """),
-    _row(ErrorKind.MACHINE, HERE, "errno ENOMEM, EAGAIN and EMFILE in git and ssh", r"""
+    _row(ErrorKind.MACHINE, HERE, "errno ENOMEM, EAGAIN, EMFILE, EIO, EROFS and ESTALE"
+         " in git and ssh", r"""
+        input/output error|read-only file system|stale (nfs )?file handle
         cannot allocate memory
         cannot fork|unable to (fork|create (a )?thread)
         resource temporarily unavailable
@@ -151,6 +153,7 @@ TABLE = (
         (unable|not able) to (process|handle|serve|complete|fulfil\w*) .{0,10}request
         unable to migrate objects|error executing git hook|check (the )?server log
         out of memory|cannot allocate memory
+        input/output error|read-only file system|stale (nfs )?file handle
         TF(400733|30040|400324|400898|53010|246\d{3})
     """),
     _row(ErrorKind.HOST, HOST, "git and JGit at a host, of a pack that was cut off, or"

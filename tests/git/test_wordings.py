@@ -164,6 +164,19 @@ BY_HTTP = [
 ]  # fmt: skip
 
 
+AT_HOME = [
+    *by("git, wrapper.c and object-file.c: errno", PASSES,
+        "fatal: write error: Input/output error\n",
+        "error: unable to create temporary file: Read-only file system\n"
+        "fatal: failed to write object\n",
+        "fatal: unable to open '/c/objects/pack': Stale file handle\n",
+        "fatal: mmap failed: Cannot allocate memory\n"),
+    *by("git, object-file.c", FINAL,
+        "error: insufficient permission for adding an object to repository database"
+        " ./objects\nfatal: failed to write object\n"),
+]  # fmt: skip
+
+
 OVER_SSH = [
     *by("OpenSSH, ssh.c, sshconnect.c, kex.c, packet.c, channels.c, clientloop.c",
         PASSES,
@@ -254,6 +267,10 @@ def mistaken(table, kind_of):
 
 def test_a_failure_by_http_is_taken_for_what_it_is():
     assert mistaken(BY_HTTP, lambda said: read(said).kind) == []
+
+
+def test_a_failure_of_this_machine_is_taken_for_what_it_is():
+    assert mistaken(AT_HOME, lambda said: read(said).kind) == []
 
 
 def test_a_failure_over_ssh_is_taken_for_what_it_is():
@@ -389,6 +406,9 @@ REFUSALS = [
     *by("tsuru#701 and other hooks that ask a service", PASSES,
         hook("Post http://docker01:4243/containers/create: read tcp 1.0.0.211:4243:"
              " connection reset by peer"),
+        hook("touch: cannot touch 'x': Read-only file system"),
+        unpack("unpack-objects abnormal exit", "error: unable to write file x:"
+               " Input/output error"),
         hook("psycopg2.OperationalError: could not connect to server"),
         hook("requests.exceptions.ConnectionError: HTTPConnectionPool(host=x, port=80):"
              " Max retries exceeded with url: /check"),
