@@ -18,7 +18,7 @@ from gms_hookd.git.cache import Cache
 from gms_hookd.git.cache_lock import Hold, Holds
 from gms_hookd.git.command import Git, environment, uncounted
 from gms_hookd.git.credentials import Credential, CredentialStore
-from gms_hookd.git.errors import UNREACHED, ErrorKind, GitError
+from gms_hookd.git.errors import UNREACHED, ErrorKind, GitError, classify
 from gms_hookd.git.maintenance import CacheMaintenance
 from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.process import Limits, Stop
@@ -46,7 +46,8 @@ from gms_hookd.sync.pushlog import PushLog
 from gms_hookd.sync.undo import selection_of
 
 Act = Callable[[Attempt], SyncResult]
-FULL = (errno.ENOSPC, errno.EDQUOT)
+# Of what holds the caches, and may recover.
+OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ class Engine:
         except ValueError as error:
             result = failure(job, log, GitError(ErrorKind.CONFIG, str(error)))
         except (GitError, OSError) as error:
-            result = failure(job, log, _git_error(error))
+            result = failure(job, log, as_git_error(error))
         return without_secrets(result, log)
 
     def _sync(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
@@ -188,7 +189,7 @@ class Engine:
             try:
                 return run_attempt(run, act)
             except (GitError, OSError) as error:
-                return run.failed(_git_error(error))
+                return run.failed(as_git_error(error))
 
     def _context(
         self,
@@ -294,8 +295,10 @@ def _unreadable(error: GitError | ValueError | OSError, log: RunLog) -> Unreadab
     return Unreadable(log.clean(one_line(said, MESSAGE)), log.clean(remedy), answered)
 
 
-def _git_error(error: GitError | OSError) -> GitError:
+def as_git_error(error: GitError | OSError) -> GitError:
+    """Return what ended a run as an error of git's, with its class."""
     if isinstance(error, GitError):
         return error
-    kind = ErrorKind.DISK if error.errno in FULL else ErrorKind.OTHER
+    known = error.errno in OF_DISKS
+    kind = classify(f"error: write: {error.strerror}") if known else ErrorKind.OTHER
     return GitError(kind, str(error))

@@ -1,5 +1,6 @@
 """git that hangs, dies, floods or is not there; caches that are broken; full disks."""
 
+import errno
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 from gms_hookd.git.url import cache_key
 from gms_hookd.model import RefResult, RunStatus
 from gms_hookd.runlog import HEAD, TAIL
+from gms_hookd.sync import engine as sync_engine
 from gms_hookd.sync.job import UNCERTAIN
 from tests.support.processes import of_each_process
 from tests.support.repositories import Bench, Repo, task
@@ -129,6 +131,13 @@ def test_an_unknown_failure_is_not_tried_again(fake, source, target):
     )
     assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
     assert "fatal: odd" in outcome.error_message
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.ESTALE])
+def test_a_disk_that_fails_is_waited_for(number):
+    failure = sync_engine.as_git_error(OSError(number, os.strerror(number)))
+    assert failure.transient
+    assert os.strerror(number) in str(failure)
 
 
 @pytest.mark.parametrize("how", ["missing", "not executable"])
