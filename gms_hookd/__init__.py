@@ -18,9 +18,8 @@ and its own first lines say which:
     notify     whom to tell: one module a kind of target
     auth       signatures, schemes, addresses, rates
     safetext   text that is safe to log, to store and to show
-    light      what the standard library takes longer for
     (modules)  errors contract model units payload files futures threads log runlog
-               journald cron
+               cron
 
 The words are those of the contract: hook, delivery, task, run, attempt, source, target,
 cache. A trigger's way: http.server -> web.routes -> web.gms_hook or web.forge_hook ->

@@ -12,11 +12,9 @@ one that they show twice in autumn is met twice.
 """
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
-
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.patterns import late_pattern
 
 YEARS = 5  # without a match within so many years, there is none
 DAY = 86400
@@ -34,19 +32,19 @@ DESCRIPTORS = {
 }
 EVERY = "@every "
 # Go's strconv.Atoi: ASCII digits alone, where int() also takes "1_0" and other scripts.
-_INTEGER = late_pattern(r"[+-]?[0-9]+")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
 _LARGEST = 2**63 - 1
 # Go's unicode.IsSpace, where str.split() also splits at \x1c to \x1f.
 _WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
-_BLANK = late_pattern(f"[{_WHITE}]+")
+_BLANK = re.compile(f"[{_WHITE}]+")
 # Go's time.ParseDuration.
 _NANOSECONDS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9,
     "m": 60 * 10**9, "h": 3600 * 10**9,
 }  # fmt: skip
-_PART = late_pattern(r"([0-9]*)(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)")
+_PART = re.compile(r"([0-9]*)(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TextIO
 
-from gms_hookd.journald import under_journal
 from gms_hookd.safetext import flattened, quoted
+from gms_hookd.safetext.journald import under_journal
 
 EXCEPTION_LIMIT = 600
 FRAMES = 12

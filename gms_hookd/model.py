@@ -5,13 +5,12 @@ Times are Unix milliseconds (UTC); object ids are lower-case hex of 40 or 64 dig
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gms_hookd.contract import FINAL as FINAL  # noqa: PLC0414 - a name of this face
 from gms_hookd.contract import RefResult as RefResult  # noqa: PLC0414
 from gms_hookd.contract import RunStatus as RunStatus  # noqa: PLC0414
-from gms_hookd.light.frozen import dataclass
 
 LARGEST_ID = 2**63 - 1  # of a row: what an INTEGER of sqlite holds
 

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gms_hookd"
 
 ORDER = (
-    {"light", "safetext"},
+    {"safetext"},
     {
         "errors",
         "model",
@@ -23,7 +23,6 @@ ORDER = (
         "futures",
         "pyz",
         "cron",
-        "journald",
     },
     {"log", "runlog", "threads", "auth"},
     {"git", "http", "notify"},

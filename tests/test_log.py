@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gms_hookd import log, safetext
-from gms_hookd.journald import under_journal
+from gms_hookd.safetext.journald import under_journal
 
 HEAD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 events = logging.getLogger("events")

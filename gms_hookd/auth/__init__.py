@@ -5,5 +5,5 @@ schemes by which a delivery is authenticated, the list of allowed networks, whom
 asks for, and the token buckets.
 Names: Scheme and its kinds, hub_keys, matches, Tokens, Whitelist, Buckets.
 
-May import: files, light, payload.
+May import: files, payload.
 """

@@ -1,10 +1,9 @@
 """What a request's `Authorization` opens: every call, those that only look, or none."""
 
 import enum
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from gms_hookd.auth.signature import after_scheme, basic_credentials, matches
-from gms_hookd.light.frozen import dataclass
 
 
 class Rights(enum.IntEnum):

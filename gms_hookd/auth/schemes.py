@@ -10,7 +10,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 from urllib.parse import quote, quote_plus
 
@@ -26,7 +26,6 @@ from gms_hookd.auth.signature import (
     standard_webhooks,
     standard_webhooks_key,
 )
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.payload import PayloadError, form_payload, is_form, load_json_body
 
 Secrets = Sequence[str]

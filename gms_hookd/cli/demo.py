@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +31,6 @@ from gms_hookd.git import process
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.http import client as http_client
 from gms_hookd.http.control import listens
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import without_logins
 from gms_hookd.service import daemon

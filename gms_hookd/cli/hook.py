@@ -5,6 +5,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,7 +24,6 @@ from gms_hookd.forges.base import Forge
 from gms_hookd.forges.registry import FORGES, default_scheme, scheme_of
 from gms_hookd.http import client as http_client
 from gms_hookd.http.control import JSON_HEADERS, PATIENCE
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import LARGEST_ID
 from gms_hookd.safetext import safe
 from gms_hookd.safetext.mask import Mask

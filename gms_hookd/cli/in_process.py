@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from gms_hookd.contract import API
 from gms_hookd.futures import Future
 from gms_hookd.http.control import JSON_HEADERS, PATIENCE, one_line_errors
 from gms_hookd.http.message import Request, Response
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.service.service import Service
 from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.threads import Supervised

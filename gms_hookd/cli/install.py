@@ -5,6 +5,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from gms_hookd import __version__, pyz
@@ -18,7 +19,6 @@ from gms_hookd.files import flush_to_disk
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.http.control import listens, readiness
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.runlog import RunLog
 from gms_hookd.service import installation
 from gms_hookd.service.installation import File, Layout, Machine, Parts, Step

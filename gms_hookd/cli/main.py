@@ -53,8 +53,8 @@ from gms_hookd.cli.session import Session
 from gms_hookd.cli.terminal import style_of
 from gms_hookd.contract import state_dir
 from gms_hookd.errors import Failure
-from gms_hookd.journald import under_journal
 from gms_hookd.safetext import hidden, safe
+from gms_hookd.safetext.journald import under_journal
 
 PROG = "gms-hookd"
 DEBUG = "GMS_HOOKD_DEBUG"

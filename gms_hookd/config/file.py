@@ -5,13 +5,12 @@ Where the state directory and the configuration file are.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gms_hookd.config import yaml
 from gms_hookd.errors import ConfigError
 from gms_hookd.files import closed, read_regular
-from gms_hookd.light.frozen import dataclass
 
 LARGEST = 1 << 20
 

@@ -1,13 +1,12 @@
 """config.records."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gms_hookd.forges.condition import Condition
 from gms_hookd.git.credentials import Credential
 from gms_hookd.git.host_alias import Aliases
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import WHOLE, Shard
 
 ETC = Path("/etc/gms-hookd")

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import TypeVar
 from gms_hookd.auth.secret_file import SecretFileError, read_secret
 from gms_hookd.config.validators import line
 from gms_hookd.errors import ConfigError
-from gms_hookd.light.frozen import dataclass
 
 Name = tuple[str, ...]
 Value = TypeVar("Value")

@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from functools import reduce
 from typing import NamedTuple
 
-from gms_hookd.light.patterns import late_pattern
+from gms_hookd.git.patterns import late_pattern
 
 
 class YamlError(ValueError):

@@ -4,5 +4,5 @@ One module a provider with NAME, EVENTS, SCHEMES, parse and sample; `registry` h
 table of them, `payloads` what many of them share, `detect` which provider a forwarded
 body is of. Names: FORGES, PROVIDERS, scheme_of, Event, Change, Forge.
 
-May import: auth, light, payload.
+May import: auth, payload.
 """

@@ -1,11 +1,11 @@
 """What a delivery says, as values, and the shape that every forge's module has."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from gms_hookd.auth.schemes import Scheme
-from gms_hookd.light.frozen import dataclass
 
 ANY_HOST = "*:"
 

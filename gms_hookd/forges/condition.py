@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-
-from gms_hookd.light.frozen import dataclass
 
 Scalar = str | int | float | bool
 LONGEST = 80  # characters of a value that is shown

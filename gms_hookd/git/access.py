@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gms_hookd.files import lock_file
@@ -38,7 +38,6 @@ from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.git.ssh import Identity, ssh_command
 from gms_hookd.git.url import GitUrl
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.runlog import RunLog
 
 IDLE = 60  # seconds

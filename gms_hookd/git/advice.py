@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from gms_hookd.git.credentials import Tls
 from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.url import GitUrl
-from gms_hookd.light.patterns import late_pattern
 
 _CLIENT_CERTIFICATE = late_pattern(
     r"alert (certificate|handshake|bad cert)|tls fatal alert has been received"

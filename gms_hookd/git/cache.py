@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.refs import all_refs, packed_refs, read_oid
 from gms_hookd.git.refspec import CACHED, stored
-from gms_hookd.light.frozen import dataclass
 
 
 class Ancestry(Enum):

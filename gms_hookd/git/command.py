@@ -8,13 +8,12 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gms_hookd.git.errors import ErrorKind
 from gms_hookd.git.process import SHOWN, Done, Limits, execute, traced
 from gms_hookd.git.recovery import Journal
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.safetext import one_line
 
 # Their addresses may hold a password: for commands that talk to another host only.

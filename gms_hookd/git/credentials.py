@@ -8,7 +8,7 @@ import base64
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote
@@ -19,7 +19,6 @@ from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.ssh import Identity, pinning, ssh_command
 from gms_hookd.git.ssh_proxy import Proxy
 from gms_hookd.git.url import PORTS, SPOKEN, GitUrl
-from gms_hookd.light.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from gms_hookd.errors import Failure
+from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.wordings import (
     TABLE,
     UNTOLD,
@@ -14,8 +16,6 @@ from gms_hookd.git.wordings import (
     Row,
     Voice,
 )
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.patterns import late_pattern
 from gms_hookd.safetext import one_line
 
 __all__ = [

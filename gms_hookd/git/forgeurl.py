@@ -4,7 +4,7 @@ Host and path come in lower case, without user, port, ".git" and outer slashes. 
 known of no forge stays as it is.
 """
 
-from gms_hookd.light.patterns import late_pattern
+from gms_hookd.git.patterns import late_pattern
 
 # A forge's own name stands behind that of its host which speaks ssh on port 443: as
 # ssh.github.com does (docs.github.com: Using SSH over the HTTPS port), ssh.gitee.com,

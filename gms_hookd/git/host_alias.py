@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
 from gms_hookd.git import url as giturl
 from gms_hookd.git.forgeurl import canonical
 from gms_hookd.git.url import PORTS
-from gms_hookd.light.frozen import dataclass
 
 Place = tuple[str, str]
 MOST = 20  # places of one address; aliases that lead to each other end there

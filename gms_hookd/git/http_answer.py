@@ -5,11 +5,11 @@ git itself tells the status of a failure, and the body only where that is plain 
 
 import json
 import re
+from dataclasses import dataclass
 from html import unescape
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.patterns import late_pattern
+from gms_hookd.git.patterns import late_pattern
 from gms_hookd.safetext import one_line
 
 SERVICE = "/info/refs"

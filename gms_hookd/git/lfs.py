@@ -11,17 +11,16 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.credentials import Access
 from gms_hookd.git.errors import TRANSIENT, ErrorKind, GitError, classify
+from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.process import Done
 from gms_hookd.git.remote import Remote
 from gms_hookd.git.url import GitUrl
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.patterns import late_pattern
 from gms_hookd.safetext import one_line
 
 SMALLEST, LARGEST = 100, 1023  # bytes of a pointer (git-lfs: docs/spec.md)

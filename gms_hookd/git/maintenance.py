@@ -16,9 +16,9 @@ from gms_hookd.git.cache import BACKUPS, MARK, Cache
 from gms_hookd.git.cache_lock import Holds, slot_files
 from gms_hookd.git.command import Git
 from gms_hookd.git.errors import GitError
+from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.process import Limits, Stop
 from gms_hookd.git.recovery import Journal
-from gms_hookd.light.patterns import late_pattern
 from gms_hookd.runlog import RunLog
 
 PACKS_JOINED = 20  # packs beyond which the small ones are put together

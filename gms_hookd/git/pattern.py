@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from gms_hookd.git import url as giturl
+from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.url import GitUrl, loosely
-from gms_hookd.light.patterns import late_pattern
 
 STAR = "*"
 LONGEST_PART = 100  # characters, as at GitHub

@@ -12,14 +12,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from gms_hookd.git.errors import ErrorKind, GitError, classify, read
+from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.stall import Silence
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.patterns import late_pattern
 from gms_hookd.runlog import RunLog, Window
 from gms_hookd.safetext import one_line
 

@@ -10,11 +10,11 @@ worktrees, other formats, hidden or broken refs.
 import contextlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.patterns import late_pattern
+from gms_hookd.git.patterns import late_pattern
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
-
-from gms_hookd.light.frozen import dataclass
 
 CACHED = "refs/src/"  # where a cache keeps what its source serves
 MIRROR = ("refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*")

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from gms_hookd.git.errors import (
     refusal,
 )
 from gms_hookd.git.http_answer import RPC, HttpAnswer, parse
+from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.process import Done, Stop
 from gms_hookd.git.refs import (
     Pushed,
@@ -34,8 +35,6 @@ from gms_hookd.git.refs import (
     symrefs,
 )
 from gms_hookd.git.refspec import Scope
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.patterns import late_pattern
 from gms_hookd.units import retry_after, unix_time
 
 STDIN_FROM = 50  # refspecs; more go through a pipe

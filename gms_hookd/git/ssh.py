@@ -4,14 +4,13 @@ ssh_config(5) has the options, ssh-keyscan(1) what pins a key.
 """
 
 import shlex
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gms_hookd.files import read_regular
 from gms_hookd.git import ssh_proxy
 from gms_hookd.git.ssh_proxy import Proxy
 from gms_hookd.git.url import PORTS, GitUrl
-from gms_hookd.light.frozen import dataclass
 
 LARGEST = 16 << 20  # bytes of a file of host keys
 SSH_OPTIONS = (

@@ -4,11 +4,11 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from gms_hookd.git.forgeurl import canonical
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.safetext.addresses import in_address
 
 PORTS = {"https": 443, "http": 80, "ssh": 22}

@@ -7,10 +7,10 @@ every URL, is left out before: names of repositories and commits are no trouble.
 """
 
 import re
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.patterns import late_pattern
+from gms_hookd.git.patterns import late_pattern
 
 
 class ErrorKind(StrEnum):

@@ -6,13 +6,12 @@ that folder's configuration says. It is one branch, fast-forward only, or all of
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from gms_hookd.cron import parse
 from gms_hookd.gms.records import Auth, End, GmsTask, Records, Repository, is_force
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.uuids import uuid_of
 
 LOCAL = "local"  # the name of no remote: the repository itself
 NO_FORCE = "force = false: GMS's --force never got past its conflict check"
@@ -177,7 +176,7 @@ def _cron(text: str) -> tuple[str, tuple[str, ...]]:
 
 def _key(task: GmsTask, *rest: object) -> str:
     """Return a key for one of the oldest version, the same at each import."""
-    return uuid_of(repr((task.id, *rest)))
+    return str(uuid5(NAMESPACE_URL, repr((task.id, *rest))))
 
 
 def _name(task: GmsTask, repository: Repository) -> str:

@@ -8,13 +8,12 @@ git-sync-service, biz/model/sync_task/sync_task.go.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from gms_hookd.errors import Failure
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import LARGEST_ID
 from gms_hookd.payload import load_json, load_json_texts
 from gms_hookd.store.foreign import Record, read_tables

@@ -9,5 +9,5 @@ Owns http.server, http.client, smtplib and ssl.
 
     accepted -> SHAKING (TLS) -> READING -> ANSWERING -> SENDING -> READING or LINGERING
 
-May import: auth, errors, futures, light, safetext, threads.
+May import: auth, errors, futures, safetext, threads.
 """

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -21,7 +21,6 @@ from gms_hookd.errors import ClientError
 from gms_hookd.http import control
 from gms_hookd.http.control import ANSWER_LIMIT, JSON_HEADERS
 from gms_hookd.http.timed import Budget, connected, secured
-from gms_hookd.light.frozen import dataclass
 
 AGENT = {"User-Agent": f"gms-hookd/{__version__}"}  # some vendors refuse who has none
 KEPT = 8 << 10  # bytes of an answer to what we send to others

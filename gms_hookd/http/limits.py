@@ -7,11 +7,11 @@ Who is let in: how many connections, in all and per address, and how much memory
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gms_hookd.auth.ratelimit import block
 from gms_hookd.http.descriptors import CONNECTIONS, descriptors, places
 from gms_hookd.http.http1 import HEAD, IDLE, Phase
-from gms_hookd.light.frozen import dataclass
 
 
 class Quota:

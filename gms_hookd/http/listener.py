@@ -9,11 +9,11 @@ import socket
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gms_hookd.http.tls import Context
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.safetext import quoted
 
 BACKLOG = 1024

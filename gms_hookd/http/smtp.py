@@ -7,7 +7,7 @@ import smtplib
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,6 @@ from urllib.parse import unquote, urlsplit
 from gms_hookd.errors import ClientError
 from gms_hookd.http.client import one_line_errors
 from gms_hookd.http.timed import Budget, TimedSocket, connected, secured
-from gms_hookd.light.frozen import dataclass
 
 READY, HELLO = 220, 250
 PERMANENT = 500

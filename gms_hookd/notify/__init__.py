@@ -5,5 +5,5 @@ the request, and `judge(answer)`, which says what became of it; all of it pure.
 `registry` has the table of them. Knows no store and no socket: sending is another's.
 Names: Notice, Target, VendorRequest, VendorAnswer, SendResult, KINDS.
 
-May import: auth, light, payload, units.
+May import: auth, payload, units.
 """

@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
 from gms_hookd import units
-from gms_hookd.light.frozen import dataclass
 
 JSON = {"Content-Type": "application/json"}
 LONGEST_WAIT = 3600.0  # seconds of Retry-After that are believed

@@ -7,10 +7,9 @@ failure -> success     recovered
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
-
-from gms_hookd.light.frozen import dataclass
 
 FAILED, CONFLICT, RECOVERED, CHANGED = "failed", "conflict", "recovered", "changed"
 SUCCESS = "success"  # of heartbeats only

@@ -6,5 +6,5 @@ lets nothing else in; `charts` small pictures as SVG; `parts` what several pages
 `front`, `task`, `run`, `delivery` and `hook` are the pages. Knows no request and reads
 no store.
 
-May import: contract, light, model, safetext, store, units.
+May import: contract, model, safetext, store, units.
 """

@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import Delivery, Task
 from gms_hookd.pages.html import Html, joined, tag
 from gms_hookd.pages.parts import (

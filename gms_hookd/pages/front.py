@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import Run, Task
 from gms_hookd.pages import charts
 from gms_hookd.pages.html import NOTHING, Html, joined, tag

@@ -1,11 +1,10 @@
 """The page of a hook: what to enter at the forge, and what came."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from gms_hookd.contract import HOOKS
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.pages.html import Html, tag
 from gms_hookd.pages.parts import (
     TOP,

@@ -2,9 +2,9 @@
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import Delivery
 from gms_hookd.pages.html import NOTHING, Child, Html, joined, raw, tag
 from gms_hookd.pages.style import STYLE

@@ -1,8 +1,8 @@
 """The page of a run: how it ended, what it did to each ref, its log."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import FINAL, Ref, Run
 from gms_hookd.pages.html import NOTHING, Html, joined, tag
 from gms_hookd.pages.parts import (

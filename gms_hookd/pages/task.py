@@ -1,9 +1,8 @@
 """The page of a task: what it is to do, how it fares, its runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import Task
 from gms_hookd.pages import charts
 from gms_hookd.pages.html import Child, Html, joined, tag

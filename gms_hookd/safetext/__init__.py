@@ -2,7 +2,8 @@
 
 `text`: one line, escaped, cut. `shapes`: what a secret looks like to somebody who does
 not know it, `addresses` in a URL. `mask`: the configured secrets, found in any
-spelling. What comes from outside is masked whole, and cut after that.
+spelling. What comes from outside is masked whole, and cut after that. `journald` tells
+whether the text goes to the journal.
 Names: one_line, quoted, safe, without_logins, Mask.
 
 May import: nothing.

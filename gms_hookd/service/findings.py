@@ -1,12 +1,12 @@
 """What an inspection finds: each with its level, and the remedy that can be pasted."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gms_hookd.config.records import Config
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.patterns import late_pattern
+from gms_hookd.git.patterns import late_pattern
 from gms_hookd.store.notices import Tally
 from gms_hookd.sync.job import Unreadable
 

@@ -11,10 +11,10 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gms_hookd.contract import SERVICE
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.service.identity import user_named
 
 UNIT = "gms-hookd.service"

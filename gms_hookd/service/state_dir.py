@@ -3,13 +3,13 @@
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from gms_hookd.contract import CONTROL, control_socket
 from gms_hookd.errors import Failure
 from gms_hookd.files import lock_file
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.patterns import late_pattern
+from gms_hookd.git.patterns import late_pattern
 
 # A lock or a WAL on these is a promise that the other side may not keep.
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "fuse.sshfs"}

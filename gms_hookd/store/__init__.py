@@ -17,7 +17,7 @@ and the newest one at its claim:
 
 so that a trigger which joins writes one row and changes none.
 
-May import: auth, cron, errors, files, futures, git, light, log, model, notify,
+May import: auth, cron, errors, files, futures, git, log, model, notify,
 safetext, threads.
 """
 

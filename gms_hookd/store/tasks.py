@@ -4,11 +4,11 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from gms_hookd.cron import next_time
 from gms_hookd.errors import Conflict, Invalid, NotFound
 from gms_hookd.git.url import place
-from gms_hookd.light.uuids import random_uuid
 from gms_hookd.model import LARGEST_ID, WHOLE, Shard, Task
 from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.deliveries import NEWEST
@@ -83,7 +83,7 @@ def add(
     """
     _refuse_taken_name(db, draft.name, 0)
     task_id = _next_id(db, shard) if number is None else number
-    own = {"id": task_id, "key": key or random_uuid(), "now": now}
+    own = {"id": task_id, "key": key or str(uuid4()), "now": now}
     db.execute(_INSERT, {**own, **_values(draft)})
     _schedule(db, task_id, draft, now)
     return get(db, task_id)

@@ -7,7 +7,7 @@ the target has (`Listing`, `TargetChanges`), then `_Decision`.
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from gms_hookd.git.advice import OTHER_HASH
 from gms_hookd.git.cache import Cache
@@ -15,7 +15,6 @@ from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.maintenance import crowded, join_packs
 from gms_hookd.git.refspec import Selection, WantedRef, with_tips
 from gms_hookd.git.remote import Listing, Remote
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import Ref, RefResult, RunStatus, Undo, commit_range
 from gms_hookd.sync import lfs
 from gms_hookd.sync.aliases import aliases_of, found_before, found_out, seen_made

@@ -1,12 +1,12 @@
 """What one run works with, put together by the engine."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.cache_lock import Hold
 from gms_hookd.git.refspec import Selection
 from gms_hookd.git.remote import Remote
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.runlog import RunLog
 from gms_hookd.sync.fetch import RecentFetches
 from gms_hookd.sync.job import SyncJob

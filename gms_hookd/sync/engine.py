@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -26,7 +26,6 @@ from gms_hookd.git.recovery import Journal
 from gms_hookd.git.refspec import Selection
 from gms_hookd.git.remote import Remote
 from gms_hookd.git.url import GitUrl
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import one_line
 from gms_hookd.safetext.mask import Mask

@@ -9,16 +9,16 @@ clock, which can be set, decides whether a trigger is answered with an older sta
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.refs import has_few
 from gms_hookd.git.refspec import CACHED, Scope, Selection, stored
 from gms_hookd.git.remote import Remote
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.patterns import late_pattern
 from gms_hookd.sync.job import SyncJob
 
 HEX = {"sha1": 40, "sha256": 64}

@@ -7,14 +7,13 @@ rule that says so; what the target alone has is a conflict.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from gms_hookd.git.cache import Ancestry
 from gms_hookd.git.errors import TRANSIENT, Diagnosis
+from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.refs import Pushed
 from gms_hookd.git.refspec import Selection, WantedRef
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.patterns import late_pattern
 from gms_hookd.model import RefResult
 
 HELD_DELETIONS = 5  # a run that deletes more, and more than half, waits for a human

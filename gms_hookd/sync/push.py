@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from gms_hookd.git.cache import BACKUPS
 from gms_hookd.git.errors import ErrorKind, GitError
+from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.refspec import stored
 from gms_hookd.git.remote import Report
-from gms_hookd.light.frozen import dataclass
-from gms_hookd.light.patterns import late_pattern
 from gms_hookd.model import UNKNOWN, Ref, RefResult
 from gms_hookd.sync.aliases import by_ends, ends, told_by_host
 from gms_hookd.sync.bisection import FEW, Search, Seen

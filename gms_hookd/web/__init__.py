@@ -6,6 +6,6 @@
 document; `status_page` finds what the pages for people show; `routes` leads a
 request to one of them. Names: App, Policy, Guard.
 
-May import: auth, contract, cron, errors, forges, futures, git, http, light, log, model,
+May import: auth, contract, cron, errors, forges, futures, git, http, log, model,
 notify, pages, payload, runlog, safetext, store, sync, threads, units, workers.
 """

@@ -5,11 +5,11 @@ By it a request is checked before its call is made, and of it the document of
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gms_hookd.futures import Future
 from gms_hookd.http.message import HttpError
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.web import api, expansion, kinds, task_import
 from gms_hookd.web.kinds import ParameterKind
 from gms_hookd.web.params import LARGEST_LIMIT, LIMIT, Params, as_number, only

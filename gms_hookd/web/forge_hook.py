@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import unquote_to_bytes
 
@@ -19,7 +19,6 @@ from gms_hookd.forges.condition import Condition, unmet
 from gms_hookd.futures import Future, apply
 from gms_hookd.git.host_alias import Aliases
 from gms_hookd.http.message import HttpError, Request, Response
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import FINAL, WHOLE, Delivery, RunStatus, Shard, Task
 from gms_hookd.notify import dockerhub, policy
 from gms_hookd.notify.policy import Subscriber

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gms_hookd.auth import signature
@@ -11,7 +11,6 @@ from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.whitelist import UNIX, Whitelist, is_near
 from gms_hookd.futures import Future
 from gms_hookd.http.message import HttpError, Request, Response
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.safetext import reason
 
 log = logging.getLogger(__name__)

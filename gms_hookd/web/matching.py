@@ -1,12 +1,12 @@
 """Which tasks a delivery concerns, and why not the others; where tasks are is asked."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from gms_hookd.forges.base import ANY_HOST, Change, Event
 from gms_hookd.git.host_alias import Aliases, gerrit
 from gms_hookd.git.pattern import part_of
 from gms_hookd.git.refspec import Selection, select
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import Task
 
 RepositoryPlace = tuple[str | None, str]

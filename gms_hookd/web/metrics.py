@@ -6,9 +6,9 @@ configuration, tasks by their numbers.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.store.gauges import Gauges
 from gms_hookd.workers.counters import Counter, Counters, Distribution, Usage
 from gms_hookd.workers.running import DaemonState

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gms_hookd.cron import parse
@@ -10,7 +11,6 @@ from gms_hookd.git import url as giturl
 from gms_hookd.git.ownership import untrusted
 from gms_hookd.git.pattern import check, filled, is_pattern
 from gms_hookd.http.message import HttpError
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import LARGEST_ID, Task
 from gms_hookd.store import runs, tasks
 from gms_hookd.units import duration, moment

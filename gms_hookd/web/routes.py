@@ -7,7 +7,7 @@ committed, or when the run that a client waits for has ended.
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -17,7 +17,6 @@ from gms_hookd.auth.whitelist import UNIX
 from gms_hookd.contract import API, HOOKS, RUNS
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http.message import HttpError, Request, Response
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.log import SELDOM, event
 from gms_hookd.pages.hook import HookFacts
 from gms_hookd.pages.parts import TOP

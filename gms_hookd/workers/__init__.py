@@ -7,6 +7,6 @@ RunningRuns.
                  ^         |
                  +- retry -+ (transient, attempts left; or the daemon stopped)
 
-May import: cron, errors, futures, git, http, light, log, model, notify, payload,
+May import: cron, errors, futures, git, http, log, model, notify, payload,
 runlog, safetext, store, sync, threads, units.
 """

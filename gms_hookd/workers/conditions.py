@@ -8,11 +8,10 @@ store itself takes nothing it is sent at once, and written down when that is pos
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 
 from gms_hookd.futures import Future
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.log import SELDOM
 from gms_hookd.notify.base import Fate, SendResult
 from gms_hookd.notify.policy import CONDITIONS, DISK, STALLED, STORE

@@ -3,11 +3,10 @@
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import accumulate, product
 from typing import NamedTuple
 
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import FINAL
 
 Labels = tuple[str, ...]

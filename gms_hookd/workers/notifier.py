@@ -10,7 +10,7 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from gms_hookd.errors import ClientError, Conflict, NotFound
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http import smtp
 from gms_hookd.http.client import Wire, exchange
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.log import SELDOM
 from gms_hookd.notify import dockerhub, mail, texts
 from gms_hookd.notify.base import Fate, Notice, SendResult, Target, VendorAnswer

@@ -4,7 +4,7 @@ Half of a wait is fixed, half is by chance, so that what failed together does no
 back together; it is never shorter than a host asked for.
 """
 
-from gms_hookd.light.frozen import dataclass
+from dataclasses import dataclass
 
 FIRST, CAP = 10.0, 12 * 3600.0  # seconds between tries of a notice
 

@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.futures import Future, done, failed
 from gms_hookd.git.process import Stop
-from gms_hookd.light.frozen import dataclass
 from gms_hookd.model import FINAL, WHOLE, Moment, Run, Shard, Task
 from gms_hookd.notify.policy import Subscriber
 from gms_hookd.runlog import RunLog
