@@ -1,5 +1,5 @@
 """Run as `python3 -m gms_hookd`."""
 
-from gms_hookd.cli.main import main
+from gms_hookd.cli.main import run
 
-raise SystemExit(main())
+run()

@@ -46,9 +46,9 @@ gc.set_threshold(10_000, 20, 20)  # what is being loaded is no garbage
 sys.path_hooks.insert(0, Importer)
 sys.path_importer_cache.clear()
 
-from gms_hookd.cli.main import main
+from gms_hookd.cli.main import run
 
-raise SystemExit(main())
+run()
 """
 KINDS = ("*.py", "*.md", "*.service", "*.socket")
 UNCHECKED = (1).to_bytes(4, "little")  # PEP 552: hash-based, not to be checked
@@ -72,7 +72,7 @@ def build(file: Path, package: Path = PACKAGE) -> None:
 
 def _pack(archive: zipfile.ZipFile, package: Path) -> None:
     with archive:
-        _add(archive, "__main__.py", MAIN.encode())
+        _add_source(archive, "__main__.py", MAIN.encode())
         for source in sources(package):
             name = source.relative_to(package.parent).as_posix()
             _add_source(archive, name, source.read_bytes())

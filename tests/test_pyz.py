@@ -59,7 +59,7 @@ def test_it_holds_the_sources_and_what_is_made_of_them_and_nothing_else(built):
         names = archive.namelist()
     package = {p.relative_to(ROOT).as_posix() for p in pyz.sources(ROOT / "gms_hookd")}
     compiled = {f"{name}c" for name in package if name.endswith(".py")}
-    assert set(names) == package | compiled | {"__main__.py"}
+    assert set(names) == package | compiled | {"__main__.py", "__main__.pyc"}
     assert built.read_bytes().startswith(b"#!/usr/bin/env python3\n")
 
 

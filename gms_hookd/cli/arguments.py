@@ -4,6 +4,8 @@ How to read those that are more than a number is in `words`.
 """
 
 import argparse
+import os
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NoReturn
@@ -51,14 +53,42 @@ def word(name: str) -> Callable[[str], Any]:
 Fill = Callable[[argparse.ArgumentParser], None]
 
 
+# argparse looks for translations of its words, which there are none of, once a word and
+# through `locale`: a fifth of the time that a command takes.
+argparse._ = str  # type: ignore[attr-defined]
+
+
 class UsageError(Failure):
     """The command line is not one of ours; the text says why."""
 
     exit_status = 2
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Help as wide as the terminal.
+
+    The standard one is made for each argument, and asks `shutil`, with all compression.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except (ValueError, OSError):  # it is closed, or no terminal
+        return 80
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """An argument parser whose complaint is an exception of one line."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, formatter_class=_Formatter, **options)
 
     def error(self, message: str) -> NoReturn:
         """Complain; argparse itself would print the usage too."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 from gms_hookd import __version__
 from gms_hookd.cli.arguments import (
@@ -197,6 +197,17 @@ def group(top: Any, name: str) -> Any:
     under = top.add_parser(name, help=text, description=text, allow_abbrev=False)
     common(under)
     return under.add_subparsers(metavar="COMMAND", required=True)
+
+
+def run() -> NoReturn:
+    """Carry out the command line of this process, and end it."""
+    status = main()
+    if "threading" not in sys.modules:
+        # Nobody else works here. To end, Python frees all that it has loaded, one by
+        # one; the kernel takes it back at once.
+        sys.stderr.flush()
+        os._exit(status)
+    raise SystemExit(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
