@@ -91,9 +91,13 @@ def environment(
 def configured(
     environ: Mapping[str, str], settings: Sequence[tuple[str, str]]
 ) -> dict[str, str]:
-    """Add git settings to an environment: not in argv, not in a file."""
-    given = {"GIT_CONFIG_COUNT": str(len(settings))}
-    for number, (key, value) in enumerate(settings):
+    """Add git settings to an environment: not in argv, not in a file.
+
+    Those that are added later come later, and so outweigh others of the same key.
+    """
+    before = int(environ.get("GIT_CONFIG_COUNT", 0))
+    given = {"GIT_CONFIG_COUNT": str(before + len(settings))}
+    for number, (key, value) in enumerate(settings, before):
         given[f"GIT_CONFIG_KEY_{number}"] = key
         given[f"GIT_CONFIG_VALUE_{number}"] = value
     return {**environ, **given}
@@ -179,9 +183,9 @@ class Git:
 
     def _environ_of(self, command: GitCommand) -> dict[str, str]:
         environ = {**self.environ, **command.extra, **self.journal.environ}
-        hidden = () if command.afar else PROXIES
-        environ = {name: environ[name] for name in environ if name not in hidden}
-        return configured(environ, (*SETTINGS, *command.settings))
+        for name in () if command.afar else PROXIES:
+            environ.pop(name, None)
+        return configured(environ, command.settings)
 
     def _outgrown(self) -> bool:
         """Whether a pack met the limit, of which git says nothing."""

@@ -91,7 +91,8 @@ def is_alive(pid: int, birth: str) -> bool:
 GRACE = 5.0  # seconds between TERM and KILL
 DYING = 1.0  # seconds at most that killed processes are waited for
 ORDERLY = (0, 1)  # git's status is 128 where another did not come to its own end
-SLICE = 0.2  # seconds at most until a stop is seen
+SLICE = 0.2  # seconds at most until a stop is seen, or a line of git's is shown
+FRESH = 16 * 1024  # bytes of stderr that are looked into at once: masking costs a call
 OUT_CAP = 24 * 1024 * 1024  # bytes of stdout: 300,000 refs
 READ_CAP = 1024 * 1024 * 1024  # bytes of stdout of which only some lines are kept
 ERR_CAP = 64 * 1024  # characters of stderr kept to tell why
@@ -203,6 +204,7 @@ class _Output:
     read: int = 0
     rest: bytes = b""
     err: Window = field(default_factory=lambda: Window(ERR_CAP))
+    fresh: bytes = b""  # of stderr, not looked into yet
     line: bytes = b""
     room: int = ERR_LOGGED
 
@@ -223,6 +225,15 @@ class _Output:
             self.rest = b""
 
     def stderr(self, chunk: bytes) -> None:
+        self.fresh += chunk
+        if len(self.fresh) > FRESH:
+            self.look()
+
+    def look(self) -> None:
+        """Look into what came on stderr since the last time."""
+        chunk, self.fresh = self.fresh, b""
+        if not chunk:
+            return
         if self.room <= 0:  # a flood: its end is kept, and not looked into
             self.err.add(chunk.decode("utf-8", "replace"))
             return
@@ -232,9 +243,13 @@ class _Output:
         if passing and not self.quiet:
             self.log.progress(passing[-1].decode("utf-8", "replace"))
         if len(self.line) > ERR_CAP:
-            self.end()
+            self._end_line()
 
     def end(self) -> None:
+        self.look()
+        self._end_line()
+
+    def _end_line(self) -> None:
         if self.line.strip():
             self._full([self.line])
         self.line = b""
@@ -276,14 +291,17 @@ class _Child:
         sinks = self._sinks(output)
         for fd in sinks:
             poll.register(fd, select.POLLIN)
-        over = False
+        over, looked = False, time.monotonic()
         while not over:
             gone = self._exited()  # asked first: its last words may come after
             ready = poll.poll(SLICE * 1000 if sinks else 1)
             for fd, _ in ready:
                 _take(fd, sinks, poll)
-            full = output.too_large
-            self._turn(time.monotonic(), full=full, heard=bool(ready))
+            now = time.monotonic()
+            if now - looked >= SLICE:
+                output.look()
+                looked = now
+            self._turn(now, full=output.too_large, heard=bool(ready))
             # a pipe still open after the exit is held by something outside the group
             over = gone and not (ready and sinks)
         output.end()

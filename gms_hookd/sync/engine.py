@@ -16,7 +16,13 @@ from gms_hookd.git import url as giturl
 from gms_hookd.git.access import AccessFactory, SafeDirectories, SshConnections
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.cache_lock import Hold, Holds
-from gms_hookd.git.command import Git, environment, uncounted
+from gms_hookd.git.command import (
+    SETTINGS,
+    Git,
+    configured,
+    environment,
+    uncounted,
+)
 from gms_hookd.git.credentials import Credential, CredentialStore
 from gms_hookd.git.errors import UNREACHED, ErrorKind, GitError, classify
 from gms_hookd.git.maintenance import CacheMaintenance
@@ -106,15 +112,16 @@ class Engine:
         self._fetched = fetched
         self._caches = caches
         self._settings = settings
-        self._environ = environment(
+        own = environment(
             environ,
             settings.home,
             f"{os.getpid()}-{id(self):x}",
             settings.allow_protocols,
         )
         keys = _credential_store(settings)
-        trust = SafeDirectories(Path(self._environ["GIT_CONFIG_GLOBAL"]))
-        self._access_factory = AccessFactory(keys, SshConnections(self._environ), trust)
+        trust = SafeDirectories(Path(own["GIT_CONFIG_GLOBAL"]))
+        self._access_factory = AccessFactory(keys, SshConnections(own), trust)
+        self._environ = configured(own, SETTINGS)
         self._maintenance = CacheMaintenance(caches, self._holds, self._git)
         self._fetches = RecentFetches()
 
