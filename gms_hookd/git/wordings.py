@@ -167,7 +167,9 @@ TABLE = (
         due to (high |heavy |excessive )?load|overload|too busy|is busy
         exceed\w* .{0,30}(usage of|resource usage|requests|concurren)
         exceed\w* .{0,60}per (second|minute|hour)|\brate exceeded
-        concurren.{0,30}(limit|queue|exceed)|queue (is full|size)
+        concurren.{0,30}(limit|queue|exceed|maximum|reached)|queue (is full|size)
+        maximum .{0,20}concurren|slow down|(push|request|connect)\w* too fast
+        (server|service|node) (is )?at capacity
         resource.?exhausted
     """),
     _row(ErrorKind.HOST, HOST, "GitLab, Gerrit, Bitbucket, Heroku: closed for now", r"""
@@ -188,6 +190,24 @@ TABLE = (
         (暂时|暂)(不可用|无法)
         (稍后|稍候|稍等).{0,4}(再试|重试)|维护(中|升级)|升级维护|(过于|太)频繁
     """),
+    _row(ErrorKind.HOST, HOST, "gRPC, balancers, databases and programs that stand"
+         " behind a host, and do not answer it", r"""
+        code = (unavailable|unknown|internal|aborted|canceled|deadline\w+) desc
+        context cancell?ed|upstream (connect|request)|no server is available
+        \bno healthy|(primary|node|server|backend|service).{0,20} (not |un)healthy
+        (establish|achieve) (a )?quorum|has no (primary|leader)$|not the leader$
+        circuit.?breaker|connection failure|pool (is )?exhausted
+        too many clients|could not serialize|gone away|lost connection
+        (disk i/o|loading the dataset|readonly database|read.only replica)
+        (node|storage|replica|instance) is (offline|down|draining|restarting)
+        \be(conn(refused|reset|aborted)|timedout|ai_again|hostunreach|netunreach|pipe)\b
+        curl: \((5|6|7|16|18|28|35|52|55|56|92)\)
+        (could not|couldn't|cannot|unable to|failed to) resolve
+        (http(/[\d.]+)?( error)?|status( code)?|response code)[ :=]{1,3}50[234]\b
+        returned error: 50[234]\b
+        unexpected eof|no route to host|network is unreachable|too many open files
+        outofmemory|heap space|segmentation fault|^panic: runtime
+    """),
     _row(ErrorKind.LOCK, ANY, "git, of a lock that another process holds", r"""
         unable to create .*: file exists
     """),
@@ -195,7 +215,7 @@ TABLE = (
         lock.?(error|failure|timeout|contention)
         (n't|not|unable to|failed to) (obtain|acquire|get|take) .*lock
         deadlock|database is locked|lock wait
-        another .{0,30}(in progress|is running)
+        another .{0,30}(in progress|(is|be) running)
         transaction.{0,40}(conflict|time-?out|timed out)
     """),
     # Final, and said exactly.

@@ -417,8 +417,58 @@ REFUSALS = [
 ]  # fmt: skip
 
 
+BEHIND_HOSTS = [
+    *by("Envoy, HAProxy", PASSES,
+        "upstream connect error or disconnect/reset before headers. reset reason:"
+        " connection failure", "no healthy upstream",
+        "503 Service Unavailable: No server is available to handle this request."),
+    *by("gRPC, Gitaly and Praefect (gitlab-org/gitaly)", PASSES,
+        "rpc error: code = Internal desc = x", "rpc error: code = Aborted desc = x",
+        "rpc error: code = Canceled desc = context canceled", "circuit breaker is open",
+        "primary gitaly is not healthy", "no healthy nodes available",
+        "could not establish quorum", "repository has no primary",
+        "The maximum number of concurrent pushes was reached"),
+    *by("gRPC", FINAL,
+        "rpc error: code = PermissionDenied desc = x",
+        "rpc error: code = InvalidArgument desc = x"),
+    *by("PostgreSQL, MySQL, SQLite, Redis", PASSES,
+        "FATAL:  sorry, too many clients already", "MySQL server has gone away",
+        "could not serialize access due to concurrent update", "disk I/O error",
+        "Lost connection to MySQL server during query",
+        "attempt to write a readonly database",
+        "LOADING Redis is loading the dataset in memory",
+        "READONLY You can't write against a read only replica."),
+    *by("Node, Java, Go, Python, curl and bash, as hooks run them", PASSES,
+        "connect ECONNREFUSED 127.0.0.1:3000", "getaddrinfo EAI_AGAIN api",
+        "java.net.SocketTimeoutException: Read timed out",
+        "java.lang.OutOfMemoryError: Java heap space", "panic: runtime error: x",
+        "dial unix /run/gitaly.sock: connect: no such file or directory",
+        "urllib.error.HTTPError: HTTP Error 503: Service Unavailable",
+        "Got HTTP 503 from the policy server", "unexpected response code: 504",
+        "curl: (6) Could not resolve host: api", "curl: (52) Empty reply from server",
+        "curl: (22) The requested URL returned error: 503", "no route to host",
+        "fork: retry: Resource temporarily unavailable", "too many open files"),
+    *by("any host", PASSES,
+        "Please slow down", "You are pushing too fast", "Storage node is offline",
+        "Another git process seems to be running in this repository"),
+    *by("push rules that name the like", FINAL,
+        "error: 503 files changed, at most 100 are allowed", "quota exceeded",
+        "commit 5036a1 has status: draft", "Jira issue ABC-503 is not open",
+        "file internal/server/error.go must not be changed", "This branch is locked",
+        "the review has no primary reviewer", "pushes are frozen until the release",
+        "The path src/a is locked by bob", "the quorum of reviewers is not reached",
+        "do not push during business hours", "Your plan does not allow this",
+        "file.bin: 503 MB is over the limit of 100 MB", "tests failed",
+        "Repository 'o/r' is disabled. Please ask the owner to check their account."),
+]  # fmt: skip
+
+
 def test_a_refusal_is_taken_for_what_it_is():
     assert mistaken(REFUSALS, lambda said: refusal(*said).kind) == []
+
+
+def test_what_stands_behind_a_host_may_not_have_answered_it():
+    assert mistaken(BEHIND_HOSTS, lambda said: refusal(*hook(said)).kind) == []
 
 
 def test_a_refusal_without_a_reason_says_so():
