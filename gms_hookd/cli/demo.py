@@ -28,10 +28,8 @@ from gms_hookd.config.load import load_config
 from gms_hookd.contract import FINAL, HOOKS
 from gms_hookd.errors import Failure
 from gms_hookd.git import process
-from gms_hookd.git.process import Limits, Stop
 from gms_hookd.http import client as http_client
 from gms_hookd.http.control import listens
-from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import without_logins
 from gms_hookd.service import daemon
 from gms_hookd.threads import Threads
@@ -115,8 +113,7 @@ class Stage:
     def git(self, *args: str) -> str:
         """Run git as somebody who works on a repository; return what it prints."""
         home = {"HOME": str(self.root), "GIT_CONFIG_NOSYSTEM": "1", **AUTHOR}
-        limits = Limits(time.monotonic() + PATIENCE, Stop(), RunLog())
-        done = process.execute(("git", *args), self.environ | home, limits)
+        done = process.run(("git", *args), self.environ | home, PATIENCE)
         if done.status:
             raise DemoError(str(done.failure(args[0])))
         return done.out.decode().strip()

@@ -17,9 +17,8 @@ from gms_hookd.contract import control_socket
 from gms_hookd.errors import ClientError, Failure
 from gms_hookd.files import flush_to_disk
 from gms_hookd.git.errors import GitError
-from gms_hookd.git.process import Limits, Stop, execute
+from gms_hookd.git.process import run
 from gms_hookd.http.control import listens, readiness
-from gms_hookd.runlog import RunLog
 from gms_hookd.service import installation
 from gms_hookd.service.installation import File, Layout, Machine, Parts, Step
 
@@ -188,9 +187,8 @@ class Installer:
     def _run(self, command: str) -> tuple[int, str]:
         """Run a command of the shell; return its exit status and what it said."""
         environ = {"PATH": self.path, "LC_ALL": "C"}
-        limits = Limits(time.monotonic() + SLOW, Stop(), RunLog())
         try:
-            done = execute(("sh", "-c", command), environ, limits)
+            done = run(("sh", "-c", command), environ, SLOW)
         except GitError as error:
             raise Failure(str(error)) from None
         return done.status, done.err or done.out.decode(errors="replace")

@@ -269,12 +269,7 @@ def _config(found: Settings, path: Path | None) -> Config:
 
 
 def _server(server: Table) -> ServerConfig:
-    cert, key = server.path("tls_cert"), server.path("tls_key")
-    for name, one, other in (("tls_cert", cert, key), ("tls_key", key, cert)):
-        if other and not one:
-            raise server.error("is missing: TLS needs tls_cert, tls_key", name)
-        if one:
-            _check_tls(server, name, one)
+    cert, key = _tls_files(server)
     return ServerConfig(
         listen=_listen(server),
         tls_cert=cert,
@@ -291,6 +286,16 @@ def _listen(server: Table) -> tuple[str, ...]:
     number = server.get("port", validators.whole(1, 65535), 0)
     chosen = server.one_of("listen", "port")
     return (f":{number}",) if chosen and chosen[1][-1] == "port" else listen
+
+
+def _tls_files(server: Table) -> tuple[Path | None, Path | None]:
+    cert, key = server.path("tls_cert"), server.path("tls_key")
+    for name, one, other in (("tls_cert", cert, key), ("tls_key", key, cert)):
+        if other and not one:
+            raise server.error("is missing: TLS needs tls_cert, tls_key", name)
+        if one:
+            _check_tls(server, name, one)
+    return cert, key
 
 
 def _check_tls(server: Table, key: str, path: Path) -> None:
@@ -555,12 +560,8 @@ def _aliases(found: Settings) -> Aliases:
     for said in found.tables("aliases"):
         name = ("aliases", said)
         try:
-            pairs.append(
-                (
-                    host_alias.read(said),
-                    host_alias.read(found.get(name, validators.line, said)),
-                )
-            )
+            other = found.get(name, validators.line, said)
+            pairs.append((host_alias.read(said), host_alias.read(other)))
         except ValueError as error:
             raise found.error(name, error) from None
     return Aliases(tuple(pairs))

@@ -422,6 +422,14 @@ def execute(
     return Done(status, out, said, child.ended)
 
 
+def run(argv: Sequence[str], environ: Mapping[str, str], seconds: float) -> Done:
+    """Run a command that is part of no sync; it is ended after so many seconds.
+
+    Raises GitError only where it cannot be started.
+    """
+    return execute(argv, environ, Limits(time.monotonic() + seconds, Stop(), RunLog()))
+
+
 def _spawn(
     argv: Sequence[str],
     environ: Mapping[str, str],

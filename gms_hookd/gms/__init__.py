@@ -6,5 +6,5 @@ are never read.
 Names: read_file, read_documents, Records, GmsError, meaning, ImportedTask, Skipped,
 tables.
 
-May import: cron, errors, git, model, payload, runlog, safetext, store.
+May import: cron, errors, git, model, payload, safetext, store.
 """

@@ -1,13 +1,11 @@
 """The addresses that a repository of somebody else's gives its remotes."""
 
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from gms_hookd.git.command import ISOLATED
-from gms_hookd.git.process import Limits, Stop, execute
-from gms_hookd.runlog import RunLog
+from gms_hookd.git.process import run
 
 PATIENCE = 10.0  # seconds
 
@@ -22,6 +20,5 @@ def remote_url(repository: Path, name: str, environ: Mapping[str, str]) -> str:
     gitdir = inner if inner.exists() else repository
     own = {"PATH": environ.get("PATH", os.defpath), "GIT_CONFIG_GLOBAL": "/dev/null"}
     ask = ("config", "--no-includes", "--get", f"remote.{name}.url")
-    limits = Limits(time.monotonic() + PATIENCE, Stop(), RunLog())
-    done = execute(("git", f"--git-dir={gitdir}", *ask), {**ISOLATED, **own}, limits)
+    done = run(("git", f"--git-dir={gitdir}", *ask), {**ISOLATED, **own}, PATIENCE)
     return "" if done.status else done.out.decode("utf-8", "surrogateescape").strip()

@@ -30,8 +30,7 @@ class Quota:
     ) -> None:
         self.held = 0
         self._block = block
-        self.total = total
-        self._share = share
+        self.total, self._share = total, share
         self._exempt = exempt
         self._shares: dict[str, int] = {}
 

@@ -46,15 +46,10 @@ class MailServer:
         """
         parts = urlsplit(url)
         implicit = parts.scheme == "smtps"
-        return cls(
-            parts.hostname or "",
-            parts.port or (465 if implicit else 587),
-            implicit=implicit,
-            insecure=insecure,
-            username=unquote(parts.username or ""),
-            password=password,
-            ca_file=ca_file,
-        )
+        port = parts.port or (465 if implicit else 587)
+        user = unquote(parts.username or "")
+        place = parts.hostname or "", port, implicit, insecure
+        return cls(*place, user, password, ca_file)
 
 
 class RefusedError(ClientError):

@@ -10,6 +10,7 @@ from gms_hookd.pages.parts import (
     Frame,
     commands,
     cut,
+    definitions,
     delivery_outcome,
     document,
     exact,
@@ -65,14 +66,13 @@ def _facts(frame: Frame, view: DeliveryView) -> Html:
     words, delivery = frame.words, view.delivery
     status = joined([state(words, delivery_outcome(delivery)), delivery.status], " ")
     return facts(
-        [
-            (words("answer"), status),
-            (words("came"), exact(frame, delivery.received_at)),
-            (words("client"), delivery.client),
-            (words("provider"), delivery.provider),
-            (words("event"), delivery.event),
-            (words("delivery_key"), delivery.delivery_key),
-        ]
+        words,
+        answer=status,
+        came=exact(frame, delivery.received_at),
+        client=delivery.client,
+        provider=delivery.provider,
+        event=delivery.event,
+        delivery_key=delivery.delivery_key,
     )
 
 
@@ -111,7 +111,7 @@ def _remedies(delivery: Delivery) -> list[tuple[str, ...]]:
 
 def _kept(words: Words, view: DeliveryView) -> Html:
     absent = tag("p", words("not_kept"), class_="dim")
-    headers = facts(
+    headers = definitions(
         (cut(k, HEADER), cut(v, HEADER)) for k, v in (view.headers or {}).items()
     )
     return tag(

@@ -11,9 +11,9 @@ from gms_hookd.pages.parts import (
     Frame,
     choices,
     commands,
+    definitions,
     delivery_table,
     document,
-    facts,
     pager,
 )
 from gms_hookd.pages.texts import Words
@@ -81,7 +81,7 @@ def _facts(words: Words, view: HookView) -> Html:
         return tag("p", words("not_configured"))
     return tag(
         "section",
-        facts(
+        definitions(
             [
                 (words("provider"), known.provider),
                 (words("url"), known.url or f"?{HOOKS}{known.name}"),

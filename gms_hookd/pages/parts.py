@@ -120,7 +120,12 @@ def commands(*lines: Sequence[object]) -> Html:
     return tag("ul", *items, class_="commands")
 
 
-def facts(pairs: Iterable[tuple[str, Child]]) -> Html:
+def facts(words: Words, **values: Child) -> Html:
+    """Return values under the sentences with their keys, without what has none."""
+    return definitions((words(key), value) for key, value in values.items())
+
+
+def definitions(pairs: Iterable[tuple[str, Child]]) -> Html:
     """Return names and values, without those that have none."""
     shown = [
         joined([tag("dt", name), tag("dd", value)])

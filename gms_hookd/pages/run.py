@@ -57,20 +57,19 @@ def _facts(frame: Frame, view: RunView) -> Html:
     most = run.attempts_max(view.attempts)
     tries = words("of_attempts", attempt=run.attempt, most=most)
     return facts(
-        [
-            (words("status"), state(words, run.status.value)),
-            (words("reason"), _error(run)),
-            (words("waits_for"), cut(run.waits_for or "", RANGE)),
-            (words("next"), exact(frame, run.next_try)),
-            (words("attempt"), tries if run.attempt else None),
-            (words("trigger"), cut(run.trigger, RANGE)),
-            (words("deliveries"), _deliveries(run)),
-            (words("asked"), exact(frame, run.created_at)),
-            (words("began"), exact(frame, run.start_time)),
-            (words("ended"), exact(frame, run.end_time)),
-            (words("took"), _took(frame, run)),
-            (words("range"), _range(run)),
-        ]
+        words,
+        status=state(words, run.status.value),
+        reason=_error(run),
+        waits_for=cut(run.waits_for or "", RANGE),
+        next=exact(frame, run.next_try),
+        attempt=tries if run.attempt else None,
+        trigger=cut(run.trigger, RANGE),
+        deliveries=_deliveries(run),
+        asked=exact(frame, run.created_at),
+        began=exact(frame, run.start_time),
+        ended=exact(frame, run.end_time),
+        took=_took(frame, run),
+        range=_range(run),
     )
 
 

@@ -67,23 +67,22 @@ def _facts(frame: Frame, view: TaskView) -> Html:
         None if task.timeout is None else words("seconds", count=f"{task.timeout:g}")
     )
     return facts(
-        [
-            (words("last_run"), last),
-            (words("history"), charts.strip(words, view.outcomes)),
-            (words("makes"), _makes(words, task)),
-            (words("made_by"), _made_by(task)),
-            (words("source"), cut(task.source, URL)),
-            (words("target"), cut(task.target, URL)),
-            (words("refspecs"), _refspecs(words, task)),
-            (words("policy"), _policy(words, task)),
-            (words("enabled"), words("yes" if task.enabled else "no")),
-            (words("cron"), tag("code", task.cron) if task.cron else None),
-            (words("next"), exact(frame, task.next_cron)),
-            (words("timeout"), limit),
-            (words("key"), task.key),
-            (words("added"), exact(frame, task.created_at)),
-            (words("changed"), exact(frame, task.updated_at)),
-        ]
+        words,
+        last_run=last,
+        history=charts.strip(words, view.outcomes),
+        makes=_makes(words, task),
+        made_by=_made_by(task),
+        source=cut(task.source, URL),
+        target=cut(task.target, URL),
+        refspecs=_refspecs(words, task),
+        policy=_policy(words, task),
+        enabled=words("yes" if task.enabled else "no"),
+        cron=tag("code", task.cron) if task.cron else None,
+        next=exact(frame, task.next_cron),
+        timeout=limit,
+        key=task.key,
+        added=exact(frame, task.created_at),
+        changed=exact(frame, task.updated_at),
     )
 
 

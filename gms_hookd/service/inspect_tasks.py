@@ -5,7 +5,6 @@ import pwd
 import re
 import shlex
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
@@ -20,10 +19,9 @@ from gms_hookd.git import url as giturl
 from gms_hookd.git.credentials import CredentialStore, access
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.ownership import untrusted
-from gms_hookd.git.process import Limits, Stop, execute
+from gms_hookd.git.process import run
 from gms_hookd.git.ssh import pinning
 from gms_hookd.git.url import GitUrl
-from gms_hookd.runlog import RunLog
 from gms_hookd.service.findings import (
     ERROR,
     OK,
@@ -184,10 +182,9 @@ def _writable_folders(place: Environment) -> Sequence[str] | None:
     """Return, where no daemon runs, where its unit would let it write; None: all."""
     if place.daemon is not False or place.state != Path(SERVICE_STATE):
         return None
-    limits = Limits(time.monotonic() + PATIENCE, Stop(), RunLog())
     search = {"PATH": place.environ.get("PATH", os.defpath)}
     try:
-        said = execute((*SHOW, SERVICE), search, limits).out.decode(errors="replace")
+        said = run((*SHOW, SERVICE), search, PATIENCE).out.decode(errors="replace")
     except GitError:
         return None
     shown = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
@@ -274,9 +271,8 @@ def _is_known(url: GitUrl, known_hosts: Path, search: str) -> bool:
     name = host if url.port in (None, 22) else f"[{host}]:{url.port}"
     if not re.fullmatch(r"[\w.:\[\]-]+", name) or name.startswith("-"):
         return True
-    limits = Limits(time.monotonic() + PATIENCE, Stop(), RunLog())
     command = ("ssh-keygen", "-F", name, "-f", str(known_hosts))
     try:
-        return bool(execute(command, {"PATH": search}, limits).out)
+        return bool(run(command, {"PATH": search}, PATIENCE).out)
     except GitError:
         return False

@@ -19,13 +19,12 @@ from gms_hookd.config.records import Config, HookConfig
 from gms_hookd.errors import ConfigError
 from gms_hookd.git.command import PROXIES
 from gms_hookd.git.errors import GitError
-from gms_hookd.git.process import Limits, Stop, execute
+from gms_hookd.git.process import run
 from gms_hookd.http import tls
 from gms_hookd.http.descriptors import FEW_DESCRIPTORS, MORE_DESCRIPTORS, admitted
 from gms_hookd.http.listener import listen
 from gms_hookd.model import WHOLE
 from gms_hookd.notify.policy import Subscriber
-from gms_hookd.runlog import RunLog
 from gms_hookd.service.findings import (
     ERROR,
     OK,
@@ -55,6 +54,7 @@ HOLES = ((2, 39, 3), (2, 40, 3), (2, 41, 2), (2, 42, 3), (2, 43, 6), (2, 44, 3),
 LEAST_DISK = 1 << 30
 RELEASED = 1_767_225_600  # 2026-01-01: a clock before that is not set
 AHEAD = 60
+PATIENCE = 10.0  # seconds for a command to say its version
 # What OpenSSL calls a key of another certificate; the last is one of another kind.
 OTHER_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 SHORT_SECRET = 16
@@ -101,14 +101,17 @@ def sqlite_finding(version: Version, *, replicated: bool) -> Finding:
     if version < OLDEST_SQLITE:
         needed = f"needs {_dotted(OLDEST_SQLITE)} or newer"
         return Finding(ERROR, "sqlite", said, needed)
-    fixed = version >= WAL_RESET_FIXED[-1] or any(
-        version[:2] == first[:2] and version >= first for first in WAL_RESET_FIXED
-    )
-    if fixed or not replicated:
+    if _is_wal_reset_fixed(version) or not replicated:
         return Finding(OK, "sqlite", said)
     problem = f"{said} has the WAL-reset bug, and Litestream checkpoints beside us"
     remedy = "gms-hookd manual beyond; until then daily: gms-hookd backup FILE"
     return Finding(WARNING, "sqlite", problem, remedy)
+
+
+def _is_wal_reset_fixed(version: Version) -> bool:
+    return version >= WAL_RESET_FIXED[-1] or any(
+        version[:2] == first[:2] and version >= first for first in WAL_RESET_FIXED
+    )
 
 
 def _git(place: Environment) -> Iterator[Finding]:
@@ -163,9 +166,8 @@ def git_version(environ: Mapping[str, str]) -> str:
 
 def _output(environ: Mapping[str, str], *argv: str) -> str | None:
     """Return the first line that a command prints; None where it does not work."""
-    limits = Limits(time.monotonic() + 10, Stop(), RunLog())
     try:
-        done = execute(argv, {"PATH": environ.get("PATH", os.defpath)}, limits)
+        done = run(argv, {"PATH": environ.get("PATH", os.defpath)}, PATIENCE)
     except GitError:
         return None
     said = done.out.decode(errors="replace").strip()
@@ -180,8 +182,7 @@ def _state(place: Environment) -> Iterator[Finding]:
     state = place.state
     if not state.exists():
         yield Finding(OK, "state", f"{state} does not exist yet; serve makes it")
-        return
-    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
+    elif not os.access(state, os.R_OK | os.W_OK | os.X_OK):
         remedy = "run as root or as the user of the daemon, or give --state"
         yield Finding(ERROR, "state", f"{state} may not be used", remedy)
     elif found := unfit(state):

@@ -14,6 +14,11 @@ _ENDED = (
     " AND status IN ('success','conflict','failed','cancelled')"
     f" ORDER BY id DESC LIMIT {MOST_RUNS}"
 )
+# By itself sqlite would go through all notices of each target.
+_WAITING = (
+    "SELECT target,count(*) FROM notices INDEXED BY notices_waiting"
+    " WHERE status='waiting' GROUP BY target"
+)
 _FAILED = (RunStatus.FAILED, RunStatus.CONFLICT)
 
 
@@ -52,12 +57,7 @@ def gauges(db: Connection) -> Gauges:
     queued, since = _runs(db, RunStatus.QUEUED)
     running, _ = _runs(db, RunStatus.RUNNING)
     every = value(db, "SELECT count(*) FROM tasks WHERE most IS NULL")
-    query = (
-        # By itself sqlite would go through all notices of each target.
-        "SELECT target,count(*) FROM notices INDEXED BY notices_waiting"
-        " WHERE status='waiting' GROUP BY target"
-    )
-    notices = dict(db.execute(query).fetchall())
+    notices = dict(db.execute(_WAITING).fetchall())
     more = every - len(shown)
     return Gauges(queued, running, since, shown, more, notices)
 

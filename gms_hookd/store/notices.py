@@ -134,17 +134,21 @@ def note_condition(
 
     Those of the targets that were `reached` already are sent.
     """
-    if news.over:
-        db.execute("DELETE FROM conditions WHERE name=?", (news.condition,))
-    else:
-        query = "INSERT OR REPLACE INTO conditions(name,since_ms) VALUES(?,?)"
-        db.execute(query, (news.condition, news.since))
+    _keep_condition(db, news)
     for row in rows_of(news):
         if db.execute("SELECT 1 FROM notices WHERE id=?", (row.key,)).fetchone():
             continue
         add(db, row.target, row.event, _subject(row), news.at, key=row.key)
         if row.target in reached:
             sent(db, Lot(row.key, (get(db, row.key),)), news.at)
+
+
+def _keep_condition(db: Connection, news: ConditionNews) -> None:
+    if news.over:
+        db.execute("DELETE FROM conditions WHERE name=?", (news.condition,))
+        return
+    query = "INSERT OR REPLACE INTO conditions(name,since_ms) VALUES(?,?)"
+    db.execute(query, (news.condition, news.since))
 
 
 def rows_of(news: ConditionNews) -> list[NoticeRow]:
@@ -228,18 +232,9 @@ def _keep(
     if after is None:
         db.execute("DELETE FROM failing WHERE task_id=?", (task_id,))
         return
-    db.execute(
-        # Not for a task that was removed while it ran.
-        _KEEP,
-        (
-            run_id,
-            after.since,
-            after.failures,
-            json.dumps(sorted(after.kinds)),
-            after.looked,
-            task_id,
-        ),
-    )
+    kinds = json.dumps(sorted(after.kinds))
+    kept = run_id, after.since, after.failures, kinds, after.looked
+    db.execute(_KEEP, (*kept, task_id))  # not for a task that was removed meanwhile
 
 
 _ALL_FAILING = (
@@ -475,11 +470,9 @@ def latest(db: Connection, which: Which, limit: int) -> list[NoticeRow]:
         return _listed(db, "number<?", (end,), limit)
     # Each target and status by the index, which has them together: what is rare is far
     # back among all.
-    pairs = product(
-        targets(db) if target is None else [target],
-        STATUSES if status is None else [status],
-    )
-    values = [(*pair, end, limit) for pair in pairs]
+    whose = targets(db) if target is None else [target]
+    kinds = STATUSES if status is None else [status]
+    values = [(*pair, end, limit) for pair in product(whose, kinds)]
     found = " UNION ALL ".join([_NEWEST_OF_BOTH] * len(values)) or "SELECT NULL"
     return _listed(db, f"number IN ({found})", tuple(chain(*values)), limit)
 

@@ -102,9 +102,7 @@ class Push:
         self._again = again
         self._verified = verified
         self._seen_made = seen_made
-        self._first = first
-        self._absent = absent
-        self._whole = whole
+        self._first, self._absent, self._whole = first, absent, whole
         self._run = context.job.run
         known = context.job.known.items()
         self._late = frozenset(ref for ref, oid in known if oid.startswith(REFUSED))

@@ -312,9 +312,8 @@ def _tell_of_move(
     """Make the notices about tasks whose source the repository has left."""
     news = policy.News((policy.RENAMED,), "", None)
     for task in left:
-        wanted = policy.wanted(subscribers, task.id, task.name, news)
         subject = notices.Subject(task.id, task.name, said=said)
-        for target, name in wanted:
+        for target, name in policy.wanted(subscribers, task.id, task.name, news):
             notices.add(db, target, name, subject, now)
 
 

@@ -35,21 +35,8 @@ WHICH = {"id": "id", "key": "key", "task_id": "id", "task_key": "key"}
 
 def as_draft(task: Task) -> tasks.Draft:
     """Return the draft that would make this task again."""
-    return tasks.Draft(
-        name=task.name,
-        source=task.source,
-        target=task.target,
-        cache=giturl.cache_key(task.source),
-        refspecs=task.refspecs,
-        force=task.force,
-        prune=task.prune,
-        enabled=task.enabled,
-        timeout=task.timeout,
-        push_options=task.push_options,
-        cron=task.cron,
-        most=task.most,
-        create=task.create,
-    )
+    own = {key: getattr(task, key) for key in tasks.Draft._fields if key != "cache"}
+    return tasks.Draft(cache=giturl.cache_key(task.source), **own)
 
 
 @dataclass(frozen=True, slots=True)
