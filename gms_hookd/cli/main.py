@@ -205,6 +205,7 @@ def run() -> NoReturn:
     if "threading" not in sys.modules:
         # Nobody else works here. To end, Python frees all that it has loaded, one by
         # one; the kernel takes it back at once.
+        drop_output()
         sys.stderr.flush()
         os._exit(status)
     raise SystemExit(status)

@@ -236,3 +236,46 @@ def test_a_certificate_of_our_own_is_believed_as_it_stands(tmp_path):
             post_signed(url, b"{}", "sha256=00", 5, other)
     finally:
         host.stop()
+
+
+CUT = "in the middle of its answer"
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"", "without an answer"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}", CUT),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n{}", "is not gms-hookd"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0", "is not gms-hookd"),
+        (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200, "is not gms-hookd"),
+        (b"HTTP/1.1 OK\r\n\r\n{}", "is not gms-hookd"),
+        (b"220 mail.example.org ESMTP\r\n\r\n", "is not gms-hookd"),
+    ],
+)
+def test_a_broken_answer_is_one_line(tmp_path, raw, said):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "c.sock"))
+        listener.listen()
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(get, OverSocket(tmp_path / "c.sock"), "tasks")
+            answerer, _ = listener.accept()
+            with answerer:
+                while not answerer.recv(65536).endswith(b"\r\n\r\n"):
+                    pass
+                answerer.sendall(raw)
+            with pytest.raises(ClientError, match=said):
+                asked.result(30)
+
+
+def test_an_answer_without_a_length_ends_with_the_connection(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "c.sock"))
+        listener.listen()
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(get, OverSocket(tmp_path / "c.sock"), "tasks")
+            answerer, _ = listener.accept()
+            with answerer:
+                answerer.recv(65536)
+                answerer.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + envelope([1]))
+            assert asked.result(30) == [1]
