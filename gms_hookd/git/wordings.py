@@ -119,6 +119,14 @@ TABLE = (
         ^client_loop: send disconnect
         ^timeout, server \S+ not responding
     """),
+    # Who was not let in has heard a banner at most, whatever that speaks of.
+    _row(ErrorKind.TRUST, HERE, "ssh", r"""
+        host key verification failed
+        remote host identification has changed
+    """),
+    _row(ErrorKind.AUTH, HERE, "ssh", r"""
+        permission denied [(]
+    """),
     # A status says more than the words beside it, which may only tell that the host
     # did not wait for the rest of a request. All of 5xx are the host's, but for what it
     # will never do (RFC 9110, 15.6; RFC 2295, 2774, 6585) and for a disk that is full.
@@ -227,8 +235,6 @@ TABLE = (
         exceed\w* .{0,60}(size|storage|[kmgt]i?b\b)
     """),
     _row(ErrorKind.TRUST, HERE, "ssh; curl, of certificates", r"""
-        host key verification failed
-        remote host identification has changed
         no .{1,40} host key is known
         certificate
         unknown ca\b|\bca cert|server cert|trust anchors
@@ -255,7 +261,6 @@ TABLE = (
         ^fatal: the host answers with a page, not with git
         authentication failed
         could not read (username|password)
-        permission denied [(]
         terminal prompts disabled
         (returned error:|rpc failed; http) 40[13]
         too many (failed )?auth

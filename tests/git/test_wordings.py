@@ -205,6 +205,11 @@ OVER_SSH = [
         "Password change required but no TTY available.\n"
         "Connection closed by 1.2.3.4 port 22",
         'Load key "/k": error in libcrypto\ngit@h: Permission denied (publickey).'),
+    *by("OpenSSH, of a host with a banner (sshd_config, Banner)", AUTH,
+        "Scheduled maintenance: Sundays, 02:00 to 04:00\nPlease try again later then.\n"
+        "git@h: Permission denied (publickey)."),
+    *by("OpenSSH, of a host with a banner (sshd_config, Banner)", TRUST,
+        "The server is busy on Mondays.\nHost key verification failed."),
     *by("OpenSSH, sshconnect.c, where SELinux or a unit's settings forbid it", CONFIG,
         "ssh: connect to host h port 22: Permission denied",
         "ssh: connect to host h port 22: Operation not permitted"),
