@@ -42,6 +42,7 @@ BACKLOG = 20_000
 BUSY_MS = 5_000
 LONGEST_END = 30.0  # seconds that a thread gets to do what waits when it is closed
 LOOK = 0.01  # seconds between two looks at a lock that somebody has
+FAILED = "failed in its thread: see the log"
 QUICK = 0.005  # seconds: a commit that takes longer must not hold up a loop
 
 
@@ -180,6 +181,10 @@ class DatabaseThread:
         try:
             begun = _begin_at_once(db) and not self._given_up(db)
             results = self._commit(db, batch) if begun else []
+        except BaseException:
+            for submission in batch:
+                _refuse(submission, FAILED)
+            raise
         finally:
             _roll_back(db)  # what a thread that was ended amid it has begun
             self._in_use.release()
@@ -247,7 +252,7 @@ class DatabaseThread:
             self._do(db, batch, bare)
         except BaseException:
             for submission in (*batch, *([bare] if bare else ())):
-                _refuse(submission, "failed in its thread: see the log")
+                _refuse(submission, FAILED)
             raise
         return bare is None or not bare.last
 

@@ -5,6 +5,8 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from gms_hookd.store import (
     StoreError,
 )
@@ -60,3 +62,16 @@ def test_after_a_slow_commit_held_writes_go_to_the_writing_thread(store):
     held = store.write(lambda db: threading.get_ident())
     store.turn.release()
     assert held.result(timeout=10) != threading.get_ident()
+
+
+def test_nobody_waits_for_held_writes_that_failed_in_the_releasing_thread(store):
+    def end(_db):
+        raise KeyboardInterrupt
+
+    store.turn.hold()
+    held = [store.write(lambda db: 1), store.write(end), store.write(lambda db: 2)]
+    with pytest.raises(KeyboardInterrupt):
+        store.turn.release()
+    for each in held:
+        assert "see the log" in str(each.exception(30))
+    assert store.write(lambda db: 3).result(30) == 3
