@@ -19,7 +19,6 @@ from gms_hookd.http.control import JSON_HEADERS, PATIENCE, one_line_errors
 from gms_hookd.http.message import Request, Response
 from gms_hookd.service.service import Service
 from gms_hookd.service.state_dir import StateDirectory
-from gms_hookd.threads import Supervised
 
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -49,21 +48,6 @@ class InProcess:
             return answer.status, answer.body
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
-    """The service that this process has opened."""
-
-    service: Service
-
-    def carry_out(self, run_id: int) -> Supervised:
-        """Begin an attempt of a run; return the thread that carries it out."""
-        return self.service.carry_out(run_id)
-
-    def measure(self) -> None:
-        """Take the measurements that a daemon takes now and then."""
-        self.service.housekeeping.measure()
-
-
 @contextmanager
 def held(path: str | os.PathLike[str]) -> Iterator[StateDirectory]:
     """Hold the state directory. Raises StateBusy."""
@@ -85,7 +69,7 @@ def opened(session: Session) -> Iterator[Opened]:
     with held(session.state) as state, interruptible():
         service = Service.open(config, state, session.environ)
         try:
-            yield Opened(InProcess(service.app.handle), Own(service))
+            yield Opened(InProcess(service.app.handle), service)
         finally:
             service.close()
 

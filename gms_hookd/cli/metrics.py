@@ -10,7 +10,7 @@ def metrics(session: Session, _args: Args) -> int:
     """Print what `GET /metrics` answers; without a daemon only gauges tell much."""
     with opened(session) as found:
         if found.service:
-            found.service.measure()
+            found.service.housekeeping.measure()
         status, text = found.api.read(PATH)
     if status != 200:
         raise Failure(f"{PATH} answered {status}: restart gms-hookd")

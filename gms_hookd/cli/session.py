@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any, NamedTuple, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from gms_hookd.cli.api_client import Api, OverSocket, get
 from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.contract import control_socket
 from gms_hookd.http.control import PATIENCE, listens
 from gms_hookd.service.identity import act_as_service, service_user
+
+if TYPE_CHECKING:  # a command that asks the daemon does not load it
+    from gms_hookd.service.service import Service
 
 Args = SimpleNamespace
 SLOW = 3600.0  # seconds for an answer that may take long
@@ -43,31 +46,11 @@ class Session(NamedTuple):
         return 0
 
 
-class RunThread(Protocol):
-    """The thread that carries a run out."""
-
-    def join(self) -> None:
-        """Wait for its end."""
-
-    def is_alive(self) -> bool:
-        """Return whether it still runs."""
-
-
-class OwnService(Protocol):
-    """The service that this process has opened, since no daemon runs."""
-
-    def carry_out(self, run_id: int) -> RunThread:
-        """Begin an attempt of a run; return the thread that carries it out."""
-
-    def measure(self) -> None:
-        """Take the measurements that a daemon takes now and then."""
-
-
 class Opened(NamedTuple):
     """The API of the running daemon, or of the service opened in this process."""
 
     api: Api
-    service: OwnService | None = None
+    service: "Service | None" = None
 
 
 @contextmanager

@@ -7,15 +7,18 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from gms_hookd.cli import render
 from gms_hookd.cli.api_client import Api, get, post
-from gms_hookd.cli.session import Opened, OwnService, Session
+from gms_hookd.cli.session import Opened, Session
 from gms_hookd.cli.terminal import Style, cut
 from gms_hookd.contract import FINAL, RunStatus
 from gms_hookd.errors import Failure
 from gms_hookd.safetext import safe, safe_lines
+
+if TYPE_CHECKING:  # as in `session`
+    from gms_hookd.service.service import Service
 
 SLICE = 2  # seconds that one question waits for something to be said
 PAUSE = 0.2  # seconds between questions while there is nothing to wait for
@@ -89,7 +92,7 @@ def _watched_afar(session: Session, api: Api, run_id: int, screen: Screen) -> An
 class _OwnWork:
     """One run carried out in this process, attempt after attempt."""
 
-    def __init__(self, service: OwnService, run_id: int) -> None:
+    def __init__(self, service: "Service", run_id: int) -> None:
         self._again = partial(service.carry_out, run_id)
         self.thread = self._again()
 

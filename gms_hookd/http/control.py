@@ -47,11 +47,8 @@ def ask(
 
     Raises ClientError.
     """
-    fields = {"host": "localhost", "connection": "close", **JSON_HEADERS}
-    lines = [f"{method} {target} HTTP/1.1", *map(": ".join, fields.items())]
-    head = "\r\n".join([*lines, f"content-length: {len(body)}", "\r\n"]).encode()
     with one_line_errors(str(path), patience), _connected(path, patience) as sock:
-        sock.sendall(head + body)
+        sock.sendall(_head(f"{method} {target} HTTP/1.1", len(body)) + body)
         with sock.makefile("rb") as stream:
             return Answer(_status(stream), _body(stream, _length(stream)))
 
@@ -68,6 +65,12 @@ def readiness(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
             raise ValueError("not an object")
         reasons, warnings = said.get("reasons", ()), said.get("warnings", ())
         return list(map(str, reasons)), list(map(str, warnings))
+
+
+def _head(request: str, length: int) -> bytes:
+    fields = {"host": "localhost", "connection": "close", **JSON_HEADERS}
+    lines = [request, *map(": ".join, fields.items()), f"content-length: {length}"]
+    return "\r\n".join([*lines, "\r\n"]).encode()
 
 
 def _connected(path: str | os.PathLike[str], patience: float) -> socket.socket:
