@@ -15,7 +15,7 @@ from gms_hookd.cli import configuration, render
 from gms_hookd.cli.api_client import Api, get
 from gms_hookd.cli.session import Args, Session, api_of, task_id, which
 from gms_hookd.cli.terminal import Style
-from gms_hookd.cli.trigger import destination
+from gms_hookd.cli.trigger import content_of, destination, refusal
 from gms_hookd.config.load import faults
 from gms_hookd.config.records import GMS_HOOK, Config, HookConfig
 from gms_hookd.contract import HOOKS
@@ -189,13 +189,11 @@ def _test_own(session: Session, args: Args, settings: Config) -> int:
     url, certificate = destination(args.url, lambda: settings, GMS_HOOK)
     signed = signature.sign(secret, body)
     posted = http_client.post_signed(url, body, signed, PATIENCE, certificate)
-    answer = posted.body if isinstance(posted.body, dict) else {}
+    answer = content_of(posted)
     if posted.status == 404 and answer.get("error") == f"no task {number}":
         answer = {"message": "the signature is accepted; --task TASK starts a run"}
     elif posted.status != 200:
-        said = answer.get("error") or posted.text.strip() or "nothing"
-        text = safe(Mask((secret,))(str(said)))[:300]
-        raise Failure(f"answered {posted.status}: {text}")
+        raise refusal(posted, Mask((secret,)))
     return session.show(args, answer, lambda said, _: safe(said["message"]))
 
 
@@ -227,10 +225,9 @@ def _wire(headers: Mapping[str, str]) -> dict[str, str]:
 def _answered(
     session: Session, args: Args, posted: http_client.Posted, mask: Mask
 ) -> int:
-    answer = posted.body if isinstance(posted.body, dict) else {}
+    answer = content_of(posted)
     if posted.status != 200 or "delivery_id" not in answer:
-        said = answer.get("error") or posted.text.strip() or "nothing"
-        raise Failure(f"answered {posted.status}: {safe(mask(str(said)))[:300]}")
+        raise refusal(posted, mask)
     return session.show(args, answer, _accepted)
 
 

@@ -101,11 +101,21 @@ def _waiting(url: str, seconds: int | None) -> str:
     return f"{url}{'&' if '?' in url else '?'}wait={seconds}"
 
 
+def content_of(posted: http_client.Posted) -> dict[str, Any]:
+    """Return the object that was answered, an empty one where none was."""
+    return posted.body if isinstance(posted.body, dict) else {}
+
+
+def refusal(posted: http_client.Posted, mask: Callable[[str], str] = str) -> Failure:
+    """Return the failure that an answer is, in the words of who gave it."""
+    said = content_of(posted).get("error") or posted.text.strip() or "nothing"
+    return Failure(f"answered {posted.status}: {safe(mask(str(said)))[:300]}")
+
+
 def _taken(posted: http_client.Posted) -> dict[str, Any]:
-    answer = posted.body if isinstance(posted.body, dict) else {}
+    answer = content_of(posted)
     if posted.status not in (200, 202, 409, 502) or "message" not in answer:
-        said = answer.get("error") or posted.text.strip() or "nothing"
-        raise Failure(f"answered {posted.status}: {safe(str(said))[:300]}")
+        raise refusal(posted)
     return answer
 
 

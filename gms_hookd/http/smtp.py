@@ -17,7 +17,7 @@ from gms_hookd.errors import ClientError
 from gms_hookd.http.client import one_line_errors
 from gms_hookd.http.timed import Budget, TimedSocket, connected, secured
 
-READY, HELLO = 220, 250
+READY = 220
 PERMANENT = 500
 
 

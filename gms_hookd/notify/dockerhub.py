@@ -6,9 +6,7 @@ Page: docs.docker.com/docker-hub/repos/manage/webhooks, Validate a webhook callb
 from gms_hookd.notify.base import (
     Level,
     Notice,
-    SendResult,
     Target,
-    VendorAnswer,
     VendorRequest,
     cut,
     json_body,
@@ -18,6 +16,7 @@ from gms_hookd.notify.base import (
 NAME = "dockerhub"
 PACE = 0.2
 LONGEST = 255  # characters of a description
+judge = judged_by_status
 
 
 def target_name(hook: str) -> str:
@@ -34,8 +33,3 @@ def render(notice: Notice, target: Target, now: float) -> VendorRequest:
         "context": "gms-hookd",
     }
     return VendorRequest(target.url, json_body(body))
-
-
-def judge(answer: VendorAnswer) -> SendResult:
-    """Return what the answer means."""
-    return judged_by_status(answer)

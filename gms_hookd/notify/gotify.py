@@ -4,9 +4,7 @@ from gms_hookd.notify.base import (
     JSON,
     Level,
     Notice,
-    SendResult,
     Target,
-    VendorAnswer,
     VendorRequest,
     cut,
     json_body,
@@ -18,6 +16,7 @@ NAME = "gotify"
 PACE = 0.5
 MOST = 8000  # characters
 PRIORITIES = {Level.GOOD: 2, Level.CHANGED: 2, Level.WARNING: 6, Level.BAD: 8}
+judge = judged_by_status
 
 
 def render(notice: Notice, target: Target, now: float) -> VendorRequest:
@@ -30,8 +29,3 @@ def render(notice: Notice, target: Target, now: float) -> VendorRequest:
     key = {"X-Gotify-Key": target.secrets[0]} if target.secrets else {}
     base = target.url.rstrip("/").removesuffix("/message")
     return VendorRequest(f"{base}/message", json_body(body), {**JSON, **key})
-
-
-def judge(answer: VendorAnswer) -> SendResult:
-    """Return what the answer means."""
-    return judged_by_status(answer)

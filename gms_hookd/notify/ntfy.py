@@ -5,9 +5,7 @@ from email.header import Header
 from gms_hookd.notify.base import (
     Level,
     Notice,
-    SendResult,
     Target,
-    VendorAnswer,
     VendorRequest,
     cut,
     cut_bytes,
@@ -25,6 +23,7 @@ TAGS = {
     Level.WARNING: "warning",
     Level.BAD: "rotating_light",
 }
+judge = judged_by_status
 
 
 def render(notice: Notice, target: Target, now: float) -> VendorRequest:
@@ -45,8 +44,3 @@ def render(notice: Notice, target: Target, now: float) -> VendorRequest:
 
 def _encoded(title: str) -> str:
     return Header(title, "utf-8").encode(linesep="")
-
-
-def judge(answer: VendorAnswer) -> SendResult:
-    """Return what the answer means."""
-    return judged_by_status(answer)

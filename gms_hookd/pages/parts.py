@@ -197,13 +197,16 @@ def pager(
 
 def run_table(frame: Frame, page: RunPage, *, named: bool = True) -> Html:
     """Return runs as a list; `named`: with their tasks."""
-    words = frame.words
-    if not page.rows:
-        empty = "none_found" if page.older is None else "looked_so_far"
-        return tag("p", words(empty), class_="dim")
-    heads = ["run", "status", *(["task"] if named else []), "when", "took", "trigger"]
+    task = ["task"] if named else []
+    heads = ["run", "status", *task, "when", "took", "trigger", "result"]
     rows = [_run(frame, row, named) for row in page.rows]
-    return table(words, [*heads, "result"], rows)
+    return table(frame.words, heads, rows) if rows else _none(frame, page)
+
+
+def _none(frame: Frame, page: RunPage | DeliveryPage) -> Html:
+    """Say that nothing is found, or not yet: what is rare may be far back."""
+    empty = "none_found" if page.older is None else "looked_so_far"
+    return tag("p", frame.words(empty), class_="dim")
 
 
 def table(words: Words, heads: Sequence[str], rows: Sequence[Html]) -> Html:
@@ -275,14 +278,10 @@ def delivery_outcome(delivery: Delivery) -> str:
 
 def delivery_table(frame: Frame, page: DeliveryPage, *, named: bool = True) -> Html:
     """Return deliveries as a list; `named`: with their hooks."""
-    words = frame.words
-    if not page.rows:
-        empty = "none_found" if page.older is None else "looked_so_far"
-        return tag("p", words(empty), class_="dim")
     hook = ["hook"] if named else []
     heads = ["delivery", "when", *hook, "event", "client", "answer", "reason"]
     rows = [_delivery(frame, row, named) for row in page.rows]
-    return table(words, heads, rows)
+    return table(frame.words, heads, rows) if rows else _none(frame, page)
 
 
 def _delivery(frame: Frame, row: Delivery, named: bool) -> Html:
