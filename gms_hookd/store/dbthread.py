@@ -173,23 +173,31 @@ class DatabaseThread:
         While the disk is quick that is cheaper than to hand it to another thread and
         back.
         """
-        db = self._db
-        if db is None or self._pace > QUICK or not self._waiting.empty():
+        if self._pace > QUICK or not self._waiting.empty():
             return False
         if not self._in_use.acquire(blocking=False):
             return False
         try:
-            begun = _begin_at_once(db) and not self._given_up(db)
-            results = self._commit(db, batch) if begun else []
+            # Asked for now only: while it is in use by us nobody closes it.
+            results = self._commit_at_once(self._db, batch) if self._db else []
         except BaseException:
             for submission in batch:
                 _refuse(submission, FAILED)
             raise
         finally:
-            _roll_back(db)  # what a thread that was ended amid it has begun
             self._in_use.release()
         self._settle_all(batch, results)
-        return begun
+        return bool(results)
+
+    def _commit_at_once(
+        self, db: Connection, batch: list[Submission]
+    ) -> list[_Outcome]:
+        """Commit unless somebody has the store locked; nothing is done then."""
+        try:
+            begun = _begin_at_once(db) and not self._given_up(db)
+            return self._commit(db, batch) if begun else []
+        finally:
+            _roll_back(db)  # what a thread that was ended amid it has begun
 
     @property
     def waiting(self) -> int:

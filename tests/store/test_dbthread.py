@@ -115,6 +115,37 @@ def test_a_thread_that_is_ended_amid_a_commit_leaves_nothing_begun(store):
     assert store.write(lambda db: 1).result(30) == 1
 
 
+@pytest.mark.parametrize("amid", [False, True])
+def test_a_store_that_is_closed_refuses_a_commit(tmp_path, amid):
+    store = Store.open(tmp_path / "store.db")
+    closing = threading.Thread(target=store.close)
+    if amid:
+        store._writer._in_use = Meanwhile(store._writer._in_use, closing)
+    else:
+        store.close()
+    with pytest.raises(Unavailable, match="shutting down"):
+        store.commit(lambda db: 1)
+
+
+class Meanwhile:
+    """A lock before whose taking something is done to its end."""
+
+    def __init__(self, lock, thread):
+        self.lock, self.thread = lock, thread
+        self.release = lock.release
+
+    def acquire(self, **how):
+        self.thread.start()
+        self.thread.join(30)
+        return self.lock.acquire(**how)
+
+    def __enter__(self):
+        return self.lock.__enter__()
+
+    def __exit__(self, *raised):
+        return self.lock.__exit__(*raised)
+
+
 def test_many_threads_commit_beside_what_is_handed_over(store):
     store.commit(lambda db: db.execute("CREATE TABLE counted(n INTEGER)"))
 
