@@ -301,7 +301,7 @@ class Remote:
         done = self.git.run(self._with_access(command))
         if done.failed and done.kind is ErrorKind.NETWORK:
             done = replace(done, err=self._last_words() + done.err)
-        done = self._unmasked(command.args[0], done)
+        done = self._unmasked(command.args[0], self._with_status(done))
         self._note_host(done.kind if done.failed else None)
         if done.failed and self.access.by_http and _HTTP2.search(done.err):
             self.access.leave_http2()
@@ -319,6 +319,16 @@ class Remote:
             http=self.access.by_http,
             protocol=url.scheme == "ssh" and command.args[0] == "ls-remote",
         )
+
+    def _with_status(self, done: Done) -> Done:
+        """Add the status that a request met, where git tells of a cut alone."""
+        if not (done.failed and self.access.by_http) or ANSWERED.search(done.err):
+            return done
+        answer = parse(done.headers, RPC)
+        if answer is None or answer.status < 400 or _STATUS.search(done.err):
+            return done
+        said = f"error: RPC failed; HTTP {answer.status}\n"
+        return replace(done, err=said + done.err)
 
     def _unmasked(self, verb: str, done: Done) -> Done:
         """Return it as a failure where the host answered with something else than git.

@@ -3,6 +3,8 @@
 import base64
 import email.utils
 import os
+import socket
+import struct
 import time
 
 import pytest
@@ -48,7 +50,20 @@ def posts(host):
 HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n0030"
 REPORT = {"Content-Type": "application/x-git-receive-pack-result"}
 UNSAID = b"0017\x01000eunpack ok\n00000000"  # a report that names no ref
+NOT_YET = {"WWW-Authenticate": 'Basic realm="x"'}
+
+
+def reset(request):
+    """End the connection as who has no more memory of it."""
+    request.close_connection = True
+    now = struct.pack("ii", 1, 0)
+    request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+    request.connection.close()
+
+
 TRANSIENT = {
+    421: lambda r: r.answer(421),
+    "reset": reset,
     "unsaid": lambda r: r.answer(200, REPORT, UNSAID),
     502: lambda r: r.answer(502, body=b"<html>bad gateway</html>"),
     408: lambda r: r.answer(408),
@@ -190,6 +205,18 @@ def test_a_push_that_is_refused_for_good_says_what_to_do(
     assert f"returned error: {status}" in outcome.error_message
     assert remedy in outcome.error_message
     assert "\n" not in outcome.error_message
+
+
+def test_a_login_that_ends_within_a_large_push_is_named(
+    http_host, source, target, bench, failing
+):
+    source.commit(files={"large": noise(1_060_000)})  # more than http.postBuffer
+    source.commit("b")
+    failing(lambda r: len(r.body) > 4 and r.answer(401, NOT_YET))  # not git's probe
+    outcome = bench.sync(task(source, http_host.url(target)))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert "no login is set for it" in outcome.error_message
+    assert len(posts(http_host)) <= 2, "a probe, and the push"
 
 
 def test_a_host_that_wants_the_length_is_told_it(
