@@ -53,11 +53,6 @@ def word(name: str) -> Callable[[str], Any]:
 Fill = Callable[[argparse.ArgumentParser], None]
 
 
-# argparse looks for translations of its words, which there are none of, once a word and
-# through `locale`: a fifth of the time that a command takes.
-argparse._ = str  # type: ignore[attr-defined]
-
-
 class UsageError(Failure):
     """The command line is not one of ours; the text says why."""
 
