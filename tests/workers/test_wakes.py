@@ -6,19 +6,19 @@ given before what it tells of, leaves a run in the queue for good.
 
 import random
 import threading
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
 from gms_hookd.model import FINAL, RunStatus
-from gms_hookd.store import Store, runs, tasks
+from gms_hookd.store import runs, tasks
 from gms_hookd.store.runs import NewRun
 from gms_hookd.sync.job import SyncResult
 from gms_hookd.threads import Threads
 from gms_hookd.workers import worker
 from gms_hookd.workers.retry import RetryPolicy
-from gms_hookd.workers.running import Context, RunningRuns
 from gms_hookd.workers.worker import Rules, Worker
 
 LONG = 30.0  # seconds, for a machine that has much else to do
@@ -69,12 +69,10 @@ class Chance:
 class Queue:
     """A real store, and workers that nobody but their wakes tells of work."""
 
-    def __init__(self, path, stack):
-        self.store = Store.open(path)
-        stack.callback(self.store.close)
-        self.running, self.stopping = RunningRuns(), threading.Event()
-        stack.callback(self.running.close)
-        self.context = Context(self.store, None, self.running, None, None, None)
+    def __init__(self, context, stack):
+        self.store, self.running = context.store, context.running
+        self.context = replace(context, clock=time.time, monotonic=time.monotonic)
+        self.stopping = threading.Event()
         self.threads = Threads()
         self.stack = stack
         self.leases = 0
@@ -130,10 +128,10 @@ class Queue:
 
 
 @pytest.fixture
-def queue(tmp_path, monkeypatch):
+def queue(context, monkeypatch):
     monkeypatch.setattr(worker, "IDLE", 3600.0)
     with ExitStack() as stack:
-        yield Queue(tmp_path / "store.db", stack)
+        yield Queue(context, stack)
 
 
 @pytest.fixture
