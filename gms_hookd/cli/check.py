@@ -24,25 +24,15 @@ from gms_hookd.http.descriptors import attainable_descriptors
 from gms_hookd.safetext import safe
 from gms_hookd.service.findings import (
     ERROR,
-    OK,
     WARNING,
     Environment,
     Finding,
     finding_of,
 )
-from gms_hookd.service.inspection import findings, git_finding
+from gms_hookd.service.inspection import findings
 from gms_hookd.service.state_dir import StateError
 from gms_hookd.store import StoreError
 
-__all__ = [
-    "ERROR",
-    "OK",
-    "WARNING",
-    "Environment",
-    "Finding",
-    "findings",
-    "git_finding",
-]
 START = "systemctl start gms-hookd"
 BUSY = f"the daemon works, but has not looked at everything within {PATIENCE:g} s"
 

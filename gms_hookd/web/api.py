@@ -5,7 +5,7 @@ and gives a future of what stands under `data`. A refusal is an HttpError or a
 StoreError.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -101,7 +101,7 @@ def update_task(context: Context, params: Params) -> Data:
     by = which_task(params, ("id", "key", "task_id", "task_key", "name"))
     changes = {k: v for k, v in params.items() if k in TASK_KEYS and k not in by}
     updated = context.store.write(_update, by, context, changes)
-    return apply(apply(updated, partial(_tell_ended, context)), _wake(context))
+    return apply(apply(updated, partial(_tell_ended, context)), partial(woken, context))
 
 
 def _update(
@@ -132,7 +132,7 @@ def delete_task(context: Context, params: Params) -> Data:
     by = which_task(params, (*WHICH, "name"))
     removed = context.store.write(_delete, by, context)
     ended = apply(removed, partial(_tell_ended, context))
-    return apply(ended, _stop_removed(context))
+    return apply(ended, partial(_stop_removed, context))
 
 
 def _delete(
@@ -147,15 +147,12 @@ def _delete(
 
 
 def _stop_removed(
-    context: Context,
-) -> Callable[[tuple[views.Json, list[Run]]], views.Json]:
-    def stop(removed: tuple[views.Json, list[Run]]) -> views.Json:
-        shown, under_way = removed
-        for run in under_way:
-            context.running.stop(run.id, "cancelled")
-        return shown
-
-    return stop
+    context: Context, removed: tuple[views.Json, list[Run]]
+) -> views.Json:
+    shown, under_way = removed
+    for run in under_way:
+        context.running.stop(run.id, "cancelled")
+    return shown
 
 
 def run_task(context: Context, params: Params) -> Data:
@@ -179,7 +176,9 @@ def _queued(
     context: Context, by: Mapping[str, object], confirmed: Mapping[str, str] | None
 ) -> Data:
     new_run = runs.NewRun("manual", confirmed=confirmed, urgent=True)
-    return apply(context.store.write(_order, by, new_run, context), _shown_run(context))
+    return apply(
+        context.store.write(_order, by, new_run, context), partial(_shown_run, context)
+    )
 
 
 def _order(
@@ -326,7 +325,7 @@ def _silence(context: Context, run_id: int, text: str, offset: int) -> Data:
 def retry_run(context: Context, params: Params) -> Data:
     """Queue a new run of the task of an ended run."""
     queued = context.store.write(_retry, read_number(params, "id"), context)
-    return apply(queued, _shown_run(context))
+    return apply(queued, partial(_shown_run, context))
 
 
 def _retry(db: Connection, run_id: int, context: Context) -> Run:
@@ -341,7 +340,7 @@ def undo_run(context: Context, params: Params) -> Data:
     looked = then(found, lambda w: context.looks.do(partial(_check_kept, context, w)))
     ordered = then(looked, lambda _: context.store.write(_undo, context, *which))
     noted = apply(ordered, partial(_tell_ended, context))
-    return apply(noted, _shown_run(context))
+    return apply(noted, partial(_shown_run, context))
 
 
 def _undo(
@@ -545,13 +544,11 @@ def reload(context: Context, params: Params) -> Data:
     return apply(context.reload(), lambda keys: {"restart_for": keys})
 
 
-def _wake(context: Context) -> Callable[[views.Json], views.Json]:
-    def wake(shown: views.Json) -> views.Json:
-        context.running.wake()
-        return shown
-
-    return wake
+def woken(context: Context, shown: T) -> T:
+    """Wake a worker for what was queued; return what is shown of it."""
+    context.running.wake()
+    return shown
 
 
-def _shown_run(context: Context) -> Callable[[Run], views.Json]:
-    return lambda run: _wake(context)(views.run(run, context.attempts))
+def _shown_run(context: Context, run: Run) -> views.Json:
+    return woken(context, views.run(run, context.attempts))

@@ -13,6 +13,7 @@ from gms_hookd.model import WHOLE, Shard, Task
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import Conflict, Connection, Invalid, patterns, runs, tasks
 from gms_hookd.web import views
+from gms_hookd.web.api import woken
 from gms_hookd.web.matching import Match, Verdict, places
 from gms_hookd.web.params import (
     LONGEST_TEXT,
@@ -76,12 +77,7 @@ def expand(context: Context, params: Params) -> Future[list[views.Json]]:
     by = which_task(params, (*WHICH, "name"))
     names = read_list(params, "names")
     made = context.store.write(_expand, by, context, names)
-    return apply(made, partial(_woken, context))
-
-
-def _woken(context: Context, made: list[views.Json]) -> list[views.Json]:
-    context.running.wake()
-    return made
+    return apply(made, partial(woken, context))
 
 
 def _expand(

@@ -113,36 +113,20 @@ def _process(reading: Reading) -> Iterator[Family]:
     yield _by("workers", "gauge", "Workers by what they do.", "state", states)
 
 
-def _counted(counters: Counters) -> Iterator[Family]:
-    yield _counter(
-        "http_requests_total", "Answers.", counters.requests, ("route", "code")
-    )
-    yield _counter(
-        "deliveries_total",
-        "Requests to hooks by what became of them.",
-        counters.deliveries,
-        ("hook", "result"),
-    )
-    yield _counter(
-        "runs_total", "Runs that have ended.", counters.runs, ("status", "trigger")
-    )
-    yield _histogram(
-        "run_seconds",
-        "How long the last attempt of a run took.",
-        counters.seconds.distribution(),
-    )
-    yield _counter(
-        "git_commands_total",
-        "Commands of git that have ended.",
-        counters.git,
-        ("command", "result"),
-    )
-    yield _counter(
-        "notices_total", "Notices sent.", counters.notices, ("target", "result")
-    )
+def _counted(found: Counters) -> Iterator[Family]:
+    yield _counter("http_requests_total", "Answers.", found.requests, "route", "code")
+    text = "Requests to hooks by what became of them."
+    yield _counter("deliveries_total", text, found.deliveries, "hook", "result")
+    text = "Runs that have ended."
+    yield _counter("runs_total", text, found.runs, "status", "trigger")
+    text = "How long the last attempt of a run took."
+    yield _histogram("run_seconds", text, found.seconds.distribution())
+    text = "Commands of git that have ended."
+    yield _counter("git_commands_total", text, found.git, "command", "result")
+    yield _counter("notices_total", "Notices sent.", found.notices, "target", "result")
 
 
-def _counter(name: str, text: str, counter: Counter, names: Sequence[str]) -> Family:
+def _counter(name: str, text: str, counter: Counter, *names: str) -> Family:
     counts = sorted(counter.counts().items())
     samples = [Sample([*zip(names, labels, strict=True)], n) for labels, n in counts]
     return Family(name, "counter", text, samples)

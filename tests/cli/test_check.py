@@ -15,14 +15,21 @@ from pathlib import Path
 import pytest
 
 from gms_hookd.cli import check, main
-from gms_hookd.cli.check import ERROR, OK, WARNING, Environment
 from gms_hookd.cli.terminal import Style
 from gms_hookd.config.load import load_config
 from gms_hookd.config.records import NotifyConfig
 from gms_hookd.git.credentials import Credential
 from gms_hookd.model import Shard
 from gms_hookd.service import inspection
-from gms_hookd.service.findings import finding_of
+from gms_hookd.service.findings import (
+    ERROR,
+    OK,
+    WARNING,
+    Environment,
+    Finding,
+    finding_of,
+)
+from gms_hookd.service.inspection import findings, git_finding
 from gms_hookd.store.notices import Tally
 from gms_hookd.sync.job import Unreadable
 from tests.support.repositories import Repo
@@ -45,7 +52,7 @@ def place(tmp_path):
 
 
 def about(place, subject):
-    return [each for each in check.findings(place) if each.subject.startswith(subject)]
+    return [each for each in findings(place) if each.subject.startswith(subject)]
 
 
 def levels(place, subject):
@@ -57,7 +64,7 @@ def configured(place, **changes):
 
 
 def test_a_sound_place_has_no_error_and_looks_at_everything(place):
-    found = check.findings(place)
+    found = findings(place)
     assert [each for each in found if each.level == ERROR] == []
     subjects = {each.subject for each in found}
     assert subjects >= {"python", "git", "git-lfs", "sqlite", "clock", "state", "disk",
@@ -132,7 +139,7 @@ def test_tasks_whose_ids_are_another_nodes_are_named(place):
     ],
 )
 def test_a_git_is_judged_by_what_its_release_notes_say(said, level):
-    finding = check.git_finding(said)
+    finding = git_finding(said)
     assert finding.level == level
     assert (finding.remedy is None) == (level == OK)
 
@@ -253,7 +260,7 @@ def test_a_hook_that_can_start_nothing_is_a_warning(place, tmp_path):
     )
     config = load_config({}, state=place.state, folder=tmp_path)
     place = replace(place, config=config, tasks=[{**TASK, "name": "app"}])
-    said = {each.subject: each for each in check.findings(place) if each.remedy}
+    said = {each.subject: each for each in findings(place) if each.remedy}
     assert said["hook github"].finding == "no task gone, 7"
     assert "it has no tasks" in said["hook dockerhub"].finding
     assert "hook msr" not in said
@@ -313,7 +320,7 @@ def test_what_is_not_known_of_the_daemon_is_not_told(place):
 
 
 def test_the_text_shows_each_remedy_under_its_finding(place):
-    finding = check.Finding(ERROR, "git", "\x1b[2J", "install it")
+    finding = Finding(ERROR, "git", "\x1b[2J", "install it")
     assert check.text([finding], Style(0.0)) == (
         "error   git: \\x1b[2J\n        -> install it"
     )
@@ -667,4 +674,4 @@ def test_a_daemon_that_hangs_is_named_and_the_rest_is_looked_at(
     ],
 )  # fmt: skip
 def test_the_remedy_of_an_error_can_be_pasted_alone(text, said, remedy):
-    assert finding_of(ERROR, "x", text) == check.Finding(ERROR, "x", said, remedy)
+    assert finding_of(ERROR, "x", text) == Finding(ERROR, "x", said, remedy)
