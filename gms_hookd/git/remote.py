@@ -324,7 +324,8 @@ class Remote:
         """Add the status that a request met, where git tells of a cut alone."""
         if not (done.failed and self.access.by_http) or ANSWERED.search(done.err):
             return done
-        answer = parse(done.headers, RPC)
+        _, post, last = done.headers.rpartition("=> Send header: POST")
+        answer = parse(post + last, RPC)
         if answer is None or answer.status < 400 or _STATUS.search(done.err):
             return done
         said = f"error: RPC failed; HTTP {answer.status}\n"
