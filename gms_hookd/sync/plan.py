@@ -303,7 +303,10 @@ def judged(
 
 def _declined(move: Move, line: Pushed, why: Diagnosis | None) -> tuple[Move, bool]:
     passing = why is not None and why.kind in TRANSIENT
-    would_not = "[remote rejected]" in line.summary and not _RACE.search(line.reason)
+    race = _RACE.search(line.reason)
+    if passing and race and why and not why.words:  # which of the two, a look tells
+        return replace(move, reason=str(why), transient=True), False
+    would_not = "[remote rejected]" in line.summary and not race
     if passing or would_not:
         verdict = refused(move, str(why or line.reason), transient=passing)
         return replace(verdict, declined=not passing), True

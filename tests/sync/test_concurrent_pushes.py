@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gms_hookd.model import RunStatus
+from gms_hookd.model import RefResult, RunStatus
 from tests.support.repositories import Bench, Repo, task
 
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "1"))
@@ -203,3 +203,29 @@ def test_a_branch_that_an_outsider_deletes_before_we_do_is_deleted(
     both = replace(it, refspecs=("refs/heads/*:refs/heads/*",), prune=True)
     assert bench.sync(both).status is RunStatus.SUCCESS, bench.log.text()
     assert target.refs() == source.refs()
+
+
+def test_a_host_that_fails_to_update_without_a_word_is_looked_at(
+    http_host, source, target, opened
+):
+    """What it was to do it may have done at the first of two requests."""
+    bench, it = opened(), task(source, http_host.url(target))
+    bench.sync(it)
+    bench.commands()
+    source.commit()
+
+    def done_and_failed(request):
+        if request.command == "POST" and "receive-pack" in request.path:
+            request.carry_out()
+            report = b"000eunpack ok\n002cng refs/heads/main failed to update ref\n0000"
+            framed = b"%04x\1%s0000" % (len(report) + 5, report)
+            kind = {"Content-Type": "application/x-git-receive-pack-result"}
+            request.answer(200, kind, framed)
+            return True
+        return False
+
+    http_host.faults.append(done_and_failed)
+    outcome = bench.sync(it)
+    assert outcome.status is RunStatus.SUCCESS, bench.log.text()
+    assert [r.result for r in outcome.refs] == [RefResult.UPDATED]
+    assert bench.commands() == ["fetch", "push", "ls-remote"]
