@@ -21,13 +21,10 @@ from gms_hookd.safetext import safe
 
 def sign(session: Session, args: Args) -> int:
     """Print the signature of a body."""
-    body = _standard_input() if args.file == "-" else Path(args.file).read_bytes()
+    asked = args.file == "-"
+    body = sys.stdin.buffer.read() if asked else Path(args.file).read_bytes()
     session.say(signature.sign(_secret(session), body))
     return 0
-
-
-def _standard_input() -> bytes:
-    return sys.stdin.buffer.read()
 
 
 def _secret(session: Session) -> str:

@@ -7,24 +7,18 @@ from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import Scheme, TokenHeader
 from gms_hookd.forges import gitlab_family
-from gms_hookd.forges.base import Event, SampleDelivery
-from gms_hookd.forges.payloads import gitlab_like as sample_body
-from gms_hookd.forges.payloads import header, key
+from gms_hookd.forges.base import Event
+from gms_hookd.forges.payloads import gitlab_like, header, hook_sample, key
 
 NAME = "codeup"
 EVENTS = gitlab_family.EVENTS
 SCHEMES: Mapping[str, Scheme] = {
     "token": TokenHeader(place="Secret Token", header="x-codeup-token"),
 }
+sample = hook_sample("x-codeup-event", gitlab_like)
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
     name = header(headers, "x-codeup-event", "codeup-event")
     return gitlab_family.read(Event(name, key(headers, "x-codeup-delivery")), payload)
-
-
-def sample(url: str, ref: str) -> SampleDelivery:
-    """Return a push to `ref` of the repository at `url`."""
-    name = "Tag Push Hook" if ref.startswith("refs/tags/") else "Push Hook"
-    return SampleDelivery({"x-codeup-event": name}, sample_body(url, ref))

@@ -6,7 +6,7 @@ Page: open.coding.net/webhooks (v1, v2); CODING help, project-settings/service-h
 from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import BodyToken, Hmac, Scheme, UrlKey
-from gms_hookd.forges.base import Event, SampleDelivery
+from gms_hookd.forges.base import Event
 from gms_hookd.forges.payloads import (
     GITHUB_URLS,
     MERGE,
@@ -14,11 +14,11 @@ from gms_hookd.forges.payloads import (
     Reader,
     at,
     full_ref,
-    github_like,
     header,
     ignored,
     key,
     push,
+    push_sample,
     text,
     texts,
 )
@@ -32,6 +32,7 @@ SCHEMES: Mapping[str, Scheme] = {
     "key": UrlKey(),
 }
 URLS = (*GITHUB_URLS, "https_url", "web_url")
+sample = push_sample("x-coding-event")
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
@@ -49,11 +50,6 @@ def pushed(event: Event, payload: object) -> Event:
     if ref and isinstance(payload, dict) and not ref.startswith("refs/"):
         return push(event, {**payload, "ref": full_ref(ref, None)})
     return push(event, payload)
-
-
-def sample(url: str, ref: str) -> SampleDelivery:
-    """Return a push to `ref` of the repository at `url`."""
-    return SampleDelivery({"x-coding-event": "push"}, github_like(url, ref))
 
 
 READERS: Mapping[str, Reader] = {

@@ -7,12 +7,13 @@ services/webhook/shared/payloader.go.
 from collections.abc import Mapping
 
 from gms_hookd.forges import gitea_family
-from gms_hookd.forges.base import Event, SampleDelivery
-from gms_hookd.forges.payloads import github_like, header, key
+from gms_hookd.forges.base import Event
+from gms_hookd.forges.payloads import header, key, push_sample
 
 NAME = "forgejo"
 EVENTS = gitea_family.EVENTS
 SCHEMES = gitea_family.schemes("x-forgejo-signature")
+sample = push_sample("x-forgejo-event")
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
@@ -21,8 +22,3 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     return gitea_family.read(
         Event(name, key(headers, "x-forgejo-delivery", "x-gitea-delivery")), payload
     )
-
-
-def sample(url: str, ref: str) -> SampleDelivery:
-    """Return a push to `ref` of the repository at `url`."""
-    return SampleDelivery({"x-forgejo-event": "push"}, github_like(url, ref))

@@ -6,20 +6,16 @@ Page: docs.gitea.com/usage/webhooks.
 from collections.abc import Mapping
 
 from gms_hookd.forges import gitea_family
-from gms_hookd.forges.base import Event, SampleDelivery
-from gms_hookd.forges.payloads import github_like, header, key
+from gms_hookd.forges.base import Event
+from gms_hookd.forges.payloads import header, key, push_sample
 
 NAME = "gitea"
 EVENTS = gitea_family.EVENTS
 SCHEMES = gitea_family.schemes("x-gitea-signature")
+sample = push_sample("x-gitea-event")
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
     name = header(headers, "x-gitea-event")
     return gitea_family.read(Event(name, key(headers, "x-gitea-delivery")), payload)
-
-
-def sample(url: str, ref: str) -> SampleDelivery:
-    """Return a push to `ref` of the repository at `url`."""
-    return SampleDelivery({"x-gitea-event": "push"}, github_like(url, ref))

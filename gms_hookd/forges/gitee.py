@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gms_hookd.auth.schemes import GiteeSignature, Scheme, TokenHeader
-from gms_hookd.forges.base import Event, SampleDelivery
+from gms_hookd.forges.base import Event
 from gms_hookd.forges.payloads import (
     GITHUB_URLS,
     MERGE,
@@ -16,6 +16,7 @@ from gms_hookd.forges.payloads import (
     at,
     github_like,
     header,
+    hook_sample,
     ignored,
     key,
     push,
@@ -33,6 +34,7 @@ SCHEMES: Mapping[str, Scheme] = {
     ),
 }
 URLS = (*GITHUB_URLS, "git_http_url", "git_ssh_url", "homepage", "url")
+sample = hook_sample("x-gitee-event", github_like)
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
@@ -46,12 +48,6 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     if headers.get("x-gitee-ping", "").lower() == "true":
         return replace(event, ignored="a test delivery")
     return READERS.get(words(name), ignored(NO_CHANGE))(event, payload)
-
-
-def sample(url: str, ref: str) -> SampleDelivery:
-    """Return a push to `ref` of the repository at `url`."""
-    name = "Tag Push Hook" if ref.startswith("refs/tags/") else "Push Hook"
-    return SampleDelivery({"x-gitee-event": name}, github_like(url, ref))
 
 
 READERS: Mapping[str, Reader] = {

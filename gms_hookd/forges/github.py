@@ -6,20 +6,20 @@ Page: docs.github.com, Webhooks: webhook-events-and-payloads.
 from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import Hmac, Scheme
-from gms_hookd.forges.base import Event, SampleDelivery
+from gms_hookd.forges.base import Event
 from gms_hookd.forges.payloads import (
     GITHUB_URLS,
     MERGE,
     NO_CHANGE,
     Reader,
     at,
-    github_like,
     header,
     ignored,
     joined,
     key,
     new_default,
     push,
+    push_sample,
     renamed,
     text,
     texts,
@@ -28,6 +28,7 @@ from gms_hookd.forges.payloads import (
 NAME = "github"
 EVENTS = "Just the push event"
 SCHEMES: Mapping[str, Scheme] = {"signature": Hmac(prefix="sha256=")}
+sample = push_sample("x-github-event")
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
@@ -54,11 +55,6 @@ def settings(event: Event, payload: object) -> Event:
             return renamed(event, joined(text(owners, "login"), name), full)
     new = text(payload, "repository", "default_branch")
     return new_default(event, text(changes, "default_branch", "from"), new)
-
-
-def sample(url: str, ref: str) -> SampleDelivery:
-    """Return a push to `ref` of the repository at `url`."""
-    return SampleDelivery({"x-github-event": "push"}, github_like(url, ref))
 
 
 READERS: Mapping[str, Reader] = {

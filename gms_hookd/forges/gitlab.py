@@ -8,12 +8,14 @@ from dataclasses import replace
 
 from gms_hookd.auth.schemes import Scheme, StandardWebhooks, TokenHeader
 from gms_hookd.forges import gitlab_family
-from gms_hookd.forges.base import ANY_HOST, Change, Event, SampleDelivery
+from gms_hookd.forges.base import ANY_HOST, Change, Event
 from gms_hookd.forges.payloads import (
     NO_CHANGE,
     Reader,
     at,
+    gitlab_like,
     header,
+    hook_sample,
     ignored,
     key,
     left,
@@ -22,7 +24,6 @@ from gms_hookd.forges.payloads import (
     text,
     words,
 )
-from gms_hookd.forges.payloads import gitlab_like as sample_body
 
 NAME = "gitlab"
 EVENTS = gitlab_family.EVENTS
@@ -30,6 +31,7 @@ SCHEMES: Mapping[str, Scheme] = {
     "token": TokenHeader(place="Secret token", header="x-gitlab-token"),
     "signing": StandardWebhooks(place="Signing token"),
 }
+sample = hook_sample("x-gitlab-event", gitlab_like)
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
@@ -65,12 +67,6 @@ def moved_project(event: Event, instance: str, payload: object) -> Event:
         return replace(event, ignored=NO_CHANGE)
     former = f"{instance}/{old}" if "://" in instance else f"{ANY_HOST}{old}"
     return left(event, old, new, [former])
-
-
-def sample(url: str, ref: str) -> SampleDelivery:
-    """Return a push to `ref` of the repository at `url`."""
-    name = "Tag Push Hook" if ref.startswith("refs/tags/") else "Push Hook"
-    return SampleDelivery({"x-gitlab-event": name}, sample_body(url, ref))
 
 
 MOVES = frozenset({"project_rename", "project_transfer"})

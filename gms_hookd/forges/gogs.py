@@ -8,14 +8,15 @@ from dataclasses import replace
 
 from gms_hookd.auth.schemes import Scheme
 from gms_hookd.forges import gitea_family
-from gms_hookd.forges.base import Event, EventKind, SampleDelivery
-from gms_hookd.forges.payloads import github_like, header, key, short, text
+from gms_hookd.forges.base import Event, EventKind
+from gms_hookd.forges.payloads import header, key, push_sample, short, text
 
 NAME = "gogs"
 EVENTS = gitea_family.EVENTS
 SCHEMES: Mapping[str, Scheme] = {
     "signature": gitea_family.schemes("x-gogs-signature")["signature"]
 }
+sample = push_sample("x-gogs-event")
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
@@ -25,8 +26,3 @@ def parse(headers: Mapping[str, str], payload: object) -> Event:
     if name == "create" and text(payload, "ref_type") == "tag":
         return short(EventKind.CREATED)(replace(event, ignored=None), payload)
     return event
-
-
-def sample(url: str, ref: str) -> SampleDelivery:
-    """Return a push to `ref` of the repository at `url`."""
-    return SampleDelivery({"x-gogs-event": "push"}, github_like(url, ref))

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from gms_hookd.forges.base import Change, Event, EventKind
+from gms_hookd.forges.base import Change, Event, EventKind, SampleDelivery
 
 LONGEST_TEXT = 2000
 MOST_ITEMS = 1000
@@ -216,6 +216,8 @@ def joined(owner: str | None, name: str | None) -> str | None:
     return path if owner and name and usable(path) else None
 
 
+Sampler = Callable[[str, str], SampleDelivery]
+Body = Callable[[str, str], Mapping[str, object]]
 OLD, NEW = "1" * 40, "2" * 40
 
 
@@ -223,6 +225,25 @@ def path_of(url: str) -> str:
     """Return the last two parts of a URL's path, without `.git`."""
     parts = url.replace(":", "/").removesuffix(".git").split("/")
     return "/".join(part for part in parts if part)[-200:]
+
+
+def hook_sample(header: str, body: Body) -> Sampler:
+    """Return what makes a push with this body, its event named as GitLab does."""
+
+    def sample(url: str, ref: str) -> SampleDelivery:
+        name = "Tag Push Hook" if ref.startswith("refs/tags/") else "Push Hook"
+        return SampleDelivery({header: name}, body(url, ref))
+
+    return sample
+
+
+def push_sample(header: str) -> Sampler:
+    """Return what makes a push with GitHub's body, and `push` in this header."""
+
+    def sample(url: str, ref: str) -> SampleDelivery:
+        return SampleDelivery({header: "push"}, github_like(url, ref))
+
+    return sample
 
 
 def github_like(url: str, ref: str) -> dict[str, object]:
