@@ -6,12 +6,16 @@ safe.directory), and from then on runs its hooks and heeds its settings.
 
 import os
 import pwd
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from gms_hookd.files import read_regular
 
 LONGEST = 4096  # bytes of a path
+LARGEST = 1 << 20  # bytes of a file of settings
+# Hooks elsewhere, and settings elsewhere.
+_NAMES = re.compile(r'(?im)^(?:.*\])?[ \t]*(?:hookspath|path)[ \t]*=[ \t]*"?([^"\n]+)')
 ROOT = 0
 TRIED = ("", "/.git", ".git", ".git/.git")  # after a path, as git does (setup.c)
 TELLING = ("", "/config", "/config.worktree", "/hooks")
@@ -21,8 +25,8 @@ def untrusted(path: str, trusted: Collection[int] = ()) -> str:
     """Return why a local repository is refused, with the remedy, or "".
 
     It is refused if it, its settings or one of its hooks belong to somebody who is
-    neither root nor we nor one of `trusted` (user ids). What is not there, or cannot be
-    looked at, is for git to refuse.
+    neither root nor we nor one of `trusted` (user ids), also where its settings name
+    them elsewhere. What is not there, or cannot be looked at, is for git to refuse.
     """
     ours = {ROOT, os.geteuid(), *trusted}
     for place in _places(path):
@@ -50,6 +54,8 @@ def _places(path: str) -> Iterator[str]:
         for repository in _repositories(folder):
             yield from (repository + end for end in TELLING)
             yield from _hooks(f"{repository}/hooks")
+            for settings in ("config", "config.worktree"):
+                yield from _named(f"{repository}/{settings}", set())
 
 
 def _repositories(folder: str) -> Iterator[str]:
@@ -72,6 +78,22 @@ def _pointed(file: str, prefix: str = "") -> str:
         return ""
     target = os.fsdecode(content.rstrip(b"\n").replace(b"\0", b"")).removeprefix(prefix)
     return os.path.join(os.path.dirname(file), target) if target else ""
+
+
+def _named(file: str, seen: set[str]) -> Iterator[str]:
+    """Name what settings of git have it run or heed in other places."""
+    seen.add(file)
+    if not os.path.isfile(file):
+        return
+    try:
+        content, _ = read_regular(Path(file), LARGEST)
+    except OSError:
+        return
+    for name in _NAMES.findall(os.fsdecode(content)):
+        place = os.path.normpath(os.path.join(os.path.dirname(file), name.strip()))
+        yield place
+        yield from _hooks(place)
+        yield from () if place in seen else _named(place, seen)
 
 
 def _hooks(folder: str) -> Iterator[str]:

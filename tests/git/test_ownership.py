@@ -55,6 +55,32 @@ def test_what_belongs_to_another_user_is_named_with_the_setting(repo, part):
     assert untrusted(str(repo), [OTHER + 1]) == why
 
 
+@pytest.mark.parametrize(
+    ("setting", "theirs"),
+    [
+        ("[core]\n\thooksPath = ELSE/hooks\n", "hooks"),
+        ('[core] HOOKSPATH="ELSE/hooks"\n', "hooks/update"),
+        ("[core]\nhookspath=../else/hooks", "hooks/update"),
+        ("[include]\n\tpath = ELSE/one", "one"),
+        ("[include]\n\tpath = ELSE/one", "two"),
+        ('[includeIf "gitdir:/"]\n\tpath = ../else/two\n', "two"),
+    ],
+)
+def test_what_settings_name_elsewhere_counts_as_well(repo, tmp_path, setting, theirs):
+    other = tmp_path / "else"
+    (other / "hooks").mkdir(parents=True)
+    (other / "hooks" / "update").touch()
+    (other / "one").write_text("[include]\npath=two\n")
+    (other / "two").write_text("[include]\npath=one\n")
+    with (repo / "config").open("a") as config:
+        config.write(setting.replace("ELSE", str(other)))
+    assert untrusted(str(repo)) == ""
+    own(other / theirs)
+    why = untrusted(str(repo))
+    assert f"{theirs} belongs to user id {OTHER}" in why
+    assert untrusted(str(repo), [OTHER]) == ""
+
+
 def test_a_user_with_a_name_is_called_by_it(repo):
     own(repo, 1)  # daemon, everywhere
     assert "belongs to daemon (user id 1)" in untrusted(str(repo))
