@@ -92,6 +92,8 @@ GRACE = 5.0  # seconds between TERM and KILL
 DYING = 1.0  # seconds at most that killed processes are waited for
 ORDERLY = (0, 1)  # git's status is 128 where another did not come to its own end
 SLICE = 0.2  # seconds at most until a stop is seen, or a line of git's is shown
+# Seconds between the looks for the end of who has closed its pipes: mostly it is there.
+AT_END, LINGERS = 0.0001, 0.01
 FRESH = 16 * 1024  # bytes of stderr that are looked into at once: masking costs a call
 OUT_CAP = 24 * 1024 * 1024  # bytes of stdout: 300,000 refs
 READ_CAP = 1024 * 1024 * 1024  # bytes of stdout of which only some lines are kept
@@ -291,10 +293,13 @@ class _Child:
         sinks = self._sinks(output)
         for fd in sinks:
             poll.register(fd, select.POLLIN)
-        over, looked = False, time.monotonic()
+        over, looked, pause = False, time.monotonic(), AT_END
         while not over:
             gone = self._exited()  # asked first: its last words may come after
-            ready = poll.poll(SLICE * 1000 if sinks else 1)
+            ready = poll.poll(SLICE * 1000) if sinks else []
+            if not (gone or sinks):
+                time.sleep(pause)
+                pause = min(2 * pause, LINGERS)
             for fd, _ in ready:
                 _take(fd, sinks, poll)
             now = time.monotonic()

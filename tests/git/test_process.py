@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from gms_hookd.git.errors import ErrorKind
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext.mask import Mask
@@ -72,6 +73,18 @@ def test_what_is_said_by_who_goes_on_is_shown_meanwhile(said, tmp_path):
     done, text, _ = said(f"echo first >&2; until [ -e {go} ]; do sleep .01; done", log)
     thread.join()
     assert (done.status, done.ended, text) == (0, None, "  first\n")
+
+
+def test_who_closes_its_pipes_and_goes_on_is_waited_for(said):
+    done, _, _ = said("exec >&- 2>&-; sleep .3; exit 7")
+    assert (done.status, done.ended) == (7, None)
+
+
+def test_who_closes_its_pipes_and_goes_on_too_long_is_ended():
+    limits = Limits(time.monotonic() + 0.3, Stop(), RunLog(), grace=0.1)
+    script = "trap '' TERM; exec >&- 2>&-; sleep 60"
+    done = execute(("sh", "-c", script), dict(os.environ), limits)
+    assert (done.status, done.ended) == (-9, ErrorKind.TIMEOUT)
 
 
 def test_a_flood_is_bounded_and_its_end_is_what_is_kept_for_the_error(said):
