@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from gms_hookd.git.patterns import late_pattern
 from gms_hookd.safetext import one_line
+from gms_hookd.units import retry_after, unix_time
 
 SERVICE = "/info/refs"
 RPC = "/git-"  # upload-pack or receive-pack, asked for by POST
@@ -22,6 +23,8 @@ _DATA = late_pattern(r"<= Recv data: (.*)")
 _STATUS = late_pattern(r"HTTP/[0-9.]+ ([0-9]{3})")
 _TITLE = late_pattern(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _HEADING = late_pattern(r"<h1[^>]*>(.*?)</h1>", re.IGNORECASE | re.DOTALL)
+_RETRY_AFTER = late_pattern(r"(?im)^.*<= recv header: *retry-after: *(.+?)\r?$")
+_DATE = late_pattern(r"(?im)^.*<= recv header: *date: *(.+?)\r?$")
 _UNSEEN = late_pattern(r"<(script|style|head)\b.*?(</\1>|$)", re.IGNORECASE | re.DOTALL)
 _TAG = late_pattern(r"<[^>]*>")
 _BARE_STATUS = late_pattern(r"[0-9]{3} [A-Z][\w -]+|error [0-9]{3}", re.IGNORECASE)
@@ -148,3 +151,13 @@ def _message(body: str) -> str:
         if isinstance(said, str) and said:
             return said
     return body
+
+
+def asked_to_wait(headers: str, now: float) -> float | None:
+    """Return the seconds of the last Retry-After, None where there is none.
+
+    A date counts from the host's own, as it is by its clock, or else from `now`.
+    """
+    found, dates = _RETRY_AFTER.findall(headers), _DATE.findall(headers)
+    sent = unix_time(dates[-1]) if dates else None
+    return retry_after(found[-1], now if sent is None else sent) if found else None

@@ -23,7 +23,7 @@ from gms_hookd.git.errors import (
     read,
     refusal,
 )
-from gms_hookd.git.http_answer import RPC, HttpAnswer, parse
+from gms_hookd.git.http_answer import RPC, HttpAnswer, asked_to_wait, parse
 from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.process import Done, Stop
 from gms_hookd.git.refs import (
@@ -35,7 +35,6 @@ from gms_hookd.git.refs import (
     symrefs,
 )
 from gms_hookd.git.refspec import Scope
-from gms_hookd.units import retry_after, unix_time
 
 STDIN_FROM = 50  # refspecs; more go through a pipe
 FETCH = (
@@ -68,8 +67,6 @@ _LENGTH = late_pattern(r"(returned error:|RPC failed; HTTP) 411")
 # A proxy that refuses a body while it comes resets the stream, and curl then drops
 # what it said (HAProxy 2.6, curl 7.88): by HTTP/1.1 that is heard.
 _HTTP2 = late_pattern(r"HTTP/2 stream|HTTP2? framing layer|nghttp2|curl (16|92)\b")
-_RETRY_AFTER = late_pattern(r"(?im)^.*<= recv header: *retry-after: *(.+?)\r?$")
-_DATE = late_pattern(r"(?im)^.*<= recv header: *date: *(.+?)\r?$")
 _REF = late_pattern(r"(?<![\w/.-])refs/[^\s'\"`()<>:;,!?]+")
 # receive-pack's words (check_aliased_update_internal); it takes neither of the two.
 _ALIASED = late_pattern(
@@ -443,16 +440,6 @@ class Remote:
         challenges = {name.lower() for name in offered}
         access = self.access
         return Way(access.url, access.tls, challenges, access.key)
-
-
-def asked_to_wait(headers: str, now: float) -> float | None:
-    """Return the seconds of the last Retry-After, None where there is none.
-
-    A date counts from the host's own, as it is by its clock, or else from `now`.
-    """
-    found, dates = _RETRY_AFTER.findall(headers), _DATE.findall(headers)
-    sent = unix_time(dates[-1]) if dates else None
-    return retry_after(found[-1], now if sent is None else sent) if found else None
 
 
 def _broken(done: Done, lines: Iterable[Pushed], refs: Iterable[str]) -> bool:

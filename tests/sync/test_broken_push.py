@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gms_hookd.git.remote import asked_to_wait
+from gms_hookd.git.http_answer import asked_to_wait
 from gms_hookd.model import RefResult, RunStatus
 from tests.support.repositories import task
 
