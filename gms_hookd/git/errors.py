@@ -76,7 +76,7 @@ _NOISE = late_pattern(
     r"please make sure you have the correct access|and the repository exists"
     r"|could not read from remote repository|failed to push some refs"
     r"|^(hint|warning):|^(To|From|POST|Done)\b|^\*\* | -> "
-    r"|the remote end hung up|unexpected disconnect",
+    r"|the remote end hung up|unexpected disconnect|error: hook declined to update",
     re.IGNORECASE,
 )
 _IDLE = late_pattern(

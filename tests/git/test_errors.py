@@ -288,6 +288,14 @@ def test_a_refusal_has_the_words_of_the_host():
     )
 
 
+def test_what_git_adds_to_the_words_of_a_hook_is_left_out():
+    again = "remote: error: hook declined to update refs/heads/b\n"
+    assert str(refusal("hook declined", f"remote: b is frozen\n{again}")) == (
+        "hook declined; the host says: b is frozen"
+    )
+    assert str(refusal("hook declined", again)) == "hook declined"
+
+
 def test_many_words_are_cut_so_that_those_that_tell_stay():
     chatter = "".join(f"remote: welcome to host number {n}\n" for n in range(100))
     said = chatter + "remote: ERROR: Internal API unreachable\n" + SSH
