@@ -207,6 +207,7 @@ class _Output:
     rest: bytes = b""
     err: Window = field(default_factory=lambda: Window(ERR_CAP))
     fresh: bytes = b""  # of stderr, not looked into yet
+    looked: float = field(default_factory=time.monotonic)
     line: bytes = b""
     room: int = ERR_LOGGED
 
@@ -229,10 +230,15 @@ class _Output:
     def stderr(self, chunk: bytes) -> None:
         self.fresh += chunk
         if len(self.fresh) > FRESH:
-            self.look()
+            self._look()
 
-    def look(self) -> None:
-        """Look into what came on stderr since the last time."""
+    def turn(self, now: float) -> None:
+        """Look into what came on stderr, now and then."""
+        if now - self.looked >= SLICE:
+            self._look()
+            self.looked = now
+
+    def _look(self) -> None:
         chunk, self.fresh = self.fresh, b""
         if not chunk:
             return
@@ -248,7 +254,7 @@ class _Output:
             self._end_line()
 
     def end(self) -> None:
-        self.look()
+        self._look()
         self._end_line()
 
     def _end_line(self) -> None:
@@ -289,23 +295,20 @@ class _Child:
 
     def watch(self, output: _Output) -> None:
         """Read until it is over, or until it had to be ended."""
-        poll = select.poll()
-        sinks = self._sinks(output)
+        poll, sinks = select.poll(), self._sinks(output)
         for fd in sinks:
             poll.register(fd, select.POLLIN)
-        over, looked, pause = False, time.monotonic(), AT_END
+        over, pause = False, AT_END
         while not over:
             gone = self._exited()  # asked first: its last words may come after
             ready = poll.poll(SLICE * 1000) if sinks else []
+            for fd, _ in ready:
+                _take(fd, sinks, poll)
             if not (gone or sinks):
                 time.sleep(pause)
                 pause = min(2 * pause, LINGERS)
-            for fd, _ in ready:
-                _take(fd, sinks, poll)
             now = time.monotonic()
-            if now - looked >= SLICE:
-                output.look()
-                looked = now
+            output.turn(now)
             self._turn(now, full=output.too_large, heard=bool(ready))
             # a pipe still open after the exit is held by something outside the group
             over = gone and not (ready and sinks)

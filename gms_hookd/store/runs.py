@@ -291,9 +291,8 @@ def claim(
     free of the running runs that are `done_fetching`.
     """
     _bring_forward(db, now)
-    if done_fetching:
-        query = "UPDATE runs SET cache=NULL WHERE id=? AND cache IS NOT NULL"
-        db.executemany(query, [(run_id,) for run_id in done_fetching])
+    query = "UPDATE runs SET cache=NULL WHERE id=? AND cache IS NOT NULL"
+    db.executemany(query, [(run_id,) for run_id in done_fetching])
     row = _next(db, now, only, shares)
     if row is None:
         return None

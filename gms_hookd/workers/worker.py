@@ -108,10 +108,10 @@ class Worker:
             return IDLE
         if not left:
             running.drained(wakes)
+        elif claim:
+            running.wake()
         if claim is None:
             return self._patience(due)
-        if left:
-            running.wake()
         self._try(claim)
         return IDLE  # what has come meanwhile, or was left, came with a wake
 
