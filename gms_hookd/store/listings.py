@@ -232,12 +232,14 @@ def tallies(
     Spans are of full hours (UTC); the last one is under way at `now` (ms).
     """
     since = now // HOUR + 1 - hours * count
+    sums = ",".join(f"sum({status})" for status in ENDS)
     query = (
-        "SELECT (hour-:since)/:hours,status,sum(count) FROM tallies"
-        " WHERE hour>=:since AND hour<=:last GROUP BY 1,2"
+        f"SELECT (hour-:since)/:hours,{sums} FROM tallies"
+        " WHERE hour>=:since AND hour<=:last GROUP BY 1"
     )
     values = {"since": since, "hours": hours, "last": now // HOUR}
-    spans = tuple(dict.fromkeys(ENDS, 0) for _ in range(count))
-    for span, status, found in db.execute(query, values):
-        spans[span][status] = found
-    return spans
+    found = {span: counts for span, *counts in db.execute(query, values)}
+    none = [0] * len(ENDS)
+    return tuple(
+        dict(zip(ENDS, found.get(span, none), strict=True)) for span in range(count)
+    )

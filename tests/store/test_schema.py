@@ -5,6 +5,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from gms_hookd.model import RunStatus
 from gms_hookd.store import (
     Store,
@@ -126,10 +128,13 @@ def test_a_host_that_an_older_store_has_without_its_middle_is_found(
         assert [[t.source for t in each] for each in found] == [[r[0]] for r in rows]
 
 
-def test_runs_of_an_older_store_are_counted_by_when_they_ended(tmp_path, monkeypatch):
+@pytest.mark.parametrize("steps", [14, 17])
+def test_runs_of_an_older_store_are_counted_by_when_they_ended(
+    tmp_path, monkeypatch, steps
+):
     path, hour = tmp_path / "old.db", 500_000
     with monkeypatch.context() as before:
-        before.setattr(schema, "STEPS", schema.STEPS[:14])
+        before.setattr(schema, "STEPS", schema.STEPS[:steps])
         Store.open(path).close()
     ended = [("success", hour), ("success", hour), ("failed", hour - 1)]
     with contextlib.closing(sqlite3.connect(path)) as db, db:

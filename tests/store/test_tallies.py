@@ -80,6 +80,6 @@ def test_what_retention_deletes_is_counted_no_more_and_leaves_no_row(store):
             runs.finish(db, run_id, runs.Result(RunStatus.SUCCESS), now, task)
         maintenance.prune(db, BEGIN + 30 * HOUR, 0)
         agree(db, now)
-        return db.execute("SELECT sum(count),count(*) FROM tallies").fetchone()
+        return db.execute("SELECT sum(success),count(*) FROM tallies").fetchone()
 
     assert store.write(live).result() == (10, 10)
