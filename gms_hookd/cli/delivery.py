@@ -1,4 +1,4 @@
-"""cli.delivery."""
+"""The commands about deliveries: what came to the hooks, and its outcome."""
 
 from gms_hookd.cli import render
 from gms_hookd.cli.api_client import get
@@ -8,9 +8,8 @@ from gms_hookd.cli.session import Args, Session, api_of
 
 def delivery_list(session: Session, args: Args) -> int:
     """List deliveries, the newest first."""
-    query: dict[str, str | int] = {} if args.hook is None else {"hook": args.hook}
     with api_of(session) as api:
-        pages = pages_of(api, "deliveries", args, query)
+        pages = pages_of(api, "deliveries", args)
         return show_pages(session, args, pages, render.deliveries)
 
 

@@ -1,4 +1,4 @@
-"""cli.notify."""
+"""The commands about notices: list them, try a target out, send one again."""
 
 from gms_hookd.cli import render
 from gms_hookd.cli.api_client import post
@@ -10,9 +10,8 @@ from gms_hookd.safetext import safe
 
 def notify_list(session: Session, args: Args) -> int:
     """List notices, the newest first."""
-    query: dict[str, str | int] = {} if args.target is None else {"target": args.target}
     with api_of(session) as api:
-        pages = pages_of(api, "notices", args, query)
+        pages = pages_of(api, "notices", args)
         return show_pages(session, args, pages, render.notices)
 
 

@@ -37,10 +37,10 @@ def _print_json(session: Session, pages: Iterator[list[dict[str, Any]]]) -> None
 
 
 def pages_of(
-    api: Api, path: str, args: Args, query: dict[str, str | int]
+    api: Api, path: str, args: Args, **query: str | int
 ) -> Iterator[list[dict[str, Any]]]:
     """Ask for a list page by page; the first may be empty, no other is."""
-    for key in ("since", "before", "status"):
+    for key in ("since", "before", "status", "hook", "target"):
         if getattr(args, key, None) is not None:
             query[key] = getattr(args, key)
     left = args.limit

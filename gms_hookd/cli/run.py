@@ -1,4 +1,4 @@
-"""The commands about what is kept: runs, deliveries, and a copy of the store."""
+"""The commands about runs: list, show, try again, put back, cancel."""
 
 import shlex
 
@@ -13,10 +13,8 @@ from gms_hookd.cli.watch import Screen, ended, watched
 def run_list(session: Session, args: Args) -> int:
     """List runs, the newest first."""
     with api_of(session) as api:
-        query: dict[str, str | int] = {}
-        if args.task is not None:
-            query["task_id"] = task_id(api, args.task)
-        pages = pages_of(api, "history", args, query)
+        of = {} if args.task is None else {"task_id": task_id(api, args.task)}
+        pages = pages_of(api, "history", args, **of)
         return show_pages(session, args, pages, render.runs)
 
 

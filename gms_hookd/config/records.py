@@ -1,4 +1,4 @@
-"""config.records."""
+"""The configuration as frozen records, checked and complete."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""How a run is ended early."""
+"""One process of git or ssh: started, listened to, and ended in time."""
 
 import contextlib
 import errno
