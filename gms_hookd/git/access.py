@@ -308,7 +308,7 @@ class SafeDirectories:
         with self._lock:
             if not self._file.exists():
                 self._clear()
-                self._write()
+                self._write(self._paths)
 
     def _clear(self) -> None:
         for left in self._file.parent.glob("gitconfig-*"):
@@ -319,18 +319,19 @@ class SafeDirectories:
         """Trust a local repository, whoever owns it."""
         with self._lock:
             if path not in self._paths:
-                self._paths |= {path, f"{path.rstrip('/')}/.git"}
-                self._write()
+                self._write(self._paths | {path, f"{path.rstrip('/')}/.git"})
 
     def close(self) -> None:
-        """Remove the file."""
-        self._file.unlink(missing_ok=True)
+        """Remove the file, if that can be done."""
+        with contextlib.suppress(OSError):
+            self._file.unlink()
 
-    def _write(self) -> None:
-        lines = (f"\tdirectory = {_quoted(p)}\n" for p in sorted(self._paths))
+    def _write(self, paths: set[str]) -> None:
+        lines = (f"\tdirectory = {_quoted(p)}\n" for p in sorted(paths))
         fresh = self._file.with_name(self._file.name + ".new")
         fresh.write_text(BASE + "[safe]\n" + "".join(lines), errors="surrogateescape")
         fresh.rename(self._file)
+        self._paths = paths
 
 
 def _quoted(text: str) -> str:

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from gms_hookd.git.access import SafeDirectories
 from gms_hookd.git.ownership import untrusted
 from gms_hookd.model import RunStatus
 from tests.support.repositories import Repo, task
@@ -150,3 +151,17 @@ def test_every_run_refuses_it_and_no_hook_runs(source, target, opened, tmp_path,
     trusting = opened(trust_owners=(OTHER,))
     assert trusting.sync(task(source, target)).status is RunStatus.SUCCESS
     assert target.refs() == source.refs()
+
+
+def test_what_could_not_be_named_as_trusted_is_named_the_next_time(tmp_path):
+    home = tmp_path / "home"
+    trust = SafeDirectories(home / "gitconfig")
+    with pytest.raises(OSError, match="No such file"):
+        trust.add("/srv/one.git")
+    home.mkdir()
+    trust.add("/srv/one.git")
+    assert 'directory = "/srv/one.git"\n' in (home / "gitconfig").read_text()
+    trust.close()
+    assert not [*home.iterdir()]
+    home.rmdir()
+    trust.close()
