@@ -224,6 +224,12 @@ def failures(db: Connection, task_id: int) -> Failures:
     return Failures(count, since)
 
 
+_SPANS = (
+    f"SELECT (hour-:since)/:hours,{','.join(f'sum({each})' for each in ENDS)}"
+    " FROM tallies WHERE hour>=:since AND hour<=:last GROUP BY 1"
+)
+
+
 def tallies(
     db: Connection, now: int, hours: int, count: int
 ) -> tuple[dict[str, int], ...]:
@@ -232,13 +238,8 @@ def tallies(
     Spans are of full hours (UTC); the last one is under way at `now` (ms).
     """
     since = now // HOUR + 1 - hours * count
-    sums = ",".join(f"sum({status})" for status in ENDS)
-    query = (
-        f"SELECT (hour-:since)/:hours,{sums} FROM tallies"
-        " WHERE hour>=:since AND hour<=:last GROUP BY 1"
-    )
     values = {"since": since, "hours": hours, "last": now // HOUR}
-    found = {span: counts for span, *counts in db.execute(query, values)}
+    found = {span: counts for span, *counts in db.execute(_SPANS, values)}
     none = [0] * len(ENDS)
     return tuple(
         dict(zip(ENDS, found.get(span, none), strict=True)) for span in range(count)
