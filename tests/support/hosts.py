@@ -13,6 +13,7 @@ import struct
 import subprocess
 import threading
 import time
+from dataclasses import dataclass
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -374,3 +375,19 @@ def outdated(cert: Path, key: Path) -> None:
         ).returncode:
             return
     raise AssertionError("openssl makes no certificate of the past")
+
+
+@dataclass
+class Credential:
+    url: str
+    username: str | None = None
+    password_file: Path | None = None
+    token_file: Path | None = None
+    ssh_key_file: Path | None = None
+    ssh_known_hosts: Path | None = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    ca_file: Path | None = None
+    allow_fsck: tuple[str, ...] = ()
+    ssh_options: tuple[str, ...] = ()
+    ssh_proxy: None = None
