@@ -492,9 +492,8 @@ def finish(
 ) -> tuple[int, ...]:
     """End a running run; gives its id and the ids of the runs that joined it.
 
-    What is to be told to the `subscribers` is committed with it. Nothing is changed
-    where it is not under way, or at another `attempt`: who could not hear that it was
-    done asks again.
+    What is to be told to the `subscribers` is committed with it. Nothing changes where
+    it is not under way, or at another `attempt`: who could not hear of it asks again.
 
     A run whose task has got another source, target or refspecs since it was `claimed`
     did what is no longer asked for: it remembers nothing, and goes back to the queue
@@ -505,19 +504,38 @@ def finish(
     same = claimed is not None and tasks.still(db, claimed)
     if claimed and not same and _goes_on(db, claimed, result):
         back = Return(now, CHANGED, result.details, failed=False, refs=result.refs)
-        requeue(db, run_id, back._replace(attempt=attempt))
-        tasks.forget_done_elsewhere(db, claimed)
+        return _send_back(db, run_id, back._replace(attempt=attempt), claimed)
+    if _write_end(db, run_id, result, now, attempt):
+        task = claimed if same else None
+        _follow_up(db, run_id, result, now, task=task, subscribers=subscribers)
+    elif get(db, run_id).status not in FINAL:
         return ()
-    if not _write_end(db, run_id, result, now, attempt):
-        ended = get(db, run_id).status in FINAL
-        return (run_id, *_joined(db, run_id)) if ended else ()
-    if claimed and same:
-        _remember_end(db, claimed.id, result)
+    return (run_id, *_joined(db, run_id))
+
+
+def _send_back(db: Connection, run_id: int, back: "Return", claimed: Task) -> tuple[()]:
+    """Give a run back whose task is another one now."""
+    requeue(db, run_id, back)
+    tasks.forget_done_elsewhere(db, claimed)
+    return ()
+
+
+def _follow_up(
+    db: Connection,
+    run_id: int,
+    result: Result,
+    now: int,
+    *,
+    task: Task | None,
+    subscribers: Sequence[Subscriber],
+) -> None:
+    """Note what follows from an end: what is known of the task's target, and news."""
+    if task:
+        _remember_end(db, task.id, result)
     if result.status is not RunStatus.SUCCESS:
         _doubt(db, run_id)
     if subscribers:
         _note_end(db, run_id, result, now, subscribers)
-    return (run_id, *_joined(db, run_id))
 
 
 _END = (
