@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, NamedTuple, NoReturn, TextIO
@@ -202,11 +203,10 @@ def group(top: Any, name: str) -> Any:
 def run() -> NoReturn:
     """Carry out the command line of this process, and end it."""
     status = main()
+    drop_output()
     if "threading" not in sys.modules:
         # Nobody else works here. To end, Python frees all that it has loaded, one by
         # one; the kernel takes it back at once.
-        drop_output()
-        sys.stderr.flush()
         os._exit(status)
     raise SystemExit(status)
 
@@ -215,16 +215,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line; return the exit status."""
     prepare_streams()
     try:
-        status = carry_out(sys.argv[1:] if arguments is None else arguments, os.environ)
+        status = _ended(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is shown in one line
         return report(error, sys.stderr, os.environ)
     except KeyboardInterrupt:
         return 130
-    except SystemExit as asked:
-        drop_output()  # of `--help | true` nobody reads
-        return int(asked.code or 0)
     return status
+
+
+def _ended(arguments: Sequence[str]) -> int:
+    try:
+        return carry_out(arguments, os.environ)
+    except SystemExit as helped:  # so ends argparse that has printed help
+        return int(helped.code or 0)
 
 
 def prepare_streams() -> None:
@@ -238,6 +242,10 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+            # Where writing may not block, Python drops what does not fit, and tells
+            # nobody.
+            with suppress(OSError):
+                os.set_blocking(stream.fileno(), True)
 
 
 def carry_out(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -282,16 +290,18 @@ def report(error: Exception, stream: TextIO, environ: Mapping[str, str]) -> int:
     foreseen = isinstance(error, Failure | OSError)
     line = " ".join((_text(error) if foreseen else _defect(error)).split())
     priority = "<3>" if under_journal(stream, environ) else ""
-    stream.write(f"{priority}{PROG}: {safe(hidden(line))}\n")
+    with suppress(OSError):  # what the status says is true also where nobody hears why
+        stream.write(f"{priority}{PROG}: {safe(hidden(line))}\n")
     return error.exit_status if isinstance(error, Failure) else 1
 
 
 def drop_output() -> None:
     """Drop what cannot be printed: the interpreter would complain at its end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _text(error: Exception) -> str:

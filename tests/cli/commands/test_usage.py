@@ -1,5 +1,6 @@
 """How a command line is read, and how a command ends."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -165,19 +166,39 @@ def test_a_closed_stdout_is_no_error(task):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_full_disk_under_stdout_is_one_line(task):
+@pytest.mark.parametrize("words", [("task", "list"), ("--help",), ("--version",)])
+def test_a_full_disk_under_stdout_is_one_line(task, words):
     with open("/dev/full", "w") as full:
-        command = [sys.executable, "-m", "gms_hookd", "task", "list"]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
-            stdout=full,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
+        done = ended(*words, stdout=full, stderr=subprocess.PIPE)
     said = b"gms-hookd: No space left on device\n"
     assert (done.returncode, done.stderr) == (1, said)
+
+
+@pytest.mark.parametrize(("words", "status"), [("nope", 2), ("run show 9", 1)])
+def test_a_full_disk_under_stderr_leaves_the_exit_status(environ, words, status):
+    with open("/dev/full", "w") as full:
+        assert ended(*words.split(), stderr=full).returncode == status
+
+
+def test_a_stdout_that_does_not_block_gets_all(environ):
+    whole = ended("manual", "tasks", stdout=subprocess.PIPE).stdout
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writing, False)
+    command = [sys.executable, "-m", "gms_hookd", "manual", "tasks"]
+    with (
+        subprocess.Popen(command, cwd=ROOT, stdout=writing),
+        open(reading, "rb") as got,
+    ):
+        os.close(writing)
+        assert got.read() == whole
+
+
+def ended(*words, **streams):
+    """Return the process that has carried out a command line."""
+    environ = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "gms_hookd", *words]
+    return subprocess.run(command, cwd=ROOT, env=environ, check=False, **streams)
 
 
 def test_a_reader_that_goes_away_is_no_traceback(task):
