@@ -1,7 +1,7 @@
 """Runs git, and whatever else must be a process; the only user of subprocess.
 
-A command gets an environment of its own, no terminal, a session of its own which is
-killed as a whole, and a cap on what it may print.
+A command gets an environment of its own, no terminal, a process group of its own which
+is killed as a whole, and a cap on what it may print.
 """
 
 import os

@@ -438,12 +438,27 @@ def run(argv: Sequence[str], environ: Mapping[str, str], seconds: float) -> Done
     return execute(argv, environ, Limits(time.monotonic() + seconds, Stop(), RunLog()))
 
 
+def _has_terminal() -> bool:
+    """Return whether a command of ours could ask somebody at a terminal.
+
+    Only then it gets a session of its own: for each of these the kernel makes a group
+    of its scheduler (sched(7), autogroup), and on a busy machine that makes each git
+    wait; a process group is enough to end it as a whole.
+    """
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno not in (errno.ENXIO, errno.ENOENT)
+    return True
+
+
 def _spawn(
     argv: Sequence[str],
     environ: Mapping[str, str],
     given: IO[bytes] | int,
     keep: Sequence[int],
 ) -> subprocess.Popen[bytes]:
+    terminal = _has_terminal()
     try:
         return subprocess.Popen(
             argv,
@@ -452,7 +467,8 @@ def _spawn(
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,
+            start_new_session=terminal,
+            process_group=None if terminal else 0,
             pass_fds=keep,
         )
     except OSError as error:

@@ -1,6 +1,8 @@
 """What a process says is in the log soon, in few pieces, whole and without secrets."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -93,3 +95,32 @@ def test_a_flood_is_bounded_and_its_end_is_what_is_kept_for_the_error(said):
     assert done.err.endswith("fatal: the end\n")
     assert "[the rest is left out]" in text
     assert len(text) < 3_000_000
+
+
+ASKS = (
+    "cut -d' ' -f5,6 /proc/$$/stat; echo $$;"
+    " if (: </dev/tty) 2>/dev/null; then echo asks; else echo mute; fi"
+)
+STARTS = f"""
+import os, sys, time
+from gms_hookd.git.process import Limits, Stop, execute
+from gms_hookd.runlog import RunLog
+for name in sys.argv[2:]:  # of who leads a session it becomes the terminal
+    os.open(name, os.O_RDWR)
+limits = Limits(time.monotonic() + 30, Stop(), RunLog())
+out = execute(("sh", "-c", {ASKS!r}), dict(os.environ), limits).out
+open(sys.argv[1], "wb").write(out + str(os.getsid(0)).encode())
+"""
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_command_is_a_group_and_can_ask_nobody(tmp_path, terminal):
+    told, ends = tmp_path / "told", os.openpty()
+    named = [os.ttyname(ends[1])] if terminal else []
+    argv = (sys.executable, "-c", STARTS, str(told), *named)
+    subprocess.run(argv, start_new_session=True, check=True, timeout=LONG)
+    for end in ends:
+        os.close(end)
+    group, session, own, asked, ours = told.read_text().split()
+    assert (group, asked) == (own, "mute")
+    assert session == (own if terminal else ours)
