@@ -1,5 +1,10 @@
 """Run as `python3 -m gms_hookd`."""
 
-from gms_hookd.cli.main import run
+import sys
+
+try:
+    from gms_hookd.cli.main import run
+except KeyboardInterrupt:
+    sys.exit(130)
 
 run()

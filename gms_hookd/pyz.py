@@ -46,7 +46,10 @@ gc.set_threshold(10_000, 20, 20)  # what is being loaded is no garbage
 sys.path_hooks.insert(0, Importer)
 sys.path_importer_cache.clear()
 
-from gms_hookd.cli.main import run
+try:
+    from gms_hookd.cli.main import run
+except KeyboardInterrupt:
+    sys.exit(130)
 
 run()
 """

@@ -72,6 +72,15 @@ def test_it_runs_alone_and_its_exit_statuses_survive(built, tmp_path):
     assert (status, out, err.count("\n")) == (2, "", 1)
 
 
+def test_ctrl_c_while_it_is_being_loaded_is_no_traceback(tmp_path):
+    shutil.copytree(ROOT / "gms_hookd", tmp_path / "gms_hookd")
+    (tmp_path / "gms_hookd/cli/main.py").write_text("raise KeyboardInterrupt\n")
+    assert run(build(tmp_path, tmp_path / "x.pyz"), "--version") == (130, "", "")
+    module = [sys.executable, "-m", "gms_hookd"]
+    done = subprocess.run(module, cwd=tmp_path, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
 def test_the_python_that_built_it_compiles_nothing_at_the_start(built):
     code = f"""if True:
         import sys, zipimport
