@@ -85,6 +85,13 @@ class ArgumentParser(argparse.ArgumentParser):
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, formatter_class=_Formatter, **options)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what is unknown where it stands; argparse leaves it to the root."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         """Complain; argparse itself would print the usage too."""
         raise UsageError(f"{message} (see `{self.prog} --help`)")

@@ -93,6 +93,18 @@ def test_wrong_usage_is_one_line_and_status_2(no, words):
 
 
 @pytest.mark.parametrize(
+    ("words", "helped"),
+    [
+        ("--bogus", ""), ("--bogus task list", ""), ("task list --bogus", " task list"),
+        ("task list x", " task list"), ("task --bogus list", " task"),
+        ("run list --limits 3", " run list"), ("reload now", " reload"),
+    ],
+)  # fmt: skip
+def test_what_is_unknown_is_answered_with_the_help_of_its_command(no, words, helped):
+    assert no(*words.split())[1].endswith(f"(see `gms-hookd{helped} --help`)\n")
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("--source", "ftp://h/x", "--target", "/b"),
