@@ -8,16 +8,13 @@ from typing import BinaryIO
 from gms_hookd.cli import render
 from gms_hookd.cli.api_client import get, post
 from gms_hookd.cli.arguments import UsageError
-from gms_hookd.cli.session import (
-    SLOW,
-    Args,
-    Session,
-    api_of,
-    task_id,
-    which,
-)
+from gms_hookd.cli.session import SLOW, Args, Session, api_of, task_id, which
 from gms_hookd.errors import Failure
 
+ASKED = (
+    "name", "source", "target", "refspecs", "force", "prune", "timeout", "cron",
+    "create",
+)  # fmt: skip
 AT_ONCE = 200  # names in one call
 SHOWING = r"Showing \d+ of \d+ "  # how a list of glab begins
 BRANCHES = frozenset({"source_branch", "target_branch"})
@@ -25,24 +22,11 @@ BRANCHES = frozenset({"source_branch", "target_branch"})
 
 def task_add(session: Session, args: Args) -> int:
     """Add a task and print its id."""
+    asked = {key: getattr(args, key) for key in ASKED} | {"enabled": not args.disabled}
+    if args.max is not None:
+        asked["max"] = args.max
     with api_of(session) as api:
-        added = post(
-            api,
-            "task/create",
-            {
-                "name": args.name,
-                "source": args.source,
-                "target": args.target,
-                "refspecs": args.refspecs,
-                "force": args.force,
-                "prune": args.prune,
-                "enabled": not args.disabled,
-                "timeout": args.timeout,
-                "cron": args.cron,
-                "create": args.create,
-                **({} if args.max is None else {"max": args.max}),
-            },
-        )
+        added = post(api, "task/create", asked)
     session.say(added["id"])
     return 0
 

@@ -47,13 +47,8 @@ HEADERS = (
 )
 LONGEST_QUERY = 4000  # characters
 _FILTERS = (
-    "task",
-    "hook",
-    "outcome",
-    "runs_before",
-    "deliveries_before",
-    "tasks_after",
-)
+    "task", "hook", "outcome", "runs_before", "deliveries_before", "tasks_after",
+)  # fmt: skip
 _PARAMETERS = frozenset({*_FILTERS, "before"})
 
 
