@@ -14,7 +14,7 @@ from gms_hookd.cli.api_client import Api, get, post
 from gms_hookd.cli.session import Opened, Session
 from gms_hookd.cli.terminal import Style, cut
 from gms_hookd.contract import FINAL, RunStatus
-from gms_hookd.errors import Failure
+from gms_hookd.errors import ClientError, Failure
 from gms_hookd.safetext import safe, safe_lines
 
 if TYPE_CHECKING:  # as in `session`
@@ -87,6 +87,10 @@ def _watched_afar(session: Session, api: Api, run_id: int, screen: Screen) -> An
         screen.clear()
         session.say(f"run {run_id} goes on; `gms-hookd run cancel {run_id}` ends it")
         raise
+    except ClientError as error:  # the daemon was stopped, say
+        screen.clear()
+        remedy = f"`gms-hookd run show {run_id}` says what becomes of run {run_id}"
+        raise Failure(f"{error}: {remedy}") from error
 
 
 class _OwnWork:
