@@ -22,6 +22,7 @@ RUNS = f"{HOOKS}runs/"
 API = "/api/v1/sync/"
 SERVICE = "gms-hookd"  # the user of the unit, and its group
 SERVICE_STATE = "/var/lib/gms-hookd"  # as the unit's StateDirectory= has it
+NO_PATH = "no such path"  # the answer to a call that a daemon does not know
 CONTROL = "control.sock"
 
 

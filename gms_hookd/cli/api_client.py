@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from gms_hookd.contract import API
+from gms_hookd.contract import API, NO_PATH
 from gms_hookd.errors import ClientError, Failure
 from gms_hookd.http.control import PATIENCE, ask, one_line_errors
 
 QUICK = 5.0  # seconds for an answer to who wants to know whether the daemon hangs
 SILENT = f"the daemon does not answer for {QUICK:g} s: systemctl restart gms-hookd"
+
+OLDER = "the running daemon is older than this command: systemctl restart gms-hookd"
 
 
 class ApiError(Failure):
@@ -103,5 +105,7 @@ def _data(status: int, envelope: Any) -> Any:
         raise ClientError("what answers is not gms-hookd")
     if status >= 400:
         reason = envelope.get("error") or envelope.get("msg") or f"status {status}"
+        if reason == NO_PATH:
+            raise ClientError(OLDER)
         raise ApiError(status, str(reason))
     return envelope.get("data")

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from gms_hookd.auth.api_tokens import Rights, Tokens
 from gms_hookd.auth.whitelist import UNIX
-from gms_hookd.contract import API, HOOKS, RUNS
+from gms_hookd.contract import API, HOOKS, NO_PATH, RUNS
 from gms_hookd.futures import Future, apply, done, failed
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.log import SELDOM, event
@@ -147,7 +147,7 @@ class App:
 
     def _call(self, request: Request, path: str) -> Future[Response]:
         if path not in _PATHS:
-            raise HttpError(404, "no such path")
+            raise HttpError(404, NO_PATH)
         self._authorize(request, path)
         _allow(request, *(method for method, known in CALLS if known == path))
         call = CALLS[request.method, path]
@@ -206,7 +206,7 @@ class App:
             known = self._policy.anonymous.forwarders.warnings
             warnings = known if request.control else []
             return apply(self._policy.ready(), partial(_readiness, warnings))
-        raise HttpError(404, "no such path")
+        raise HttpError(404, NO_PATH)
 
     def _close(
         self,

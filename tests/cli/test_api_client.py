@@ -17,6 +17,7 @@ from gms_hookd.cli.api_client import (
     post,
 )
 from gms_hookd.cli.in_process import InProcess
+from gms_hookd.contract import NO_PATH
 from gms_hookd.errors import ClientError, UnreachableError
 from gms_hookd.http.client import post_signed
 from gms_hookd.http.message import Response
@@ -236,6 +237,13 @@ def test_a_certificate_of_our_own_is_believed_as_it_stands(tmp_path):
             post_signed(url, b"{}", "sha256=00", 5, other)
     finally:
         host.stop()
+
+
+def test_a_daemon_that_does_not_know_a_call_is_to_be_restarted(control):
+    said = json.dumps({"code": 404, "msg": NO_PATH, "error": NO_PATH}).encode()
+    control.answer = (404, {}, said)
+    with pytest.raises(ClientError, match=r"older .*: systemctl restart gms-hookd"):
+        get(OverSocket(control.server_address), "parcels")
 
 
 CUT = "in the middle of its answer"
