@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +44,9 @@ def _have_written(session: Session, file: Path) -> None:
 def _refuse(file: Path, state: Path) -> None:
     if file.is_dir():
         raise Failure(f"{file}: is a directory")
+    if not file.parent.is_dir():
+        folder = shlex.quote(str(file.parent))
+        raise Failure(f"{file.parent}: is no directory: mkdir -p {folder}")
     check_replaceable(file)
     if state.exists() and leads_to(file, state, is_ours):
         raise Failure(f"{file}: is the store itself, or leads to it: name another file")

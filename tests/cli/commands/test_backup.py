@@ -41,3 +41,10 @@ def test_a_backup_onto_what_is_no_file_leaves_that_in_its_place(task, no, tmp_pa
         for place in (pipe, end):
             assert "is not a regular file" in no("backup", place)[1]
         assert (pipe.is_fifo(), end.is_socket()) == (True, True)
+
+
+def test_a_folder_that_is_not_there_is_named(task, no, tmp_path):
+    line = no("backup", tmp_path / "none" / "copy.db")[1]
+    assert line.endswith(
+        f"{tmp_path}/none: is no directory: mkdir -p {tmp_path}/none\n"
+    )
