@@ -128,7 +128,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("run", "undo"): Command(
         "run.run_undo", run_undo, "put back what a run did, and disable its task"
     ),
-    ("delivery", "list"): Command("delivery.delivery_list", delivery_list, "recent"),
+    ("delivery", "list"): Command(
+        "delivery.delivery_list", delivery_list, "the newest deliveries"
+    ),
     ("delivery", "show"): Command("delivery.delivery_show", one, "one delivery"),
     ("hook", "list"): Command("hook.hook_list", as_json, "what to enter where"),
     ("hook", "secret"): Command(
