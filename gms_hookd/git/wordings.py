@@ -345,6 +345,14 @@ TABLE = (
         unavailable|unreachable
         server error
     """),
+    _row(ErrorKind.MISSING, ANY, "JGit, dulwich, Gitea, Pagure, Phabricator", r"""
+        '' (is )?not a git repository
+        ^(remote: )?not a git repository$
+        \bno such (git )?(repo|project)
+        \bno (git )?(repo|project)\w* .{0,99}\b(exists|found)
+        (cannot|can't|could not|unable to) (find|locate) (the )?(git )?(repo|project)
+        (unknown|unrecognized) (repo\w*|project)\b(?! ext)
+    """),
     _row(ErrorKind.LOCK, HERE, "git, of a ref or file that another process holds", r"""
         cannot lock ref
         file exists
