@@ -135,6 +135,8 @@ def one_line_errors(
         raise UnreachableError(f"{where}: {_why(error)}") from error
     except TimeoutError as error:
         raise SilentError(f"{where}: no answer within {patience:g} s") from error
+    except BlockingIOError as error:  # connect(2) of a unix socket: no room to wait in
+        raise SilentError(f"{where}: too many wait for an answer") from error
     except PermissionError as error:
         remedy = "run this as root or as the user of the daemon"
         raise ClientError(f"{where}: {_why(error)}: {remedy}") from error

@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -18,7 +18,7 @@ from gms_hookd.cli.api_client import (
 )
 from gms_hookd.cli.in_process import InProcess
 from gms_hookd.contract import NO_PATH
-from gms_hookd.errors import ClientError, UnreachableError
+from gms_hookd.errors import ClientError, SilentError, UnreachableError
 from gms_hookd.http.client import post_signed
 from gms_hookd.http.message import Response
 from tests.support.hosts import HttpHost, certificate
@@ -237,6 +237,20 @@ def test_a_certificate_of_our_own_is_believed_as_it_stands(tmp_path):
             post_signed(url, b"{}", "sha256=00", 5, other)
     finally:
         host.stop()
+
+
+def test_a_daemon_that_many_wait_for_already_is_silent(tmp_path):
+    path = str(tmp_path / "c.sock")
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as waiting:
+        listener.bind(path)
+        listener.listen(0)
+        refused = 0
+        while not refused:
+            one = waiting.enter_context(socket.socket(socket.AF_UNIX))
+            one.setblocking(False)
+            refused = one.connect_ex(path)
+        with pytest.raises(SilentError, match="too many wait"):
+            get(OverSocket(path), "tasks")
 
 
 def test_a_daemon_that_does_not_know_a_call_is_to_be_restarted(control):
