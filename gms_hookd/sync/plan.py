@@ -36,6 +36,10 @@ _RACE = late_pattern(
     r"|reference does not exist|fetch first|failed to report|aliased update"
     r"|atomic \w+ fail"
 )
+# As the host's git says it of a ref that is not as the push was told (files-backend.c).
+_MOVED = late_pattern(
+    r"unable to resolve reference|is at \S+ but expected|reference already exists"
+)
 # What git itself says of one ref, and of no other in the same push (receive-pack.c).
 _OF_ONE = late_pattern(
     r"hook declined|deny updating a hidden ref|funny refname|bad ref|missing necessary"
@@ -304,7 +308,8 @@ def judged(
 def _declined(move: Move, line: Pushed, why: Diagnosis | None) -> tuple[Move, bool]:
     passing = why is not None and why.kind in TRANSIENT
     race = _RACE.search(line.reason)
-    if passing and race and why and not why.words:  # which of the two, a look tells
+    words = why.words if why else ""
+    if passing and race and (not words or _MOVED.search(words)):  # a look tells which
         return replace(move, reason=str(why), transient=True), False
     would_not = "[remote rejected]" in line.summary and not race
     if passing or would_not:
