@@ -202,20 +202,26 @@ _BY_HOOK = (
     """CREATE TRIGGER by_hook_too AFTER DELETE ON deliveries BEGIN
         DELETE FROM by_hook WHERE name=old.hook AND delivery_id=old.id; END""",
 )
-_COUNT_END = """INSERT INTO tallies VALUES(new.ended_ms/3600000,new.status,1)
-    ON CONFLICT DO UPDATE SET count=count+1"""
-_UNCOUNT_END = """UPDATE tallies SET count=count-1
-    WHERE hour=old.ended_ms/3600000 AND status=old.status;
+# To count the runs of 30 days took most of the status page's time; a row an hour is
+# right whatever ends, dates or deletes a run.
+_COUNT_END = """INSERT INTO tallies
+    SELECT new.ended_ms/3600000,new.status='success',new.status='conflict',
+    new.status='failed',new.status='cancelled' WHERE true
+    ON CONFLICT DO UPDATE SET success=success+excluded.success,
+    conflict=conflict+excluded.conflict,failed=failed+excluded.failed,
+    cancelled=cancelled+excluded.cancelled"""
+_UNCOUNT_END = """UPDATE tallies SET success=success-(old.status='success'),
+    conflict=conflict-(old.status='conflict'),failed=failed-(old.status='failed'),
+    cancelled=cancelled-(old.status='cancelled') WHERE hour=old.ended_ms/3600000;
     DELETE FROM tallies
-    WHERE hour=old.ended_ms/3600000 AND status=old.status AND count<1"""
+    WHERE hour=old.ended_ms/3600000 AND success+conflict+failed+cancelled<1"""
 _TALLIES_BY_HOUR = (
-    # To count the runs of 30 days took most of the status page's time; a row an hour
-    # and outcome is right whatever ends, dates or deletes a run.
     """CREATE TABLE tallies(
-        hour INTEGER NOT NULL, status TEXT NOT NULL, count INTEGER NOT NULL,
-        PRIMARY KEY(hour, status)) WITHOUT ROWID""",
-    """INSERT INTO tallies SELECT ended_ms/3600000,status,count(*) FROM runs
-        WHERE ended_ms IS NOT NULL GROUP BY 1,2""",
+        hour INTEGER PRIMARY KEY, success INTEGER NOT NULL, conflict INTEGER NOT NULL,
+        failed INTEGER NOT NULL, cancelled INTEGER NOT NULL)""",
+    """INSERT INTO tallies SELECT ended_ms/3600000,sum(status='success'),
+        sum(status='conflict'),sum(status='failed'),sum(status='cancelled') FROM runs
+        WHERE ended_ms IS NOT NULL GROUP BY 1""",
     f"""CREATE TRIGGER end_counted AFTER UPDATE OF ended_ms ON runs
         WHEN new.ended_ms IS NOT NULL BEGIN {_COUNT_END}; END""",
     f"""CREATE TRIGGER end_changed AFTER UPDATE OF ended_ms ON runs
@@ -235,36 +241,6 @@ _FARES = (
 _WHOLE_NAMES = (
     "UPDATE tasks SET host=host_of(source) WHERE host<>'' AND host<>host_of(source)",
 )
-# One row an hour: a month of them is added up three times as fast.
-_COUNT_IN_ROW = """INSERT INTO tallies
-    SELECT new.ended_ms/3600000,new.status='success',new.status='conflict',
-    new.status='failed',new.status='cancelled' WHERE true
-    ON CONFLICT DO UPDATE SET success=success+excluded.success,
-    conflict=conflict+excluded.conflict,failed=failed+excluded.failed,
-    cancelled=cancelled+excluded.cancelled"""
-_UNCOUNT_IN_ROW = """UPDATE tallies SET success=success-(old.status='success'),
-    conflict=conflict-(old.status='conflict'),failed=failed-(old.status='failed'),
-    cancelled=cancelled-(old.status='cancelled') WHERE hour=old.ended_ms/3600000;
-    DELETE FROM tallies
-    WHERE hour=old.ended_ms/3600000 AND success+conflict+failed+cancelled<1"""
-_ONE_ROW_AN_HOUR = (
-    "DROP TRIGGER end_counted",
-    "DROP TRIGGER end_changed",
-    "DROP TRIGGER end_forgotten",
-    "DROP TABLE tallies",
-    """CREATE TABLE tallies(
-        hour INTEGER PRIMARY KEY, success INTEGER NOT NULL, conflict INTEGER NOT NULL,
-        failed INTEGER NOT NULL, cancelled INTEGER NOT NULL)""",
-    """INSERT INTO tallies SELECT ended_ms/3600000,sum(status='success'),
-        sum(status='conflict'),sum(status='failed'),sum(status='cancelled') FROM runs
-        WHERE ended_ms IS NOT NULL GROUP BY 1""",
-    f"""CREATE TRIGGER end_counted AFTER UPDATE OF ended_ms ON runs
-        WHEN new.ended_ms IS NOT NULL BEGIN {_COUNT_IN_ROW}; END""",
-    f"""CREATE TRIGGER end_changed AFTER UPDATE OF ended_ms ON runs
-        WHEN old.ended_ms IS NOT NULL BEGIN {_UNCOUNT_IN_ROW}; END""",
-    f"""CREATE TRIGGER end_forgotten AFTER DELETE ON runs
-        WHEN old.ended_ms IS NOT NULL BEGIN {_UNCOUNT_IN_ROW}; END""",
-)
 STEPS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _SECOND,
@@ -283,7 +259,6 @@ STEPS: tuple[tuple[str, ...], ...] = (
     _TALLIES_BY_HOUR,
     _FARES,
     _WHOLE_NAMES,
-    _ONE_ROW_AN_HOUR,
 )
 
 
