@@ -526,7 +526,9 @@ def test_a_hook_of_a_target_has_no_descriptor_of_ours(bench, source, target, hoo
 def test_what_a_hook_leaves_behind_holds_up_no_later_run(
     tmp_path, bench, source, target
 ):
-    target.hook("post-receive", own("setsid sleep 1000.375 >/dev/null 2>&1 &\n"))
+    # What has no session of its own yet when git ends is ended with it.
+    leave = "setsid sh -c 'touch apart; exec sleep 1000.375' >/dev/null 2>&1 &\n"
+    target.hook("post-receive", own(leave + "until [ -e apart ]; do :; done\n"))
     try:
         for _ in range(2):
             assert bench.sync(task(source, target)).status is RunStatus.SUCCESS
