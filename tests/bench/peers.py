@@ -261,8 +261,8 @@ class Storeless(Ours):
     end = signal.SIGKILL  # its worker waits for ever
 
     def hookd(self, *words):
-        script = Path(__file__).with_name("storeless.py")
-        return [sys.executable, script, *super().hookd(*words)[3:]]
+        module = "tests.bench.storeless"
+        return [sys.executable, "-m", module, *super().hookd(*words)[3:]]
 
     def start(self):
         self.launch()

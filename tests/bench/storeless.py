@@ -1,19 +1,17 @@
 """The daemon as it is, but for a store that keeps nothing and answers at once.
 
-Takes the same arguments. No worker gets a run, as none does that waits for git.
+    python3 -m tests.bench.storeless serve ...
+
+No worker gets a run, as none does that waits for git.
 """
 
 import sys
-from pathlib import Path
 
 from gms_hookd.cli import main
 from gms_hookd.futures import Future, done
 from gms_hookd.store import Store, notices, runs, schedules, source_checks
 from gms_hookd.store.deliveries import NewDelivery, RecordedDelivery
 from gms_hookd.store.turn import Turn
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 
 CAME = NewDelivery("task-sync", "gms", "", 0)
 ANSWERS = {
@@ -32,7 +30,7 @@ class Forgetful:
     """What a store is to the daemon."""
 
     waiting = 0
-    lost = ""
+    lost = failing = ""
 
     def __init__(self, path, _threads=None):
         self.path = path
