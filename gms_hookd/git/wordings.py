@@ -358,7 +358,7 @@ TABLE = (
         file exists
     """),
     _row(ErrorKind.POLICY, ANY, "git, of a reference-transaction hook of the host", r"""
-        ref updates aborted by hook
+        updates? aborted by (the [a-z-]+ )?hook
     """),
     # The way to the host and back.
     _row(ErrorKind.NETWORK, HERE, "curl and ssh, of names and connections, SOCKS", r"""

@@ -165,6 +165,11 @@ BY_HTTP = [
 
 
 AT_HOME = [
+    *by("git, refs.c, before 2.54 and since", FINAL,
+        "fatal: ref updates aborted by hook\nsend-pack: unexpected disconnect while"
+        " reading sideband packet",
+        "fatal: in 'preparing' phase, update aborted by the reference-transaction hook"
+        "\nsend-pack: unexpected disconnect while reading sideband packet"),
     *by("git, wrapper.c and object-file.c: errno", PASSES,
         "fatal: write error: Input/output error\n",
         "error: unable to create temporary file: Read-only file system\n"
