@@ -11,6 +11,7 @@ from typing import NamedTuple
 from gms_hookd.model import Delivery, RunStatus, Task
 from gms_hookd.store import deliveries, runs, tasks
 from gms_hookd.store.dbthread import Connection
+from gms_hookd.store.rows import column, value
 
 HOUR = 3_600_000  # ms
 SCAN = 20_000  # rows that one page looks through
@@ -196,13 +197,13 @@ def outcomes(db: Connection, task_id: int, limit: int = 20) -> tuple[str, ...]:
     query = (
         f"SELECT status FROM runs WHERE task_id=? AND {_ENDED} ORDER BY id DESC LIMIT ?"
     )
-    return tuple(row[0] for row in db.execute(query, (task_id, limit)).fetchall())
+    return tuple(column(db, query, (task_id, limit)))
 
 
 def pending(db: Connection) -> tuple[int, int, int | None]:
     """Count the runs that are queued and that run; when the first is due (ms)."""
     counts = (
-        db.execute("SELECT count(*) FROM runs WHERE status=?", (status,)).fetchone()[0]
+        value(db, "SELECT count(*) FROM runs WHERE status=?", (status,))
         for status in (RunStatus.QUEUED, RunStatus.RUNNING)
     )
     queued, running = counts

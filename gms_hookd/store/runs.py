@@ -434,8 +434,7 @@ def next_due(db: Connection) -> int | None:
 
 def under_way(db: Connection) -> list[int]:
     """List the running runs."""
-    rows = db.execute("SELECT id FROM runs WHERE status='running' ORDER BY id")
-    return [row[0] for row in rows.fetchall()]
+    return column(db, "SELECT id FROM runs WHERE status='running' ORDER BY id")
 
 
 _DUE_ON = (
