@@ -55,7 +55,7 @@ def _places(path: str) -> Iterator[str]:
             yield from (repository + end for end in TELLING)
             yield from _hooks(f"{repository}/hooks")
             for settings in ("config", "config.worktree"):
-                yield from _named(f"{repository}/{settings}", set())
+                yield from _named(f"{repository}/{settings}")
 
 
 def _repositories(folder: str) -> Iterator[str]:
@@ -70,30 +70,31 @@ def _repositories(folder: str) -> Iterator[str]:
 
 def _pointed(file: str, prefix: str = "") -> str:
     """Return the path that a file of git's holds (gitrepository-layout(5)), or ""."""
-    if not os.path.isfile(file):  # as nearly always: to fail costs more than to look
-        return ""
-    try:
-        content, _ = read_regular(Path(file), LONGEST)
-    except OSError:
-        return ""
-    target = os.fsdecode(content.rstrip(b"\n").replace(b"\0", b"")).removeprefix(prefix)
+    target = _text(file, LONGEST).rstrip("\n").removeprefix(prefix)
     return os.path.join(os.path.dirname(file), target) if target else ""
 
 
-def _named(file: str, seen: set[str]) -> Iterator[str]:
+def _named(file: str) -> Iterator[str]:
     """Name what settings of git have it run or heed in other places."""
-    seen.add(file)
-    if not os.path.isfile(file):
-        return
+    files, seen = [file], {file}
+    for each in files:  # which grows meanwhile
+        for name in _NAMES.findall(_text(each, LARGEST)):
+            place = os.path.normpath(os.path.join(os.path.dirname(each), name.strip()))
+            yield place
+            yield from _hooks(place)
+            files += [place] if place not in seen else []
+            seen.add(place)
+
+
+def _text(file: str, most: int) -> str:
+    """Return what a file holds, which may be anything; "" where it cannot be read."""
+    if not os.path.isfile(file):  # as nearly always: to fail costs more than to look
+        return ""
     try:
-        content, _ = read_regular(Path(file), LARGEST)
+        content, _ = read_regular(Path(file), most)
     except OSError:
-        return
-    for name in _NAMES.findall(os.fsdecode(content)):
-        place = os.path.normpath(os.path.join(os.path.dirname(file), name.strip()))
-        yield place
-        yield from _hooks(place)
-        yield from () if place in seen else _named(place, seen)
+        return ""
+    return os.fsdecode(content.replace(b"\0", b""))
 
 
 def _hooks(folder: str) -> Iterator[str]:

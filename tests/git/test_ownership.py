@@ -1,5 +1,6 @@
 """A repository whose owner could have his hooks run as us is refused."""
 
+import itertools
 import os
 import subprocess
 
@@ -80,6 +81,16 @@ def test_what_settings_name_elsewhere_counts_as_well(repo, tmp_path, setting, th
     why = untrusted(str(repo))
     assert f"{theirs} belongs to user id {OTHER}" in why
     assert untrusted(str(repo), [OTHER]) == ""
+
+
+def test_odd_settings_are_looked_through(repo, tmp_path):
+    links = [tmp_path / f"link{n}" for n in range(1200)]
+    for one, next_one in itertools.pairwise(links):
+        one.write_text(f"[include]\npath={next_one}\n")
+    links[-1].write_bytes(b"[core]\nhooksPath = no\0where\n")
+    with (repo / "config").open("a") as settings:
+        settings.write(f"[include]\npath={links[0]}\n")
+    assert untrusted(str(repo)) == ""
 
 
 def test_a_user_with_a_name_is_called_by_it(repo):
