@@ -6,6 +6,8 @@ import signal
 import subprocess
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -54,6 +56,19 @@ def searched(request):
     folder = request.getfixturevalue("tmp_path") if wanted else None
     yield
     if folder:
+        search(folder)
+
+
+@pytest.fixture
+def open_place():
+    """Give a folder that every user may enter.
+
+    Not below pytest's own, which each of its processes closes to others as it begins.
+    """
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        folder.chmod(0o711)
+        yield folder
         search(folder)
 
 

@@ -1,7 +1,6 @@
 """What a secret file may be, as root and as the user of a service see it."""
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -39,24 +38,15 @@ def read_as(user, path):
         return pipe.read()
 
 
-@pytest.fixture
-def place(tmp_path):
-    """Give a folder that everybody may enter."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder != Path("/") and folder.stat().st_uid == 0:
-            folder.chmod(folder.stat().st_mode | 0o011)
-    return tmp_path
-
-
 @needs_root
-def test_root_and_the_service_take_a_file_that_root_shares_by_a_group(place):
-    path = secret(place, 0o640, gid=NOBODY)
+def test_root_and_the_service_take_a_file_that_root_shares_by_a_group(open_place):
+    path = secret(open_place, 0o640, gid=NOBODY)
     assert read_secret(path) == read_as(NOBODY, path) == "a-secret-of-the-test"
 
 
 @needs_root
-def test_root_and_the_service_take_the_service_s_own_file(place):
-    path = secret(place, 0o600, NOBODY, NOBODY)
+def test_root_and_the_service_take_the_service_s_own_file(open_place):
+    path = secret(open_place, 0o600, NOBODY, NOBODY)
     assert read_secret(path) == read_as(NOBODY, path) == "a-secret-of-the-test"
 
 
@@ -65,25 +55,25 @@ def test_root_and_the_service_take_the_service_s_own_file(place):
     ("mode", "uid", "remedy"),
     [(0o644, 0, "chmod 600 "), (0o640, NOBODY, "chmod 600 "), (0o602, 0, "chmod 600")],
 )
-def test_a_file_that_is_open_is_refused_with_a_remedy(place, mode, uid, remedy):
-    path = secret(place, mode, uid)
+def test_a_file_that_is_open_is_refused_with_a_remedy(open_place, mode, uid, remedy):
+    path = secret(open_place, mode, uid)
     with pytest.raises(SecretFileError, match=f"is open to others: {remedy}"):
         read_secret(path)
 
 
 @needs_root
-def test_a_file_that_root_keeps_to_itself_is_told_apart(place):
-    path = secret(place, 0o600)
+def test_a_file_that_root_keeps_to_itself_is_told_apart(open_place):
+    path = secret(open_place, 0o600)
     assert "may not read it: run this as root" in read_as(NOBODY, path)
 
 
 @needs_root
-def test_the_service_is_told_how_root_shares_a_file_with_it(place, monkeypatch):
+def test_the_service_is_told_how_root_shares_a_file_with_it(open_place, monkeypatch):
     monkeypatch.setattr("gms_hookd.files.user_name", lambda: SERVICE)
-    path = secret(place, 0o600)
+    path = secret(open_place, 0o600)
     shared = f"chgrp gms-hookd {path} && chmod 640 {path}"
     assert read_as(NOBODY, path).endswith(f"may not read it: {shared}")
     path.chmod(0o644)
     assert read_as(NOBODY, path).endswith(f"is open to others: {shared}")
-    place.chmod(0o700)
-    assert f"may not enter {place}: move it" in read_as(NOBODY, path)
+    open_place.chmod(0o700)
+    assert f"may not enter {open_place}: move it" in read_as(NOBODY, path)

@@ -8,7 +8,6 @@ import os
 import sqlite3
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -21,15 +20,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 @pytest.fixture
-def place(tmp_path):
-    """Give a folder of the service, whose way everybody may go."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder != Path("/") and folder.stat().st_uid == 0:
-            folder.chmod(folder.stat().st_mode | 0o011)
-    (tmp_path / "state").mkdir(mode=0o700)
-    (tmp_path / "config.toml").write_text("")
-    give(tmp_path / "state")
-    return tmp_path
+def place(open_place):
+    """Give a folder with the state of the service."""
+    (open_place / "state").mkdir(mode=0o700)
+    (open_place / "config.toml").write_text("")
+    give(open_place / "state")
+    return open_place
 
 
 def give(folder):
