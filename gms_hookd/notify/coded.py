@@ -2,14 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from gms_hookd.notify.base import (
-    SENT,
-    Fate,
-    SendResult,
-    VendorAnswer,
-    judged_by_status,
-    retry_after,
-)
+from gms_hookd.notify import base
 from gms_hookd.payload import load_json_body
 
 THROTTLED = 60.0  # seconds: their limits count by the minute
@@ -17,11 +10,11 @@ NO_REMEDIES: Mapping[int, str] = {}
 
 
 def judged_by_code(
-    answer: VendorAnswer,
+    answer: base.VendorAnswer,
     fields: Collection[str],
     busy: Collection[int],
     remedies: Mapping[int, str] = NO_REMEDIES,
-) -> SendResult:
+) -> base.SendResult:
     """Return what the first of `fields` in the body means: 0 is success.
 
     `busy` are the codes that pass, `remedies` what to do about others.
@@ -34,14 +27,16 @@ def judged_by_code(
     found = content if isinstance(content, dict) else {}
     code = next((found[name] for name in fields if name in found), None)
     if code == 0 and code is not False:
-        return SENT
+        return base.SENT
     if not isinstance(code, int):
-        by_status = judged_by_status(answer)
+        by_status = base.judged_by_status(answer)
         unclear = f"an answer without a code: {answer.text}"
-        again = SendResult(Fate.AGAIN, unclear, THROTTLED)
-        return again if by_status is SENT else by_status
+        again = base.SendResult(base.Fate.AGAIN, unclear, THROTTLED)
+        return again if by_status is base.SENT else by_status
     words = found.get("errmsg") or found.get("msg") or ""
     why = f"code {code}: {words}"
     if code in busy:
-        return SendResult(Fate.AGAIN, why, max(THROTTLED, retry_after(answer) or 0.0))
-    return SendResult(Fate.NEVER, why + remedies.get(code, ""))
+        return base.SendResult(
+            base.Fate.AGAIN, why, max(THROTTLED, base.retry_after(answer) or 0.0)
+        )
+    return base.SendResult(base.Fate.NEVER, why + remedies.get(code, ""))

@@ -10,18 +10,7 @@ import hmac
 from urllib.parse import quote_plus
 
 from gms_hookd.auth.signature import base64_text
-from gms_hookd.notify.base import (
-    Notice,
-    SendResult,
-    Target,
-    VendorAnswer,
-    VendorRequest,
-    body_within,
-    cut_bytes,
-    flat,
-    json_body,
-    unlinked,
-)
+from gms_hookd.notify import base
 from gms_hookd.notify.coded import judged_by_code
 
 NAME = "dingtalk"
@@ -34,14 +23,14 @@ SECURITY = {
 }
 
 
-def render(notice: Notice, target: Target, now: float) -> VendorRequest:
+def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorRequest:
     """Return a Markdown message, with the keyword that the robot wants."""
     keyword = target.options.get("keyword", "")
-    body = body_within(notice, REASON, MOST, lambda text: _body(text, keyword))
-    return VendorRequest(signed(target.url, target.secrets, now), body)
+    body = base.body_within(notice, REASON, MOST, lambda text: _body(text, keyword))
+    return base.VendorRequest(signed(target.url, target.secrets, now), body)
 
 
-def _body(notice: Notice, keyword: str) -> bytes:
+def _body(notice: base.Notice, keyword: str) -> bytes:
     lines = [f"### {_flat(notice.title)}"]
     lines += [f"> {_flat(line)}" for line in notice.reason.splitlines() if line.strip()]
     lines += [f"- {_flat(label)}: {_flat(value)}" for label, value in notice.facts]
@@ -49,8 +38,8 @@ def _body(notice: Notice, keyword: str) -> bytes:
     text = "  \n".join(lines)
     if keyword and keyword not in text:
         text += f"  \n{keyword}"
-    markdown = {"title": cut_bytes(_flat(notice.title), 200), "text": text}
-    return json_body({"msgtype": "markdown", "markdown": markdown})
+    markdown = {"title": base.cut_bytes(_flat(notice.title), 200), "text": text}
+    return base.json_body({"msgtype": "markdown", "markdown": markdown})
 
 
 def signed(url: str, secrets: tuple[str, ...], now: float) -> str:
@@ -67,10 +56,10 @@ def signed(url: str, secrets: tuple[str, ...], now: float) -> str:
 
 def _flat(text: str) -> str:
     """Return one line whose start is no Markdown, with no link, picture or tag."""
-    line = unlinked(flat(text)).replace("<", "\uff1c")
+    line = base.unlinked(base.flat(text)).replace("<", "\uff1c")
     return f"\\{line}" if line[:1] in ("#", ">", "-", "*") else line
 
 
-def judge(answer: VendorAnswer) -> SendResult:
+def judge(answer: base.VendorAnswer) -> base.SendResult:
     """Return what the code means; 310000 is a check of the robot that failed."""
     return judged_by_code(answer, ("errcode",), BUSY, SECURITY)

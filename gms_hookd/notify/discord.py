@@ -6,20 +6,7 @@ Sent with `wait=true`: without it, a message that is not saved is no error there
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-from gms_hookd.notify.base import (
-    Fate,
-    Notice,
-    SendResult,
-    Target,
-    VendorAnswer,
-    VendorRequest,
-    bounded,
-    cut,
-    escaped_within,
-    flat,
-    json_body,
-    judged_by_status,
-)
+from gms_hookd.notify import base
 from gms_hookd.payload import load_json_body
 
 NAME = "discord"
@@ -29,23 +16,27 @@ TITLE, DESCRIPTION, VALUE, FIELDS = 256, 3000, 300, 6
 _MARKUP = re.compile(r"([\\*_~`|>\[\]()#-])")
 
 
-def render(notice: Notice, target: Target, now: float) -> VendorRequest:
+def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorRequest:
     """Return one embed that mentions nobody, well below 6,000 characters."""
-    notice = bounded(notice, DESCRIPTION)
+    notice = base.bounded(notice, DESCRIPTION)
     fields = [
-        {"name": label, "value": escaped_within(value, VALUE, escaped), "inline": True}
+        {
+            "name": label,
+            "value": base.escaped_within(value, VALUE, escaped),
+            "inline": True,
+        }
         for label, value in notice.facts[:FIELDS]
         if label.strip() and value.strip()
     ]
     embed: dict[str, object] = {
-        "title": escaped_within(flat(notice.title), TITLE, escaped),
+        "title": base.escaped_within(base.flat(notice.title), TITLE, escaped),
         "color": notice.level.value,
         "timestamp": notice.timestamp,
         "fields": fields,
     }
     if notice.reason:
         # A zero-width space breaks a fence that would end ours.
-        fenced = cut(notice.reason.replace("```", "`\u200b``"), DESCRIPTION)
+        fenced = base.cut(notice.reason.replace("```", "`\u200b``"), DESCRIPTION)
         embed["description"] = f"```\n{fenced}\n```"
     if notice.link:
         embed["url"] = notice.link
@@ -54,7 +45,7 @@ def render(notice: Notice, target: Target, now: float) -> VendorRequest:
         "allowed_mentions": {"parse": []},
         "embeds": [embed],
     }
-    return VendorRequest(_waiting(target.url), json_body(body))
+    return base.VendorRequest(_waiting(target.url), base.json_body(body))
 
 
 def _waiting(url: str) -> str:
@@ -68,10 +59,10 @@ def escaped(text: str) -> str:
     return _MARKUP.sub(r"\\\1", text)
 
 
-def judge(answer: VendorAnswer) -> SendResult:
+def judge(answer: base.VendorAnswer) -> base.SendResult:
     """Return what the answer means; the wait of a 429 may be in the body alone."""
-    verdict = judged_by_status(answer)
-    if verdict.fate is not Fate.AGAIN or verdict.after is not None:
+    verdict = base.judged_by_status(answer)
+    if verdict.fate is not base.Fate.AGAIN or verdict.after is not None:
         return verdict
     try:
         content = load_json_body(answer.body)
@@ -79,5 +70,7 @@ def judge(answer: VendorAnswer) -> SendResult:
         return verdict
     after = content.get("retry_after") if isinstance(content, dict) else None
     if isinstance(after, int | float) and not isinstance(after, bool) and after >= 0:
-        return SendResult(Fate.AGAIN, verdict.reason, min(float(after), 3600.0))
+        return base.SendResult(
+            base.Fate.AGAIN, verdict.reason, min(float(after), 3600.0)
+        )
     return verdict

@@ -3,20 +3,12 @@
 Page: docs.docker.com/docker-hub/repos/manage/webhooks, Validate a webhook callback.
 """
 
-from gms_hookd.notify.base import (
-    Level,
-    Notice,
-    Target,
-    VendorRequest,
-    cut,
-    json_body,
-    judged_by_status,
-)
+from gms_hookd.notify import base
 
 NAME = "dockerhub"
 PACE = 0.2
 LONGEST = 255  # characters of a description
-judge = judged_by_status
+judge = base.judged_by_status
 
 
 def target_name(hook: str) -> str:
@@ -24,12 +16,12 @@ def target_name(hook: str) -> str:
     return f"{NAME}:{hook}"
 
 
-def render(notice: Notice, target: Target, now: float) -> VendorRequest:
+def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorRequest:
     """Return the state that the chain of webhooks waits for."""
-    good = notice.level in (Level.GOOD, Level.CHANGED)
+    good = notice.level in (base.Level.GOOD, base.Level.CHANGED)
     body = {
         "state": "success" if good else "failure",
-        "description": cut(notice.reason or notice.title, LONGEST),
+        "description": base.cut(notice.reason or notice.title, LONGEST),
         "context": "gms-hookd",
     }
-    return VendorRequest(target.url, json_body(body))
+    return base.VendorRequest(target.url, base.json_body(body))

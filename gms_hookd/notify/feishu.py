@@ -8,17 +8,7 @@ import hashlib
 import hmac
 
 from gms_hookd.auth.signature import base64_text
-from gms_hookd.notify.base import (
-    Level,
-    Notice,
-    SendResult,
-    Target,
-    VendorAnswer,
-    VendorRequest,
-    body_within,
-    cut_bytes,
-    json_body,
-)
+from gms_hookd.notify import base
 from gms_hookd.notify.coded import judged_by_code
 
 NAME = "feishu"
@@ -26,23 +16,23 @@ PACE = 1.0
 MOST = 18_000  # bytes; a message may have 20 KB
 REASON = 6000  # characters
 TEMPLATES = {
-    Level.GOOD: "green",
-    Level.CHANGED: "blue",
-    Level.WARNING: "orange",
-    Level.BAD: "red",
+    base.Level.GOOD: "green",
+    base.Level.CHANGED: "blue",
+    base.Level.WARNING: "orange",
+    base.Level.BAD: "red",
 }
 BUSY = frozenset({11232, 99991400})
 _CHECK = ": check secret, keyword and address list of the bot, and this clock"
 SECURITY = dict.fromkeys((19021, 19022, 19024), _CHECK)
 
 
-def render(notice: Notice, target: Target, now: float) -> VendorRequest:
+def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorRequest:
     """Return a card; texts from outside are plain text, which has no markup."""
-    body = body_within(notice, REASON, MOST, lambda text: _body(text, target, now))
-    return VendorRequest(target.url, body)
+    body = base.body_within(notice, REASON, MOST, lambda text: _body(text, target, now))
+    return base.VendorRequest(target.url, body)
 
 
-def _body(notice: Notice, target: Target, now: float) -> bytes:
+def _body(notice: base.Notice, target: base.Target, now: float) -> bytes:
     elements = [_text(notice.reason)] if notice.reason else []
     elements += [_text(f"{label}: {value}") for label, value in notice.facts]
     if notice.link:
@@ -50,14 +40,14 @@ def _body(notice: Notice, target: Target, now: float) -> bytes:
     keyword = target.options.get("keyword", "")
     if keyword:
         elements.append(_text(keyword))
-    title = {"tag": "plain_text", "content": cut_bytes(notice.title, 300)}
+    title = {"tag": "plain_text", "content": base.cut_bytes(notice.title, 300)}
     header = {"template": TEMPLATES[notice.level], "title": title}
     card = {"header": header, "elements": elements or [_text(notice.title)]}
     body: dict[str, object] = {"msg_type": "interactive", "card": card}
     if target.secrets:
         seconds = str(int(now))
         body |= {"timestamp": seconds, "sign": sign(target.secrets[0], seconds)}
-    return json_body(body)
+    return base.json_body(body)
 
 
 def _text(content: str) -> dict[str, object]:
@@ -70,6 +60,6 @@ def sign(secret: str, seconds: str) -> str:
     return base64_text(hmac.new(key, b"", hashlib.sha256).digest())
 
 
-def judge(answer: VendorAnswer) -> SendResult:
+def judge(answer: base.VendorAnswer) -> base.SendResult:
     """Return what the code means; older bots have `StatusCode` alone."""
     return judged_by_code(answer, ("code", "StatusCode"), BUSY, SECURITY)

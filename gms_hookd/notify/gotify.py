@@ -1,31 +1,28 @@
 """Gotify. Page: gotify.net/docs/pushmsg."""
 
-from gms_hookd.notify.base import (
-    JSON,
-    Level,
-    Notice,
-    Target,
-    VendorRequest,
-    cut,
-    json_body,
-    judged_by_status,
-    plain,
-)
+from gms_hookd.notify import base
 
 NAME = "gotify"
 PACE = 0.5
 MOST = 8000  # characters
-PRIORITIES = {Level.GOOD: 2, Level.CHANGED: 2, Level.WARNING: 6, Level.BAD: 8}
-judge = judged_by_status
+PRIORITIES = {
+    base.Level.GOOD: 2,
+    base.Level.CHANGED: 2,
+    base.Level.WARNING: 6,
+    base.Level.BAD: 8,
+}
+judge = base.judged_by_status
 
 
-def render(notice: Notice, target: Target, now: float) -> VendorRequest:
+def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorRequest:
     """Return a message; the application's token goes into a header, not the URL."""
     body = {
-        "title": cut(notice.title, 200),
-        "message": cut(plain(notice), MOST),
+        "title": base.cut(notice.title, 200),
+        "message": base.cut(base.plain(notice), MOST),
         "priority": PRIORITIES[notice.level],
     }
     key = {"X-Gotify-Key": target.secrets[0]} if target.secrets else {}
-    base = target.url.rstrip("/").removesuffix("/message")
-    return VendorRequest(f"{base}/message", json_body(body), {**JSON, **key})
+    server = target.url.rstrip("/").removesuffix("/message")
+    return base.VendorRequest(
+        f"{server}/message", base.json_body(body), {**base.JSON, **key}
+    )

@@ -2,33 +2,29 @@
 
 from email.header import Header
 
-from gms_hookd.notify.base import (
-    Level,
-    Notice,
-    Target,
-    VendorRequest,
-    cut,
-    cut_bytes,
-    judged_by_status,
-    plain,
-)
+from gms_hookd.notify import base
 
 NAME = "ntfy"
 PACE = 5.0  # ntfy.sh gives one message each five seconds
 MOST = 4000  # bytes; what is over 4,096 would become an attachment
-PRIORITIES = {Level.GOOD: "2", Level.CHANGED: "2", Level.WARNING: "4", Level.BAD: "4"}
-TAGS = {
-    Level.GOOD: "white_check_mark",
-    Level.CHANGED: "arrows_counterclockwise",
-    Level.WARNING: "warning",
-    Level.BAD: "rotating_light",
+PRIORITIES = {
+    base.Level.GOOD: "2",
+    base.Level.CHANGED: "2",
+    base.Level.WARNING: "4",
+    base.Level.BAD: "4",
 }
-judge = judged_by_status
+TAGS = {
+    base.Level.GOOD: "white_check_mark",
+    base.Level.CHANGED: "arrows_counterclockwise",
+    base.Level.WARNING: "warning",
+    base.Level.BAD: "rotating_light",
+}
+judge = base.judged_by_status
 
 
-def render(notice: Notice, target: Target, now: float) -> VendorRequest:
+def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorRequest:
     """Return text for the topic that the URL names; its title may need RFC 2047."""
-    title = " ".join(cut(notice.title, 200).split())
+    title = " ".join(base.cut(notice.title, 200).split())
     headers = {
         "Content-Type": "text/plain; charset=utf-8",
         "Title": title if title.isascii() and title.isprintable() else _encoded(title),
@@ -39,7 +35,9 @@ def render(notice: Notice, target: Target, now: float) -> VendorRequest:
         headers["Click"] = notice.link
     if target.secrets:
         headers["Authorization"] = f"Bearer {target.secrets[0]}"
-    return VendorRequest(target.url, cut_bytes(plain(notice), MOST).encode(), headers)
+    return base.VendorRequest(
+        target.url, base.cut_bytes(base.plain(notice), MOST).encode(), headers
+    )
 
 
 def _encoded(title: str) -> str:

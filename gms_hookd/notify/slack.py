@@ -4,45 +4,33 @@ Page: docs.slack.dev/messaging/sending-messages-using-incoming-webhooks; escapin
 docs.slack.dev/messaging/formatting-message-text.
 """
 
-from gms_hookd.notify.base import (
-    Fate,
-    Notice,
-    SendResult,
-    Target,
-    VendorAnswer,
-    VendorRequest,
-    bounded,
-    escaped_within,
-    flat,
-    json_body,
-    judged_by_status,
-)
+from gms_hookd.notify import base
 
 NAME = "slack"
 PACE = 1.0
 MOST = 2900  # characters: a section's text may have 3,000
 
 
-def render(notice: Notice, target: Target, now: float) -> VendorRequest:
+def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorRequest:
     """Return an attachment with a colour; the plain text is for notifications."""
-    notice = bounded(notice, MOST)
-    title = escaped_within(flat(notice.title), MOST // 2, escaped)
+    notice = base.bounded(notice, MOST)
+    title = base.escaped_within(base.flat(notice.title), MOST // 2, escaped)
     head = f"<{notice.link}|{title.replace('|', '¦')}>" if notice.link else title
     facts = " · ".join(f"{label} {value}" for label, value in notice.facts)
     blocks = [_section(f"*{head}*")]
     if notice.reason:
         fenced = notice.reason.replace("```", "'''")
-        blocks.append(_section(f"```{escaped_within(fenced, MOST, escaped)}```"))
+        blocks.append(_section(f"```{base.escaped_within(fenced, MOST, escaped)}```"))
     if facts:
-        element = {"type": "mrkdwn", "text": escaped_within(facts, MOST, escaped)}
+        element = {"type": "mrkdwn", "text": base.escaped_within(facts, MOST, escaped)}
         blocks.append({"type": "context", "elements": [element]})
     attachment = {
         "color": f"#{notice.level.value:06x}",
         "fallback": title,
         "blocks": blocks,
     }
-    return VendorRequest(
-        target.url, json_body({"text": title, "attachments": [attachment]})
+    return base.VendorRequest(
+        target.url, base.json_body({"text": title, "attachments": [attachment]})
     )
 
 
@@ -55,8 +43,8 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def judge(answer: VendorAnswer) -> SendResult:
+def judge(answer: base.VendorAnswer) -> base.SendResult:
     """Return what the answer means: 200 is success only with the body `ok`."""
     if 200 <= answer.status < 300 and answer.text != "ok":
-        return SendResult(Fate.NEVER, f"slack says {answer.text}")
-    return judged_by_status(answer)
+        return base.SendResult(base.Fate.NEVER, f"slack says {answer.text}")
+    return base.judged_by_status(answer)

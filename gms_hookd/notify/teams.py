@@ -6,39 +6,28 @@ adaptivecards.io. The older connectors (webhook.office.com) are switched off.
 
 import re
 
-from gms_hookd.notify.base import (
-    Fate,
-    Level,
-    Notice,
-    SendResult,
-    Target,
-    VendorAnswer,
-    VendorRequest,
-    body_within,
-    json_body,
-    judged_by_status,
-)
+from gms_hookd.notify import base
 
 NAME = "teams"
 PACE = 1.0
 MOST = 24_000  # bytes; a message may have 28 KB
 REASON = 5000  # characters
 COLOURS = {
-    Level.GOOD: "Good",
-    Level.CHANGED: "Accent",
-    Level.WARNING: "Warning",
-    Level.BAD: "Attention",
+    base.Level.GOOD: "Good",
+    base.Level.CHANGED: "Accent",
+    base.Level.WARNING: "Warning",
+    base.Level.BAD: "Attention",
 }
 _MARKUP = re.compile(r"([\\*_\[\]()#-])")
 _SCHEMA = "http://adaptivecards.io/schemas/adaptive-card.json"
 
 
-def render(notice: Notice, target: Target, now: float) -> VendorRequest:
+def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorRequest:
     """Return a message with one adaptive card; the URL's query stays as it is."""
-    return VendorRequest(target.url, body_within(notice, REASON, MOST, _body))
+    return base.VendorRequest(target.url, base.body_within(notice, REASON, MOST, _body))
 
 
-def _body(notice: Notice) -> bytes:
+def _body(notice: base.Notice) -> bytes:
     bold = {"size": "Medium", "weight": "Bolder", "color": COLOURS[notice.level]}
     parts: list[dict[str, object]] = [_block(notice.title, **bold)]
     if notice.reason:
@@ -61,10 +50,10 @@ def _body(notice: Notice) -> bytes:
         "contentUrl": None,
         "content": card,
     }
-    return json_body({"type": "message", "attachments": [attachment]})
+    return base.json_body({"type": "message", "attachments": [attachment]})
 
 
-def _plain(notice: Notice) -> list[tuple[str, str]]:
+def _plain(notice: base.Notice) -> list[tuple[str, str]]:
     return [(label, _MARKUP.sub(r"\\\1", value)) for label, value in notice.facts]
 
 
@@ -73,10 +62,10 @@ def _block(text: str, **look: object) -> dict[str, object]:
     return {"type": "TextBlock", "wrap": True, "text": escaped, **look}
 
 
-def judge(answer: VendorAnswer) -> SendResult:
+def judge(answer: base.VendorAnswer) -> base.SendResult:
     """Return what the answer means: 202 says that the workflow began, no more."""
-    verdict = judged_by_status(answer)
-    if verdict.fate is Fate.SENT:
+    verdict = base.judged_by_status(answer)
+    if verdict.fate is base.Fate.SENT:
         begun = f"status {answer.status}: the workflow began; look whether it posted"
-        return SendResult(Fate.SENT, begun)
+        return base.SendResult(base.Fate.SENT, begun)
     return verdict

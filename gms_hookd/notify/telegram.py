@@ -6,19 +6,7 @@
 import re
 from html import escape
 
-from gms_hookd.notify.base import (
-    Fate,
-    Level,
-    Notice,
-    SendResult,
-    Target,
-    VendorAnswer,
-    VendorRequest,
-    bounded,
-    cut_utf16,
-    json_body,
-    judged_by_status,
-)
+from gms_hookd.notify import base
 from gms_hookd.payload import load_json_body
 
 NAME = "telegram"
@@ -26,33 +14,35 @@ PACE = 4.0  # 20 a minute for a group
 # Units of UTF-16 of title, reason and facts; a message may have 4,096 without its tags.
 TITLE, MOST, FACTS = 300, 2500, 800
 MARKS = {
-    Level.GOOD: "🟢",
-    Level.CHANGED: "🔵",
-    Level.WARNING: "🟠",
-    Level.BAD: "🔴",
+    base.Level.GOOD: "🟢",
+    base.Level.CHANGED: "🔵",
+    base.Level.WARNING: "🟠",
+    base.Level.BAD: "🔴",
 }
 
 
-def render(notice: Notice, target: Target, now: float) -> VendorRequest:
+def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorRequest:
     """Return a message in the HTML of Telegram, cut before it is escaped."""
-    notice = bounded(notice, MOST)
-    title = escape(cut_utf16(notice.title, TITLE))
+    notice = base.bounded(notice, MOST)
+    title = escape(base.cut_utf16(notice.title, TITLE))
     head = f'<a href="{escape(notice.link)}">{title}</a>' if notice.link else title
     lines = [f"{MARKS[notice.level]} <b>{head}</b>"]
     if notice.reason:
         lines.append(
-            f"<pre>{escape(cut_utf16(notice.reason, MOST), quote=False)}</pre>"
+            f"<pre>{escape(base.cut_utf16(notice.reason, MOST), quote=False)}</pre>"
         )
     facts = " · ".join(f"{label} {value}" for label, value in notice.facts)
-    lines += [escape(cut_utf16(facts, FACTS), quote=False)] if facts else []
+    lines += [escape(base.cut_utf16(facts, FACTS), quote=False)] if facts else []
     body = {
         "chat_id": _chat(target.options.get("chat_id", "")),
         "parse_mode": "HTML",
         "link_preview_options": {"is_disabled": True},
-        "disable_notification": notice.level in (Level.GOOD, Level.CHANGED),
+        "disable_notification": notice.level in (base.Level.GOOD, base.Level.CHANGED),
         "text": "\n".join(lines),
     }
-    return VendorRequest(f"{target.url.rstrip('/')}/sendMessage", json_body(body))
+    return base.VendorRequest(
+        f"{target.url.rstrip('/')}/sendMessage", base.json_body(body)
+    )
 
 
 def _chat(given: str) -> int | str:
@@ -60,7 +50,7 @@ def _chat(given: str) -> int | str:
     return int(given) if re.fullmatch(r"-?[0-9]{1,18}", given) else given
 
 
-def judge(answer: VendorAnswer) -> SendResult:
+def judge(answer: base.VendorAnswer) -> base.SendResult:
     """Return what the answer means: `ok` must be true; a wait is in the parameters."""
     try:
         content = load_json_body(answer.body)
@@ -68,17 +58,21 @@ def judge(answer: VendorAnswer) -> SendResult:
         content = None
     found = content if isinstance(content, dict) else {}
     if found.get("ok") is True and answer.status == 200:
-        return judged_by_status(answer)
+        return base.judged_by_status(answer)
     words = found.get("description")
     reason = str(words) if words else ""
     if answer.status == 200:
-        return SendResult(Fate.AGAIN, reason or "an answer that is not Telegram's")
+        return base.SendResult(
+            base.Fate.AGAIN, reason or "an answer that is not Telegram's"
+        )
     parameters = found.get("parameters")
     more = parameters if isinstance(parameters, dict) else {}
     if moved := more.get("migrate_to_chat_id"):
         reason += f": its chat_id is {moved} now"
-    verdict = judged_by_status(answer, reason)
+    verdict = base.judged_by_status(answer, reason)
     after = more.get("retry_after")
-    if verdict.fate is Fate.AGAIN and isinstance(after, int) and after >= 0:
-        return SendResult(Fate.AGAIN, verdict.reason, min(float(after), 3600.0))
+    if verdict.fate is base.Fate.AGAIN and isinstance(after, int) and after >= 0:
+        return base.SendResult(
+            base.Fate.AGAIN, verdict.reason, min(float(after), 3600.0)
+        )
     return verdict

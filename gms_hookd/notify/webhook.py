@@ -7,26 +7,16 @@ import hashlib
 import hmac
 
 from gms_hookd.auth.signature import base64_text, standard_webhooks_key
-from gms_hookd.notify.base import (
-    JSON,
-    Fate,
-    Notice,
-    SendResult,
-    Target,
-    VendorAnswer,
-    VendorRequest,
-    json_body,
-    judged_by_status,
-)
+from gms_hookd.notify import base
 
 NAME = "webhook"
 PACE = 0.2
 GONE = 410
 
 
-def render(notice: Notice, target: Target, now: float) -> VendorRequest:
+def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorRequest:
     """Return the signed request: the same id at each attempt, a new time."""
-    body = json_body(
+    body = base.json_body(
         {
             "type": f"sync.{notice.event}",
             "timestamp": notice.timestamp,
@@ -34,12 +24,12 @@ def render(notice: Notice, target: Target, now: float) -> VendorRequest:
         }
     )
     seconds = str(int(now))
-    headers = {**JSON, "webhook-id": notice.key, "webhook-timestamp": seconds}
+    headers = {**base.JSON, "webhook-id": notice.key, "webhook-timestamp": seconds}
     signed = f"{notice.key}.{seconds}.".encode() + body
     signatures = [f"v1,{signature(secret, signed)}" for secret in target.secrets]
     if signatures:
         headers["webhook-signature"] = " ".join(signatures)
-    return VendorRequest(target.url, body, headers)
+    return base.VendorRequest(target.url, body, headers)
 
 
 def signature(secret: str, content: bytes) -> str:
@@ -51,9 +41,9 @@ def signature(secret: str, content: bytes) -> str:
     return base64_text(hmac.new(key, content, hashlib.sha256).digest())
 
 
-def judge(answer: VendorAnswer) -> SendResult:
+def judge(answer: base.VendorAnswer) -> base.SendResult:
     """Return what the answer means: a receiver that is being deployed may say 404."""
-    verdict = judged_by_status(answer)
-    if verdict.fate is Fate.NEVER and answer.status != GONE:
-        return SendResult(Fate.AGAIN, verdict.reason)
+    verdict = base.judged_by_status(answer)
+    if verdict.fate is base.Fate.NEVER and answer.status != GONE:
+        return base.SendResult(base.Fate.AGAIN, verdict.reason)
     return verdict
