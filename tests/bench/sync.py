@@ -2,6 +2,7 @@
 
     python3 tests/bench/sync.py [--only PART...] [--rounds N] [--delays 0,20,100]
                                 [--refs 1000,20000] [--workers 1,2,8,16] [--tasks 40]
+                                [--large REPOSITORY]
 
 Beside it, interleaved, in the same run, is what it is measured against: the floor, one
 bare `git fetch` and one bare `git push` of the same change; or the same daemon without
@@ -13,8 +14,10 @@ import argparse
 import hashlib
 import hmac
 import http.client
+import itertools
 import json
 import os
+import random
 import signal
 import statistics
 import subprocess
@@ -123,6 +126,7 @@ class World:
         self.hosts = self.serve_hosts(delays)
         self.rival = Repo(root / "rival.git")
         self.daemon = self.start("ours")
+        self.caches = self.daemon.root / "state" / "caches"
 
     def serve_hosts(self, delays):
         command = [sys.executable, HERE / "hosts.py", self.root / "repos"]
@@ -316,6 +320,58 @@ def many_refs(world, count, rounds):
     line(f"{count:,} refs, no change", interleaved(rounds, nothing, acts))
 
 
+def large(world, options):
+    """The first mirror of a large repository by http, and the disk it takes."""
+    source = world.repo("large.git")
+    if options.large:
+        source.git("fetch", "-q", str(options.large), "+refs/*:refs/*")
+    else:
+        source.git("fast-import", "--quiet", stdin=b"".join(history(2000, 8)))
+    count = itertools.count()
+    sizes = {}
+
+    def ends():  # under a name of its own, since caches of one source are one
+        name = f"large{next(count)}"
+        (source.path.parent / f"{name}-s.git").symlink_to(source.path)
+        repos = [world.repo(f"{name}-{end}.git") for end in "st"]
+        return name, [world.url(repo, "http", 0) for repo in repos]
+
+    def ours():
+        name, urls = ends()
+        before = used(world.caches)
+        world.daemon.sync(world.daemon.task(name, *urls, timeout=900))
+        sizes["ours"] = used(world.caches) - before
+
+    def floor():
+        name, urls = ends()
+        clone = world.root / name
+        world.git("clone", "-q", "--mirror", urls[0], str(clone))
+        world.git(f"--git-dir={clone}", "push", "-q", "--mirror", urls[1])
+        sizes["floor"] = used(clone)
+
+    acts = {"ours": ours, "clone + push --mirror": floor}
+    line("large, first mirror", interleaved(options.rounds, nothing, acts))
+    figures = [f"{size / 1e6:.1f}" for size in (sizes["ours"], sizes["floor"])]
+    ratio = f"{sizes['ours'] / sizes['floor']:.2f}"
+    row("large, MB on disk", figures[0], "clone --mirror", figures[1], ratio)
+
+
+def history(commits, files):
+    """Give a stream for fast-import: each commit changes files of 4 KB of their own."""
+    dice = random.Random(1)
+    for count in range(commits):
+        yield f"commit {MAIN}\ncommitter b <b@c> {count} +0000\ndata 1\nx\n".encode()
+        for _ in range(files):
+            text = dice.randbytes(2000).hex()
+            name = f"d{dice.randrange(100)}/f{dice.randrange(100)}"
+            yield f"M 644 inline {name}\ndata {len(text)}\n{text}\n".encode()
+
+
+def used(folder):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sum(path.stat().st_blocks * 512 for path in files)
+
+
 def fill(repo, first, count):
     """Give a repository so many refs at once, all on one commit."""
     if repo.path != first.path:
@@ -402,6 +458,7 @@ PARTS = {
     "credentials": credentials,
     "reuse": reuse,
     "mirrors": mirrors,
+    "large": large,
     "concurrent": concurrent,
     "refused": refused,
     "foreign": foreign,
@@ -420,6 +477,7 @@ def main():
     parser.add_argument("--refs", type=whole, default=[1000, 20000])
     parser.add_argument("--workers", type=whole, default=[1, 2, 8, 16])
     parser.add_argument("--tasks", type=int, default=40)
+    parser.add_argument("--large", type=Path, help="mirror this one, not a made one")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the hosts, too
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
