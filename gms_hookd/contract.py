@@ -22,6 +22,7 @@ RUNS = f"{HOOKS}runs/"
 API = "/api/v1/sync/"
 SERVICE = "gms-hookd"  # the user of the unit, and its group
 SERVICE_STATE = "/var/lib/gms-hookd"  # as the unit's StateDirectory= has it
+USER_STATE = ".local/state/gms-hookd"  # below the home of who is not the service
 NO_PATH = "no such path"  # the answer to a call that a daemon does not know
 CONTROL = "control.sock"
 
@@ -66,7 +67,14 @@ def state_dir(environ: Mapping[str, str], argument: str | None, uid: int) -> str
         return _absolute(given or lent)
     if uid == 0 or _is_owner(uid, SERVICE_STATE):
         return SERVICE_STATE
-    return _absolute(os.path.join(_home(environ, uid), ".local/state/gms-hookd"))
+    return _absolute(os.path.join(_home(environ, uid), USER_STATE))
+
+
+def how_to_start(state: str | os.PathLike[str]) -> str:
+    """Return what starts the daemon of a state directory, or how the service is met."""
+    if os.fspath(state).endswith(USER_STATE):
+        return "run this as root, or start a daemon of your own: gms-hookd serve"
+    return "systemctl start gms-hookd"
 
 
 def control_socket(state: str | os.PathLike[str]) -> str:

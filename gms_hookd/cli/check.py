@@ -17,7 +17,7 @@ from gms_hookd.cli.render import paint
 from gms_hookd.cli.session import Args, Session, api_of
 from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.config.load import faults
-from gms_hookd.contract import control_socket
+from gms_hookd.contract import control_socket, how_to_start
 from gms_hookd.errors import ClientError, ConfigError, Failure, SilentError
 from gms_hookd.http.control import PATIENCE, listens
 from gms_hookd.http.descriptors import attainable_descriptors
@@ -33,7 +33,6 @@ from gms_hookd.service.inspection import findings
 from gms_hookd.service.state_dir import StateError
 from gms_hookd.store import StoreError
 
-START = "systemctl start gms-hookd"
 BUSY = f"the daemon works, but has not looked at everything within {PATIENCE:g} s"
 
 
@@ -58,9 +57,9 @@ def show_check(session: Session, args: Args) -> int:
     found = _looked(session)
     said = as_json(objects(found)) if args.json else None
     session.say(said or text(found, session.style))
-    stopped = Finding(WARNING, "daemon", "not running", START)
-    if args.service and stopped in found:
-        raise Failure(f"the daemon is not running: {START}")
+    start = how_to_start(session.state)
+    if args.service and Finding(WARNING, "daemon", "not running", start) in found:
+        raise Failure(f"the daemon is not running: {start}")
     _raise_for_errors(found)
     return 0
 

@@ -12,7 +12,7 @@ from gms_hookd.cli.in_process import held
 from gms_hookd.cli.session import Args, Session
 from gms_hookd.config.records import Config
 from gms_hookd.config.sources import Name
-from gms_hookd.contract import control_socket
+from gms_hookd.contract import control_socket, how_to_start
 from gms_hookd.errors import Failure
 from gms_hookd.http.control import listens
 from gms_hookd.safetext import without_logins
@@ -45,7 +45,8 @@ def reload(session: Session, args: Args) -> int:
     """Have the running daemon read its configuration again; 1 and why if refused."""
     socket = control_socket(session.state)
     if not listens(socket):
-        raise Failure(f"no daemon listens at {socket}: systemctl start gms-hookd")
+        start = how_to_start(session.state)
+        raise Failure(f"no daemon listens at {socket}: {start}")
     reloaded = post(OverSocket(socket), "reload", {})
     session.say("configuration reloaded")
     if keys := ", ".join(reloaded["restart_for"]):

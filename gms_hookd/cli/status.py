@@ -7,14 +7,10 @@ from gms_hookd.cli import render
 from gms_hookd.cli.api_client import QUICK, SILENT, Api, get
 from gms_hookd.cli.session import Args, Session, api_of
 from gms_hookd.cli.terminal import Style
+from gms_hookd.contract import USER_STATE, how_to_start
 from gms_hookd.errors import ConfigError, Failure, SilentError
 from gms_hookd.safetext import safe
 
-NOT_RUNNING = "the daemon is not running: systemctl start gms-hookd"
-NOT_STARTING = (
-    "the daemon does not run, and would not start (correct this, then: systemctl start"
-    " gms-hookd)"
-)
 Record = Mapping[str, Any]
 
 
@@ -22,12 +18,12 @@ def status(session: Session, args: Args) -> int:
     """Print how the daemon fares; 1 if something needs hands."""
     try:
         with api_of(session, patience=QUICK) as api:
-            found = _asked(api)
+            found = _asked(api, session.state)
     except SilentError:
         raise Failure(SILENT) from None
     except ConfigError as error:
         # Only where no daemon runs is the configuration read here.
-        raise ConfigError(f"{NOT_STARTING}: {error}") from None
+        raise ConfigError(f"{_not_starting(session.state)}: {error}") from None
     session.show(args, found, screen)
     if found["needs_hands"]:
         more = len(found["needs_hands"]) - 1
@@ -36,11 +32,20 @@ def status(session: Session, args: Args) -> int:
     return 0
 
 
-def _asked(api: Api) -> dict[str, Any]:
+def _asked(api: Api, state: str) -> dict[str, Any]:
     found: dict[str, Any] = get(api, "status")
     if found["since"] is None:
-        found["needs_hands"].insert(0, NOT_RUNNING)
+        why = "why it ended: journalctl -u gms-hookd -n 20"
+        said = f"the daemon is not running: {how_to_start(state)} ({why})"
+        found["needs_hands"].insert(0, said)
     return found
+
+
+def _not_starting(state: str) -> str:
+    if state.endswith(USER_STATE):
+        return f"no daemon runs in {state}"
+    start = how_to_start(state)
+    return f"the daemon does not run, and would not start (correct this, then: {start})"
 
 
 def screen(found: Record, style: Style) -> str:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from gms_hookd.config.load import refuse_weak
 from gms_hookd.config.records import Config, HookConfig
+from gms_hookd.contract import how_to_start
 from gms_hookd.errors import ConfigError
 from gms_hookd.git.command import PROXIES
 from gms_hookd.git.errors import GitError
@@ -54,6 +55,7 @@ HOLES = ((2, 39, 3), (2, 40, 3), (2, 41, 2), (2, 42, 3), (2, 43, 6), (2, 44, 3),
 LEAST_DISK = 1 << 30
 RELEASED = 1_767_225_600  # 2026-01-01: a clock before that is not set
 AHEAD = 60
+RELOAD = "systemctl reload gms-hookd"
 PATIENCE = 10.0  # seconds for a command to say its version
 # What OpenSSL calls a key of another certificate; the last is one of another kind.
 OTHER_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
@@ -270,9 +272,9 @@ def _shard(place: Environment) -> Iterator[Finding]:
 
 
 def _configuration(place: Environment) -> Iterator[Finding]:
-    use = "reload" if place.daemon else "start"
+    use = RELOAD if place.daemon else how_to_start(place.state)
     for fault in place.faults:
-        remedy = f"correct it, then: systemctl {use} gms-hookd"
+        remedy = f"correct it, then: {use}"
         yield finding_of(ERROR, "configuration", fault, remedy)
     if place.problem:
         subject = "store" if place.config else "configuration"
@@ -283,8 +285,7 @@ def _configuration(place: Environment) -> Iterator[Finding]:
         yield finding_of(WARNING, "configuration", warning)
     if place.used and not place.faults and place.config != place.used:
         said = "it, or a secret file, has changed since the daemon has read it"
-        remedy = "systemctl reload gms-hookd"
-        yield Finding(WARNING, "configuration", said, remedy)
+        yield Finding(WARNING, "configuration", said, RELOAD)
 
 
 def _judged(config: Config) -> Finding:
@@ -301,7 +302,7 @@ def _dotted(version: Version) -> str:
 
 def _reloads(place: Environment) -> Iterator[Finding]:
     if place.refusal:
-        remedy = "correct it, then: systemctl reload gms-hookd"
+        remedy = f"correct it, then: {RELOAD}"
         yield Finding(ERROR, "daemon", place.refusal, remedy)
     if place.restart_for:
         said = f"{', '.join(place.restart_for)}: changed, but in use after a restart"
@@ -319,7 +320,7 @@ def _daemon(place: Environment) -> Iterator[Finding]:
     if place.daemon:
         yield Finding(OK, "daemon", "running")
     else:
-        yield Finding(WARNING, "daemon", "not running", "systemctl start gms-hookd")
+        yield Finding(WARNING, "daemon", "not running", how_to_start(place.state))
 
 
 def _descriptors(place: Environment) -> Iterator[Finding]:
@@ -387,7 +388,7 @@ def _validity(certificate: Path) -> Finding:
     if left > TLS_ENDS:
         return Finding(OK, "tls", f"{certificate} is valid until {ends}")
     level, said = (ERROR, "has ended on") if left < 0 else (WARNING, "ends on")
-    remedy = "renew it in place, then: systemctl reload gms-hookd"
+    remedy = f"renew it in place, then: {RELOAD}"
     return Finding(level, "tls", f"{certificate} {said} {ends}", remedy)
 
 

@@ -96,6 +96,19 @@ def test_a_stopped_daemon_needs_hands(daemon, asked):
     assert "the daemon is not running: systemctl start gms-hookd" in err
 
 
+@pytest.mark.parametrize("command", ["status", "check", "reload"])
+def test_who_is_not_the_service_is_not_told_that_it_stands(command, tmp_path, capsys):
+    """Of a service that runs, another user sees nothing."""
+    (tmp_path / "c.toml").write_text("[webhook]\nsercet = 1\n")
+    state = tmp_path / "home/.local/state/gms-hookd"
+    words = ["--config", str(tmp_path / "c.toml"), "--state", str(state)]
+    assert main.main([command, *words]) in (1, 2)
+    said = "".join(capsys.readouterr())
+    assert "systemctl start" not in said
+    assert "the daemon does not run" not in said
+    assert command == "status" or "run this as root" in said
+
+
 def test_a_daemon_that_hangs_is_named(daemon, asked, monkeypatch):
     monkeypatch.setattr("gms_hookd.cli.status.QUICK", 0.5)
     daemon.start()
