@@ -87,8 +87,7 @@ class Installer:
         steps = installation.uninstall_plan(self.layout, machine, purge=purge)
         if dry_run:
             return self._show(steps)
-        for step in steps:
-            self._do(step)
+        self._each(steps)
         for path in installation.left(self.layout, machine, purge=purge):
             self.say(f"stays: {path}")
         return 0
@@ -102,13 +101,9 @@ class Installer:
 
     def _parts(self, *, socket: bool) -> Parts:
         archive, program = self.archive()
-        listen = self._listen() if socket else ()
+        listen = self._config().server.listen if socket else ()
         script = completion.script().encode()
         return Parts(archive, program, installation.service_unit(), script, listen)
-
-    def _listen(self) -> tuple[str, ...]:
-        """Return the listeners that the service's own configuration names."""
-        return self._config().server.listen
 
     def _config(self) -> Config:
         return load_config({}, state=self.layout.state, folder=self.layout.etc)
@@ -134,8 +129,7 @@ class Installer:
         """Do the steps; where an upgrade fails, go back to what was before it."""
         os.umask(0o022)
         try:
-            for step in steps:
-                self._do(step)
+            self._each(steps)
             self._await_ready()
         except (Failure, OSError) as error:
             problem = self._reason(error)

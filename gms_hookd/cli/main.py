@@ -15,41 +15,8 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 from gms_hookd import __version__
-from gms_hookd.cli.arguments import (
-    ArgumentParser,
-    Fill,
-    UsageError,
-    as_json,
-    backup,
-    check,
-    common,
-    completion,
-    delivery_list,
-    demo_options,
-    hook,
-    hook_test,
-    import_gms,
-    install,
-    manual,
-    nothing,
-    notice,
-    notice_list,
-    number,
-    one,
-    one_task,
-    run_list,
-    run_undo,
-    serve_options,
-    sign,
-    target,
-    task,
-    task_add,
-    task_expand,
-    task_set,
-    task_sync,
-    trigger,
-    uninstall,
-)
+from gms_hookd.cli import arguments as take
+from gms_hookd.cli.arguments import ArgumentParser, Fill, UsageError
 from gms_hookd.cli.session import Session
 from gms_hookd.cli.terminal import style_of
 from gms_hookd.contract import state_dir
@@ -94,76 +61,80 @@ GROUPS = {
     "import": "move in from another service",
 }
 COMMANDS: dict[tuple[str, ...], Command] = {
-    ("serve",): Command("serve.serve", serve_options, "the daemon"),
-    ("status",): Command("status.status", as_json, "what needs hands; 1 if any does"),
+    ("serve",): Command("serve.serve", take.serve_options, "the daemon"),
+    ("status",): Command(
+        "status.status", take.as_json, "what needs hands; 1 if any does"
+    ),
     ("reload",): Command(
-        "serve.reload", nothing, "have the daemon read its configuration again"
+        "serve.reload",
+        take.nothing,
+        "have the daemon read its configuration again",
     ),
-    ("manual",): Command("manual.show", manual, "the manual, which is in the archive"),
-    ("metrics",): Command(
-        "metrics.metrics", nothing, "what GET /metrics answers"
+    ("manual",): Command(
+        "manual.show", take.manual, "the manual, which is in the archive"
     ),
-    ("demo",): Command(
-        "demo.show_demo", demo_options, "the main job, shown"
-    ),
-    ("check",): Command("check.show_check", check, "look at the set-up"),
-    ("task", "add"): Command("task.task_add", task_add, "print the new id"),
+    ("metrics",): Command("metrics.metrics", take.nothing, "what GET /metrics answers"),
+    ("demo",): Command("demo.show_demo", take.demo_options, "the main job, shown"),
+    ("check",): Command("check.show_check", take.check, "look at the set-up"),
+    ("task", "add"): Command("task.task_add", take.task_add, "print the new id"),
     ("task", "expand"): Command(
-        "task.task_expand", task_expand, "make the tasks of a pattern"
+        "task.task_expand", take.task_expand, "make the tasks of a pattern"
     ),
-    ("task", "list"): Command("task.task_list", as_json, "all tasks"),
-    ("task", "show"): Command("task.task_show", one_task, "one task"),
-    ("task", "set"): Command("task.task_set", task_set, "change a task"),
-    ("task", "enable"): Command("task.task_enable", task, "take triggers"),
-    ("task", "disable"): Command("task.task_disable", task, "refuse triggers"),
-    ("task", "remove"): Command("task.task_remove", task, "forget a task"),
-    ("task", "sync"): Command("sync.task_sync", task_sync, "run it and watch"),
-    ("trigger",): Command("trigger.trigger", trigger, "post as a CI job would"),
-    ("sign",): Command("trigger.sign", sign, "sign FILE or stdin"),
-    ("run", "list"): Command("run.run_list", run_list, "the newest runs"),
-    ("run", "show"): Command("run.run_show", one, "one run"),
-    ("run", "log"): Command("run.run_log", number, "what git said"),
-    ("run", "retry"): Command("run.run_retry", number, "queue its task again"),
-    ("run", "cancel"): Command("run.run_cancel", number, "end a run"),
+    ("task", "list"): Command("task.task_list", take.as_json, "all tasks"),
+    ("task", "show"): Command("task.task_show", take.one_task, "one task"),
+    ("task", "set"): Command("task.task_set", take.task_set, "change a task"),
+    ("task", "enable"): Command("task.task_enable", take.task, "take triggers"),
+    ("task", "disable"): Command("task.task_disable", take.task, "refuse triggers"),
+    ("task", "remove"): Command("task.task_remove", take.task, "forget a task"),
+    ("task", "sync"): Command("sync.task_sync", take.task_sync, "run it and watch"),
+    ("trigger",): Command("trigger.trigger", take.trigger, "post as a CI job would"),
+    ("sign",): Command("trigger.sign", take.sign, "sign FILE or stdin"),
+    ("run", "list"): Command("run.run_list", take.run_list, "the newest runs"),
+    ("run", "show"): Command("run.run_show", take.one, "one run"),
+    ("run", "log"): Command("run.run_log", take.number, "what git said"),
+    ("run", "retry"): Command("run.run_retry", take.number, "queue its task again"),
+    ("run", "cancel"): Command("run.run_cancel", take.number, "end a run"),
     ("run", "undo"): Command(
-        "run.run_undo", run_undo, "put back what a run did, and disable its task"
+        "run.run_undo",
+        take.run_undo,
+        "put back what a run did, and disable its task",
     ),
     ("delivery", "list"): Command(
-        "delivery.delivery_list", delivery_list, "the newest deliveries"
+        "delivery.delivery_list", take.delivery_list, "the newest deliveries"
     ),
-    ("delivery", "show"): Command("delivery.delivery_show", one, "one delivery"),
-    ("hook", "list"): Command("hook.hook_list", as_json, "what to enter where"),
-    ("hook", "secret"): Command(
-        "hook.hook_secret", hook, "make a random secret"
-    ),
-    ("hook", "test"): Command(
-        "hook.hook_test", hook_test, "send a signed push"
-    ),
+    ("delivery", "show"): Command("delivery.delivery_show", take.one, "one delivery"),
+    ("hook", "list"): Command("hook.hook_list", take.as_json, "what to enter where"),
+    ("hook", "secret"): Command("hook.hook_secret", take.hook, "make a random secret"),
+    ("hook", "test"): Command("hook.hook_test", take.hook_test, "send a signed push"),
     ("install",): Command(
-        "install.install", install, "make it a service of this machine; or upgrade it"
+        "install.install",
+        take.install,
+        "make it a service of this machine; or upgrade it",
     ),
     ("uninstall",): Command(
-        "install.uninstall", uninstall, "undo that; state and /etc are kept"
+        "install.uninstall", take.uninstall, "undo that; state and /etc are kept"
     ),
     ("completion",): Command(
-        "completion.completion", completion, "what a shell needs to complete commands"
+        "completion.completion",
+        take.completion,
+        "what a shell needs to complete commands",
     ),
     ("notify", "list"): Command(
-        "notify.notify_list", notice_list, "the newest notices"
+        "notify.notify_list", take.notice_list, "the newest notices"
     ),
     ("notify", "test"): Command(
-        "notify.notify_test", target, "send a message, show the answer"
+        "notify.notify_test", take.target, "send a message, show the answer"
     ),
     ("notify", "resend"): Command(
-        "notify.notify_resend", notice, "send a notice again"
+        "notify.notify_resend", take.notice, "send a notice again"
     ),
     ("import", "gms"): Command(
-        "import_gms.import_gms", import_gms, "take over the tasks of GMS"
+        "import_gms.import_gms", take.import_gms, "take over the tasks of GMS"
     ),
     ("backup",): Command(
-        "backup.backup", backup, "a consistent copy of the store"
+        "backup.backup", take.backup, "a consistent copy of the store"
     ),
-}  # fmt: skip
+}
 
 
 def parser(*typed: str) -> ArgumentParser:
@@ -173,7 +144,7 @@ def parser(*typed: str) -> ArgumentParser:
         PROG, description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False
     )
     root.add_argument("--version", action="version", version=f"{PROG} {__version__}")
-    common(root)
+    take.common(root)
     top = root.add_subparsers(metavar="COMMAND", required=True)
     groups: dict[str, Any] = {}
     for (*names, last), command in (chosen or COMMANDS).items():
@@ -183,7 +154,7 @@ def parser(*typed: str) -> ArgumentParser:
         own = where.add_parser(
             last, help=command.help, description=command.help, allow_abbrev=False
         )
-        common(own)
+        take.common(own)
         command.fill(own)
         own.set_defaults(load=command.load, carry_out=carry_out)
     return root
@@ -198,7 +169,7 @@ def group(top: Any, name: str) -> Any:
     """Add a command that has commands."""
     text = GROUPS[name]
     under = top.add_parser(name, help=text, description=text, allow_abbrev=False)
-    common(under)
+    take.common(under)
     return under.add_subparsers(metavar="COMMAND", required=True)
 
 
@@ -213,11 +184,11 @@ def run() -> NoReturn:
     raise SystemExit(status)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Carry out a command line; return the exit status."""
     prepare_streams()
     try:
-        status = _ended(sys.argv[1:] if arguments is None else arguments)
+        status = _ended(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is shown in one line
         return report(error, sys.stderr, os.environ)
@@ -226,9 +197,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _ended(arguments: Sequence[str]) -> int:
+def _ended(argv: Sequence[str]) -> int:
     try:
-        return carry_out(arguments, os.environ)
+        return carry_out(argv, os.environ)
     except SystemExit as helped:  # so ends argparse that has printed help
         return int(helped.code or 0)
 
@@ -250,11 +221,9 @@ def prepare_streams() -> None:
                 os.set_blocking(stream.fileno(), True)
 
 
-def carry_out(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+def carry_out(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Parse and run; whatever fails is raised."""
-    args = parser(*arguments).parse_args(
-        arguments, SimpleNamespace(config=None, state=None)
-    )
+    args = parser(*argv).parse_args(argv, SimpleNamespace(config=None, state=None))
     for name, value in vars(args).items():
         if name not in FILES:
             check_text(value)

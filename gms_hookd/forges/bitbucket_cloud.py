@@ -6,24 +6,8 @@ Page: support.atlassian.com/bitbucket-cloud/docs/event-payloads.
 from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import Hmac, Scheme
+from gms_hookd.forges import payloads as read
 from gms_hookd.forges.base import Change, Event, SampleDelivery
-from gms_hookd.forges.payloads import (
-    MERGE,
-    NEW,
-    NO_CHANGE,
-    OLD,
-    Reader,
-    at,
-    full_ref,
-    header,
-    ignored,
-    joined,
-    key,
-    moved,
-    renamed,
-    several,
-    text,
-)
 
 NAME = "bitbucket-cloud"
 EVENTS = "Repository push"
@@ -35,50 +19,53 @@ HOST = "https://bitbucket.org/"
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
-    name = header(headers, "x-event-key")
-    event = Event(name, key(headers, "x-request-uuid"), _urls(payload))
-    return READERS.get(name, ignored(NO_CHANGE))(event, payload)
+    name = read.header(headers, "x-event-key")
+    event = Event(name, read.key(headers, "x-request-uuid"), _urls(payload))
+    return READERS.get(name, read.ignored(read.NO_CHANGE))(event, payload)
 
 
 def _urls(payload: object) -> tuple[str, ...]:
-    page = text(payload, "repository", "links", "html", "href")
-    full_name = text(payload, "repository", "full_name")
+    page = read.text(payload, "repository", "links", "html", "href")
+    full_name = read.text(payload, "repository", "full_name")
     built = HOST + full_name if full_name else None
     return tuple(dict.fromkeys(url for url in (page, built) if url))
 
 
 def push(event: Event, payload: object) -> Event:
     """Read every changed ref of a push."""
-    return several(event, at(payload, "push", "changes"), _change)
+    return read.several(event, read.at(payload, "push", "changes"), _change)
 
 
 def _change(value: object) -> Change | None:
-    old, new = at(value, "old"), at(value, "new")
-    name = text(new, "name") or text(old, "name")
-    kind = text(new, "type") or text(old, "type") or ""
+    old, new = read.at(value, "old"), read.at(value, "new")
+    name = read.text(new, "name") or read.text(old, "name")
+    kind = read.text(new, "type") or read.text(old, "type") or ""
     if name is None:
         return None
-    ref = full_ref(name, "tag" if kind.endswith("tag") else None)
-    before, after = at(old, "target", "hash"), at(new, "target", "hash")
-    return moved(ref, before, after, forced=at(value, "forced") is True)
+    ref = read.full_ref(name, "tag" if kind.endswith("tag") else None)
+    before, after = read.at(old, "target", "hash"), read.at(new, "target", "hash")
+    return read.moved(ref, before, after, forced=read.at(value, "forced") is True)
 
 
 def settings(event: Event, payload: object) -> Event:
     """Read a rename."""
-    full = text(payload, "repository", "full_name")
-    changes = at(payload, "changes")
+    full = read.text(payload, "repository", "full_name")
+    changes = read.at(payload, "changes")
     owner = (full or "").rpartition("/")[0]
-    old = text(changes, "full_name", "old") or joined(
-        owner, text(changes, "name", "old")
+    old = read.text(changes, "full_name", "old") or read.joined(
+        owner, read.text(changes, "name", "old")
     )
-    return renamed(event, old, full)
+    return read.renamed(event, old, full)
 
 
 def sample(url: str, ref: str) -> SampleDelivery:
     """Return a push to `ref` of the repository at `url`."""
     kind = "tag" if ref.startswith("refs/tags/") else "branch"
     name = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
-    old, new = ({"type": kind, "name": name, "target": {"hash": h}} for h in (OLD, NEW))
+    old, new = (
+        {"type": kind, "name": name, "target": {"hash": h}}
+        for h in (read.OLD, read.NEW)
+    )
     repository = {"links": {"html": {"href": url}}}
     push = {"changes": [{"old": old, "new": new, "forced": False}]}
     return SampleDelivery(
@@ -86,9 +73,9 @@ def sample(url: str, ref: str) -> SampleDelivery:
     )
 
 
-READERS: Mapping[str, Reader] = {
+READERS: Mapping[str, read.Reader] = {
     "repo:push": push,
     "repo:updated": settings,
     "repo:transfer": settings,
-    "pullrequest:fulfilled": ignored(MERGE),
+    "pullrequest:fulfilled": read.ignored(read.MERGE),
 }

@@ -6,22 +6,8 @@ Page: open.coding.net/webhooks (v1, v2); CODING help, project-settings/service-h
 from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import BodyToken, Hmac, Scheme, UrlKey
+from gms_hookd.forges import payloads as read
 from gms_hookd.forges.base import Event
-from gms_hookd.forges.payloads import (
-    GITHUB_URLS,
-    MERGE,
-    NO_CHANGE,
-    Reader,
-    at,
-    full_ref,
-    header,
-    ignored,
-    key,
-    push,
-    push_sample,
-    text,
-    texts,
-)
 
 NAME = "coding"
 EVENTS = "Push"
@@ -31,31 +17,33 @@ SCHEMES: Mapping[str, Scheme] = {
     "v1": BodyToken(place="Token"),
     "key": UrlKey(),
 }
-URLS = (*GITHUB_URLS, "https_url", "web_url")
-sample = push_sample("x-coding-event")
+URLS = (*read.GITHUB_URLS, "https_url", "web_url")
+sample = read.push_sample("x-coding-event")
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
-    given = header(headers, "x-coding-event", "x-coding-service-hook-event")
-    name = given or text(payload, "event") or ""
-    urls = texts(at(payload, "repository"), *URLS)
-    event = Event(name, key(headers, "x-coding-delivery"), urls)
-    return READERS.get(name.replace(" ", "_"), ignored(NO_CHANGE))(event, payload)
+    given = read.header(headers, "x-coding-event", "x-coding-service-hook-event")
+    name = given or read.text(payload, "event") or ""
+    urls = read.texts(read.at(payload, "repository"), *URLS)
+    event = Event(name, read.key(headers, "x-coding-delivery"), urls)
+    return READERS.get(name.replace(" ", "_"), read.ignored(read.NO_CHANGE))(
+        event, payload
+    )
 
 
 def pushed(event: Event, payload: object) -> Event:
     """Read a push; v1 gives the short name of a branch."""
-    ref = text(payload, "ref")
+    ref = read.text(payload, "ref")
     if ref and isinstance(payload, dict) and not ref.startswith("refs/"):
-        return push(event, {**payload, "ref": full_ref(ref, None)})
-    return push(event, payload)
+        return read.push(event, {**payload, "ref": read.full_ref(ref, None)})
+    return read.push(event, payload)
 
 
-READERS: Mapping[str, Reader] = {
+READERS: Mapping[str, read.Reader] = {
     "push": pushed,
     "GIT_PUSHED": pushed,
-    "ping": ignored("a ping"),
-    "merge_request": ignored(MERGE),
-    "GIT_MR_MERGED": ignored(MERGE),
+    "ping": read.ignored("a ping"),
+    "merge_request": read.ignored(read.MERGE),
+    "GIT_MR_MERGED": read.ignored(read.MERGE),
 }

@@ -6,62 +6,48 @@ Page: docs.github.com, Webhooks: webhook-events-and-payloads.
 from collections.abc import Mapping
 
 from gms_hookd.auth.schemes import Hmac, Scheme
+from gms_hookd.forges import payloads as read
 from gms_hookd.forges.base import Event
-from gms_hookd.forges.payloads import (
-    GITHUB_URLS,
-    MERGE,
-    NO_CHANGE,
-    Reader,
-    at,
-    header,
-    ignored,
-    joined,
-    key,
-    new_default,
-    push,
-    push_sample,
-    renamed,
-    text,
-    texts,
-)
 
 NAME = "github"
 EVENTS = "Just the push event"
 SCHEMES: Mapping[str, Scheme] = {"signature": Hmac(prefix="sha256=")}
-sample = push_sample("x-github-event")
+sample = read.push_sample("x-github-event")
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
-    name = header(headers, "x-github-event")
-    urls = texts(at(payload, "repository"), *GITHUB_URLS)
-    event = Event(name, key(headers, "x-github-delivery"), urls)
-    return READERS.get(name, ignored(NO_CHANGE))(event, payload)
+    name = read.header(headers, "x-github-event")
+    urls = read.texts(read.at(payload, "repository"), *read.GITHUB_URLS)
+    event = Event(name, read.key(headers, "x-github-delivery"), urls)
+    return READERS.get(name, read.ignored(read.NO_CHANGE))(event, payload)
 
 
 def settings(event: Event, payload: object) -> Event:
     """Read a rename, a transfer or another default branch."""
-    name = text(payload, "repository", "name")
-    full = text(payload, "repository", "full_name")
-    changes = at(payload, "changes")
-    match text(payload, "action"):
+    name = read.text(payload, "repository", "name")
+    full = read.text(payload, "repository", "full_name")
+    changes = read.at(payload, "changes")
+    match read.text(payload, "action"):
         case "renamed":
-            old = text(changes, "repository", "name", "from")
+            old = read.text(changes, "repository", "name", "from")
             owner = (full or "").rpartition("/")[0]
-            return renamed(event, joined(owner, old), full)
+            return read.renamed(event, read.joined(owner, old), full)
         case "transferred":
-            source = at(changes, "owner", "from")
-            owners = at(source, "user") or at(source, "organization")
-            return renamed(event, joined(text(owners, "login"), name), full)
-    new = text(payload, "repository", "default_branch")
-    return new_default(event, text(changes, "default_branch", "from"), new)
+            source = read.at(changes, "owner", "from")
+            owners = read.at(source, "user") or read.at(source, "organization")
+            return read.renamed(
+                event, read.joined(read.text(owners, "login"), name), full
+            )
+    new = read.text(payload, "repository", "default_branch")
+    return read.new_default(event, read.text(changes, "default_branch", "from"), new)
 
 
-READERS: Mapping[str, Reader] = {
-    "push": push,
+READERS: Mapping[str, read.Reader] = {
+    "push": read.push,
     "repository": settings,
-    "ping": ignored("a ping"),
-    "create": ignored("a creation: the push that comes with it counts"),
-    "delete": ignored("a deletion: the push that comes with it counts"),
-    "pull_request": ignored(MERGE),
+    "ping": read.ignored("a ping"),
+    "create": read.ignored("a creation: the push that comes with it counts"),
+    "delete": read.ignored("a deletion: the push that comes with it counts"),
+    "pull_request": read.ignored(read.MERGE),
 }

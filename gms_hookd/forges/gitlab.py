@@ -8,22 +8,8 @@ from dataclasses import replace
 
 from gms_hookd.auth.schemes import Scheme, StandardWebhooks, TokenHeader
 from gms_hookd.forges import gitlab_family
+from gms_hookd.forges import payloads as read
 from gms_hookd.forges.base import ANY_HOST, Change, Event
-from gms_hookd.forges.payloads import (
-    NO_CHANGE,
-    Reader,
-    at,
-    gitlab_like,
-    header,
-    hook_sample,
-    ignored,
-    key,
-    left,
-    moved,
-    several,
-    text,
-    words,
-)
 
 NAME = "gitlab"
 EVENTS = gitlab_family.EVENTS
@@ -31,43 +17,46 @@ SCHEMES: Mapping[str, Scheme] = {
     "token": TokenHeader(place="Secret token", header="x-gitlab-token"),
     "signing": StandardWebhooks(place="Signing token"),
 }
-sample = hook_sample("x-gitlab-event", gitlab_like)
+sample = read.hook_sample("x-gitlab-event", read.gitlab_like)
 
 
 def parse(headers: Mapping[str, str], payload: object) -> Event:
     """Return what the delivery says."""
-    name = header(headers, "x-gitlab-event")
-    delivery = key(headers, "webhook-id", "idempotency-key", "x-gitlab-event-uuid")
-    if words(name) != "system":
+    name = read.header(headers, "x-gitlab-event")
+    delivery = read.key(headers, "webhook-id", "idempotency-key", "x-gitlab-event-uuid")
+    if read.words(name) != "system":
         return gitlab_family.read(Event(name, delivery), payload)
-    kind = text(payload, "event_name") or text(payload, "object_kind") or name
+    kind = read.text(payload, "event_name") or read.text(payload, "object_kind") or name
     event = gitlab_family.located(Event(kind, delivery), payload)
     if kind in MOVES:
         return moved_project(event, headers.get("x-gitlab-instance", ""), payload)
-    return SYSTEM.get(words(kind), ignored(NO_CHANGE))(event, payload)
+    return SYSTEM.get(read.words(kind), read.ignored(read.NO_CHANGE))(event, payload)
 
 
 def update(event: Event, payload: object) -> Event:
     """Read a repository's update: several refs in one delivery."""
-    return several(event, at(payload, "changes"), _change)
+    return read.several(event, read.at(payload, "changes"), _change)
 
 
 def _change(value: object) -> Change | None:
-    ref = text(value, "ref")
+    ref = read.text(value, "ref")
     if ref is None or not ref.startswith("refs/"):
         return None
-    return moved(ref, at(value, "before"), at(value, "after"))
+    return read.moved(ref, read.at(value, "before"), read.at(value, "after"))
 
 
 def moved_project(event: Event, instance: str, payload: object) -> Event:
     """Read a project's rename or transfer, which tells paths only."""
-    old = text(payload, "old_path_with_namespace")
-    new = text(payload, "path_with_namespace")
+    old = read.text(payload, "old_path_with_namespace")
+    new = read.text(payload, "path_with_namespace")
     if old is None or new is None:
-        return replace(event, ignored=NO_CHANGE)
+        return replace(event, ignored=read.NO_CHANGE)
     former = f"{instance}/{old}" if "://" in instance else f"{ANY_HOST}{old}"
-    return left(event, old, new, [former])
+    return read.left(event, old, new, [former])
 
 
 MOVES = frozenset({"project_rename", "project_transfer"})
-SYSTEM: Mapping[str, Reader] = {**gitlab_family.READERS, "repository update": update}
+SYSTEM: Mapping[str, read.Reader] = {
+    **gitlab_family.READERS,
+    "repository update": update,
+}

@@ -5,22 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gms_hookd.model import Delivery, Task
+from gms_hookd.pages import parts
 from gms_hookd.pages.html import Html, joined, tag
-from gms_hookd.pages.parts import (
-    Frame,
-    commands,
-    cut,
-    definitions,
-    delivery_outcome,
-    document,
-    exact,
-    facts,
-    fitting,
-    run_table,
-    state,
-    to_hook,
-    to_task,
-)
 from gms_hookd.pages.texts import Words
 from gms_hookd.store.listings import RunPage
 
@@ -49,26 +35,28 @@ def reasons(delivery: Delivery) -> list[tuple[str, str]]:
 
     `accepted for app; lib: refs/heads/x is not selected` are two.
     """
-    parts = [part.partition(": ") for part in delivery.reason.split("; ") if part]
-    return [(name, why) if colon else ("", name) for name, colon, why in parts]
+    pairs = [part.partition(": ") for part in delivery.reason.split("; ") if part]
+    return [(name, why) if colon else ("", name) for name, colon, why in pairs]
 
 
-def delivery_page(frame: Frame, view: DeliveryView) -> bytes:
+def delivery_page(frame: parts.Frame, view: DeliveryView) -> bytes:
     """Return the page of a delivery."""
     words, delivery = frame.words, view.delivery
     title = f"{words('delivery')} {delivery.id}"
-    heading = tag("h1", title, " · ", to_hook(delivery.hook))
-    parts = [_facts(frame, view), _became(frame, view), _kept(words, view)]
-    return document(frame, title, heading, *parts)
+    heading = tag("h1", title, " · ", parts.to_hook(delivery.hook))
+    shown = [_facts(frame, view), _became(frame, view), _kept(words, view)]
+    return parts.document(frame, title, heading, *shown)
 
 
-def _facts(frame: Frame, view: DeliveryView) -> Html:
+def _facts(frame: parts.Frame, view: DeliveryView) -> Html:
     words, delivery = frame.words, view.delivery
-    status = joined([state(words, delivery_outcome(delivery)), delivery.status], " ")
-    return facts(
+    status = joined(
+        [parts.state(words, parts.delivery_outcome(delivery)), delivery.status], " "
+    )
+    return parts.facts(
         words,
         answer=status,
-        came=exact(frame, delivery.received_at),
+        came=parts.exact(frame, delivery.received_at),
         client=delivery.client,
         provider=delivery.provider,
         event=delivery.event,
@@ -76,27 +64,29 @@ def _facts(frame: Frame, view: DeliveryView) -> Html:
     )
 
 
-def _became(frame: Frame, view: DeliveryView) -> Html:
+def _became(frame: parts.Frame, view: DeliveryView) -> Html:
     words, delivery = frame.words, view.delivery
     said = [tag("li", _reason(view, *each)) for each in reasons(delivery)]
-    concerned = [to_task(task.id, task.name) for task in view.tasks[:TASKS]]
+    concerned = [parts.to_task(task.id, task.name) for task in view.tasks[:TASKS]]
     tasks = [tag("p", f"{words('tasks')}: ", joined(concerned, ", "))]
     runs: list[Html] = [tag("p", words("run_gone" if concerned else "no_task"))]
     if view.runs.rows:
-        runs = [tag("h2", words("started")), run_table(frame, view.runs)]
+        runs = [tag("h2", words("started")), parts.run_table(frame, view.runs)]
     return tag(
         "section",
         tag("h2", words("matched")),
         tag("ul", *said) if said else None,
         *(tasks if concerned else []),
         *runs,
-        commands(("gms-hookd", "delivery", "show", delivery.id), *_remedies(delivery)),
+        parts.commands(
+            ("gms-hookd", "delivery", "show", delivery.id), *_remedies(delivery)
+        ),
     )
 
 
 def _reason(view: DeliveryView, name: str, why: str) -> Html:
     if name in view.others:
-        return joined([to_task(view.others[name], name), why], ": ")
+        return joined([parts.to_task(view.others[name], name), why], ": ")
     return joined([name, why], ": ")
 
 
@@ -111,8 +101,9 @@ def _remedies(delivery: Delivery) -> list[tuple[str, ...]]:
 
 def _kept(words: Words, view: DeliveryView) -> Html:
     absent = tag("p", words("not_kept"), class_="dim")
-    headers = definitions(
-        (cut(k, HEADER), cut(v, HEADER)) for k, v in (view.headers or {}).items()
+    headers = parts.definitions(
+        (parts.cut(k, HEADER), parts.cut(v, HEADER))
+        for k, v in (view.headers or {}).items()
     )
     return tag(
         "section",
@@ -130,7 +121,7 @@ def _remedy(words: Words) -> list[Html]:
 
 def _body(words: Words, body: str) -> list[Html | None]:
     text = indented(body)
-    shown = fitting(text, BODY)
+    shown = parts.fitting(text, BODY)
     note = tag("p", words("body_cut")) if len(shown) < len(text) else None
     return [note, tag("pre", shown, tabindex=0)]
 

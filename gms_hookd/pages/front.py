@@ -5,27 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gms_hookd.model import Run, Task
-from gms_hookd.pages import charts
+from gms_hookd.pages import charts, parts
 from gms_hookd.pages.html import NOTHING, Html, joined, tag
-from gms_hookd.pages.parts import (
-    TOP,
-    Frame,
-    choices,
-    commands,
-    commits,
-    cut,
-    delivery_table,
-    document,
-    form,
-    link,
-    moment,
-    pager,
-    run_table,
-    state,
-    table,
-    to_run,
-    to_task,
-)
 from gms_hookd.store.listings import (
     MOST_FAILURES,
     OUTCOMES,
@@ -94,27 +75,27 @@ class Front:
     query: Mapping[str, str] = field(default_factory=dict)
 
 
-def front(frame: Frame, view: Front) -> bytes:
+def front(frame: parts.Frame, view: Front) -> bytes:
     """Return the first page."""
     words = frame.words
     filtered = [] if view.query else [_hands(frame, view), _queue(frame, view)]
     lists = [_tasks(frame, view), _runs(frame, view), _deliveries(frame, view)]
     title = words("status")
-    parts = [tag("h1", title), _contents(frame, view), *filtered, *lists]
-    return document(frame, title, *parts, lively=view.lively)
+    shown = [tag("h1", title), _contents(frame, view), *filtered, *lists]
+    return parts.document(frame, title, *shown, lively=view.lively)
 
 
-def _contents(frame: Frame, view: Front) -> Html:
+def _contents(frame: parts.Frame, view: Front) -> Html:
     """Return links to the lists of the page, which is long on a phone."""
     lists = {"tasks": view.tasks, "runs": view.runs, "deliveries": view.deliveries}
     shown = [name for name, page in lists.items() if page is not None]
     links = [tag("a", frame.words(name), href=f"#{name}") for name in shown]
     if view.query:
-        links.insert(0, link(TOP, frame.words("back")))
+        links.insert(0, parts.link(parts.TOP, frame.words("back")))
     return tag("nav", *links)
 
 
-def _hands(frame: Frame, view: Front) -> Html:
+def _hands(frame: parts.Frame, view: Front) -> Html:
     words = frame.words
     items = [_failing(frame, each) for each in view.failing]
     said = [*view.hands]
@@ -123,28 +104,30 @@ def _hands(frame: Frame, view: Front) -> Html:
     items += [tag("li", tag("p", text)) for text in said]
     for target, count, error in view.dead:
         text = words("dead_notices", target=target, count=count, error=error)
-        resend = commands(("gms-hookd", "notify", "list"))
+        resend = parts.commands(("gms-hookd", "notify", "list"))
         items.append(tag("li", tag("p", text), resend))
     if not items:
-        return tag("p", form("success"), words("all_well"))
+        return tag("p", parts.form("success"), words("all_well"))
     more = words("more_failing", count=view.more_failing)
     return tag(
         "section",
         tag("h2", words("needs_hands")),
         tag("ul", *items, class_="hands"),
-        tag("p", link(TOP, more, outcome="failed")) if view.more_failing else None,
+        tag("p", parts.link(parts.TOP, more, outcome="failed"))
+        if view.more_failing
+        else None,
     )
 
 
-def _failing(frame: Frame, each: FailingRow) -> Html:
+def _failing(frame: parts.Frame, each: FailingRow) -> Html:
     words, run = frame.words, each.run
     again = words("no_next_try")
     if each.next_try is not None:
         again = words("next_try", when=words.distance(each.next_try, frame.at))
     first = joined(
         [
-            state(words, run.status),
-            to_task(run.task_id, run.task_name),
+            parts.state(words, run.status),
+            parts.to_task(run.task_id, run.task_name),
             f"{_since(frame, each)}, {again}",
         ],
         " ",
@@ -152,13 +135,15 @@ def _failing(frame: Frame, each: FailingRow) -> Html:
     return tag(
         "li",
         tag("p", first),
-        tag("p", cut(run.error_message)) if run.error_message else None,
-        tag("p", to_run(run.id), " ", tag("code", f"gms-hookd run show {run.id}")),
+        tag("p", parts.cut(run.error_message)) if run.error_message else None,
+        tag(
+            "p", parts.to_run(run.id), " ", tag("code", f"gms-hookd run show {run.id}")
+        ),
         class_="conflict-edge" if run.status == "conflict" else None,
     )
 
 
-def _since(frame: Frame, each: FailingRow) -> str:
+def _since(frame: parts.Frame, each: FailingRow) -> str:
     words, (count, since) = frame.words, each.failures
     ago = words.distance(since or each.run.created_at, frame.at)
     if count <= 1:
@@ -168,7 +153,7 @@ def _since(frame: Frame, each: FailingRow) -> str:
     )
 
 
-def _queue(frame: Frame, view: Front) -> Html:
+def _queue(frame: parts.Frame, view: Front) -> Html:
     words = frame.words
     shown = [(words("last_day"), view.hours), (words("last_month"), view.days)]
     known = any(count for each in view.days for count in each.values())
@@ -177,24 +162,27 @@ def _queue(frame: Frame, view: Front) -> Html:
         "section",
         tag("h2", words("queue")),
         tag("p", _queued(frame, view)),
-        run_table(frame, view.alive) if view.alive and view.alive.rows else None,
+        parts.run_table(frame, view.alive) if view.alive and view.alive.rows else None,
         _scheduled(frame, view.scheduled),
         tag("div", *pictures, class_="charts") if pictures else None,
         tag("p", words("up_and_down"), class_="dim") if pictures else None,
     )
 
 
-def _scheduled(frame: Frame, tasks: Sequence[Task]) -> Html | None:
+def _scheduled(frame: parts.Frame, tasks: Sequence[Task]) -> Html | None:
     if not tasks:
         return None
     shown = [
-        joined([to_task(each.id, each.name), moment(frame, each.next_cron)], " ")
+        joined(
+            [parts.to_task(each.id, each.name), parts.moment(frame, each.next_cron)],
+            " ",
+        )
         for each in tasks
     ]
     return tag("p", frame.words("scheduled"), " ", joined(shown, ", "))
 
 
-def _queued(frame: Frame, view: Front) -> str:
+def _queued(frame: parts.Frame, view: Front) -> str:
     words = frame.words
     if not view.queued and not view.running:
         return words("empty_queue")
@@ -204,7 +192,7 @@ def _queued(frame: Frame, view: Front) -> str:
     return f"{said}, {words('oldest', span=words.span(frame.at - view.oldest))}"
 
 
-def _bars(frame: Frame, title: str, windows: Sequence[Mapping[str, int]]) -> Html:
+def _bars(frame: parts.Frame, title: str, windows: Sequence[Mapping[str, int]]) -> Html:
     words = frame.words
     whole = {name: sum(each.get(name, 0) for each in windows) for name in windows[0]}
     said = charts.sentence(words, whole)
@@ -212,7 +200,7 @@ def _bars(frame: Frame, title: str, windows: Sequence[Mapping[str, int]]) -> Htm
     return tag("div", picture, tag("p", f"{title}: {said}"))
 
 
-def _tasks(frame: Frame, view: Front) -> Html:
+def _tasks(frame: parts.Frame, view: Front) -> Html:
     words = frame.words
     if view.tasks is None:
         return NOTHING
@@ -220,34 +208,36 @@ def _tasks(frame: Frame, view: Front) -> Html:
         return _first_steps(frame)
     heads = ("task", "last_run", "history", "way")
     rows = [_task(frame, line) for line in view.tasks]
-    shown = table(words, heads, rows) if rows else tag("p", words("none_found"))
+    shown = parts.table(words, heads, rows) if rows else tag("p", words("none_found"))
     return tag(
         "section",
         tag("h2", words("tasks"), id="tasks"),
         _search(frame, view),
         shown,
-        pager(frame, TOP, view.query, "tasks_after", view.after, words=BY_NAME),
+        parts.pager(
+            frame, parts.TOP, view.query, "tasks_after", view.after, words=BY_NAME
+        ),
     )
 
 
-def _first_steps(frame: Frame) -> Html:
+def _first_steps(frame: parts.Frame) -> Html:
     words = frame.words
     return tag(
         "section",
         tag("h2", words("tasks")),
         tag("p", words("first")),
-        commands(*FIRST),
+        parts.commands(*FIRST),
     )
 
 
-def _search(frame: Frame, view: Front) -> Html:
+def _search(frame: parts.Frame, view: Front) -> Html:
     words, given = frame.words, view.query.get("task")
     field_ = tag("input", id="task", name="task", value=given, type="search")
     name = tag("label", words("find_task"), for_="task", class_="dim")
-    return tag("form", name, field_, tag("button", words("find")), action=TOP)
+    return tag("form", name, field_, tag("button", words("find")), action=parts.TOP)
 
 
-def _task(frame: Frame, line: TaskLine) -> Html:
+def _task(frame: parts.Frame, line: TaskLine) -> Html:
     words, task, last = frame.words, line.task, line.last
     notes = [] if task.enabled else [words("disabled")]
     notes += [] if task.most is None else [words("pattern")]
@@ -255,17 +245,19 @@ def _task(frame: Frame, line: TaskLine) -> Html:
     way = f"{plain_url(task.source)} → {plain_url(task.target)}"
     return tag(
         "tr",
-        tag("td", joined([to_task(task.id, task.name), off], " ")),
+        tag("td", joined([parts.to_task(task.id, task.name), off], " ")),
         tag("td", _last(frame, last) if last else tag("span", words("never"))),
         tag("td", charts.strip(words, line.outcomes)),
-        tag("td", cut(way), class_="dim wide"),
+        tag("td", parts.cut(way), class_="dim wide"),
     )
 
 
-def _last(frame: Frame, last: RunRow) -> Html:
-    when = moment(frame, last.end_time or last.created_at)
-    changed = tag("code", commits(last.commit_range)) if last.commit_range else None
-    return joined([state(frame.words, last.status), when, changed], " ")
+def _last(frame: parts.Frame, last: RunRow) -> Html:
+    when = parts.moment(frame, last.end_time or last.created_at)
+    changed = (
+        tag("code", parts.commits(last.commit_range)) if last.commit_range else None
+    )
+    return joined([parts.state(frame.words, last.status), when, changed], " ")
 
 
 def plain_url(url: str) -> str:
@@ -273,27 +265,27 @@ def plain_url(url: str) -> str:
     return _SCHEME_AND_USER.sub("", url).removesuffix(".git")
 
 
-def _runs(frame: Frame, view: Front) -> Html:
+def _runs(frame: parts.Frame, view: Front) -> Html:
     words, page = frame.words, view.runs
     if page is None:
         return NOTHING
     return tag(
         "section",
         tag("h2", words("recent_runs"), id="runs"),
-        choices(frame, TOP, view.query, "outcome", STATUSES),
-        run_table(frame, page),
-        pager(frame, TOP, view.query, "runs_before", page.older),
+        parts.choices(frame, parts.TOP, view.query, "outcome", STATUSES),
+        parts.run_table(frame, page),
+        parts.pager(frame, parts.TOP, view.query, "runs_before", page.older),
     )
 
 
-def _deliveries(frame: Frame, view: Front) -> Html:
+def _deliveries(frame: parts.Frame, view: Front) -> Html:
     words, page = frame.words, view.deliveries
     if page is None:
         return NOTHING
     return tag(
         "section",
         tag("h2", words("recent_deliveries"), id="deliveries"),
-        choices(frame, TOP, view.query, "outcome", OUTCOMES),
-        delivery_table(frame, page),
-        pager(frame, TOP, view.query, "deliveries_before", page.older),
+        parts.choices(frame, parts.TOP, view.query, "outcome", OUTCOMES),
+        parts.delivery_table(frame, page),
+        parts.pager(frame, parts.TOP, view.query, "deliveries_before", page.older),
     )

@@ -5,17 +5,8 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from gms_hookd.contract import HOOKS
+from gms_hookd.pages import parts
 from gms_hookd.pages.html import Html, tag
-from gms_hookd.pages.parts import (
-    TOP,
-    Frame,
-    choices,
-    commands,
-    definitions,
-    delivery_table,
-    document,
-    pager,
-)
 from gms_hookd.pages.texts import Words
 from gms_hookd.store.listings import OUTCOMES, DeliveryPage
 
@@ -56,23 +47,23 @@ class HookView:
     query: Mapping[str, str] = field(default_factory=dict)
 
 
-def hook_page(frame: Frame, view: HookView) -> bytes:
+def hook_page(frame: parts.Frame, view: HookView) -> bytes:
     """Return the page of a hook."""
     words, path = frame.words, _path(view.name)
     title = f"{words('hook')} {view.name}"
-    paging = pager(frame, path, view.query, "before", view.deliveries.older)
+    paging = parts.pager(frame, path, view.query, "before", view.deliveries.older)
     section = tag(
         "section",
         tag("h2", words("deliveries")),
-        choices(frame, path, view.query, "outcome", OUTCOMES),
-        delivery_table(frame, view.deliveries, named=False),
+        parts.choices(frame, path, view.query, "outcome", OUTCOMES),
+        parts.delivery_table(frame, view.deliveries, named=False),
         paging,
     )
-    return document(frame, title, tag("h1", title), _facts(words, view), section)
+    return parts.document(frame, title, tag("h1", title), _facts(words, view), section)
 
 
 def _path(name: str) -> str:
-    return f"{TOP}/hook/{quote(name, safe='')}"
+    return f"{parts.TOP}/hook/{quote(name, safe='')}"
 
 
 def _facts(words: Words, view: HookView) -> Html:
@@ -81,7 +72,7 @@ def _facts(words: Words, view: HookView) -> Html:
         return tag("p", words("not_configured"))
     return tag(
         "section",
-        definitions(
+        parts.definitions(
             [
                 (words("provider"), known.provider),
                 (words("url"), known.url or f"?{HOOKS}{known.name}"),
@@ -92,7 +83,7 @@ def _facts(words: Words, view: HookView) -> Html:
                 (words("counted"), _counts(words, view.counts)),
             ]
         ),
-        commands(
+        parts.commands(
             ("gms-hookd", "hook", "test", known.name),
             ("gms-hookd", "delivery", "list", "--hook", known.name),
         ),

@@ -4,21 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gms_hookd.model import FINAL, Ref, Run
+from gms_hookd.pages import parts
 from gms_hookd.pages.html import NOTHING, Html, joined, tag
-from gms_hookd.pages.parts import (
-    SHORT,
-    Frame,
-    commands,
-    cut,
-    document,
-    exact,
-    facts,
-    fitting,
-    state,
-    table,
-    to_delivery,
-    to_task,
-)
 from gms_hookd.pages.texts import Words
 
 REFS = 80  # that are shown
@@ -36,38 +23,43 @@ class RunView:
     attempts: int
 
 
-def run_page(frame: Frame, view: RunView) -> bytes:
+def run_page(frame: parts.Frame, view: RunView) -> bytes:
     """Return the page of a run."""
     words, run = frame.words, view.run
     title = f"{words('run')} {run.id} · {run.task_name}"
-    return document(
+    return parts.document(
         frame,
         title,
-        tag("h1", words("run"), f" {run.id} · ", to_task(run.task_id, run.task_name)),
+        tag(
+            "h1",
+            words("run"),
+            f" {run.id} · ",
+            parts.to_task(run.task_id, run.task_name),
+        ),
         _facts(frame, view),
-        commands(*_commands(run)),
+        parts.commands(*_commands(run)),
         _refs(words, run),
         _log(words, run),
         lively=run.status not in FINAL,
     )
 
 
-def _facts(frame: Frame, view: RunView) -> Html:
+def _facts(frame: parts.Frame, view: RunView) -> Html:
     words, run = frame.words, view.run
     most = run.attempts_max(view.attempts)
     tries = words("of_attempts", attempt=run.attempt, most=most)
-    return facts(
+    return parts.facts(
         words,
-        status=state(words, run.status.value),
+        status=parts.state(words, run.status.value),
         reason=_error(run),
-        waits_for=cut(run.waits_for or "", RANGE),
-        next=exact(frame, run.next_try),
+        waits_for=parts.cut(run.waits_for or "", RANGE),
+        next=parts.exact(frame, run.next_try),
         attempt=tries if run.attempt else None,
-        trigger=cut(run.trigger, RANGE),
+        trigger=parts.cut(run.trigger, RANGE),
         deliveries=_deliveries(run),
-        asked=exact(frame, run.created_at),
-        began=exact(frame, run.start_time),
-        ended=exact(frame, run.end_time),
+        asked=parts.exact(frame, run.created_at),
+        began=parts.exact(frame, run.start_time),
+        ended=parts.exact(frame, run.end_time),
         took=_took(frame, run),
         range=_range(run),
     )
@@ -76,21 +68,21 @@ def _facts(frame: Frame, view: RunView) -> Html:
 def _error(run: Run) -> Html | None:
     if not run.error_message:
         return None
-    return tag("span", fitting(run.error_message, ERROR), class_=run.status.value)
+    return tag("span", parts.fitting(run.error_message, ERROR), class_=run.status.value)
 
 
 def _range(run: Run) -> Html | None:
-    return tag("code", cut(run.commit_range, RANGE)) if run.commit_range else None
+    return tag("code", parts.cut(run.commit_range, RANGE)) if run.commit_range else None
 
 
-def _took(frame: Frame, run: Run) -> str | None:
+def _took(frame: parts.Frame, run: Run) -> str | None:
     if run.start_time is None or run.attempt == 0:
         return None
     return frame.words.span((run.end_time or frame.at) - run.start_time)
 
 
 def _deliveries(run: Run) -> Html:
-    shown = [to_delivery(number) for number in run.deliveries[:DELIVERIES]]
+    shown = [parts.to_delivery(number) for number in run.deliveries[:DELIVERIES]]
     more = len(run.deliveries) - len(shown)
     return joined([*shown, f"+{more}" if more else None], " ")
 
@@ -111,19 +103,19 @@ def _refs(words: Words, run: Run) -> Html:
     return tag(
         "section",
         tag("h2", words("refs")),
-        table(words, ("ref", "result", "old_new", "reason"), rows),
+        parts.table(words, ("ref", "result", "old_new", "reason"), rows),
         tag("p", words("more_refs", count=more)) if more else None,
     )
 
 
 def _ref(words: Words, ref: Ref) -> Html:
-    ids = " → ".join(oid[:SHORT] if oid else "∅" for oid in (ref.old, ref.new))
+    ids = " → ".join(oid[: parts.SHORT] if oid else "∅" for oid in (ref.old, ref.new))
     return tag(
         "tr",
-        tag("td", tag("code", cut(ref.ref))),
+        tag("td", tag("code", parts.cut(ref.ref))),
         tag("td", words(ref.result.value), class_="tight"),
         tag("td", tag("code", ids), class_="tight"),
-        tag("td", cut(ref.reason or ""), class_="wide"),
+        tag("td", parts.cut(ref.reason or ""), class_="wide"),
     )
 
 
@@ -131,7 +123,7 @@ def _log(words: Words, run: Run) -> Html:
     text = (run.details or "").rstrip("\n")
     if not text:
         return NOTHING
-    shown, whole = fitting(text, LOG, end=True), None
+    shown, whole = parts.fitting(text, LOG, end=True), None
     if len(shown) < len(text):
         command = tag("code", f"gms-hookd run log {run.id}")
         whole = tag("p", words("log_end"), " ", command)

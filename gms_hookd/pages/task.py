@@ -4,23 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gms_hookd.model import Task
-from gms_hookd.pages import charts
+from gms_hookd.pages import charts, parts
 from gms_hookd.pages.html import Child, Html, joined, tag
-from gms_hookd.pages.parts import (
-    TOP,
-    Frame,
-    choices,
-    commands,
-    cut,
-    document,
-    exact,
-    facts,
-    link,
-    pager,
-    run_table,
-    state,
-    to_task,
-)
 from gms_hookd.pages.texts import Words
 from gms_hookd.store.listings import RunPage, RunRow
 
@@ -42,12 +27,12 @@ class TaskView:
     query: Mapping[str, str] = field(default_factory=dict)
 
 
-def task_page(frame: Frame, view: TaskView) -> bytes:
+def task_page(frame: parts.Frame, view: TaskView) -> bytes:
     """Return the page of a task."""
-    words, path = frame.words, f"{TOP}/task/{view.id}"
+    words, path = frame.words, f"{parts.TOP}/task/{view.id}"
     title = f"{words('task')} {view.name}"
     lively = view.last is not None and view.last.status in {"queued", "running"}
-    return document(
+    return parts.document(
         frame,
         title,
         tag("h1", title),
@@ -58,31 +43,31 @@ def task_page(frame: Frame, view: TaskView) -> bytes:
     )
 
 
-def _facts(frame: Frame, view: TaskView) -> Html:
+def _facts(frame: parts.Frame, view: TaskView) -> Html:
     words, task = frame.words, view.task
-    last = state(words, view.last.status) if view.last else words("never")
+    last = parts.state(words, view.last.status) if view.last else words("never")
     if task is None:
         return tag("p", words("task_gone"))
     limit = (
         None if task.timeout is None else words("seconds", count=f"{task.timeout:g}")
     )
-    return facts(
+    return parts.facts(
         words,
         last_run=last,
         history=charts.strip(words, view.outcomes),
         makes=_makes(words, task),
         made_by=_made_by(task),
-        source=cut(task.source, URL),
-        target=cut(task.target, URL),
+        source=parts.cut(task.source, URL),
+        target=parts.cut(task.target, URL),
         refspecs=_refspecs(words, task),
         policy=_policy(words, task),
         enabled=words("yes" if task.enabled else "no"),
         cron=tag("code", task.cron) if task.cron else None,
-        next=exact(frame, task.next_cron),
+        next=parts.exact(frame, task.next_cron),
         timeout=limit,
         key=task.key,
-        added=exact(frame, task.created_at),
-        changed=exact(frame, task.updated_at),
+        added=parts.exact(frame, task.created_at),
+        changed=parts.exact(frame, task.updated_at),
     )
 
 
@@ -93,13 +78,13 @@ def _makes(words: Words, task: Task) -> str | None:
 def _made_by(task: Task) -> Html | None:
     if task.pattern_id is None:
         return None
-    return to_task(task.pattern_id, task.pattern or f"#{task.pattern_id}")
+    return parts.to_task(task.pattern_id, task.pattern or f"#{task.pattern_id}")
 
 
 def _refspecs(words: Words, task: Task) -> Child:
     if not task.refspecs:
         return words("mirror")
-    shown = [tag("code", cut(spec)) for spec in task.refspecs[:REFSPECS]]
+    shown = [tag("code", parts.cut(spec)) for spec in task.refspecs[:REFSPECS]]
     more = len(task.refspecs) - len(shown)
     rest = [words("more_refs", count=more)] if more else []
     return joined([*shown, *rest], ", ")
@@ -112,17 +97,17 @@ def _policy(words: Words, task: Task) -> str:
 
 def _commands(view: TaskView) -> Html | None:
     if view.task is None:
-        return commands(("gms-hookd", "run", "list", "--task", view.id))
+        return parts.commands(("gms-hookd", "run", "list", "--task", view.id))
     turn = "disable" if view.task.enabled else "enable"
     act = "sync" if view.task.most is None else "expand"
-    return commands(
+    return parts.commands(
         ("gms-hookd", "task", act, view.name),
         ("gms-hookd", "run", "list", "--task", view.name),
         ("gms-hookd", "task", turn, view.name),
     )
 
 
-def _runs(frame: Frame, view: TaskView, path: str) -> list[Html]:
+def _runs(frame: parts.Frame, view: TaskView, path: str) -> list[Html]:
     words, page = frame.words, view.runs
     took = [(row.status, row.took) for row in page.rows if row.took is not None]
     picture = []
@@ -133,8 +118,13 @@ def _runs(frame: Frame, view: TaskView, path: str) -> list[Html]:
     return [
         *picture,
         tag("h2", words("runs")),
-        choices(frame, path, view.query, "outcome", STATUSES),
-        run_table(frame, page, named=False),
-        pager(frame, path, view.query, "before", page.older),
-        tag("p", link(TOP, words("deliveries"), task=view.name, outcome="accepted")),
+        parts.choices(frame, path, view.query, "outcome", STATUSES),
+        parts.run_table(frame, page, named=False),
+        parts.pager(frame, path, view.query, "before", page.older),
+        tag(
+            "p",
+            parts.link(
+                parts.TOP, words("deliveries"), task=view.name, outcome="accepted"
+            ),
+        ),
     ]
