@@ -1,6 +1,8 @@
 """The schema as a tuple of steps; `PRAGMA user_version` counts the ones taken."""
 
 import logging
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from gms_hookd.errors import StoreError
@@ -323,25 +325,25 @@ def _check(db: Connection, path: Path) -> None:
 
 
 def prepare(db: Connection, path: Path) -> None:
-    """Bring the file to today's schema, step by step, each in one transaction."""
+    """Bring the file to today's schema: all steps that it lacks, or none."""
     mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
     if mode != "wal":
         raise StoreError(f"{path}: this file system cannot hold a WAL ({mode})")
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    for number in range(version, len(STEPS)):
-        _take(db, number)
+    if version < len(STEPS):
+        _take(db, chain.from_iterable(STEPS[version:]))
     if 0 < version < len(STEPS):
         log.info(
             "store migrated from=%d to=%d file=%s", version, len(STEPS), quoted(path)
         )
 
 
-def _take(db: Connection, number: int) -> None:
+def _take(db: Connection, statements: Iterable[str]) -> None:
     db.create_function("host_of", 1, lambda source: place(source)[0])
     db.create_function("path_of", 1, lambda source: place(source)[1])
     db.execute("BEGIN IMMEDIATE")
-    for statement in STEPS[number]:
+    for statement in statements:
         db.execute(statement)
     db.execute(f"PRAGMA application_id={APPLICATION_ID}")
-    db.execute(f"PRAGMA user_version={number + 1}")
+    db.execute(f"PRAGMA user_version={len(STEPS)}")
     db.execute("COMMIT")

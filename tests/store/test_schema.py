@@ -5,6 +5,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from gms_hookd.errors import StoreError
 from gms_hookd.model import RunStatus
 from gms_hookd.store import (
     Store,
@@ -76,6 +79,22 @@ def test_a_store_of_the_first_schema_keeps_which_runs_served_a_delivery(
         assert [each.run_ids for each in kept] == [(), (1, 2, 3), (1,)]
         assert [get(store, n).deliveries for n in (1, 2, 3)] == [(1, 2), (2,), (2,)]
         assert store.write(deliveries.record, new_delivery(), 200, "new").result() == 4
+
+
+def test_an_upgrade_that_ends_early_leaves_the_store_to_the_older_version(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "old.db"
+    with monkeypatch.context() as before:
+        before.setattr(schema, "STEPS", schema.STEPS[:1])
+        Store.open(path).close()
+    with monkeypatch.context() as ends_early:
+        ends_early.setattr(schema, "STEPS", (*schema.STEPS, ("no statement",)))
+        with pytest.raises(StoreError, match="syntax error"):
+            Store.open(path)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    Store.open(path).close()
 
 
 def test_tasks_of_an_older_store_are_found_by_all_addresses_of_their_source(
