@@ -182,6 +182,18 @@ def is_maintained(path: str) -> bool:
     return not own and packs < MANY_PACKS and loose < MANY_LOOSE
 
 
+def is_self_contained(path: str) -> bool:
+    """Return whether a repository surely borrows objects from no other one.
+
+    What it takes in git keeps aside at first, and then asks who it borrows from, the
+    repository itself, for refs that it knows (receive-pack's connectivity check).
+    """
+    try:
+        return not os.path.lexists(f"{_gitdir(path)}/objects/info/alternates")
+    except (_Unusual, OSError):
+        return False
+
+
 def _folder(path: str) -> str:
     return path if is_bare(path) else f"{path}/.git"
 

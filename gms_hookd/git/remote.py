@@ -29,6 +29,7 @@ from gms_hookd.git.process import Done, Stop
 from gms_hookd.git.refs import (
     Pushed,
     is_maintained,
+    is_self_contained,
     parse_pushed,
     parse_refs,
     points,
@@ -45,7 +46,9 @@ PUSH = (
     "push", "--progress", "--porcelain", "--no-verify", "--no-follow-tags",
     "--recurse-submodules=no",
 )  # fmt: skip
-NO_MAINTENANCE = ("--receive-pack=git -c receive.autoGC=false receive-pack",)
+NO_MAINTENANCE = "receive.autoGC=false"
+# git runs it as it is, without a shell; by its own it starts another git.
+NO_ALTERNATES = "core.alternateRefsCommand=true"
 LISTED = (("protocol.version", "0"),)
 BUFFER = (("http.postBuffer", str(512 * 2**20)),)  # bytes
 HTTP_1 = (("http.version", "HTTP/1.1"),)
@@ -260,7 +263,7 @@ class Remote:
         self, specs: Sequence[str], refs: Iterable[str], options: Sequence[str] = ()
     ) -> Report:
         pushed_options = (f"--push-option={option}" for option in self.push_options)
-        given = (*PUSH, *pushed_options, *options, *self._without_maintenance())
+        given = (*PUSH, *pushed_options, *options, *self._receive_pack())
         writing = self.access.url.path if self.access.url.local else None
         args = (*given, "--end-of-options", self.url, *specs)
         return self._report(self._run(GitCommand(args, writing=writing)), refs)
@@ -283,10 +286,12 @@ class Remote:
             return why
         return replace(why, words=f"{why.words}: see `gms-hookd check`")
 
-    def _without_maintenance(self) -> tuple[str, ...]:
-        """Spare a target on this machine the look for what is to be tidied up."""
-        url = self.access.url
-        return NO_MAINTENANCE if url.local and is_maintained(url.path) else ()
+    def _receive_pack(self) -> tuple[str, ...]:
+        """Spare a target on this machine the looks that would find nothing."""
+        path = self.access.url.path if self.access.url.local else ""
+        looks = (NO_MAINTENANCE, is_maintained), (NO_ALTERNATES, is_self_contained)
+        spared = "".join(f"-c {s} " for s, needless in looks if path and needless(path))
+        return (f"--receive-pack=git {spared}receive-pack",) if spared else ()
 
     def _ask(self, *args: str, lines: re.Pattern[bytes] | None = None) -> Done:
         done = self._run(GitCommand(("ls-remote", *args), lines=lines))

@@ -206,3 +206,18 @@ def test_a_local_target_is_tidied_when_its_owner_says(source, target, bench):
         source.commit()
         bench.sync(it)
     assert (target.path / "asked").exists()
+
+
+@pytest.mark.parametrize("borrows", [False, True])
+def test_a_local_target_looks_for_refs_of_others_only_where_it_borrows_of_them(
+    source, target, bench, tmp_path, borrows
+):
+    asked = tmp_path / "asked"
+    target.git("config", "core.alternateRefsCommand", f"touch {asked}; exit 0 #")
+    if borrows:
+        lender = tmp_path / "lender.git"
+        target.git("init", "-q", "--bare", str(lender), at=None)
+        (target.path / "objects/info/alternates").write_text(f"{lender}/objects\n")
+    outcome = bench.sync(task(source, target, *BRANCH))
+    assert outcome.status is RunStatus.SUCCESS
+    assert asked.exists() is borrows
