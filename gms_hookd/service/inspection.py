@@ -167,13 +167,13 @@ def git_version(environ: Mapping[str, str]) -> str:
 
 
 def _output(environ: Mapping[str, str], *argv: str) -> str | None:
-    """Return the first line that a command prints; None where it does not work."""
+    """Return what a command prints; None where it does not work."""
     try:
         done = run(argv, {"PATH": environ.get("PATH", os.defpath)}, PATIENCE)
     except GitError:
         return None
     said = done.out.decode(errors="replace").strip()
-    return said.split("\n")[0] if done.status == 0 and said else None
+    return said if done.status == 0 and said else None
 
 
 def _path(place: Environment) -> str:
@@ -343,7 +343,7 @@ def _listeners(place: Environment) -> Iterator[Finding]:
         elif place.daemon or _is_file(spec):
             yield Finding(OK, "listen", f"{spec} is in use")
         else:
-            yield _listener(spec)
+            yield _listener(place, spec)
 
 
 def _is_served(place: Environment, spec: str) -> bool:
@@ -357,16 +357,26 @@ def _is_file(spec: str) -> bool:
     return spec.startswith("unix:") and Path(spec.removeprefix("unix:")).exists()
 
 
-def _listener(spec: str) -> Finding:
+def _listener(place: Environment, spec: str) -> Finding:
     try:
         listen(spec).close()
     except ValueError as error:
         return Finding(ERROR, "listen", str(error), "write HOST:PORT or unix:PATH")
     except OSError as error:
-        remedy = "stop what listens there, or change server.listen"
+        if _is_lent(place, spec):
+            return Finding(OK, "listen", f"{spec} is held by gms-hookd.socket")
+        remedy = "ss -ltnp  # stop what listens there, or change server.listen"
         why = str(error.strerror or error).partition(" (")[0]
         return Finding(ERROR, "listen", f"{spec}: {why}", remedy)
     return Finding(OK, "listen", f"{spec} is free")
+
+
+def _is_lent(place: Environment, spec: str) -> bool:
+    """Return whether systemd listens there, to start the daemon for who connects."""
+    shown = ("systemctl", "show", "-pActiveState", "-pListen", "gms-hookd.socket")
+    said = _output(place.environ, *shown) or ""
+    port = spec.rpartition(":")[2]
+    return "ActiveState=active" in said.splitlines() and f":{port} (Stream)" in said
 
 
 def _tls(place: Environment) -> Iterator[Finding]:

@@ -196,6 +196,25 @@ def test_an_address_in_use_is_an_error_unless_it_is_our_own(place):
         assert levels(replace(busy, daemon=True), "listen") == [OK, OK]
 
 
+def test_an_address_that_systemd_holds_for_us_is_not_another_s(place, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        spec = f"127.0.0.1:{taken.getsockname()[1]}"
+        server = replace(place.config.server, listen=(spec,))
+        busy = replace(
+            configured(place, server=server), environ={"PATH": str(tmp_path)}
+        )
+        [found] = about(busy, "listen")
+        assert (found.level, found.remedy[:7]) == (ERROR, "ss -ltn")
+        shown = f"ActiveState=active\nListen={spec} (Stream)"
+        systemctl = tmp_path / "systemctl"
+        systemctl.write_text(f"#!/bin/sh\necho '{shown}'\n")
+        systemctl.chmod(0o755)
+        [found] = about(busy, "listen")
+        assert (found.level, found.remedy) == (OK, None)
+        systemctl.write_text(f"#!/bin/sh\necho 'in{shown}'\n")
+        assert levels(busy, "listen") == [ERROR]
+
+
 def test_what_is_written_and_not_in_use_yet_is_a_warning(place):
     now = replace(place, daemon=True, used=place.config)
     assert levels(now, "configuration") == levels(now, "listen") == [OK]
