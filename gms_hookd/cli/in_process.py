@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ from gms_hookd import log
 from gms_hookd.cli import configuration
 from gms_hookd.cli.api_client import ApiRequest
 from gms_hookd.cli.session import Opened, Session
-from gms_hookd.contract import API
+from gms_hookd.contract import API, control_socket
 from gms_hookd.futures import Future
-from gms_hookd.http.control import JSON_HEADERS, PATIENCE, one_line_errors
+from gms_hookd.http.control import JSON_HEADERS, PATIENCE, listens, one_line_errors
 from gms_hookd.http.message import Request, Response
 from gms_hookd.service.service import Service
-from gms_hookd.service.state_dir import StateDirectory
+from gms_hookd.service.state_dir import StateBusy, StateDirectory
 
+MOMENT = 5.0  # seconds: for so long a command may have it, or a daemon that starts
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -50,12 +52,23 @@ class InProcess:
 
 @contextmanager
 def held(path: str | os.PathLike[str]) -> Iterator[StateDirectory]:
-    """Hold the state directory. Raises StateBusy."""
-    state = StateDirectory.open(Path(path))
+    """Hold it; a command that has it is waited for. Raises StateBusy."""
+    state = _free(Path(path), time.monotonic() + MOMENT)
     try:
         yield state
     finally:
         state.close()
+
+
+def _free(path: Path, end: float) -> StateDirectory:
+    """Hold it as soon as no command does; at once there is no hope with a daemon."""
+    while True:
+        try:
+            return StateDirectory.open(path)
+        except StateBusy:
+            if time.monotonic() > end or listens(control_socket(path)):
+                raise
+        time.sleep(0.1)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ process holds the state directory meanwhile and asks an application of its own.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
@@ -66,8 +66,13 @@ def opened(session: Session, patience: float = math.inf) -> Iterator[Opened]:
         return
     own = in_process()
     act_as_service(session.state)
-    service: AbstractContextManager[Opened] = own.opened(session)
-    with service as found:
+    with ExitStack() as stack:
+        try:
+            found: Opened = stack.enter_context(own.opened(session))
+        except own.StateBusy:
+            if not listens(socket, min(patience, PATIENCE)):
+                raise
+            found = Opened(OverSocket(socket, patience))  # it has started meanwhile
         yield found
 
 

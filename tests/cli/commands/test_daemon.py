@@ -62,6 +62,13 @@ def test_a_second_daemon_is_status_75(daemon):
     assert err.count("\n") == 1
 
 
+def test_a_daemon_that_starts_meanwhile_is_asked(daemon, ok, monkeypatch):
+    """A command that has found none loses the state directory to it."""
+    answers = iter((False,))
+    monkeypatch.setattr("gms_hookd.cli.session.listens", lambda *a: next(answers, True))
+    assert ok("task", "list") == "no tasks\n"
+
+
 def test_an_address_in_use_is_one_line_and_status_1(environ):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -4,6 +4,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -149,13 +150,20 @@ def test_an_empty_state_lists_nothing(ok):
     assert ok("delivery", "list", "--json") == "[]\n"
 
 
-def test_a_held_state_directory_is_status_75(no, tmp_path):
+def test_a_held_state_directory_is_status_75(no, tmp_path, monkeypatch):
+    monkeypatch.setattr("gms_hookd.cli.in_process.MOMENT", 0)
     held = StateDirectory.open(tmp_path / "state")
     try:
         assert no("task", "list")[0] == 75
         assert no("serve")[0] == 75
     finally:
         held.close()
+
+
+def test_a_state_directory_that_a_command_has_for_a_moment_is_waited_for(ok, tmp_path):
+    held = StateDirectory.open(tmp_path / "state")
+    threading.Timer(0.3, held.close).start()
+    assert ok("task", "list") == "no tasks\n"
 
 
 def test_a_broken_configuration_is_status_2(no, environ):
