@@ -59,7 +59,8 @@ LINE = 250  # characters of what failed
 WORDS = 300  # characters of what the host said
 
 _HOST_ONLY = late_pattern(
-    r"(?:remote:|(?:fatal: )?remote error:|(?=ERROR:))\s*(?:ERROR:)?\s*(.*)"
+    r"(?:remote:|(?:fatal: )?remote error:|(?=ERROR:)"
+    r"|error: remote unpack failed:(?!.*abnormal exit))\s*(?:ERROR:)?\s*(.*)"
 )
 _HERE_ONLY = late_pattern(
     r"(fatal|error|warning|hint|usage|BUG): |! \[|(send|fetch|index|unpack)-pack: "
@@ -90,7 +91,6 @@ _URL = late_pattern(r"\b[a-z][a-z0-9+.-]*://[^\s'\"]*", re.I)
 _QUOTED = late_pattern(r"(?<!\w)(['`])[^'`]*\1")
 _SILENT = late_pattern(r"could not read from remote repository", re.I)
 _ABNORMAL = late_pattern(r"unpack failed: .*abnormal exit")
-_UNPACKED = late_pattern(r"^error: remote unpack failed: (?!.*abnormal exit)(.+)", re.M)
 _WHY = late_pattern(r"^remote: ?(?:fatal|error)", re.I | re.M)
 _PROMPT = late_pattern(r"could not read \w+ for ('.*'): .*")
 _REFUSED = r"authentication failed for \1: no credentials, or they were refused"
@@ -175,7 +175,7 @@ def refusal(reason: str, stderr: str) -> Diagnosis:
 
     reason is what stands in the brackets of `[remote rejected] (...)`.
     """
-    host = _said(stderr).host or tuple(filter(None, [_of_unpacker(stderr)]))
+    host = _said(stderr).host
     row, line = _Said(host=(reason,)).first()
     if VAGUE.search(reason) and not (row and row.kind in COULD_NOT):
         row, line = _Said(host=host).first()
@@ -183,14 +183,8 @@ def refusal(reason: str, stderr: str) -> Diagnosis:
     untold = UNTOLD.fullmatch(reason) or (not words and WORDLESS.fullmatch(reason))
     kind = ErrorKind.HOST if untold and not row else _refusal_kind(row, stderr)
     silent = kind in COULD_NOT and not words
-    named = reason or "refused without a reason"
+    named = one_line(reason, WORDS) or "refused without a reason"
     return Diagnosis(kind, f"{named} ({kind})" if silent else named, words)
-
-
-def _of_unpacker(stderr: str) -> str:
-    """Return what the host's unpacker said of itself, in git's own line."""
-    found = _UNPACKED.search(stderr)
-    return one_line(found[1], LINE) if found else ""
 
 
 def _refusal_kind(row: Row | None, stderr: str) -> ErrorKind:

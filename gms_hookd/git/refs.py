@@ -19,11 +19,15 @@ from gms_hookd.git.patterns import late_pattern
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """One line of `push --porcelain`: flag ' +-*=!', the target's ref, the words."""
+    """One line of `push --porcelain`: flag ' +-*=!', the target's ref, the words.
+
+    origin is what was to go there, "" where it was to be deleted.
+    """
 
     flag: str
     ref: str
     summary: str
+    origin: str = ""
 
     @property
     def known(self) -> bool:
@@ -50,10 +54,10 @@ def decoded(name: bytes) -> str:
 def parse_pushed(out: bytes) -> Iterator[Pushed]:
     """Read `push --porcelain`; other lines are passed over."""
     for line in out.split(b"\n"):
-        fields = line.split(b"\t")
+        fields = line.split(b"\t", 2)
         if len(fields) == 3 and len(fields[0]) == 1:
-            _, _, ref = fields[1].rpartition(b":")
-            yield Pushed(decoded(fields[0]), decoded(ref), decoded(fields[2]))
+            origin, _, ref = fields[1].rpartition(b":")
+            yield Pushed(*map(decoded, (fields[0], ref, fields[2], origin)))
 
 
 def parse_refs(out: bytes) -> Iterator[tuple[str, str]]:

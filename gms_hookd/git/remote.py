@@ -5,7 +5,7 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -110,7 +110,8 @@ class Report:
 
     refusals tell why the host refused some, in its own words; named are the refs that
     it speaks of; symrefs are the symbolic ones of those that were pushed, by what each
-    stands for, where both were to have tips of their own.
+    stands for, where both were to have tips of their own. taken_as names the refs that
+    the host has put in the place of others (report-status-v2 in gitprotocol-pack).
     """
 
     lines: Mapping[str, Pushed]
@@ -118,6 +119,7 @@ class Report:
     refusals: Mapping[str, Diagnosis] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
     symrefs: Mapping[str, str] = field(default_factory=dict)
+    taken_as: Mapping[str, str] = field(default_factory=dict)
 
     def followed_by(self, other: "Report") -> "Report":
         """Return the report of two pushes."""
@@ -127,6 +129,7 @@ class Report:
             {**self.refusals, **other.refusals},
             self.named | other.named,
             {**self.symrefs, **other.symrefs},
+            {**self.taken_as, **other.taken_as},
         )
 
 
@@ -232,6 +235,19 @@ class Remote:
         """
         return self._push(specs, refs)
 
+    def sees(self, moves: Sequence[RefUpdate]) -> set[str]:
+        """Return those of these refs that a push finds there; raises GitError.
+
+        A host may hide from who reads what it shows to who writes.
+        """
+        specs = [f"+{m.new}:{m.ref}" for m in moves]
+        args = (*PUSH_NOTHING, "--end-of-options", self.url, *specs)
+        done = self._run(GitCommand(args))
+        lines = list(parse_pushed(done.out))
+        if done.failed and not lines:
+            raise self._error(done, "push")
+        return {line.ref for line in lines if line.flag != "*"}
+
     def make(self, object_format: str) -> None:
         """Make it, an empty bare repository on this machine, whole or not at all.
 
@@ -266,11 +282,12 @@ class Remote:
         given = (*PUSH, *pushed_options, *options, *self._receive_pack())
         writing = self.access.url.path if self.access.url.local else None
         args = (*given, "--end-of-options", self.url, *specs)
-        return self._report(self._run(GitCommand(args, writing=writing)), refs)
+        return self._report(self._run(GitCommand(args, writing=writing)), specs, refs)
 
-    def _report(self, done: Done, refs: Iterable[str]) -> Report:
+    def _report(self, done: Done, specs: Iterable[str], refs: Iterable[str]) -> Report:
         lines = {line.ref: line for line in parse_pushed(done.out)}
-        broken = _broken(done, lines.values(), refs)
+        taken_as = _taken_as(list(parse_pushed(done.out)), specs)
+        broken = _broken(done, lines.values(), set(refs) - taken_as.keys())
         error = self._error(_told(done, lines), "push") if broken else None
         refused = {r: line.reason for r, line in lines.items() if line.by_host}
         refusals = {
@@ -278,7 +295,7 @@ class Remote:
             for ref, why in refused.items()
         }
         told = dict(_ALIASED.findall(done.err))
-        return Report(lines, error, refusals, _named(done.err), told)
+        return Report(lines, error, refusals, _named(done.err), told, taken_as)
 
     def _with_check(self, why: Diagnosis) -> Diagnosis:
         """Name the command that finds what may not be written on this machine."""
@@ -455,7 +472,18 @@ def _broken(done: Done, lines: Iterable[Pushed], refs: Iterable[str]) -> bool:
     """
     reported = {line.ref for line in lines if line.known}
     died = b"\nDone\n" not in b"\n" + done.out and _DIED.search(done.err)
-    return done.failed and bool(done.ended or died or not reported.issuperset(refs))
+    unpacked = any(line.flag == "!" for line in lines)  # or why has it failed
+    whole = unpacked and not died and reported.issuperset(refs)
+    return done.failed and (done.ended is not None or not whole)
+
+
+def _taken_as(lines: Collection[Pushed], specs: Iterable[str]) -> dict[str, str]:
+    """Return the refs of which a host speaks by another name: ref -> that name."""
+    asked = {ref: origin for origin, _, ref in (s.partition(":") for s in specs)}
+    strange = {line.origin: line.ref for line in lines if line.ref not in asked}
+    told = {line.ref for line in lines} if strange else asked.keys()
+    found = ((ref, strange.get(asked[ref])) for ref in asked.keys() - told)
+    return {ref: name for ref, name in found if name}
 
 
 def _told(done: Done, lines: Mapping[str, Pushed]) -> Done:

@@ -23,6 +23,8 @@ from gms_hookd.sync.plan import (
     stands_for,
 )
 
+NOT_THERE = "the target said that it took it, and has it not"
+
 
 def aliases_of(known: Mapping[str, str]) -> dict[str, str]:
     """Return the aliases that are remembered: ref -> the ref that it stands for."""
@@ -74,14 +76,29 @@ def seen_made(
 ) -> list[Move]:
     """Judge what was created, some of the moves, by where it is to be found.
 
-    A push to an alias that leads to no ref makes that ref. Raises GitError.
+    A push to an alias that leads to no ref makes that ref; and what the target said it
+    took may not be there at all. Raises GitError.
     """
     if not views.blind:
         listing = target.listing(named([m.ref for m in made]))
-        return by_ends(made, ends(listing.symrefs), run)
+        judged = by_ends(made, ends(listing.symrefs), run)
+        return _found(judged, listing.refs, target)
     kinds, now = {_kind(m.ref) for m in made}, target.refs(_as_made(made))
     alike = {ref: oid for ref, oid in now.items() if _kind(ref) in kinds}
-    return by_ends(made, moved_along(made, alike, moves, views), run)
+    judged = by_ends(made, moved_along(made, alike, moves, views), run)
+    return _found(judged, now, target)
+
+
+def _found(done: list[Move], now: Mapping[str, str], target: Remote) -> list[Move]:
+    """Refuse what is still as it was; it may yet come, where copies are read."""
+    left = {m.ref: m for m in done if m.acts and now.get(m.ref) == m.old}
+    made = [m for m in left.values() if m.old is None]
+    for ref in target.sees(made) if made else ():
+        del left[ref]
+    return [
+        refused(m, NOT_THERE, transient=True, unknown=True) if m.ref in left else m
+        for m in done
+    ]
 
 
 def _as_made(made: Sequence[Move]) -> Scope:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from gms_hookd.git.cache import BACKUPS
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.patterns import late_pattern
+from gms_hookd.git.refs import has_object
 from gms_hookd.git.refspec import stored
 from gms_hookd.git.remote import Report
 from gms_hookd.model import UNKNOWN, Ref, RefResult
@@ -194,7 +195,7 @@ class Push:
         """Push, and record what is to be done before that, and what was after it."""
         self._pushes.begin(map(self._row, part))
         sent = self._judged(part, push(part))
-        self._made.update((m.ref, m) for m in sent.done if self._may_be_elsewhere(m))
+        self._made.update((m.ref, m) for m in self._to_be_seen(sent.done))
         known = [m for m in sent.done if not (m.unknown or m.ref in self._made)]
         declined = [refused(m, "") for m in sent.unsure if not self._may_be_ours(m)]
         self._pushes.end(map(self._row, (*known, *declined)))
@@ -203,13 +204,19 @@ class Push:
             return sent.followed_by(self._recorded(sent.barred, push))
         return sent
 
-    def _may_be_elsewhere(self, move: Move) -> bool:
-        """Tell whether it may be another ref that was created, which no host tells.
+    def _to_be_seen(self, done: Sequence[Move]) -> list[Move]:
+        """Return what may not be where it was to be.
 
-        On this machine it was seen before that a ref leads nowhere.
+        It may be another ref that was created, which no host tells; or none. On this
+        machine files tell that for next to nothing, and of every ref.
         """
-        local = self._target.access.url.local
-        return move.result is RefResult.CREATED and not local
+        url = self._target.access.url
+        if not url.local:
+            return [m for m in done if m.result is RefResult.CREATED]
+        acting = {m.ref: m.new or "" for m in done if m.acts}
+        if not acting or has_object(url.path, acting):
+            return []
+        return [m for m in done if m.acts]
 
     def _row(self, move: Move) -> Ref:
         """Return what to record of a move: what was lost, with how to restore it."""
@@ -226,6 +233,7 @@ class Push:
         """Read what became of one push."""
         if report.error:
             return self._broken_off(part, report.error)
+        part, elsewhere = _kept_elsewhere(part, report.taken_as)
         part, aliases, barred = self._without_aliases(part, report)
         lines, why = report.lines, report.refusals
         one = len(part) == 1
@@ -237,7 +245,8 @@ class Push:
         done = self._verified(settled, self._told)
         unsure = [verdict for verdict, settled in verdicts if not settled]
         together = judged_together(done, lines)
-        return _Sent([*done, *aliases], unsure, together, report.named, barred=barred)
+        settled = [*done, *aliases, *elsewhere]
+        return _Sent(settled, unsure, together, report.named, barred=barred)
 
     def _without_aliases(
         self, part: Sequence[Move], report: Report
@@ -474,6 +483,23 @@ class Push:
 
     def _kept(self, ref: str) -> str:
         return f"{BACKUPS}{self._label}/{ref.removeprefix('refs/')}"
+
+
+def _kept_elsewhere(
+    part: Sequence[Move], taken_as: Mapping[str, str]
+) -> tuple[Sequence[Move], list[Move]]:
+    """Part off what the host has put in another ref's place, say for a review."""
+    if not taken_as:
+        return part, []
+    why = {
+        m.ref: f"the target took it as {taken_as[m.ref]}, not as {m.ref}"
+        for m in part
+        if m.ref in taken_as
+    }
+    elsewhere = [
+        replace(refused(m, why[m.ref]), declined=True) for m in part if m.ref in why
+    ]
+    return [m for m in part if m.ref not in why], elsewhere
 
 
 def _died(error: GitError) -> bool:
