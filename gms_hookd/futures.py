@@ -114,6 +114,21 @@ def apply(first: Future[A], function: Callable[[A], B]) -> Future[B]:
     return future
 
 
+def recover(first: Future[A], function: Callable[[BaseException], B]) -> Future[A | B]:
+    """Give the result of `first`, or that of `function` on what it raised."""
+    future: Future[A | B] = Future()
+
+    def look(finished: Future[A]) -> None:
+        error = finished.exception()
+        if error is None:
+            future.set_result(finished.result())
+        else:
+            _apply(function, future, done(error))
+
+    first.add_done_callback(look)
+    return future
+
+
 def _step(
     step: Callable[[A], Future[B]], future: Future[B], finished: Future[A]
 ) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from gms_hookd.futures import Future, apply, done, then
+from gms_hookd.futures import Future, apply, done, recover, then
 from gms_hookd.model import FINAL, LARGEST_ID, Run, RunStatus, Task
 from gms_hookd.runlog import RunLog
 from gms_hookd.store import (
@@ -492,21 +492,19 @@ def status(context: Context, params: Params) -> Data:
 
 
 def _with_overview(context: Context, condition: DaemonState) -> Data:
-    found: Data = Future()
-    looked = context.store.read(overview.overview)
-    looked.add_done_callback(partial(_show_status, context, condition, found))
-    return found
+    looked = apply(context.store.read(overview.overview), partial(_of_targets, context))
+    return recover(
+        apply(looked, lambda queue: views.status(condition, queue, context.attempts)),
+        partial(_without_store, context, condition),
+    )
 
 
-def _show_status(
-    context: Context, condition: DaemonState, found: Data, looked: Future[Overview]
-) -> None:
-    error = looked.exception()
-    if error is not None and not isinstance(error, StoreError):
-        found.set_exception(error)
-        return
-    queue = None if error else _of_targets(context, looked.result())
-    found.set_result(views.status(condition, queue, str(error or ""), context.attempts))
+def _without_store(
+    context: Context, condition: DaemonState, error: BaseException
+) -> views.Json:
+    if not isinstance(error, StoreError):
+        raise error
+    return views.status(condition, None, context.attempts, str(error))
 
 
 def _of_targets(context: Context, queue: Overview) -> Overview:
@@ -522,14 +520,8 @@ def check(context: Context, params: Params) -> Data:
 
 def _with_known(context: Context, condition: DaemonState) -> Data:
     """Inspect with what the store knows, or with why it cannot be read."""
-    known: Future[Inspected] = Future()
-
-    def keep(looked: Future[Inspected]) -> None:
-        error = looked.exception()
-        unread = Inspected(condition, problem=str(error))
-        known.set_result(unread if error else looked.result())
-
-    context.store.read(_inspected, condition).add_done_callback(keep)
+    looked = context.store.read(_inspected, condition)
+    known = recover(looked, lambda error: Inspected(condition, problem=str(error)))
     return then(known, context.inspect)
 
 

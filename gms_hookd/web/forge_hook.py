@@ -33,7 +33,6 @@ from gms_hookd.store import (
     runs,
     tasks,
 )
-from gms_hookd.store.refusals import Refusal
 from gms_hookd.web.expansion import Maker, made_of
 from gms_hookd.web.gms_hook import tell_delivery
 from gms_hookd.web.guard import Guard
@@ -141,19 +140,13 @@ class ForgeHook:
             self.guard.check_failures(request, now)
         return self._read(request, client)
 
-    def refuse(self, request: Request, status: int, reason: str) -> None:
-        """Tell of a refused delivery; nobody waits for it, a flood is counted."""
-        new_delivery = self._new_delivery(self.guard.client(request))
-        self._context.refusals.note(Refusal(new_delivery, status, reason, request.id))
-        self._context.counters.deliveries.add(self.guard.hook, "refused")
-
     def _read(self, request: Request, client: str) -> Future[Response]:
         if not self._verifier.opens(request, self._context.clock()):
             if not self._options.limited:
                 self.guard.count_failure(request, self._context.monotonic())
             raise HttpError(401, "missing or wrong signature")
         event, filtered = self._event(request)
-        new_delivery = self._new_delivery(client, event, request.body)
+        new_delivery = self.new_delivery(client, event, request.body)
         delivered = new_delivery, event, self._options, self._kept(request)
         taken = self._context.store.write(receive, *delivered, mask=self._mask)
         taken.add_done_callback(partial(self._count, filtered))
@@ -189,9 +182,10 @@ class ForgeHook:
             callback=url if wanted else None,
         )
 
-    def _new_delivery(
+    def new_delivery(
         self, client: str, event: Event | None = None, body: bytes = b""
     ) -> deliveries.NewDelivery:
+        """Return what is kept of a delivery; without an event nobody has read it."""
         return deliveries.NewDelivery(
             hook=self.guard.hook,
             provider=self.guard.provider,

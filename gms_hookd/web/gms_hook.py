@@ -19,7 +19,6 @@ from gms_hookd.payload import dump_json, load_json
 from gms_hookd.safetext import quoted, reason
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import Connection, deliveries, runs
-from gms_hookd.store.refusals import Refusal
 from gms_hookd.store.tasks import LONGEST_KEY
 from gms_hookd.web import views
 from gms_hookd.web.guard import Guard
@@ -54,7 +53,7 @@ class GmsHook:
         self.guard.check_signature(request)
         task = _task(request)
         seconds = _wait(request.query)
-        trigger = runs.Trigger(self._new_delivery(client), task, self._new_run)
+        trigger = runs.Trigger(self.new_delivery(client), task, self._new_run)
         accepted = self._context.store.gather(runs.accept, trigger)
         if seconds is None:
             return apply(accepted, partial(self._taken, task, request.id))
@@ -70,19 +69,14 @@ class GmsHook:
     def _shown(self, run: Run) -> Response:
         return Response(200, dump_json(views.run(run, self._context.attempts)))
 
-    def refuse(self, request: Request, status: int, reason: str) -> None:
-        """Tell of a refused delivery; nobody waits for it, a flood is counted."""
-        new_delivery = self._new_delivery(self.guard.client(request))
-        self._context.refusals.note(Refusal(new_delivery, status, reason, request.id))
-        self._context.counters.deliveries.add(self.guard.hook, "refused")
-
     def _admit(self, request: Request) -> str:
         client = self.guard.client(request)
         self.guard.check_address(request, client)
         self.guard.check_rate(client, self._context.monotonic())
         return client
 
-    def _new_delivery(self, client: str) -> deliveries.NewDelivery:
+    def new_delivery(self, client: str) -> deliveries.NewDelivery:
+        """Return what is kept of a delivery, whatever its body says."""
         guard = self.guard
         now = self._context.now()
         return deliveries.NewDelivery(

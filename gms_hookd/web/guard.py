@@ -12,6 +12,7 @@ from gms_hookd.auth.whitelist import UNIX, Whitelist, is_near
 from gms_hookd.futures import Future
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.safetext import reason
+from gms_hookd.store.deliveries import NewDelivery
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,13 @@ OUTDATED = "the signature of the empty body shows no run"
 class Hook(Protocol):
     """What answers for one hook."""
 
+    guard: "Guard"
+
     def deliver(self, request: Request) -> Future[Response]:
         """Take a delivery."""
 
-    def refuse(self, request: Request, status: int, reason: str) -> None:
-        """Tell of a refused delivery."""
+    def new_delivery(self, client: str) -> NewDelivery:
+        """Return what is kept of a delivery that nobody has read."""
 
 
 class Forwarders:

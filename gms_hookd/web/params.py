@@ -1,7 +1,8 @@
 """What a call is asked with: each reader takes the parameters and the name of one."""
 
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,15 @@ def as_draft(task: Task) -> tasks.Draft:
     """Return the draft that would make this task again."""
     own = {key: getattr(task, key) for key in tasks.Draft._fields if key != "cache"}
     return tasks.Draft(cache=giturl.cache_key(task.source), **own)
+
+
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """Raise HttpError 400 for a ValueError, its text behind the parameter's name."""
+    try:
+        yield
+    except ValueError as error:
+        raise HttpError(400, f"{key}: {error}" if key else str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +101,12 @@ def _most(params: Params, before: tasks.Draft, draft: tasks.Draft) -> int | None
     if before.name and pattern is not (before.most is not None):
         raise HttpError(400, "name: no task becomes a pattern, and no pattern a task")
     if not pattern:
-        _refuse_most(params)
+        if "max" in params:
+            raise HttpError(400, "max: only a pattern has it, a task with a '*'")
         return None
-    try:
+    with _naming(""):
         check(*ends)
-    except ValueError as error:
-        raise HttpError(400, str(error)) from None
     return _most_children(params, before.most)
-
-
-def _refuse_most(params: Params) -> None:
-    if "max" in params:
-        raise HttpError(400, "max: only a pattern has it, a task with a '*'")
 
 
 def _most_children(params: Params, before: int | None) -> int:
@@ -123,10 +127,8 @@ def _refuse_secrets(context: Context, draft: tasks.Draft) -> None:
 
 def _url(context: Context, params: Params, key: str, before: str) -> str:
     text = read_text(params, key, before)
-    try:
+    with _naming(key):
         url = giturl.parse(filled(text, "x"), context.protocols)
-    except ValueError as error:
-        raise HttpError(400, f"{key}: {error}") from None
     # What a task has already may have changed its owner: its next run says so.
     given = key in params and url.local
     if given and (why := untrusted(url.path, context.trust_owners)):
@@ -140,11 +142,9 @@ def _refspecs(params: Params, before: tuple[str, ...]) -> tuple[str, ...]:
     given = read_strings(params, "refspecs") if "refspecs" in params else kept
     if branch is not None and given:
         raise HttpError(400, "refspecs: not together with source_branch")
-    try:
+    with _naming("refspecs"):
         specs = (refspec.branch(branch),) if branch else tuple(given)
         refspec.select(specs, force=False)
-    except ValueError as error:
-        raise HttpError(400, f"refspecs: {error}") from None
     return specs
 
 
@@ -191,10 +191,8 @@ def read_timeout(params: Params, key: str, before: float | None = None) -> float
     """Return seconds, None for no limit of its own; a text has units as in 10m."""
     given = params.get(key, before)
     if isinstance(given, str):
-        try:
+        with _naming(key):
             given = duration(given)
-        except ValueError as error:
-            raise HttpError(400, f"{key}: {error}") from None
     if given is None:
         return None
     if type(given) not in {int, float} or not 0 < given <= LONGEST_TIMEOUT:
@@ -209,10 +207,8 @@ def read_cron(params: Params, key: str, before: str = "") -> str:
     if params[key] in (None, ""):
         return ""
     text = read_text(params, key)
-    try:
+    with _naming(key):
         parse(text)
-    except ValueError as error:
-        raise HttpError(400, f"{key}: {error}") from None
     return text
 
 
@@ -324,10 +320,8 @@ def read_word(params: Params, key: str, words: Iterable[str]) -> str:
 
 def read_since(params: Params, key: str, now: float = 0.0) -> int:
     """Return the time (ms) that is meant at `now`, which is Unix time."""
-    try:
+    with _naming(key):
         return moment(read_text(params, key), now)
-    except ValueError as error:
-        raise HttpError(400, f"{key}: {error}") from None
 
 
 def read_page(params: Params, now: float) -> runs.PageRequest:

@@ -277,18 +277,19 @@ class App:
         path = request.path
         hook = self._policy.hook(path)
         if hook and path.startswith(HOOKS) and status != 503:
-            hook.refuse(request, status, message)
-            return True
-        if status in _UNWELCOME:
-            self._note_unwelcome(request, status, message)
-        return status in _UNWELCOME
-
-    def _note_unwelcome(self, request: Request, status: int, message: str) -> None:
-        client = self._policy.anonymous.client(request)
-        name = "runs" if request.path.startswith(RUNS) else "api"
-        new_delivery = deliveries.NewDelivery(name, "", client, self._context.now())
-        refusal = Refusal(new_delivery, status, message, request.id, kept=False)
+            # Nobody waits for it; a flood is counted.
+            new_delivery = hook.new_delivery(hook.guard.client(request))
+            refusal = Refusal(new_delivery, status, message, request.id)
+            self._context.counters.deliveries.add(hook.guard.hook, "refused")
+        elif status in _UNWELCOME:
+            client = self._policy.anonymous.client(request)
+            name = "runs" if path.startswith(RUNS) else "api"
+            new_delivery = deliveries.NewDelivery(name, "", client, self._context.now())
+            refusal = Refusal(new_delivery, status, message, request.id, kept=False)
+        else:
+            return False
         self._context.refusals.note(refusal)
+        return True
 
 
 def _problem(

@@ -5,7 +5,7 @@ import threading
 from functools import partial
 
 from gms_hookd import __version__
-from gms_hookd.futures import Future, apply, then
+from gms_hookd.futures import Future, apply, recover, then
 from gms_hookd.store import gauges
 from gms_hookd.store.gauges import Gauges
 from gms_hookd.web.metrics import Reading, gauges_text
@@ -38,12 +38,7 @@ class Sampler:
 
 def _with_gauges(context: Context, condition: DaemonState) -> Future[Reading]:
     """Add what the store says; without its answer all else is shown."""
-    found: Future[Gauges | None] = Future()
-
-    def take(looked: Future[Gauges]) -> None:
-        found.set_result(None if looked.exception() else looked.result())
-
-    context.store.read(gauges.gauges).add_done_callback(take)
+    found = recover(context.store.read(gauges.gauges), lambda _: None)
     return apply(found, partial(_reading, context, condition))
 
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 from gms_hookd import __version__
 from gms_hookd.errors import NotFound, StoreError
-from gms_hookd.futures import Future, apply, then
+from gms_hookd.futures import Future, apply, done, recover, then
 from gms_hookd.http.message import HttpError, Request, Response
 from gms_hookd.model import LARGEST_ID, RunStatus
 from gms_hookd.pages.delivery import DeliveryView, delivery_page, reasons
@@ -86,21 +86,13 @@ class StatusPages:
             at, made = self._made.get(key, (0.0, None))
             if made is not None and 0 <= now - at < FRESH:
                 return made
-            made = _page(context, hooks, request, Words(spoken))
+            read = partial(_read, context, hooks, request, Words(spoken))
+            made = then(context.condition(), read)
             self._made[key] = now, made
             self._made.move_to_end(key)
             while len(self._made) > KEPT:
                 self._made.popitem(last=False)
             return made
-
-
-def _page(
-    context: Context,
-    hooks: Mapping[str, HookFacts],
-    request: Request,
-    words: Words,
-) -> Future[Response]:
-    return then(context.condition(), partial(_read, context, hooks, request, words))
 
 
 def _read(
@@ -110,7 +102,6 @@ def _read(
     words: Words,
     condition: DaemonState,
 ) -> Future[Response]:
-    shown: Future[Response] = Future()
     frame = Frame(
         context.now(),
         words,
@@ -119,39 +110,21 @@ def _read(
         since=condition.since,
         problems=condition.problems,
     )
-    made = _made(context, condition, hooks, request, frame)
-    made.add_done_callback(partial(_show, context, frame, shown))
-    return shown
-
-
-def _made(
-    context: Context,
-    condition: DaemonState,
-    hooks: Mapping[str, HookFacts],
-    request: Request,
-    frame: Frame,
-) -> Future[bytes]:
+    refused = partial(_failure, context, frame)
     try:
         (read, render), key = _which(request.path)
-        asked = Asked(context, condition, hooks, key, _query(request.query))
     except HttpError as error:
-        refused: Future[bytes] = Future()
-        refused.set_exception(error)
-        return refused
-    return apply(context.store.read(read, asked), partial(render, frame))
+        return done(refused(error))
+    asked = Asked(context, condition, hooks, key, _query(request.query))
+    page = apply(context.store.read(read, asked), partial(render, frame))
+    return recover(apply(page, partial(_response, context, 200)), refused)
 
 
-def _show(
-    context: Context, frame: Frame, shown: Future[Response], made: Future[bytes]
-) -> None:
-    error = made.exception()
-    if error is None:
-        shown.set_result(_response(context, 200, made.result()))
-    elif isinstance(error, HttpError | StoreError):
-        page = failure_page(frame, context.mask(str(error)))
-        shown.set_result(_response(context, error.status, page))
-    else:
-        shown.set_exception(error)
+def _failure(context: Context, frame: Frame, error: BaseException) -> Response:
+    if not isinstance(error, HttpError | StoreError):
+        raise error
+    page = failure_page(frame, context.mask(str(error)))
+    return _response(context, error.status, page)
 
 
 def _response(context: Context, status: int, page: bytes) -> Response:

@@ -110,7 +110,7 @@ def run(record: Run, attempts: int) -> Json:
 
 
 def status(
-    condition: DaemonState, queue: Overview | None, error: str, attempts: int
+    condition: DaemonState, queue: Overview | None, attempts: int, error: str = ""
 ) -> Json:
     """Show how the daemon fares; `needs_hands` has one line for each that does.
 
