@@ -28,7 +28,7 @@ _REMEDY = late_pattern(
     r"(?:: |; )(?=(?:chgrp|chmod|chown|openssl|ssh-key\w+|gms-hookd|systemctl|git) -?\w"
     r"|(?:choose|give|move|name|put|remove|rename|run|set|stop|use|write|if) )"
 )
-_COMMAND = late_pattern(r"^if [^:]*: (?=ssh-key)")
+_COMMAND = late_pattern(r"^(?:if|the key) [^:]*: (?=ssh-key)")
 
 
 def finding_of(

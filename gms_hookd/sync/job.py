@@ -22,7 +22,7 @@ from gms_hookd.model import (
 )
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import one_line
-from gms_hookd.sync.plan import Move, deletions, refused
+from gms_hookd.sync.plan import Move, deletions, refused, wants_force
 
 MESSAGE = 1500  # characters of an error and its remedy
 UNCERTAIN = "?"  # before a known id: the target was seen to differ, so read it first
@@ -278,13 +278,18 @@ def _status(moves: Sequence[Move], guard: str) -> RunStatus:
 
 
 def _message(moves: Sequence[Move], guard: str, job: SyncJob) -> str:
+    task = shlex.quote(job.task.name)
+    run = f"gms-hookd task sync {task}"
     if guard:
-        remedy = f"gms-hookd task sync {shlex.quote(job.task.name)} --yes"
-        return f"held back: {guard}; `{remedy}` does it all the same"
+        return f"held back: {guard}; `{run} --yes` does it all the same"
     bad = [m for m in moves if m.result is RefResult.REJECTED]
     bad.sort(key=lambda m: not m.transient)
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-    return f"{bad[0].ref}: {bad[0].reason}{more}"
+    said = f"{bad[0].ref}: {bad[0].reason}{more}"
+    if not wants_force(bad[0]):
+        return said
+    choice = "bring that into the source, or overwrite it (`run undo` takes it back)"
+    return f"{said}; {choice}: gms-hookd task set {task} force=true && {run}"
 
 
 def listed(

@@ -52,6 +52,7 @@ _WORDS = {
     Ancestry.DIVERGED: "source and target have diverged",
     Ancestry.UNSEEN: "the target has commits that the source has not",
 }
+_OTHER_TAG = "the tag is another one at the source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +347,11 @@ def refused(
     )
 
 
+def wants_force(move: Move) -> bool:
+    """Return whether a move was refused only because its task may not force it."""
+    return (move.reason or "").startswith((*_WORDS.values(), _OTHER_TAG))
+
+
 def _immutable(ref: str, want: WantedRef) -> bool:
     return ref.startswith("refs/tags/") and not want.force
 
@@ -359,7 +365,7 @@ def _move(
     if old is None:
         return Move(ref, RefResult.CREATED, None, want.oid)
     if _immutable(ref, want):
-        return _refusal(ref, old, want, "the tag is another one at the source")
+        return _refusal(ref, old, want, _OTHER_TAG)
     relation = kin[old, want.oid]
     if relation is Ancestry.AHEAD and not ref.startswith("refs/tags/"):
         return Move(ref, RefResult.UPDATED, old, want.oid)

@@ -195,9 +195,10 @@ def _needs_hands(
         found.append(f"a restart is needed for {changed}: systemctl restart gms-hookd")
     if queue and queue.failing:
         count = "1 task" if queue.failing == 1 else f"{queue.failing} tasks"
+        last = queue.failing_tasks[0].run.id
         found.append(
-            f"{count} failing: `gms-hookd run show RUN` says why, `gms-hookd"
-            " manual operating` what to do"
+            f"{count} failing: `gms-hookd run show {last}` says why, `gms-hookd manual"
+            f" operating` what to do; once that is done: gms-hookd run retry {last}"
         )
     for target, tally in (queue.notices if queue else {}).items():
         if tally.dead:

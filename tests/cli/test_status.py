@@ -45,6 +45,7 @@ def test_a_failing_task_needs_hands_and_says_why(daemon, asked, tmp_path):
     status, out, err = asked()
     assert status == 1
     assert err.startswith("gms-hookd: needs hands: 1 task failing")
+    assert "`gms-hookd run show 1` says why" in err
     assert err.count("\n") == 1
     told = json.loads(asked("--json")[1])
     assert [run["task_name"] for run in told["failing"]] == ["dead"]

@@ -44,6 +44,8 @@ def test_diverged_target_is_a_conflict_and_stays_as_it_is(source, target, bench)
     outcome = bench.sync(it)
     assert outcome.status is RunStatus.CONFLICT
     assert "the target has commits that the source has not" in outcome.error_message
+    forced = f"gms-hookd task set {it.name} force=true && gms-hookd task sync {it.name}"
+    assert outcome.error_message.endswith(forced)
     assert target.tip() == foreign
 
 

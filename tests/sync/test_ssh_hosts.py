@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 import threading
 import time
 
@@ -234,7 +235,11 @@ def test_a_wrong_ssh_key_is_an_authentication_failure(
     assert outcome.status is RunStatus.FAILED
     assert not outcome.transient
     assert "Permission denied" in outcome.error_message
-    assert outcome.error_message.endswith(f"the key was {tmp_path / 'stranger'}")
+    said, _, remedy = outcome.error_message.partition(": ssh-keygen ")
+    assert said.endswith(f"the key was {tmp_path / 'stranger'}")
+    shown = subprocess.check_output(["sh", "-c", f"ssh-keygen {remedy}"], text=True)
+    public = (tmp_path / "stranger.pub").read_text()
+    assert shown.split()[:2] == public.split()[:2]
 
 
 # What a host does with a deploy key: it opens one repository.
@@ -293,7 +298,7 @@ def test_an_exchanged_ssh_key_is_used_from_the_next_run_on(
     keygen(tmp_path / "stranger")
     (tmp_path / "stranger").replace(key)
     outcome = bench.sync(it, verify=True)
-    assert outcome.error_message.endswith(f"the key was {key}")
+    assert f"the key was {key}: " in outcome.error_message
     shutil.copy(sshd.key, key)
     assert bench.sync(it, verify=True).status is RunStatus.SUCCESS
 
