@@ -1,5 +1,6 @@
 """Shell completion, made from the table of commands and what each takes."""
 
+import pkgutil
 import re
 from collections.abc import Iterator
 from itertools import chain
@@ -9,24 +10,7 @@ from gms_hookd.cli.main import COMMANDS, PROG
 from gms_hookd.cli.session import Args, Session
 
 GLOBAL = "--config --state --help"
-SCRIPT = """\
-# bash completion for {program}: made by `{program} completion bash`
-_gms_hookd() {{
-    local i path="" words=""
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        case ${{COMP_WORDS[i]}} in
-        --config | --state) ((i++)) ;;
-        -*) ;;
-        *) path+=" ${{COMP_WORDS[i]}}" ;;
-        esac
-    done
-    case $path in
-{cases}
-    esac
-    mapfile -t COMPREPLY < <(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}")
-}}
-complete -o bashdefault -o default -F _gms_hookd {program}
-"""
+SCRIPT = (pkgutil.get_data("gms_hookd.cli", "completion.bash") or b"").decode()
 
 
 def completion(session: Session, _args: Args) -> int:
@@ -40,7 +24,7 @@ def script() -> str:
     cases = "\n".join(
         f'    {pattern}) words="{words}" ;;' for pattern, words in followers()
     )
-    return SCRIPT.format(program=PROG, cases=cases)
+    return SCRIPT.replace("    # CASES", cases)
 
 
 def followers() -> Iterator[tuple[str, str]]:

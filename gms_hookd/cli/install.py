@@ -103,7 +103,9 @@ class Installer:
         archive, program = self.archive()
         listen = self._config().server.listen if socket else ()
         script = completion.script().encode()
-        return Parts(archive, program, installation.service_unit(), script, listen)
+        return Parts(
+            archive, program, installation.brought(installation.UNIT), script, listen
+        )
 
     def _config(self) -> Config:
         return load_config({}, state=self.layout.state, folder=self.layout.etc)

@@ -7,17 +7,17 @@ from gms_hookd.notify.base import Level
 
 LANGUAGES = ("en", "zh")
 LISTED = 20  # tasks that a digest names
-_MARKS = {
-    "failed": "FAILED",
-    "conflict": "CONFLICT",
-    "recovered": "RECOVERED",
-    "changed": "CHANGED",
-    "success": "OK",
-    "stalled": "STALLED",
-    "renamed": "RENAMED",
-    "store": "STORE",
-    "disk": "DISK",
-    "test": "TEST",
+_MARKS: Mapping[str, tuple[str, str]] = {
+    "failed": ("FAILED", "失败"),
+    "conflict": ("CONFLICT", "冲突"),
+    "recovered": ("RECOVERED", "已恢复"),
+    "changed": ("CHANGED", "有变更"),
+    "success": ("OK", "成功"),
+    "stalled": ("STALLED", "停滞"),
+    "renamed": ("RENAMED", "已改名"),
+    "store": ("STORE", "存储"),
+    "disk": ("DISK", "磁盘"),
+    "test": ("TEST", "测试"),
 }
 _LEVELS = {
     "recovered": Level.GOOD,
@@ -28,83 +28,71 @@ _LEVELS = {
     "stalled": Level.WARNING,
     "renamed": Level.WARNING,
 }
-SENTENCES: Mapping[str, Mapping[str, str]] = {
-    "en": {
-        "recovered": "[RECOVERED after {failures} {times}, {lasted}] {task}",
-        "stalled": "[STALLED] the queue has not moved for {lasted}",
-        "store": "[STORE] the store cannot be used",
-        "disk": "[DISK] the disk is nearly full",
-        "stalled_over": "[RECOVERED after {lasted}] the queue moves again",
-        "store_over": "[RECOVERED after {lasted}] the store can be used again",
-        "disk_over": "[RECOVERED after {lasted}] the disk has room again",
-        "free": "only {said} are free where the state is",
-        "still": "[STILL {mark} for {lasted}, {failures} {times}] {task}",
-        "plain": "[{mark}] {task}",
-        "digest": "[{mark}] {count} notices about {tasks} tasks",
-        "digest_of_one": "[{mark}] {count} notices about {task}",
-        "lost": "{lost} older notices were dropped: too many waited",
-        "fallback": "could not be delivered to {target}",
-        "more": "... and {more} more",
-        "test": "[TEST] gms-hookd on {host} reaches you",
-        "once": "failure",
-        "often": "failures",
-        "run": "run",
-        "attempt": "attempt",
-        "trigger": "trigger",
-        "way": "way",
-        "changes": "changes",
-        "since": "failing since",
-        "began": "since",
-        "host": "host",
-        "day": "d",
-        "hour": "h",
-        "minute": "min",
-        "second": "s",
-    },
-    "zh": {
-        "recovered": "[已恢复] {task}（此前失败 {failures} 次，历时 {lasted}）",
-        "stalled": "[停滞] 队列已有 {lasted} 没有进展",
-        "store": "[存储] 存储无法使用",
-        "disk": "[磁盘] 磁盘空间即将用尽",
-        "stalled_over": "[已恢复，历时 {lasted}] 队列恢复运行",
-        "store_over": "[已恢复，历时 {lasted}] 存储恢复可用",
-        "disk_over": "[已恢复，历时 {lasted}] 磁盘空间恢复充足",
-        "free": "状态目录所在磁盘仅剩 {said}",
-        "still": "[仍未恢复：{mark}，已 {lasted}，失败 {failures} 次] {task}",
-        "plain": "[{mark}] {task}",
-        "digest": "[{mark}] {count} 条通知，涉及 {tasks} 个任务",
-        "digest_of_one": "[{mark}] {count} 条通知，任务 {task}",
-        "lost": "等待的通知过多，已丢弃较早的 {lost} 条",
-        "fallback": "未能送达 {target}",
-        "more": "……另有 {more} 条",
-        "test": "[测试] 主机 {host} 上的 gms-hookd 可以通知到您",
-        "once": "",
-        "often": "",
-        "run": "运行",
-        "attempt": "尝试",
-        "trigger": "触发",
-        "way": "路径",
-        "changes": "变更",
-        "since": "失败开始于",
-        "began": "开始于",
-        "host": "主机",
-        "day": "天",
-        "hour": "小时",
-        "minute": "分钟",
-        "second": "秒",
-    },
+_SENTENCES: Mapping[str, tuple[str, str]] = {
+    "recovered": (
+        "[RECOVERED after {failures} {times}, {lasted}] {task}",
+        "[已恢复] {task}（此前失败 {failures} 次，历时 {lasted}）",
+    ),
+    "stalled": (
+        "[STALLED] the queue has not moved for {lasted}",
+        "[停滞] 队列已有 {lasted} 没有进展",
+    ),
+    "store": ("[STORE] the store cannot be used", "[存储] 存储无法使用"),
+    "disk": ("[DISK] the disk is nearly full", "[磁盘] 磁盘空间即将用尽"),
+    "stalled_over": (
+        "[RECOVERED after {lasted}] the queue moves again",
+        "[已恢复，历时 {lasted}] 队列恢复运行",
+    ),
+    "store_over": (
+        "[RECOVERED after {lasted}] the store can be used again",
+        "[已恢复，历时 {lasted}] 存储恢复可用",
+    ),
+    "disk_over": (
+        "[RECOVERED after {lasted}] the disk has room again",
+        "[已恢复，历时 {lasted}] 磁盘空间恢复充足",
+    ),
+    "free": ("only {said} are free where the state is", "状态目录所在磁盘仅剩 {said}"),
+    "still": (
+        "[STILL {mark} for {lasted}, {failures} {times}] {task}",
+        "[仍未恢复：{mark}，已 {lasted}，失败 {failures} 次] {task}",
+    ),
+    "plain": ("[{mark}] {task}", "[{mark}] {task}"),
+    "digest": (
+        "[{mark}] {count} notices about {tasks} tasks",
+        "[{mark}] {count} 条通知，涉及 {tasks} 个任务",
+    ),
+    "digest_of_one": (
+        "[{mark}] {count} notices about {task}",
+        "[{mark}] {count} 条通知，任务 {task}",
+    ),
+    "lost": (
+        "{lost} older notices were dropped: too many waited",
+        "等待的通知过多，已丢弃较早的 {lost} 条",
+    ),
+    "fallback": ("could not be delivered to {target}", "未能送达 {target}"),
+    "more": ("... and {more} more", "……另有 {more} 条"),
+    "test": (
+        "[TEST] gms-hookd on {host} reaches you",
+        "[测试] 主机 {host} 上的 gms-hookd 可以通知到您",
+    ),
+    "once": ("failure", ""),
+    "often": ("failures", ""),
+    "run": ("run", "运行"),
+    "attempt": ("attempt", "尝试"),
+    "trigger": ("trigger", "触发"),
+    "way": ("way", "路径"),
+    "changes": ("changes", "变更"),
+    "since": ("failing since", "失败开始于"),
+    "began": ("since", "开始于"),
+    "host": ("host", "主机"),
+    "day": ("d", "天"),
+    "hour": ("h", "小时"),
+    "minute": ("min", "分钟"),
+    "second": ("s", "秒"),
 }
-_ZH_MARKS = {
-    "failed": "失败",
-    "conflict": "冲突",
-    "recovered": "已恢复",
-    "changed": "有变更",
-    "success": "成功",
-    "stalled": "停滞",
-    "renamed": "已改名",
-    "store": "存储",
-    "disk": "磁盘",
-    "test": "测试",
+SENTENCES: Mapping[str, Mapping[str, str]] = {
+    language: {key: said[n] for key, said in _SENTENCES.items()}
+    for n, language in enumerate(LANGUAGES)
 }
 
 
@@ -127,8 +115,8 @@ def level(event: str) -> Level:
 
 def mark(event: str, language: str) -> str:
     """Return the word that stands first in a title."""
-    words = _ZH_MARKS if language == "zh" else _MARKS
-    return words.get(event, event.upper())
+    words = _MARKS.get(event)
+    return words[LANGUAGES.index(language)] if words else event.upper()
 
 
 def title(facts: EventFacts, language: str) -> str:

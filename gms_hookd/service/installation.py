@@ -19,42 +19,6 @@ from gms_hookd.service.identity import user_named
 
 UNIT = "gms-hookd.service"
 SOCKET = "gms-hookd.socket"
-CONFIG = """\
-# The configuration of gms-hookd. Each line that is commented out shows the default;
-# to change one, take the # from before it and from before the [section] above it.
-# After a change: systemctl reload gms-hookd
-# What it says, and what else there is: gms-hookd manual configuration
-# Secret files beside this one: root:gms-hookd, mode 0640.
-
-# [server]
-# listen = ["127.0.0.1:38080"]
-# tls_cert = "/etc/gms-hookd/cert.pem"
-# tls_key = "/etc/gms-hookd/key.pem"
-# trusted_proxies = []
-
-# [webhook]
-# Without one a secret is made: /var/lib/gms-hookd/webhook-secret
-# secret_file = "/etc/gms-hookd/webhook-secret"
-
-# [hooks.github]
-# secret_file = "/etc/gms-hookd/github"
-
-# [sync]
-# workers = 8
-# timeout = "10m"
-"""
-SOCKET_UNIT = """\
-# Made by `gms-hookd install --socket` from server.listen; after a change there, again.
-[Unit]
-Description=gms-hookd, the listening sockets
-
-[Socket]
-{listen}
-Backlog=1024
-
-[Install]
-WantedBy=sockets.target
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +164,9 @@ def _has(name: str) -> bool:
     return shutil.which(name, path="/usr/local/bin:/usr/bin:/bin") is not None
 
 
-def service_unit() -> bytes:
-    """Return the unit that the archive brings."""
-    found = pkgutil.get_data("gms_hookd.service", UNIT)
+def brought(name: str) -> bytes:
+    """Return a file that the archive brings beside this module."""
+    found = pkgutil.get_data("gms_hookd.service", name)
     assert found is not None  # noqa: S101 - a build without it fails its tests
     return found
 
@@ -210,7 +174,7 @@ def service_unit() -> bytes:
 def socket_unit(listen: Sequence[str]) -> bytes:
     """Return a socket unit for these values of server.listen."""
     lines = (f"ListenStream={_stream(spec)}" for spec in listen)
-    return SOCKET_UNIT.format(listen="\n".join(lines)).encode()
+    return brought(SOCKET).decode().format(listen="\n".join(lines)).encode()
 
 
 def _stream(spec: str) -> str:
@@ -317,7 +281,7 @@ def _configs(layout: Layout, machine: Machine) -> Iterator[Step]:
         yield Step(f"let the service read {path}, and no other user", share)
     if not machine.configs:
         path = layout.etc / "config.toml"
-        file = File(path, CONFIG.encode(), 0o640, layout.user)
+        file = File(path, brought("config.toml"), 0o640, layout.user)
         own = f"chown root:{layout.user} {path} && chmod 640 {path}"
         yield Step(f"write {path}, where all is commented out", _here(file, own), file)
 
