@@ -7,7 +7,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from gms_hookd.cli.api_client import post
+from gms_hookd.cli.api_client import ApiError, post
 from gms_hookd.cli.session import SLOW, Args, Session, api_of, ready_to_act
 from gms_hookd.errors import Failure
 from gms_hookd.files import check_replaceable, leads_to
@@ -38,7 +38,13 @@ def backup(session: Session, args: Args) -> int:
 def _have_written(session: Session, file: Path) -> None:
     ready_to_act(session)
     with acting(session.state), api_of(session) as api:
-        post(api, "backup", {"path": str(file)}, SLOW)
+        try:
+            post(api, "backup", {"path": str(file)}, SLOW)
+        except ApiError as error:
+            if error.status != 503:
+                raise
+            place = shlex.quote(session.state)
+            raise Failure(f"{error}: it is made there first: df -h {place}") from None
 
 
 def _refuse(file: Path, state: Path) -> None:

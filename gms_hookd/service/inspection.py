@@ -198,7 +198,8 @@ def _disk(place: Environment) -> Iterator[Finding]:
     there = next(p for p in (place.state, *place.state.parents) if p.exists())
     free = shutil.disk_usage(there).free
     enough = free >= LEAST_DISK
-    remedy = None if enough else "make room: runs wait while the disk is full"
+    room = f"df -h {shlex.quote(str(there))}  # make room: runs wait while it is full"
+    remedy = None if enough else room
     level = OK if enough else WARNING
     yield Finding(level, "disk", f"{free >> 20} MiB free at {there}", remedy)
 

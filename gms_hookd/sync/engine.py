@@ -52,6 +52,7 @@ from gms_hookd.sync.undo import selection_of
 
 Act = Callable[[Attempt], SyncResult]
 # Of what holds the caches, and may recover.
+NO_ROOM = "make room on this machine"
 OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 
 
@@ -297,6 +298,9 @@ def _unreadable(error: GitError | ValueError | OSError, log: RunLog) -> Unreadab
     """Tell our own remedy from what may be the host's words."""
     remedy = getattr(error, "remedy", "")
     said = str(error).removesuffix(f"; {remedy}")
+    if isinstance(error, OSError):
+        remedy = f"df -h  # {NO_ROOM}" if error.errno in OF_DISKS else ""
+        said = f"cannot be asked from here: {error.strerror}"
     answered = getattr(error, "kind", ErrorKind.CONFIG) not in UNREACHED
     return Unreadable(log.clean(one_line(said, MESSAGE)), log.clean(remedy), answered)
 

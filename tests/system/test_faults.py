@@ -255,6 +255,7 @@ def test_a_full_disk_is_503_and_nothing_else_until_there_is_room(
     daemon.state = small_disk / "state"
     daemon.start()
     task = daemon.add_task("one", *pair())
+    daemon.add_task("afar", "https://127.0.0.1:9/x.git", pair()[1])
     fill(small_disk / "filler")
     answers = {daemon.trigger(task)[0] for _ in range(50)}
     while 503 not in answers:
@@ -262,6 +263,12 @@ def test_a_full_disk_is_503_and_nothing_else_until_there_is_room(
         answers = {daemon.trigger(task)[0] for _ in range(50)}
     status, headers, _ = daemon.trigger(task)
     assert (status, int(headers["Retry-After"]) > 0) == (503, True)
+    told = {each["subject"]: each for each in daemon.api("GET", "check")}
+    remedies = [told[each]["remedy"][:5] for each in ("disk", "task 2 source")]
+    assert remedies == ["df -h", "df -h"], told
+    copy = (*daemon.command, "backup", "/tmp/never", "--state", daemon.state)
+    done = subprocess.run(copy, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, f"df -h {daemon.state}" in done.stderr) == (1, True), done
     for filler in small_disk.glob("filler*"):
         filler.unlink()
     daemon.until(lambda: daemon.trigger(task)[0] == 200)
