@@ -15,7 +15,7 @@ from gms_hookd.cli import configuration, render
 from gms_hookd.cli.api_client import Api, get
 from gms_hookd.cli.session import Args, Session, api_of, task_id, which
 from gms_hookd.cli.terminal import Style
-from gms_hookd.cli.trigger import content_of, destination, refusal
+from gms_hookd.cli.trigger import content_of, destination, reached, refusal
 from gms_hookd.config.load import faults
 from gms_hookd.config.records import GMS_HOOK, Config, HookConfig
 from gms_hookd.contract import HOOKS
@@ -169,9 +169,9 @@ def hook_test(session: Session, args: Args) -> int:
     if proof.key:
         url += f"{'&' if '?' in url else '?'}key={proof.key}"
     headers = {**JSON_HEADERS, **sample.headers, **proof.headers}
-    posted = http_client.send(
-        url, proof.body or body, _wire(headers), PATIENCE, certificate
-    )
+    sent = proof.body or body
+    with reached(session, args):
+        posted = http_client.send(url, sent, _wire(headers), PATIENCE, certificate)
     mask = Mask(hook.settings.secrets)  # who answers 404 may repeat the address
     return _answered(session, args, posted, mask)
 
@@ -188,7 +188,8 @@ def _test_own(session: Session, args: Args, settings: Config) -> int:
     body = b'{"task_id": %d}' % number
     url, certificate = destination(args.url, lambda: settings, GMS_HOOK)
     signed = signature.sign(secret, body)
-    posted = http_client.post_signed(url, body, signed, PATIENCE, certificate)
+    with reached(session, args):
+        posted = http_client.post_signed(url, body, signed, PATIENCE, certificate)
     answer = content_of(posted)
     if posted.status == 404 and answer.get("error") == f"no task {number}":
         answer = {"message": "the signature is accepted; --task TASK starts a run"}

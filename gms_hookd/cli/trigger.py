@@ -1,7 +1,8 @@
 """The commands of a client: sign a body, post a trigger as a CI job would."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +13,8 @@ from gms_hookd.cli.api_client import get
 from gms_hookd.cli.session import Args, Session, api_of, which
 from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.config.records import GMS_HOOK, Config
-from gms_hookd.contract import HOOKS, RunStatus
-from gms_hookd.errors import ConfigError, Failure
+from gms_hookd.contract import HOOKS, RunStatus, how_to_start
+from gms_hookd.errors import ConfigError, Failure, UnreachableError
 from gms_hookd.http import client as http_client
 from gms_hookd.http.control import PATIENCE
 from gms_hookd.safetext import safe
@@ -46,13 +47,14 @@ def trigger(session: Session, args: Args) -> int:
     secret = _secret(session)
     body = b'{"task_id": %d}' % _trigger_id(session, args.task)
     where = destination(args.url, partial(configuration.read, session), GMS_HOOK)
-    posted = http_client.post_signed(
-        _waiting(where.url, args.wait),
-        body,
-        signature.sign(secret, body),
-        PATIENCE + (args.wait or 0),
-        where.certificate,
-    )
+    with reached(session, args):
+        posted = http_client.post_signed(
+            _waiting(where.url, args.wait),
+            body,
+            signature.sign(secret, body),
+            PATIENCE + (args.wait or 0),
+            where.certificate,
+        )
     return _answered(session, args, posted)
 
 
@@ -78,6 +80,17 @@ def destination(
         return Destination(url)
     known = settings()
     return Destination(own_url(known, hook), known.server.tls_cert)
+
+
+@contextmanager
+def reached(session: Session, args: Args) -> Iterator[None]:
+    """Say how the daemon is started where this machine's own does not listen."""
+    try:
+        yield
+    except UnreachableError as error:
+        if args.url:
+            raise
+        raise Failure(f"{error}: {how_to_start(session.state)}") from None
 
 
 def own_url(settings: Config, hook: str) -> str:

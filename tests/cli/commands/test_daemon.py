@@ -54,6 +54,9 @@ def test_a_trigger_that_nobody_answers_is_status_1(no):
     url = f"http://127.0.0.1:{free_port()}/"
     status, line = no("trigger", "1", "--url", url)
     assert (status, "Connection refused" in line) == (1, True)
+    assert "systemctl" not in line
+    for words in (("trigger", "1"), ("hook", "test", "task-sync")):
+        assert "Connection refused: systemctl start gms-hookd" in no(*words)[1]
 
 
 def test_a_second_daemon_is_status_75(daemon):
