@@ -17,6 +17,7 @@ SERVICE = "/info/refs"
 RPC = "/git-"  # upload-pack or receive-pack, asked for by POST
 WORDS = 300  # characters
 
+_OF_GIT = late_pattern(r"/(info/refs|git-(upload|receive)-pack)$")
 _REQUEST = late_pattern(r"=> Send header: [A-Z]+ (\S+) HTTP/")
 _FIELD = late_pattern(r"<= Recv header: (.*)")
 _DATA = late_pattern(r"<= Recv data: (.*)")
@@ -86,17 +87,25 @@ class HttpAnswer:
     def moved_to(self, url: str) -> str:
         """Return the URL that a repository has moved to, "" if it has not."""
         where = urlsplit(self._location(url))
-        if not where.path.endswith(SERVICE):
-            return ""
-        path = where.path.removesuffix(SERVICE)
-        return urlunsplit((where.scheme, where.netloc, path, "", ""))
+        path, found = _OF_GIT.subn("", where.path)
+        return urlunsplit((where.scheme, where.netloc, path, "", "")) if found else ""
 
     def instead_of_git(self, url: str) -> str:
         """Return what to say of it, as lines of errors such as git's own."""
         if there := self.moved_to(url):
             return f"fatal: the repository has moved to {there}: give that URL\n"
         page = f"fatal: the host answers with a page, not with git: {self.page(url)}\n"
-        return page + (f"remote: {self.words}\n" if self.words else "")
+        return page + self._as_remote()
+
+    def instead_of_result(self, url: str) -> str:
+        """Return the same where the host has just answered as git does."""
+        if self.status >= 300:
+            return self.instead_of_git(url)
+        what = "error: the host answers a request of git's with a page"
+        return f"{what}: {self.page(url)}\n{self._as_remote()}"
+
+    def _as_remote(self) -> str:
+        return f"remote: {self.words}\n" if self.words else ""
 
     def page(self, url: str) -> str:
         """Return what there is instead of git: a status, and where that leads to."""

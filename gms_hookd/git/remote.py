@@ -60,13 +60,15 @@ NO_GIT = late_pattern(
     re.MULTILINE,
 )
 ANSWERED = late_pattern(
-    r"^(fatal|error): .*((returned error:|RPC failed; HTTP) (4\d\d|503)"
+    r"^(fatal|error): .*((returned error:|RPC failed; HTTP) (4\d\d|5(0[13]|11|30))"
     r"|could not read (User|Pass)"
     r"|Authentication failed)",
     re.MULTILINE,
 )
 _CHALLENGE = late_pattern(r"(?im)^.*<= recv header: *www-authenticate: *([a-z]+)")
-_LENGTH = late_pattern(r"(returned error:|RPC failed; HTTP) 411")
+# RFC 9112, 6.1: who knows no chunks says 501, or finds the request a bad one.
+_LENGTH = late_pattern(r"(returned error:|RPC failed; HTTP) (400|411|501)")
+_CHUNKED = late_pattern(r"(?i)=> send header: transfer-encoding: chunked")
 # A proxy that refuses a body while it comes resets the stream, and curl then drops
 # what it said (HAProxy 2.6, curl 7.88): by HTTP/1.1 that is heard.
 _HTTP2 = late_pattern(r"HTTP/2 stream|HTTP2? framing layer|nghttp2|curl (16|92)\b")
@@ -356,22 +358,24 @@ class Remote:
         A page may look to git like a repository without refs.
         """
         nothing = verb == "ls-remote" and not (done.failed or done.out)
-        if not self.access.by_http or not (nothing or NO_GIT.search(done.err)):
+        if not self.access.by_http or not (nothing or done.failed):
             return done
         answer = parse(done.headers)
-        if answer is None:
+        if answer and answer.is_git:
+            return self._unmasked_rpc(verb, done)
+        if answer is None or not (nothing or NO_GIT.search(done.err)):
             return done
-        if answer.is_git:
-            return self._unmasked_rpc(done)
         said = (self._answer(verb) or answer).instead_of_git(self.url)
         return self._instead_of_git(said, done)
 
-    def _unmasked_rpc(self, done: Done) -> Done:
-        """Return it as a failure that names where a POST was sent to instead."""
+    def _unmasked_rpc(self, verb: str, done: Done) -> Done:
+        """Return it as a failure that names what a POST was answered by instead."""
         answer = parse(done.headers, RPC)
-        if answer is None or not 300 <= answer.status < 400:
+        if answer is None or answer.is_git or not 200 <= answer.status < 400:
             return done
-        return self._instead_of_git(answer.instead_of_git(self.url), done)
+        whole = self._answer(verb)
+        told = whole if whole and not whole.is_git else answer
+        return self._instead_of_git(told.instead_of_result(self.url), done)
 
     def _instead_of_git(self, said: str, done: Done) -> Done:
         self.git.limits.log.line("  " + said.rstrip())
@@ -395,8 +399,9 @@ class Remote:
             quiet=True,
         )
         command = replace(command, afar=True, http=True, bodies=True)
-        done = self.within(deadline).git.run(command)
-        return parse(done.headers)
+        headers = self.within(deadline).git.run(command).headers
+        answer = parse(headers)
+        return parse(headers, RPC) if answer and answer.is_git else answer
 
     def _with_words(self, what: str, done: Done) -> Done:
         """Add what the host said of a failure, as far as git did not tell it.
@@ -428,7 +433,7 @@ class Remote:
 
     def _may_try_again(self, done: Done) -> bool:
         """Give a host that took nothing what it asked for: a length, another key."""
-        if _LENGTH.search(done.err):
+        if _LENGTH.search(done.err) and _CHUNKED.search(done.headers):
             return self.access.buffer()
         return done.kind is ErrorKind.AUTH and self.access.other()
 

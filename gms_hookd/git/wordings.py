@@ -131,6 +131,7 @@ TABLE = (
     # did not wait for the rest of a request. All of 5xx are the host's, but for what it
     # will never do (RFC 9110, 15.6; RFC 2295, 2774, 6585) and for a disk that is full.
     _row(ErrorKind.HOST, HERE, "curl, of hosts and proxies; Cloudflare 52x", r"""
+        ^error: the host answers a request of git's with a page
         (returned error:|rpc failed; http) (408|421|425|429|5(?!0[1567]|1[01])\d\d)
         (tunnel failed, response|http code) (408|421|425|429|5(?!0[157]|1[01])\d\d)
     """),

@@ -77,6 +77,10 @@ def test_git_is_known_by_its_media_type(status, kind, git):
 @pytest.mark.parametrize(("there", "says"), [
     ("https://new.example/y.git/info/refs?service=git-upload-pack",
      "the repository has moved to https://new.example/y.git: give that URL"),
+    ("/y.git/git-receive-pack",
+     "the repository has moved to https://git.example/y.git: give that URL"),
+    ("https://new.example/y/git-upload-pack",
+     "the repository has moved to https://new.example/y: give that URL"),
     ("/y.git/info/refs?x=1",
      "the repository has moved to https://git.example/y.git: give that URL"),
     ("https://signin.example/_signin?token=secret",

@@ -218,8 +218,9 @@ def test_a_login_that_ends_within_a_large_push_is_named(
     assert "no login is set for it" in outcome.error_message
 
 
+@pytest.mark.parametrize("status", [411, 501, 400])
 def test_a_host_that_wants_the_length_is_told_it(
-    http_host, source, target, bench, failing
+    http_host, source, target, bench, failing, status
 ):
     refused = []
 
@@ -227,7 +228,7 @@ def test_a_host_that_wants_the_length_is_told_it(
         if "Content-Length" in request.headers:
             return False
         refused.append(request)
-        return request.answer(411)
+        return request.answer(status)
 
     failing(answer)
     for _ in range(2):
@@ -236,3 +237,47 @@ def test_a_host_that_wants_the_length_is_told_it(
         assert outcome.status is RunStatus.SUCCESS, bench.log.text()
         assert target.refs() == source.refs()
     assert len(refused) == 1, "what a host wants is remembered"
+
+
+PLACE = {"Location": "/there/target.git/git-receive-pack"}
+HTML = {"Content-Type": "text/html"}
+PAGE = b"<title>Just a moment...</title>"
+
+
+@pytest.mark.parametrize(("status", "headers", "body", "passes", "said"), [
+    (200, HTML, PAGE, True, "request of git's with a page: 200 text/html"),
+    (202, {"Content-Type": "application/json"}, b"{}", True, "202 application/json"),
+    (204, {}, b"", True, "request of git's with a page: 204"),
+    (307, PLACE, b"", False, "/there/target.git: give that URL"),
+    (308, PLACE, b"", False, "/there/target.git: give that URL"),
+    (302, {"Location": "/login"}, b"", False, "302 to http://"),
+])  # fmt: skip
+def test_a_push_that_is_answered_by_something_else_says_by_what(
+    http_host, source, target, bench, failing, status, headers, body, passes, said
+):
+    failing(lambda r: r.answer(status, headers, body))
+    outcome = bench.sync(task(source, http_host.url(target)))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, passes)
+    assert said in outcome.error_message
+
+
+@pytest.mark.parametrize(("status", "headers", "body", "passes", "said"), [
+    (200, HTML, PAGE, True, "200 text/html; the host says: Just a moment"),
+    (451, {"Content-Type": "text/plain"}, b"by law", False, "the host says: by law"),
+    (501, HTML, b"<h1>Not done here</h1>", False, "the host says: Not done here"),
+])  # fmt: skip
+def test_what_answers_a_question_of_git_is_told(
+    http_host, source, target, bench, status, headers, body, passes, said
+):
+    def fault(request):
+        asked = request.command == "POST" and "upload-pack" in request.path
+        return asked and (request.answer(status, headers, body) or True)
+
+    http_host.faults.append(fault)
+    for it in (
+        task(source, http_host.url(target)),
+        task(http_host.url(source), target),
+    ):
+        outcome = bench.sync(it)
+        assert (outcome.status, outcome.transient) == (RunStatus.FAILED, passes)
+        assert said in outcome.error_message
