@@ -46,6 +46,9 @@ OTHER_HASH = (
     "source and target have different hash algorithms, sha1 and sha256: make the"
     " target again with git init --object-format"
 )
+PARTIAL = (
+    "it is a partial clone, which gives nothing on: clone it again without --filter"
+)
 _SPOKEN = frozenset({"basic", "bearer"})
 
 
@@ -66,6 +69,8 @@ def advice(error: GitError, way: Way) -> str:
         return _of_proxy(way.url)
     if _FORMATS.search(error.stderr):
         return OTHER_HASH
+    if "from promisor remote" in error.stderr:
+        return PARTIAL
     if way.url.scheme == "ssh":
         text = _of_text(error.stderr, way)
         return text or _of_algorithms(error.stderr, way.url)

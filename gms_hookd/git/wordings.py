@@ -194,10 +194,11 @@ TABLE = (
         \b(is|being|was) restart
         scheduled downtime
     """),
-    _row(ErrorKind.HOST, HOST, "Gitee, Codeup, Coding, TGit", r"""
+    _row(ErrorKind.HOST, HOST, "Gitee, Codeup, Coding, TGit; Backlog; GitFlic", r"""
         (服务器?|系统|仓库|网络)(繁忙|忙|内部错误|异常|维护|超时)|内部(服务器)?错误
         (暂时|暂)(不可用|无法)
         (稍后|稍候|稍等).{0,4}(再试|重试)|维护(中|升级)|升级维护|(过于|太)频繁
+        メンテナンス|しばらく|後ほど|混雑|점검|잠시 ?후|техническ\w+ работ|позже
     """),
     _row(ErrorKind.HOST, HOST, "gRPC, balancers, databases and programs that stand"
          " behind a host, and do not answer it", r"""
@@ -323,8 +324,9 @@ TABLE = (
         (can't|cannot) complete socks.*[(][278][)]
         url rejected
     """),
-    _row(ErrorKind.CONFIG, ANY, "git, of a shallow clone", r"""
+    _row(ErrorKind.CONFIG, ANY, "git, of a shallow or a partial clone", r"""
         shallow update
+        from promisor remote
     """),
     _row(ErrorKind.UNSAFE, ANY, "git's fsck of what was fetched or pushed", r"""
         fsck error
@@ -408,6 +410,7 @@ TABLE = (
         unpacker error
     """),
     _row(ErrorKind.CORRUPT, ANY, "git, of broken objects in a cache or at a host", r"""
+        did not receive expected object
         bad object
         corrupt
         loose object

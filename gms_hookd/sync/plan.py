@@ -23,6 +23,7 @@ TWIN = (
     " by ssh it does with AcceptEnv GIT_PROTOCOL in its sshd_config"
 )
 UNSAID = "the target did not say"
+CIRCLE = "an alias at the target that leads to itself"
 UNCHANGED_LISTED = 200  # refs
 _KEPT = late_pattern(r"deletion of the current branch|delete the current branch")
 # What hooks of GitLab, Gitea and others say for the same, of a whole push.
@@ -226,7 +227,7 @@ def _alias(ref: str, moves: Mapping[str, Move], views: Views) -> Move:
     there = views.target.get(real, views.target.get(ref))
     tip = move.new if move and move.acts else there
     want = views.wanted.get(ref)
-    reason = an_alias(real)
+    reason = CIRCLE if real in views.symrefs else an_alias(real)
     if want and tip == want.oid:
         return Move(ref, RefResult.UNCHANGED, tip, tip, reason, alias=real)
     old, new = views.target.get(ref), want.oid if want else None

@@ -210,6 +210,26 @@ def test_a_shallow_source_says_so(source, target, bench, tmp_path):
     assert target.refs() == {}
 
 
+def test_a_partial_source_says_so(source, target, bench, tmp_path):
+    source.commit(files={"left-out": "x"})
+    source.git("config", "uploadpack.allowFilter", "true")
+    partial = tmp_path / "partial.git"
+    options = ("-q", "--bare", "--filter=blob:none")
+    source.git("clone", *options, f"file://{source}", str(partial), at=None)
+    outcome = bench.sync(task(partial, target))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert outcome.error_message.endswith("clone it again without --filter")
+    assert target.refs() == {}
+
+
+def test_a_history_that_a_source_has_cut_off_says_so(source, target, bench):
+    tip = source.commit()
+    (source.path / "info").mkdir(exist_ok=True)
+    (source.path / "info/grafts").write_text(f"{tip}\n")
+    outcome = bench.sync(task(source, target))
+    assert "did not receive expected object" in outcome.error_message
+
+
 def test_a_cache_is_full_and_holds_packs_only(source, target, bench):
     for _ in range(5):
         source.commit()

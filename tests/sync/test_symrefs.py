@@ -123,6 +123,25 @@ def test_an_alias_of_an_alias_stands_for_what_is_at_its_end(source, target, benc
     assert target.tip() == source.tip()
 
 
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_aliases_in_a_circle_are_left_alone(source, target, bench, length):
+    names = [f"refs/heads/a{n}" for n in range(length)]
+    for name, after in zip(names, names[1:] + names[:1], strict=True):
+        source.put({name: source.tip()})
+        path = target.path / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(f"ref: {after}\n")
+    outcome = bench.sync(task(source, target, prune=True))
+    assert outcome.status is RunStatus.CONFLICT
+    assert target.tip() == source.tip(), "the others arrive"
+    for name in names:
+        said = found(outcome)[name]
+        assert said == (
+            RefResult.REJECTED,
+            "an alias at the target that leads to itself",
+        )
+
+
 def test_two_refspecs_that_meet_by_an_alias_move_one_ref(source, target, bench):
     source.commit("dev", on=source.tip())
     copied(source, target, "main")
