@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 
 from gms_hookd.files import lock_file
@@ -338,12 +339,17 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-class AccessFactory:
-    """Gives access to repositories; remembers which wanted more than is usual.
+class Need(Enum):
+    """What a repository may turn out to want beyond what is usual."""
 
-    second are those that wanted the second key, buffered those that wanted to know
-    the length of all that they are sent, and without_http2 those that broke it off.
-    """
+    SECOND_KEY = "the key, refused as a bearer token, is tried as a password"
+    LENGTH = "the host wants to know the length of all that it is sent"
+    HTTP_1 = "HTTP/2 was broken off: HTTP/1.1 from now on"
+    FOLDER = "no authority of the file vouches for the host: those of the folder, too"
+
+
+class AccessFactory:
+    """Gives access to repositories; remembers what each has turned out to want."""
 
     def __init__(
         self, keys: CredentialStore, masters: SshConnections, trust: SafeDirectories
@@ -351,9 +357,7 @@ class AccessFactory:
         self.keys = keys
         self.masters = masters
         self.trust = trust
-        self.second: set[str] = set()
-        self.buffered: set[str] = set()
-        self.without_http2: set[str] = set()
+        self.needs: set[tuple[str, Need]] = set()
 
     def access(
         self, url: GitUrl, limits: Limits, stack: ExitStack
@@ -383,11 +387,7 @@ class RepositoryAccess:
         """Say what opens it; raises GitError where a secret cannot be used."""
         if self._access is None:
             found = self._find()
-            other = (
-                found.other
-                if self.url.canonical in self._access_factory.second
-                else None
-            )
+            other = found.other if self.needs(Need.SECOND_KEY) else None
             self._access = other or found
             self._limits.log.hide(found.secrets)
             self._limits.log.hide(other.secrets if other else ())
@@ -416,32 +416,21 @@ class RepositoryAccess:
         if other is None:
             return False
         self._limits.log.hide(other.secrets)
-        self._limits.log.line("refused as a bearer token, tried as a password")
-        self._access_factory.second.add(self.url.canonical)
+        self.learn(Need.SECOND_KEY)
         self._access = other
         return True
 
-    @property
-    def buffered(self) -> bool:
-        """Whether it wants each request's length, and thus all of it in one piece."""
-        return self.url.canonical in self._access_factory.buffered
+    def needs(self, what: Need) -> bool:
+        """Return whether it has turned out to want that."""
+        return (self.url.canonical, what) in self._access_factory.needs
 
-    def buffer(self) -> bool:
-        """Remember that it does; return whether that is news."""
-        news = not self.buffered
-        self._access_factory.buffered.add(self.url.canonical)
+    def learn(self, what: Need) -> bool:
+        """Remember that it wants that; return whether it is news."""
+        news = not self.needs(what)
+        if news:
+            self._limits.log.line(what.value)
+            self._access_factory.needs.add((self.url.canonical, what))
         return news
-
-    @property
-    def without_http2(self) -> bool:
-        """Whether it is spoken to by HTTP/1.1, since it has broken off HTTP/2."""
-        return self.url.canonical in self._access_factory.without_http2
-
-    def leave_http2(self) -> None:
-        """Speak HTTP/1.1 to it from now on."""
-        if not self.without_http2:
-            self._limits.log.line("HTTP/2 was broken off: HTTP/1.1 from now on")
-        self._access_factory.without_http2.add(self.url.canonical)
 
     def _find(self) -> Access:
         if self.url.local:

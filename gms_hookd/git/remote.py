@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from gms_hookd.git.access import RepositoryAccess
+from gms_hookd.git.access import Need, RepositoryAccess
 from gms_hookd.git.advice import Way, advice
 from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.credentials import Access, with_remedy
@@ -52,6 +52,10 @@ NO_ALTERNATES = "core.alternateRefsCommand=true"
 LISTED = (("protocol.version", "0"),)
 BUFFER = (("http.postBuffer", str(512 * 2**20)),)  # bytes
 HTTP_1 = (("http.version", "HTTP/1.1"),)
+# A git with GnuTLS, that of Debian, reads each file of the folder of authorities for
+# each connection: 280 files, 40 ms. All of them stand in one file, too, as a rule, so
+# that is tried alone: here is a folder that has no file. SSL_CERT_DIR outweighs it.
+NO_FOLDER = (("http.sslCAPath", "/proc/self/task"),)
 PUSH_NOTHING = ("push", "--dry-run", "--porcelain", "--no-verify")
 LOOKED = 20.0  # seconds to find out what a host had answered
 # What git says of an answer that is none, and of one whose body it does not tell.
@@ -325,7 +329,7 @@ class Remote:
         done = self._unmasked(command.args[0], self._with_status(done))
         self._note_host(done.kind if done.failed else None)
         if done.failed and self.access.by_http and _HTTP2.search(done.err):
-            self.access.leave_http2()
+            self.access.learn(Need.HTTP_1)
         if done.failed and self._may_try_again(done):
             return self._run(command)
         return done
@@ -428,13 +432,21 @@ class Remote:
 
     def _asked_for(self) -> tuple[tuple[str, str], ...]:
         """Return the settings that the host has turned out to need."""
-        buffer = BUFFER if self.access.buffered else ()
-        return (*buffer, *(HTTP_1 if self.access.without_http2 else ()))
+        needs = self.access.needs
+        if not self.access.by_http:
+            return ()
+        return (
+            *(BUFFER if needs(Need.LENGTH) else ()),
+            *(HTTP_1 if needs(Need.HTTP_1) else ()),
+            *(() if needs(Need.FOLDER) else NO_FOLDER),
+        )
 
     def _may_try_again(self, done: Done) -> bool:
         """Give a host that took nothing what it asked for: a length, another key."""
         if _LENGTH.search(done.err) and _CHUNKED.search(done.headers):
-            return self.access.buffer()
+            return self.access.learn(Need.LENGTH)
+        if done.kind is ErrorKind.TRUST and self.access.by_http:
+            return self.access.learn(Need.FOLDER)
         return done.kind is ErrorKind.AUTH and self.access.other()
 
     def _access(self) -> Access:

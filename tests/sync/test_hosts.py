@@ -2,10 +2,12 @@
 
 import base64
 import os
+import subprocess
 from urllib.parse import unquote
 
 import pytest
 
+from gms_hookd.git.access import Need
 from gms_hookd.model import RunStatus
 from tests.support import seen
 from tests.support.hosts import (
@@ -242,6 +244,34 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
         right = opened(credentials=[Credential(host.base, ca_file=cert)])
         assert right.sync(it).status is RunStatus.SUCCESS, right.log.text()
         assert opened({"SSL_CERT_FILE": str(cert)}).sync(it).status is RunStatus.SUCCESS
+    finally:
+        host.stop()
+
+
+def test_the_folder_of_authorities_is_read_where_their_file_is_not_enough(
+    source, target, opened, tmp_path
+):
+    cert, key = certificate(tmp_path)
+    (tmp_path / "other").mkdir()
+    other = certificate(tmp_path / "other")[0]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    hashed = ("openssl", "x509", "-noout", "-hash", "-in", str(cert))
+    name = subprocess.check_output(hashed, text=True).strip()
+    (folder / f"{name}.0").write_bytes(cert.read_bytes())
+    host = HttpHost(tmp_path, tls=(cert, key))
+    try:
+        it = task(host.url(source), target)
+        file = {"SSL_CERT_FILE": str(other)}
+        named = opened({**file, "SSL_CERT_DIR": str(folder)})
+        assert named.sync(it).status is RunStatus.SUCCESS, named.log.text()
+        assert Need.FOLDER.value not in named.log.text()
+        bench = opened(file)
+        told = []
+        for _ in range(2):
+            assert bench.sync(it).status is RunStatus.FAILED
+            told.append(bench.log.text().count(Need.FOLDER.value))
+        assert told == [1, 0]
     finally:
         host.stop()
 
