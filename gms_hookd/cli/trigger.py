@@ -13,10 +13,10 @@ from gms_hookd.cli.api_client import get
 from gms_hookd.cli.session import Args, Session, api_of, which
 from gms_hookd.cli.terminal import Style, as_json
 from gms_hookd.config.records import GMS_HOOK, Config
-from gms_hookd.contract import HOOKS, RunStatus, how_to_start
+from gms_hookd.contract import HOOKS, RunStatus, control_socket, how_to_start
 from gms_hookd.errors import ConfigError, Failure, UnreachableError
 from gms_hookd.http import client as http_client
-from gms_hookd.http.control import PATIENCE
+from gms_hookd.http.control import PATIENCE, listens
 from gms_hookd.safetext import safe
 
 
@@ -90,7 +90,9 @@ def reached(session: Session, args: Args) -> Iterator[None]:
     except UnreachableError as error:
         if args.url:
             raise
-        raise Failure(f"{error}: {how_to_start(session.state)}") from None
+        runs = listens(control_socket(session.state))
+        look = "gms-hookd check" if runs else how_to_start(session.state)
+        raise Failure(f"{error}: {look}") from None
 
 
 def own_url(settings: Config, hook: str) -> str:

@@ -71,6 +71,7 @@ class Environment:
     daemon: bool | None = None
     unready: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    listeners: Sequence[str] = ()
     descriptors: int | None = None
     config: Config | None = None
     used: Config | None = None

@@ -56,6 +56,7 @@ LEAST_DISK = 1 << 30
 RELEASED = 1_767_225_600  # 2026-01-01: a clock before that is not set
 AHEAD = 60
 RELOAD = "systemctl reload gms-hookd"
+RESTART = "systemctl restart gms-hookd"
 PATIENCE = 10.0  # seconds for a command to say its version
 # What OpenSSL calls a key of another certificate; the last is one of another kind.
 OTHER_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
@@ -307,7 +308,8 @@ def _reloads(place: Environment) -> Iterator[Finding]:
         yield Finding(ERROR, "daemon", place.refusal, remedy)
     if place.restart_for:
         said = f"{', '.join(place.restart_for)}: changed, but in use after a restart"
-        yield Finding(WARNING, "daemon", said, "systemctl restart gms-hookd")
+        listen = "server.listen" in place.restart_for
+        yield Finding(WARNING, "daemon", said, _restart(place) if listen else RESTART)
 
 
 def _daemon(place: Environment) -> Iterator[Finding]:
@@ -339,8 +341,8 @@ def _listeners(place: Environment) -> Iterator[Finding]:
     known = place.config is not None and place.daemon is not None
     for spec in place.config.server.listen if known and place.config else ():
         if not _is_served(place, spec):
-            remedy = "systemctl restart gms-hookd"
-            yield Finding(WARNING, "listen", f"{spec} is not in use yet", remedy)
+            said, remedy = f"{spec} is not in use yet", _restart(place)
+            yield Finding(WARNING, "listen", said, remedy)
         elif place.daemon or _is_file(spec):
             yield Finding(OK, "listen", f"{spec} is in use")
         else:
@@ -351,7 +353,24 @@ def _is_served(place: Environment, spec: str) -> bool:
     """Return whether a running daemon listens there; True where none runs."""
     if not place.daemon or place.used is None:
         return True
+    if _holds_sockets(place):
+        host, _, port = spec.rpartition(":")
+        name = f"[::]:{port}" if host in ("", "*") else spec
+        end = f":{port}" if host[:1].isalpha() else name  # a name is any address
+        return any(each.endswith(end) for each in place.listeners)
     return spec in place.used.server.listen and "server.listen" not in place.restart_for
+
+
+def _holds_sockets(place: Environment) -> bool:
+    """Return whether systemd listens in the daemon's place."""
+    return "LISTEN_FDS" in place.environ
+
+
+def _restart(place: Environment) -> str:
+    """Return what brings another listener into use."""
+    if _holds_sockets(place):
+        return "gms-hookd install --socket  # as server.listen has it"
+    return RESTART
 
 
 def _is_file(spec: str) -> bool:

@@ -292,6 +292,7 @@ class Service:
             daemon=running,
             unready=condition.problems,
             warnings=condition.warnings,
+            listeners=condition.listeners,
             descriptors=descriptors() if running else attainable_descriptors(),
             config=config,
             used=self.config if load else None,

@@ -228,6 +228,30 @@ def test_what_is_written_and_not_in_use_yet_is_a_warning(place):
     assert levels(reloaded, "listen") == [WARNING, WARNING]
 
 
+@pytest.mark.parametrize(
+    ("spec", "held", "level"),
+    [
+        ("0.0.0.0:5", "0.0.0.0:5", OK),
+        ("0.0.0.0:5", "127.0.0.1:5", WARNING),
+        ("0.0.0.0:5", "0.0.0.0:15", WARNING),
+        (":5", "[::]:5", OK),
+        ("localhost:5", "127.0.0.1:5", OK),
+        ("unix:/run/x", "unix:/run/x", OK),
+        ("unix:/run/x", "unix:/run/y", WARNING),
+    ],
+)
+def test_a_listener_that_systemd_does_not_hold_is_not_in_use(place, spec, held, level):
+    """However often the service is restarted."""
+    config = configured(
+        place, server=replace(place.config.server, listen=(spec,))
+    ).config
+    lent = {**place.environ, "LISTEN_FDS": "1"}
+    running = replace(place, daemon=True, environ=lent, used=config, config=config)
+    (found,) = about(replace(running, listeners=(held,)), "listen")
+    assert found.level == level
+    assert level == OK or found.remedy.startswith("gms-hookd install --socket")
+
+
 def test_a_host_that_does_not_answer_is_an_error_with_its_own_remedy(place):
     tasks = [
         {"id": 1, "source": "https://h/a", "target": "/nonexistent"},
