@@ -53,7 +53,7 @@ except KeyboardInterrupt:
 
 run()
 """
-KINDS = ("*.py", "*.md", "*.service", "*.socket", "*.toml", "*.css", "*.bash")
+KINDS = ("*.py", "*.md", "*.service", "*.socket", "*.toml", "*.css", "*.sql", "*.bash")
 UNCHECKED = (1).to_bytes(4, "little")  # PEP 552: hash-based, not to be checked
 PLAIN = 2  # a marshal version without back references, which vary from build to build
 BEGINNING = (1980, 1, 1, 0, 0, 0)
