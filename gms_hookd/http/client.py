@@ -128,6 +128,19 @@ def exchange(
         return Reply(answer.status, named, _start(answer))
 
 
+class _FinalAnswer(http.client.HTTPResponse):
+    """An answer whose forerunners are passed over (RFC 9110, 15.2), not 100 alone."""
+
+    headers: Any
+
+    def begin(self) -> None:
+        """Read on until the headers are those of the answer."""
+        super().begin()
+        while 100 < self.status < 200:
+            self.headers = None
+            super().begin()
+
+
 def _start(answer: http.client.HTTPResponse) -> bytes:
     """Return the beginning of a body; what was cut off after it says enough."""
     try:
@@ -143,6 +156,7 @@ def _opened(parts: SplitResult, wire: Wire) -> http.client.HTTPConnection:
     proxy = urlsplit(wire.proxy)
     via = (proxy.hostname or "", proxy.port or 3128) if wire.proxy else (host, port)
     connection = http.client.HTTPConnection(host, port)
+    connection.response_class = _FinalAnswer
     connection.sock = plain = connected(*via, budget)
     try:
         if wire.proxy and secure:

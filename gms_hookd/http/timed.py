@@ -18,8 +18,12 @@ class Budget:
     """What is left of time (seconds) and size (bytes) of an exchange."""
 
     def __init__(self, seconds: float, size: int = LARGEST) -> None:
-        self._until = time.monotonic() + seconds
+        self.renew(seconds)
         self._size = size
+
+    def renew(self, seconds: float) -> None:
+        """Give it so much time from now on."""
+        self._until = time.monotonic() + seconds
 
     def left(self) -> float:
         """Return how many seconds are left. Raises TimeoutError when none is."""

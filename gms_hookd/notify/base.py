@@ -125,6 +125,17 @@ def judged_by_status(answer: VendorAnswer, reason: str = "") -> SendResult:
     return SendResult(Fate.NEVER, why)
 
 
+def judged_without_page(answer: VendorAnswer) -> SendResult:
+    """Return what the status means of a vendor that answers no page.
+
+    Where one comes it is that of a portal or a sign-in, and nobody was told.
+    """
+    verdict = judged_by_status(answer)
+    if verdict.fate is Fate.SENT and answer.text.startswith("<"):
+        return SendResult(Fate.AGAIN, f"a page answers: {answer.text}")
+    return verdict
+
+
 def retry_after(answer: VendorAnswer) -> float | None:
     """Return the seconds of a Retry-After, at most an hour; None without a usable one.
 

@@ -61,7 +61,7 @@ def escaped(text: str) -> str:
 
 def judge(answer: base.VendorAnswer) -> base.SendResult:
     """Return what the answer means; the wait of a 429 may be in the body alone."""
-    verdict = base.judged_by_status(answer)
+    verdict = base.judged_without_page(answer)
     if verdict.fate is not base.Fate.AGAIN or verdict.after is not None:
         return verdict
     try:

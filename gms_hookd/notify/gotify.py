@@ -1,5 +1,7 @@
 """Gotify. Page: gotify.net/docs/pushmsg."""
 
+from urllib.parse import urlsplit, urlunsplit
+
 from gms_hookd.notify import base
 
 NAME = "gotify"
@@ -11,7 +13,7 @@ PRIORITIES = {
     base.Level.WARNING: 6,
     base.Level.BAD: 8,
 }
-judge = base.judged_by_status
+judge = base.judged_without_page
 
 
 def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorRequest:
@@ -22,7 +24,7 @@ def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorR
         "priority": PRIORITIES[notice.level],
     }
     key = {"X-Gotify-Key": target.secrets[0]} if target.secrets else {}
-    server = target.url.rstrip("/").removesuffix("/message")
-    return base.VendorRequest(
-        f"{server}/message", base.json_body(body), {**base.JSON, **key}
-    )
+    parts = urlsplit(target.url)
+    path = parts.path.rstrip("/").removesuffix("/message") + "/message"
+    url = urlunsplit(parts._replace(path=path))
+    return base.VendorRequest(url, base.json_body(body), {**base.JSON, **key})

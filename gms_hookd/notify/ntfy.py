@@ -19,7 +19,7 @@ TAGS = {
     base.Level.WARNING: "warning",
     base.Level.BAD: "rotating_light",
 }
-judge = base.judged_by_status
+judge = base.judged_without_page
 
 
 def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorRequest:

@@ -23,7 +23,7 @@ def render(notice: base.Notice, target: base.Target, now: float) -> base.VendorR
 
 def judge(answer: base.VendorAnswer) -> base.SendResult:
     """Return what the answer means: with any status, an error may be in the body."""
-    verdict = base.judged_by_status(answer)
+    verdict = base.judged_without_page(answer)
     if verdict.fate is not base.Fate.SENT:
         return verdict
     try:

@@ -45,6 +45,7 @@ def escaped(text: str) -> str:
 
 def judge(answer: base.VendorAnswer) -> base.SendResult:
     """Return what the answer means: 200 is success only with the body `ok`."""
-    if 200 <= answer.status < 300 and answer.text != "ok":
+    verdict = base.judged_without_page(answer)
+    if verdict.fate is base.Fate.SENT and answer.text != "ok":
         return base.SendResult(base.Fate.NEVER, f"slack says {answer.text}")
-    return base.judged_by_status(answer)
+    return verdict

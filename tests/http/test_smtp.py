@@ -180,3 +180,31 @@ def test_a_server_that_says_nothing_to_the_point_is_left_in_time(greeting):
         ending.set()
         thread.join(10)
     assert "\n" not in str(raised.value)
+
+
+def test_a_server_that_looks_into_a_mail_for_long_has_taken_it():
+    looked = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            peer, _ = listening.accept()
+            with peer, peer.makefile("rb") as said:
+                peer.sendall(b"220 here\r\n")
+                for line in said:
+                    verb = line[:4].upper()
+                    if verb == b".\r\n":
+                        looked.wait(30)
+                    if verb[:1].isalpha() and verb in (b"EHLO", b"MAIL", b"RCPT"):
+                        peer.sendall(b"250 go on\r\n")
+                    elif verb == b"DATA":
+                        peer.sendall(b"354 go on\r\n")
+                    elif verb == b".\r\n":
+                        peer.sendall(b"250 taken\r\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        within = 1.0
+        threading.Timer(1.5 * within, looked.set).start()
+        place = MailServer("127.0.0.1", listening.getsockname()[1], insecure=True)
+        assert "has taken it" in deliver(message(), place, within).said
+        thread.join(10)

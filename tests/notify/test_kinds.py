@@ -295,6 +295,14 @@ SAID = [
     ("webhook", 302, "", Fate.AGAIN),
     ("webhook", 404, "", Fate.AGAIN),
     ("webhook", 410, "", Fate.NEVER),
+    ("slack", 200, "<html>Sign in</html>", Fate.AGAIN),
+    ("discord", 200, " <!DOCTYPE html><title>Sign in</title>", Fate.AGAIN),
+    ("discord", 204, "", Fate.SENT),
+    ("ntfy", 200, "<html>a portal</html>", Fate.AGAIN),
+    ("ntfy", 200, '{"id": "x"', Fate.SENT),  # its beginning is all that we keep
+    ("gotify", 200, "<html>a portal</html>", Fate.AGAIN),
+    ("packagist", 200, "<html>a portal</html>", Fate.AGAIN),
+    ("webhook", 200, "<p>ok", Fate.SENT),
     ("ntfy", 429, "", Fate.AGAIN),
     ("gotify", 401, "", Fate.NEVER),
     ("ping", 200, "OK", Fate.SENT),
@@ -314,6 +322,16 @@ def test_an_answer_means_what_the_vendor_says(kind, status, text, fate):
     verdict = KINDS[kind].judge(VendorAnswer(status, text.encode()))
     assert verdict.fate is fate, verdict
     assert (fate is Fate.SENT) is (not verdict.reason or "began" in verdict.reason)
+
+
+@pytest.mark.parametrize(("given", "sent"), [
+    ("https://g.example", "https://g.example/message"),
+    ("https://g.example/push/message/", "https://g.example/push/message"),
+    ("https://g.example/message?token=x", "https://g.example/message?token=x"),
+])  # fmt: skip
+def test_gotify_is_reached_by_either_address(given, sent):
+    target = Target("x", "gotify", given, ("t0ken",))
+    assert KINDS["gotify"].render(NOTICE, target, 0.0).url == sent
 
 
 def test_a_remedy_is_for_what_it_remedies():

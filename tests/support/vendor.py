@@ -92,6 +92,12 @@ def floods_headers(connection, _ending):
         connection.sendall(b"X-%d: %s\r\n" % (number, b"y" * 1000))
 
 
+def announces(connection, _ending):
+    connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n")
+    connection.sendall(b"Link: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
 def closes(connection, _ending):
     connection.shutdown(socket.SHUT_RDWR)
 

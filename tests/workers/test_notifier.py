@@ -354,6 +354,12 @@ def test_a_peer_that_misbehaves_is_left_within_the_deadline(vendor, behaviour):
     assert "\n" not in str(raised.value)
 
 
+def test_what_comes_before_an_answer_is_none(vendor):
+    vendor.behaviour = vendors.announces
+    reply = exchange("POST", vendor.url, b"{}", {}, WIRE)
+    assert (reply.status, reply.body) == (200, b"ok")
+
+
 @pytest.mark.parametrize("behaviour", [vendors.floods, vendors.closes_early])
 def test_of_an_answer_the_beginning_is_enough(vendor, behaviour):
     vendor.behaviour = behaviour
