@@ -29,7 +29,7 @@ from gms_hookd.http.descriptors import attainable_descriptors, descriptors
 from gms_hookd.notify import dockerhub
 from gms_hookd.notify.base import Target
 from gms_hookd.notify.policy import Subscriber
-from gms_hookd.safetext import quoted
+from gms_hookd.safetext import reason
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.service import systemd
 from gms_hookd.service.engines import Engines
@@ -194,12 +194,14 @@ class Service:
         service = cls(state, config, store, environ, threads, reload=reload)
         now, listening = service.context.now(), service.running.subscribers
         recovered = store.write(runs.recover, now, subscribers=listening)
-        again, failed = recovered.result()
+        again, ended = recovered.result()
         for run_id in again:
             log.warning("run recovered run=%d", run_id)
-        for run_id in failed:
-            log.error("run failed run=%d error=%s", run_id, quoted("killed the daemon"))
-            service.context.tell_ended([store.read(runs.get, run_id).result()])
+        for run_id in ended:
+            run = store.read(runs.get, run_id).result()
+            line = "run ended at the start run=%d status=%s error=%s"
+            log.error(line, run_id, run.status.value, reason(run.error_message))
+            service.context.tell_ended([run])
         return service
 
     def adopt(self, config: Config) -> None:

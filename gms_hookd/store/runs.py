@@ -57,6 +57,7 @@ AT_ONCE = 16  # tasks looked for with one query
 BY_HAND = ("manual", "retry")
 CHANGED = "the task was changed while this ran"
 REMOVED = "cancelled: the task was removed while this ran"
+DISABLED = "cancelled: the task was disabled while this ran"
 LOG = 1024 * 1024  # characters of a run's log kept over all its attempts
 # The fields of a run, and where each comes from; `_run` adds what is no column.
 _FIELDS = {
@@ -513,7 +514,7 @@ def finish(
 
 
 def _send_back(db: Connection, run_id: int, back: "Return", claimed: Task) -> tuple[()]:
-    """Give a run back whose task is another one now."""
+    """Give a run back whose task is another one now, and enabled."""
     requeue(db, run_id, back)
     tasks.forget_done_elsewhere(db, claimed)
     return ()
@@ -668,12 +669,19 @@ _REQUEUE = (
 )
 
 
-def requeue(db: Connection, run_id: int, back: Return) -> None:
-    """Give a running run back; a younger run of its task that waits joins it."""
+def requeue(db: Connection, run_id: int, back: Return) -> tuple[int, ...]:
+    """Give a running run back; a younger run of its task that waits joins it.
+
+    One whose task is gone or disabled by now ends instead, as a queued one would have:
+    gives the ids of the runs that have ended, none where it goes on.
+    """
     query = "SELECT attempt FROM runs WHERE id=? AND status='running'"
     at = db.execute(query, (run_id,)).fetchone()
     if at is None or back.attempt not in (None, at[0]):
-        return
+        return ()
+    if why := _unwanted(db, run_id):
+        done = commit_range(back.refs or ()), why, back.refs, back.details
+        return finish(db, run_id, Result(RunStatus.CANCELLED, *done), back.now)
     # Only a person's hurry overrides the back-off, whenever it was told.
     delay = 0 if _absorb(db, run_id) in BY_HAND else back.delay
     _doubt(db, run_id)
@@ -690,6 +698,22 @@ def requeue(db: Connection, run_id: int, back: Return) -> None:
             run_id,
         ),
     )
+    return ()
+
+
+def _unwanted(db: Connection, run_id: int) -> str:
+    """Say why a running run is not to be tried again, "" if it is.
+
+    An undo is wanted of a task that was disabled for it.
+    """
+    query = (
+        "SELECT t.enabled,r.undo IS NOT NULL FROM runs r"
+        " LEFT JOIN tasks t ON t.id=r.task_id WHERE r.id=?"
+    )
+    enabled, undo = db.execute(query, (run_id,)).fetchone()
+    if enabled is None:
+        return REMOVED
+    return "" if enabled or undo else DISABLED
 
 
 def _log_so_far(db: Connection, run_id: int, more: str) -> bytes:
@@ -727,28 +751,40 @@ def _merge(db: Connection, younger: int, run_id: int) -> None:
 def recover(
     db: Connection, now: int, subscribers: Sequence[Subscriber] = ()
 ) -> tuple[list[int], list[int]]:
-    """Give the running runs of a dead process back; gives (queued again, failed).
+    """Give the running runs of a dead process back; gives (queued again, ended).
 
     A run that took the process down `CRASHES` times is failed: it would do it again.
     Runs that were under way together share the blame for a death in equal parts.
     """
     _bring_forward(db, now)
+    _end_orphans(db, now)
     query = "SELECT id,crashes,attempt FROM runs WHERE status='running' ORDER BY id"
     found = db.execute(query).fetchall()
-    again, failed = [], []
+    again: list[int] = []
+    ended: list[int] = []
     for run_id, crashes, attempt in found:
         blame = crashes + 1 / len(found)
         db.execute("UPDATE runs SET crashes=? WHERE id=?", (blame, run_id))
         if blame <= CRASHES - 0.001:
             why = "the daemon died while it ran this"
-            requeue(db, run_id, Return(now, why, failed=False))
-            again.append(run_id)
+            over = requeue(db, run_id, Return(now, why, failed=False))
+            (ended if over else again).append(run_id)
             continue
         why = f"the daemon died while it ran this, at attempt {attempt} again"
         result = Result(RunStatus.FAILED, error_message=why, kind="daemon")
         finish(db, run_id, result, now, subscribers=subscribers)
-        failed.append(run_id)
-    return again, failed
+        ended.append(run_id)
+    return again, ended
+
+
+def _end_orphans(db: Connection, now: int) -> None:
+    """Cancel queued runs of no task, which nobody would ever claim."""
+    db.execute(
+        "UPDATE runs SET status='cancelled',error_message=?,ended_ms=?,"
+        f"last_delivery={NEWEST} WHERE status='queued'"
+        " AND NOT EXISTS(SELECT 1 FROM tasks t WHERE t.id=task_id)",
+        (REMOVED, now),
+    )
 
 
 def cancel(db: Connection, run_id: int, now: int) -> Run:

@@ -172,6 +172,7 @@ class Worker:
         began = self._context.moment()
         trusted = began.since(claim.seen) < rules.trust
         outcome = _sync(rules.engine, _job(claim, trusted=trusted), record, stop)
+        outcome = _as_stopped(outcome, stop)
         self._context.running.hosts.note(record.answered)
         back = self._return(claim, outcome, rules.retry, stop)
         left = rules.retry.attempts - claim.failures - bool(back and back.failed)
@@ -252,12 +253,24 @@ class Worker:
         return ids
 
     def _give_back(self, claim: runs.ClaimedRun, back: runs.Return, left: int) -> None:
-        run = claim.run
-        _tell_return(run, back, str(left))
-        self._context.running.paused(run.id)
+        run, running = claim.run, self._context.running
+        running.paused(run.id)
         own = back._replace(attempt=run.attempt)
-        self._offer(lambda: self._context.store.commit(runs.requeue, run.id, own))
-        self._context.running.wake()
+        commit = self._context.store.commit
+        ids = self._offer(lambda: commit(runs.requeue, run.id, own))
+        if ids:
+            self._tell_unwanted(run, ids)
+        else:
+            _tell_return(run, back, str(left))
+        running.wake()
+
+    def _tell_unwanted(self, run: Run, ids: tuple[int, ...]) -> None:
+        """Tell that runs have ended which were to go on: their task takes no more."""
+        line = "run ended, its task was removed or disabled run=%d task=%d name=%s"
+        log.warning(line, run.id, run.task_id, quoted(run.task_name))
+        status, first = RunStatus.CANCELLED, run.trigger.split(",")[0]
+        self._context.counters.runs.add(status.value, first)
+        self._context.running.ended(ids)
 
     def _offer(self, write: Callable[[], T]) -> T | None:
         """Offer a write until the store takes it; None when the daemon ends first."""
@@ -317,6 +330,15 @@ def _tell_return(run: Run, back: runs.Return, left: str = "-") -> None:
         left,
         reason(back.error),
     )
+
+
+def _as_stopped(outcome: SyncResult, stop: Stop) -> SyncResult:
+    """Return what an attempt led to; a cancelled run that failed gets no other."""
+    late = outcome.status is RunStatus.FAILED and outcome.transient
+    if not late or stop.reason != "cancelled":
+        return outcome
+    why = f"cancelled: {outcome.error_message}"
+    return outcome._replace(status=RunStatus.CANCELLED, error_message=why)
 
 
 def _result(

@@ -3,12 +3,17 @@
 What was found out for the old source, target or refspecs is not believed of the new.
 """
 
+import threading
+
 import pytest
 
+from gms_hookd.git.process import Stop
 from gms_hookd.model import Ref, RefResult, RunStatus
-from gms_hookd.store import runs, source_checks, tasks
+from gms_hookd.store import runs, source_checks, tasks, undo
 from gms_hookd.store.runs import Result, Return
-from tests.support.place import Place
+from gms_hookd.sync.job import SyncResult
+from gms_hookd.workers.worker import _as_stopped
+from tests.support.place import BUSY, Place, wait_for
 
 DEV = ("refs/heads/dev:refs/heads/main",)
 
@@ -97,6 +102,93 @@ def test_what_failed_at_the_old_target_is_tried_at_the_new(place, status, then):
     place.change(target="/elsewhere")
     place.do(runs.finish, run_id, Result(status), 2, claim.task)
     assert place.run(run_id).status is then
+
+
+def gone(place):
+    place.do(tasks.remove, place.task.id, 1)
+
+
+def disabled(place):
+    place.change(enabled=False)
+
+
+UNWANTED = [(gone, runs.REMOVED), (disabled, runs.DISABLED)]
+
+
+@pytest.mark.parametrize(("change", "why"), UNWANTED)
+def test_a_run_of_a_task_that_takes_no_more_is_not_tried_again(place, change, why):
+    run_id = place.trigger()
+    place.do(runs.claim, place.context.now())
+    change(place)
+    done = (Ref("refs/heads/main", RefResult.CREATED, None, place.tip),)
+    back = Return(place.context.now(), "no route", "what it said", refs=done)
+    assert place.do(runs.requeue, run_id, back) == (run_id,)
+    run = place.run(run_id)
+    assert (run.status, run.error_message) == (RunStatus.CANCELLED, why)
+    assert (run.refs, run.details) == (done, "what it said")
+    assert place.do(runs.next_due) is None
+
+
+@pytest.mark.parametrize(("change", "why"), UNWANTED)
+def test_a_run_of_a_task_that_takes_no_more_ends_with_its_daemon(place, change, why):
+    run_id = place.trigger()
+    place.do(runs.claim, place.context.now())
+    change(place)
+    assert place.do(runs.recover, 20) == ([], [run_id])
+    run = place.run(run_id)
+    assert (run.status, run.error_message) == (RunStatus.CANCELLED, why)
+    assert place.do(runs.oldest_due, 10**15) is None
+
+
+def test_a_queued_run_of_no_task_ends_at_the_next_start(place):
+    """Such rows were left by a daemon that died after its task was removed."""
+    run_id = place.trigger()
+    place.do(lambda db: db.execute("DELETE FROM tasks"))
+    assert place.do(runs.recover, 20) == ([], [])
+    assert place.run(run_id).status is RunStatus.CANCELLED
+
+
+def test_an_undo_goes_on_though_its_task_was_disabled_for_it(place):
+    first = place.trigger()
+    assert place.worker.run_one() == first
+    undone = place.do(undo.order, first, None, place.context.now())
+    place.do(runs.claim, place.context.now())
+    assert place.do(runs.recover, 20) == ([undone.id], [])
+
+
+def refuse_pushes_and_wait(place):
+    """Have the target fail in a way that is worth another attempt."""
+    full = "echo 'No space left on device' >&2; exit 1"
+    place.target.hook("pre-receive", f"{BUSY}{full}\n")
+    thread = threading.Thread(target=place.worker.run_one)
+    thread.start()
+    wait_for(place.target.path / "busy")
+    return thread
+
+
+def test_who_watches_a_run_of_a_disabled_task_hears_of_its_end(place):
+    run_id = place.trigger()
+    thread = refuse_pushes_and_wait(place)
+    watch = place.context.running.watch(run_id, 30)
+    place.change(enabled=False)
+    (place.target.path / "go").touch()
+    thread.join()
+    assert watch.future.result(30) is True
+    run = place.run(run_id)
+    assert (run.status, run.error_message) == (RunStatus.CANCELLED, runs.DISABLED)
+    assert "No space left" in run.details
+
+
+def test_a_run_that_fails_as_it_is_cancelled_is_not_tried_again(place):
+    failed = SyncResult(RunStatus.FAILED, error_message="no route", transient=True)
+    stop = Stop()
+    assert _as_stopped(failed, stop) == failed
+    stop.set("cancelled")
+    ended = _as_stopped(failed, stop)
+    assert (ended.status, ended.error_message) == (
+        RunStatus.CANCELLED,
+        "cancelled: no route",
+    )
 
 
 @pytest.mark.parametrize("when", ["queued", "running", "waiting"])

@@ -107,6 +107,11 @@ def test_a_run_that_waits_in_an_older_store_is_not_lost(tmp_path, monkeypatch):
         Store.open(path).close()
     with closing(sqlite3.connect(path)) as db, db:
         db.execute(
+            "INSERT INTO tasks(id,key,name,source,target,cache,host,path,refspecs,"
+            "force,prune,enabled,created_ms,updated_ms)"
+            " VALUES(1,'k','n','/s','/t','c','','','[]',0,0,1,0,0)"
+        )
+        db.execute(
             "INSERT INTO runs(task_id,task_key,task_name,status,trigger,attempt,"
             "due_ms,created_ms) VALUES(1,'k','n','queued','manual',1,10000,0)"
         )
