@@ -54,8 +54,8 @@ BUFFER = (("http.postBuffer", str(512 * 2**20)),)  # bytes
 HTTP_1 = (("http.version", "HTTP/1.1"),)
 # A git with GnuTLS, that of Debian, reads each file of the folder of authorities for
 # each connection: 280 files, 40 ms. All of them stand in one file, too, as a rule, so
-# that is tried alone: here is a folder that has no file. SSL_CERT_DIR outweighs it.
-NO_FOLDER = (("http.sslCAPath", "/proc/self/task"),)
+# that is tried alone: here is a folder that has no file.
+NO_FOLDER = {"GIT_SSL_CAPATH": "/proc/self/task"}
 PUSH_NOTHING = ("push", "--dry-run", "--porcelain", "--no-verify")
 LOOKED = 20.0  # seconds to find out what a host had answered
 # What git says of an answer that is none, and of one whose body it does not tell.
@@ -339,7 +339,7 @@ class Remote:
         return replace(
             command,
             settings=(*access.settings, *command.settings, *self._asked_for()),
-            extra=access.extra,
+            extra=self._extra(),
             afar=not url.local,
             http=self.access.by_http,
             protocol=url.scheme == "ssh" and command.args[0] == "ls-remote",
@@ -399,7 +399,7 @@ class Remote:
         command = GitCommand(
             (*ask, "--end-of-options", self.url, what),
             (*access.settings, *self._asked_for(), plain),
-            access.extra,
+            self._extra(),
             quiet=True,
         )
         command = replace(command, afar=True, http=True, bodies=True)
@@ -432,14 +432,13 @@ class Remote:
 
     def _asked_for(self) -> tuple[tuple[str, str], ...]:
         """Return the settings that the host has turned out to need."""
-        needs = self.access.needs
-        if not self.access.by_http:
-            return ()
-        return (
-            *(BUFFER if needs(Need.LENGTH) else ()),
-            *(HTTP_1 if needs(Need.HTTP_1) else ()),
-            *(() if needs(Need.FOLDER) else NO_FOLDER),
-        )
+        buffer = BUFFER if self.access.needs(Need.LENGTH) else ()
+        return (*buffer, *(HTTP_1 if self.access.needs(Need.HTTP_1) else ()))
+
+    def _extra(self) -> Mapping[str, str]:
+        """Return what the environment of git has for this host."""
+        folder = {} if self.access.needs(Need.FOLDER) else NO_FOLDER
+        return {**self._access().extra, **(folder if self.access.by_http else {})}
 
     def _may_try_again(self, done: Done) -> bool:
         """Give a host that took nothing what it asked for: a length, another key."""
