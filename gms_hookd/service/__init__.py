@@ -5,5 +5,5 @@ listeners and waits for signals, `systemd` speaks sd_notify.
 Names: Service, serve, StateDirectory, state_dir.
 
 May import: auth, config, contract, cron, errors, files, forges, futures, git, http,
-log, model, notify, pages, runlog, safetext, store, sync, threads, web, workers.
+log, model, notify, pages, safetext, store, sync, threads, web, workers.
 """

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from gms_hookd.config.records import Config
 from gms_hookd.git.cache_lock import Holds
 from gms_hookd.safetext.mask import Mask
-from gms_hookd.service.counted_engine import CountedEngine
 from gms_hookd.service.state_dir import StateDirectory
 from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import Pool
@@ -32,21 +31,20 @@ class Engines:
         self._fetched = fetched
         self._count = count
         self._holds = Holds()  # of the caches, which all engines share
-        self._open: list[CountedEngine] = []
+        self._open: list[Engine] = []
 
     def __len__(self) -> int:
         return len(self._open)
 
     def exchange(
         self, config: Config, environ: Mapping[str, str], mask: Mask
-    ) -> CountedEngine:
+    ) -> Engine:
         """Return an engine for new runs; the others close when their last run ends."""
-        for engine in self._open:
-            self._pool.do(engine.retire)
+        for each in self._open:
+            self._pool.do(each.retire)
         settings = _settings(config, self._state, mask, self._count)
         parts = self._state.caches, settings, environ
-        own = Engine(*parts, holds=self._holds, fetched=self._fetched)
-        engine = CountedEngine(own)
+        engine = Engine(*parts, holds=self._holds, fetched=self._fetched)
         self._open = [each for each in self._open if not each.closed] + [engine]
         return engine
 

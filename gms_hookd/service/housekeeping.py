@@ -11,7 +11,7 @@ from gms_hookd.service.clock import ClockWatch
 from gms_hookd.service.inspection import git_version
 from gms_hookd.service.usage import size_of
 from gms_hookd.store import StoreError, by_hook, maintenance, notices, tasks
-from gms_hookd.sync.job import SyncEngine
+from gms_hookd.sync.engine import Engine
 from gms_hookd.threads import Supervised
 from gms_hookd.workers.running import Context
 
@@ -32,7 +32,7 @@ class Housekeeping:
         self,
         context: Callable[[], Context],
         retention: Callable[[], Retention],
-        engine: Callable[[], SyncEngine],
+        engine: Callable[[], Engine],
         *,
         caches: Path,
         environ: Mapping[str, str],

@@ -7,7 +7,8 @@ from functools import partial
 
 from gms_hookd.futures import Future
 from gms_hookd.git.url import origin
-from gms_hookd.sync.job import SyncEngine, Unreadable
+from gms_hookd.sync.engine import Engine
+from gms_hookd.sync.job import Unreadable
 from gms_hookd.threads import BusyError, Pool, ThreadError
 
 WITHIN = 10.0  # seconds that all of them have together
@@ -15,7 +16,7 @@ MOST = 32  # repositories; each costs a git
 
 
 def reach(
-    repositories: Iterable[str], engine: SyncEngine, pool: Pool
+    repositories: Iterable[str], engine: Engine, pool: Pool
 ) -> Mapping[str, Unreadable | None]:
     """Return why each repository cannot be read, None if it can; so many of them.
 

@@ -2,9 +2,10 @@
 
 import errno
 import os
+import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -94,7 +95,10 @@ def _key(source: str) -> str | None:
 
 
 class Engine:
-    """Syncs tasks; any number of threads may use it at once."""
+    """Syncs tasks; any number of threads may use it at once.
+
+    A reload replaces it, not its runs: once it is retired it ends with its last use.
+    """
 
     def __init__(
         self,
@@ -125,6 +129,36 @@ class Engine:
         self._environ = configured(own, SETTINGS)
         self._maintenance = CacheMaintenance(caches, self._holds, self._git)
         self._fetches = RecentFetches()
+        self._lock = threading.Lock()
+        self._users = 0
+        self._retired = False
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether it is retired and nobody uses it."""
+        return self._retired and not self._users
+
+    def retire(self) -> None:
+        """Close it now, or when its last use ends."""
+        with self._lock:
+            self._retired = True
+        self._close_if_idle()
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        with self._lock:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+            self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        # Who still had it at hand when it was retired opens it again, and closes it.
+        if self.closed:
+            self.close()
 
     def sync(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
         """Do it; never raises for what git or the disk does."""
@@ -151,7 +185,8 @@ class Engine:
         """Act; return the result or the failure, without secrets that hosts repeat."""
         log.use(self._settings.mask)
         try:
-            result = act()
+            with self._in_use():
+                result = act()
         except ValueError as error:
             result = failure(job, log, GitError(ErrorKind.CONFIG, str(error)))
         except (GitError, OSError) as error:
@@ -238,7 +273,8 @@ class Engine:
         log.use(self._settings.mask)
         allowed = self._settings.allow_protocols
         try:
-            self._ask(giturl.parse(repository, allowed), log, within)
+            with self._in_use():
+                self._ask(giturl.parse(repository, allowed), log, within)
         except (GitError, ValueError, OSError) as error:
             return _unreadable(error, log)
         finally:
@@ -259,8 +295,9 @@ class Engine:
         Without delete neither they nor any backup is removed.
         """
         used = {key for source in sources if (key := _key(source))}
-        self._access_factory.trust.ready()
-        self._maintenance.turn(used, self._settings.backups if delete else None)
+        with self._in_use():
+            self._access_factory.trust.ready()
+            self._maintenance.turn(used, self._settings.backups if delete else None)
 
     def _url(self, side: str, text: str) -> GitUrl:
         try:

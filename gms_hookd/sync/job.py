@@ -7,10 +7,9 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from gms_hookd.git.errors import ErrorKind, GitError
-from gms_hookd.git.process import Stop
 from gms_hookd.model import (
     Ref,
     RefResult,
@@ -102,34 +101,6 @@ class Unreadable(NamedTuple):
     error: str
     remedy: str = ""
     answered: bool = False
-
-
-class SyncEngine(Protocol):
-    """Syncs tasks; any number of threads may use it at once."""
-
-    def sync(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
-        """Do it; never raises for what git or the disk does."""
-
-    def plan(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
-        """Say what sync would do to each ref, and change nothing at the target."""
-
-    def probe(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
-        """Ask both sides: `known` is what the target should be, `there` what it is."""
-
-    def dropped(self, job: SyncJob, log: RunLog, stop: Stop) -> SyncResult:
-        """Look whether the cache has what an undo needs: `held` is what it has not."""
-
-    def reach(self, repository: str, within: float) -> "Unreadable | None":
-        """Return why a repository afar cannot be read in so many seconds, if so."""
-
-    def maintain(self, sources: Collection[str], *, delete: bool = True) -> None:
-        """Maintain the caches of these sources, remove all others; runs go first.
-
-        Without delete neither they nor any backup is removed.
-        """
-
-    def close(self) -> None:
-        """End the connections that were kept open."""
 
 
 def to_restore(run: int, ref: str) -> str:

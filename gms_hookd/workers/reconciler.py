@@ -23,7 +23,8 @@ from gms_hookd.safetext import reason
 from gms_hookd.store import StoreError, source_checks
 from gms_hookd.store.shares import Shares
 from gms_hookd.store.source_checks import Check
-from gms_hookd.sync.job import SyncEngine, SyncJob, without_mark
+from gms_hookd.sync.engine import Engine
+from gms_hookd.sync.job import SyncJob, without_mark
 from gms_hookd.threads import Pool, Supervised
 from gms_hookd.workers.running import Context
 
@@ -52,7 +53,7 @@ class Reconciler:
         self,
         context: Context,
         pool: Pool,
-        engine: Callable[[], SyncEngine],
+        engine: Callable[[], Engine],
         interval: Callable[[], float],
         stopping: threading.Event,
         *,

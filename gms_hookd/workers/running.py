@@ -28,7 +28,7 @@ from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import Connection, Store, runs
 from gms_hookd.store.notices import Tally
 from gms_hookd.store.refusals import Refusals
-from gms_hookd.sync.job import SyncEngine
+from gms_hookd.sync.engine import Engine
 from gms_hookd.threads import IDLE, Pool, Supervised, Threads
 from gms_hookd.workers.counters import Counters, Usage
 from gms_hookd.workers.hosts import Hosts
@@ -365,7 +365,7 @@ class Context:
     plans: Pool
     copies: Pool
     looks: Pool
-    engine: SyncEngine
+    engine: Engine
     timeout: float = 600.0
     attempts: int = 5
     backups: float = 30 * 86400.0

@@ -19,7 +19,8 @@ from gms_hookd.model import Moment, Run, RunStatus, commit_range
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import quoted, reason
 from gms_hookd.store import StoreError, runs
-from gms_hookd.sync.job import SyncEngine, SyncJob, SyncResult
+from gms_hookd.sync.engine import Engine
+from gms_hookd.sync.job import SyncJob, SyncResult
 from gms_hookd.threads import SILENT, Supervised
 from gms_hookd.units import rfc3339
 from gms_hookd.workers.retry import RetryPolicy
@@ -37,7 +38,7 @@ UNABLE = 15.0  # seconds until a machine without git is tried again
 class Rules(NamedTuple):
     """How runs are carried out; replaced whole at a reload."""
 
-    engine: SyncEngine
+    engine: Engine
     retry: RetryPolicy
     timeout: float = 600.0  # seconds of a run whose task has none of its own
     trust: float = 900.0  # seconds that a remembered target is believed
@@ -377,7 +378,7 @@ def _job(claim: runs.ClaimedRun, *, trusted: bool) -> SyncJob:
     )
 
 
-def _sync(engine: SyncEngine, job: SyncJob, record: RunLog, stop: Stop) -> SyncResult:
+def _sync(engine: Engine, job: SyncJob, record: RunLog, stop: Stop) -> SyncResult:
     try:
         return engine.sync(job, record, stop)
     except Exception as error:
