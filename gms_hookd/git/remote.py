@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from gms_hookd.git.access import Need, RepositoryAccess
 from gms_hookd.git.advice import Way, advice
@@ -52,6 +52,10 @@ NO_ALTERNATES = "core.alternateRefsCommand=true"
 LISTED = (("protocol.version", "0"),)
 BUFFER = (("http.postBuffer", str(512 * 2**20)),)  # bytes
 HTTP_1 = (("http.version", "HTTP/1.1"),)
+# Before a body beyond this (the least that git takes) it sends a small request. Where a
+# host hung up while git counted objects (apache: after 5 s), libcurl repeats a request
+# that small on a new connection, but no large one.
+PROBE = (("http.postBuffer", str(2**16)),)
 # A git with GnuTLS, that of Debian, reads each file of the folder of authorities for
 # each connection: 280 files, 40 ms. All of them stand in one file, too, as a rule, so
 # that is tried alone: here is a folder that has no file.
@@ -76,6 +80,7 @@ _CHUNKED = late_pattern(r"(?i)=> send header: transfer-encoding: chunked")
 # A proxy that refuses a body while it comes resets the stream, and curl then drops
 # what it said (HAProxy 2.6, curl 7.88): by HTTP/1.1 that is heard.
 _HTTP2 = late_pattern(r"HTTP/2 stream|HTTP2? framing layer|nghttp2|curl (16|92)\b")
+_HUNG_UP = late_pattern(r"curl 55\b")  # CURLE_SEND_ERROR
 _REF = late_pattern(r"(?<![\w/.-])refs/[^\s'\"`()<>:;,!?]+")
 # receive-pack's words (check_aliased_update_internal); it takes neither of the two.
 _ALIASED = late_pattern(
@@ -91,7 +96,11 @@ _REMEDIES = {
     "413": "the host, or a proxy before it, takes no request of that size: raise its"
     " limit (nginx: client_max_body_size), or push by ssh",
 }
-AT_ONCE = 1000  # leases in one push: git compares each with every ref of the target
+# Refs in one push. git compares each with every ref of the target, where it has a lease
+# or goes by http: 2000 take it 3 s, in which a host may hang up. And a host that runs a
+# hook for each says nothing until the last is done (gitolite: 88 ms a ref).
+AT_ONCE = 500
+T = TypeVar("T")
 
 
 class RefUpdate(Protocol):
@@ -223,7 +232,7 @@ class Remote:
     def push(self, moves: Sequence[RefUpdate], *options: str) -> Report:
         """Carry out moves, each under a lease on the object id it replaces."""
         whole = Report({})
-        for part in _parts(moves):
+        for part in in_parts(moves):
             refs = [m.ref for m in part]
             leases = [f"--force-with-lease={m.ref}:{m.old or ''}" for m in part]
             specs = [f"{m.new or ''}:{m.ref}" for m in part]
@@ -328,8 +337,8 @@ class Remote:
             done = replace(done, err=self._last_words() + done.err)
         done = self._unmasked(command.args[0], self._with_status(done))
         self._note_host(done.kind if done.failed else None)
-        if done.failed and self.access.by_http and _HTTP2.search(done.err):
-            self.access.learn(Need.HTTP_1)
+        if done.failed and self.access.by_http:
+            self._learn(done.err)
         if done.failed and self._may_try_again(done):
             return self._run(command)
         return done
@@ -430,10 +439,16 @@ class Remote:
             self.git.limits.log.line(f"  ssh: {line.rstrip()}")
         return words
 
+    def _learn(self, stderr: str) -> None:
+        """Remember what would have helped, for the next attempt."""
+        for need, words in ((Need.HTTP_1, _HTTP2), (Need.PROBE, _HUNG_UP)):
+            if words.search(stderr):
+                self.access.learn(need)
+
     def _asked_for(self) -> tuple[tuple[str, str], ...]:
         """Return the settings that the host has turned out to need."""
-        buffer = BUFFER if self.access.needs(Need.LENGTH) else ()
-        return (*buffer, *(HTTP_1 if self.access.needs(Need.HTTP_1) else ()))
+        given = ((Need.PROBE, PROBE), (Need.LENGTH, BUFFER), (Need.HTTP_1, HTTP_1))
+        return tuple(s for need, more in given if self.access.needs(need) for s in more)
 
     def _extra(self) -> Mapping[str, str]:
         """Return what the environment of git has for this host."""
@@ -519,5 +534,6 @@ def _lines(specs: Iterable[str]) -> bytes:
     return "".join(f"{s}\n" for s in specs).encode("utf-8", "surrogateescape")
 
 
-def _parts(moves: Sequence[RefUpdate]) -> Iterator[Sequence[RefUpdate]]:
-    return (moves[n : n + AT_ONCE] for n in range(0, len(moves), AT_ONCE))
+def in_parts(pushed: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Part what is to be pushed into as many as a host is asked to take at once."""
+    return (pushed[n : n + AT_ONCE] for n in range(0, len(pushed), AT_ONCE))

@@ -9,7 +9,7 @@ from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.refs import has_object
 from gms_hookd.git.refspec import stored
-from gms_hookd.git.remote import Report
+from gms_hookd.git.remote import AT_ONCE, Report, in_parts
 from gms_hookd.model import UNKNOWN, Ref, RefResult
 from gms_hookd.sync.aliases import by_ends, ends, told_by_host
 from gms_hookd.sync.bisection import FEW, Search, Seen
@@ -24,7 +24,7 @@ STOPPED_FOR = 5.0  # seconds for that where the run was stopped
 # Who refuses so has taken nothing.
 UNSENT = (ErrorKind.AUTH, ErrorKind.PROXY, ErrorKind.CONFIG)
 RAISED = (ErrorKind.STOPPED, ErrorKind.GIT, ErrorKind.CORRUPT, ErrorKind.TRUST)
-MASS = 500  # new and forward refs beyond which they are pushed by glob
+MASS = AT_ONCE  # new and forward refs beyond which they are pushed by glob
 PLAIN = (RefResult.CREATED, RefResult.UPDATED)
 LOST = (RefResult.FORCED, RefResult.DELETED)
 ENDED = (ErrorKind.TIMEOUT, ErrorKind.STALL, ErrorKind.STOPPED)  # by ourselves
@@ -331,18 +331,24 @@ class Push:
             return self._pushed_whole(part)
         # The refs that the cache has by now may be those of another run's fetch, and
         # none must go along that is not due: git's push obeys no negative refspecs.
-        named = {self._selection.origin(m.ref) or "": m.new or "" for m in part}
-        refs = [m.ref for m in part]
-        if not self._is_mass(part) or self._selection.carried(named) != set(refs):
+        origins = {m.ref: self._selection.origin(m.ref) or "" for m in part}
+        named = {origins[m.ref]: m.new or "" for m in part}
+        if not self._is_mass(part) or self._selection.carried(named) != origins.keys():
             return self._target.push(part)
-        return self._pushed_by_glob(refs, named)
+        report = Report({})
+        for some in in_parts(part):
+            report = report.followed_by(self._pushed_by_glob(some, origins))
+            if report.error:
+                break
+        return report
 
-    def _pushed_by_glob(self, refs: list[str], named: Mapping[str, str]) -> Report:
-        if self._target.access.url.scheme in ("http", "https"):
-            self._log.line(f"note: git is slow at {len(refs)} refs in one http push")
-        with self._cache.view({stored(r): o for r, o in named.items()}) as seen:
+    def _pushed_by_glob(
+        self, part: Sequence[Move], origins: Mapping[str, str]
+    ) -> Report:
+        tips = {stored(origins[m.ref]): m.new or "" for m in part}
+        with self._cache.view(tips) as seen:
             apart = replace(self._target, git=seen.git)
-            return apart.push_forward(self._selection.forward(), refs)
+            return apart.push_forward(self._selection.forward(), [m.ref for m in part])
 
     def _pushed_whole(self, part: Sequence[Move]) -> Report:
         report = self._target.push(part, ATOMIC)

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from gms_hookd.git.http_answer import asked_to_wait
+from gms_hookd.git.remote import AT_ONCE
 from gms_hookd.model import RefResult, RunStatus
 from tests.support.repositories import task
 
@@ -281,3 +282,12 @@ def test_what_answers_a_question_of_git_is_told(
         outcome = bench.sync(it)
         assert (outcome.status, outcome.transient) == (RunStatus.FAILED, passes)
         assert said in outcome.error_message
+
+
+def test_many_refs_go_to_a_host_in_parts(http_host, source, target, bench):
+    tip = source.tip()
+    source.put({f"refs/heads/b{n:04}": tip for n in range(2 * AT_ONCE)})
+    it = task(source, http_host.url(target))
+    assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    assert target.refs() == source.refs()
+    assert len(posts(http_host)) == 3  # main first

@@ -1,6 +1,7 @@
 """What cuts the way to a host: TLS, HTTP/1 and 2, SOCKS; in words of a real curl."""
 
 import contextlib
+import os
 import socket
 import ssl
 import struct
@@ -190,6 +191,38 @@ def test_a_host_that_breaks_off_http_2_is_spoken_to_by_http_1(
     assert passes(bench.sync(it))
     assert "HTTP/2 was broken off: HTTP/1.1 from now on" in bench.log.text()
     assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
+    assert target.refs() == source.refs()
+
+
+def hang_up_unseen(request):
+    """Answer, and close the connection as a host that has waited for long enough.
+
+    What TLS says of it waits unread at the client, who takes that for a sign of life.
+    """
+    if "info/refs?service=git-receive-pack" not in request.path:
+        return False
+    request.wfile.write(request.carry_out())
+    request.close_connection = True
+    request.connection.setblocking(False)
+    with contextlib.suppress(OSError):
+        request.connection.unwrap()
+    request.connection.close()
+    return True
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_a_host_that_hangs_up_while_git_counts_gets_the_push(
+    tmp_path, source, target, opened, vouched, size
+):
+    host = HttpHost(tmp_path, vouched[:2])
+    host.faults.append(hang_up_unseen)
+    source.commit(files={"noise": os.urandom(size).hex()})
+    bench, it = opened(vouched[2]), task(source, host.url(target))
+    first = bench.sync(it)
+    again = first if first.status is RunStatus.SUCCESS else bench.sync(it)
+    host.stop()
+    assert first.transient or again is first
+    assert again.status is RunStatus.SUCCESS, bench.log.text()
     assert target.refs() == source.refs()
 
 
