@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from gms_hookd.cli import render
-from gms_hookd.cli.api_client import Api, post
+from gms_hookd.cli.api_client import Api, get, post
 from gms_hookd.cli.session import SLOW, Args, Session, api_of, opened, task_id
 from gms_hookd.cli.watch import ended, watched
 from gms_hookd.contract import RunStatus
@@ -15,9 +15,12 @@ def task_sync(session: Session, args: Args) -> int:
     if args.dry_run:
         return _plan(session, args.task)
     with opened(session) as found:
-        body: dict[str, object] = {"task_id": task_id(found.api, args.task)}
+        number = task_id(found.api, args.task)
+        body: dict[str, object] = {"task_id": number}
         if args.yes:
+            before = get(found.api, "task", id=number)
             body["confirmed"] = _confirmed(session, found.api, body)
+            body["updated_at"] = before["updated_at"]
         run = watched(session, found, post(found.api, "run", body)["id"])
     return ended(session, run)
 

@@ -159,32 +159,49 @@ def run_task(context: Context, params: Params) -> Data:
     """Queue a run of a task; `confirmed` names deletions that no guard is to hold.
 
     They are those that `task/plan` shows as `held`; true is all that it would show now.
-    They count for one attempt, and a guard holds anything more.
+    They count for one attempt, and a guard holds anything more. A task that is not as
+    it was at `updated_at`, or when that was found out, is a Conflict.
     """
     by = which_task(params, ("task_id", "task_key"))
     confirmed = read_deletions(params, "confirmed")
-    if isinstance(confirmed, dict):
-        return _queued(context, by, confirmed)
-    if not confirmed:
-        return _queued(context, by, None)
+    seen = read_text(params, "updated_at") if "updated_at" in params else None
+    if confirmed is not True:
+        held = confirmed if isinstance(confirmed, dict) else None
+        return _queued(context, by, seen, held)
     return then(
-        _outcome(context, by), lambda found: _queued(context, by, found[0].held)
+        context.store.read(_planned, by),
+        lambda job: then(
+            _looked(context, job),
+            lambda found: _queued(
+                context, by, seen or rfc3339(job.task.updated_at), found[0].held
+            ),
+        ),
     )
 
 
 def _queued(
-    context: Context, by: Mapping[str, object], confirmed: Mapping[str, str] | None
+    context: Context,
+    by: Mapping[str, object],
+    seen: str | None,
+    confirmed: Mapping[str, str] | None,
 ) -> Data:
     new_run = runs.NewRun("manual", confirmed=confirmed, urgent=True)
-    return apply(
-        context.store.write(_order, by, new_run, context), partial(_shown_run, context)
-    )
+    ordered = context.store.write(_order, by, seen, new_run, context)
+    return apply(ordered, partial(_shown_run, context))
 
 
 def _order(
-    db: Connection, by: Mapping[str, object], new_run: runs.NewRun, context: Context
+    db: Connection,
+    by: Mapping[str, object],
+    seen: str | None,
+    new_run: runs.NewRun,
+    context: Context,
 ) -> Run:
     task = tasks.find(db, by)
+    if seen not in (None, rfc3339(task.updated_at)):
+        raise Conflict(
+            f"task {task.name} was changed meanwhile: look at its plan again"
+        )
     return context.awaiting(db, runs.request(db, task.id, new_run, context.now()))
 
 
@@ -197,9 +214,12 @@ def plan_task(context: Context, params: Params) -> Data:
 def _outcome(
     context: Context, by: Mapping[str, object]
 ) -> Future[tuple[SyncResult, str]]:
+    return then(context.store.read(_planned, by), partial(_looked, context))
+
+
+def _looked(context: Context, job: SyncJob) -> Future[tuple[SyncResult, str]]:
     until = context.monotonic() + LONGEST_PLAN
-    found = context.store.read(_planned, by)
-    return then(found, lambda j: context.plans.do(partial(_plan, context, j, until)))
+    return context.plans.do(partial(_plan, context, job, until))
 
 
 def _planned(db: Connection, by: Mapping[str, object]) -> SyncJob:

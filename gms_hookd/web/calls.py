@@ -154,6 +154,9 @@ TABLE = (
                 "confirmed", kinds.CONFIRMED,
                 "deletions that no guard is to hold: refs with their ids, true for all",
             ),
+            Parameter(
+                "updated_at", kinds.TEXT, "the task's, when its plan was shown"
+            ),
         ),
         which=_OF_TASK,
     ),

@@ -6,7 +6,9 @@ import subprocess
 
 import pytest
 
+from gms_hookd.model import RunStatus
 from gms_hookd.store import runs
+from gms_hookd.sync.job import SyncResult
 from tests.support.wiring import API, ask, call, end, trigger
 
 ME = ("-c", "user.name=t", "-c", "user.email=t@example.com")
@@ -239,6 +241,31 @@ def test_a_run_is_queued_with_what_is_confirmed(app, task, context, given, kept)
     """There is no source here to make a plan from: true confirms nothing then."""
     assert call(app, "POST", "run", {"task_id": 1, **given})[0] == 200
     assert context.store.write(runs.claim, context.now()).result().confirmed == kept
+
+
+def test_what_was_shown_of_a_task_is_confirmed_for_no_other(app, task, context):
+    """Another target may have the same refs, which nobody wanted to delete there."""
+    shown = call(app, "GET", "task?id=1")[1]["data"]["updated_at"]
+    given = {"task_id": 1, "confirmed": MANY, "updated_at": shown}
+    assert call(app, "POST", "run", given)[0] == 200
+    context.clock.forward(1)
+    call(app, "POST", "task/update", {"task_id": 1, "target": "/elsewhere"})
+    status, answer = call(app, "POST", "run", given)
+    assert (status, "changed meanwhile" in answer["error"]) == (409, True)
+    assert context.store.write(runs.claim, context.now()).result().confirmed is None
+
+
+def test_what_is_found_out_for_a_yes_is_not_confirmed_for_a_task_changed_meanwhile(
+    app, task, context, monkeypatch
+):
+    def change(*_):
+        context.clock.forward(1)
+        call(app, "POST", "task/update", {"task_id": 1, "target": "/elsewhere"})
+        return SyncResult(RunStatus.CONFLICT, held=MANY)
+
+    monkeypatch.setattr(type(context.engine), "plan", change)
+    given = {"task_id": 1, "confirmed": True}
+    assert call(app, "POST", "run", given)[0] == 409
 
 
 @pytest.mark.parametrize(
