@@ -45,7 +45,11 @@ def inspect_tasks(place: Environment) -> Iterator[Finding]:
     sync = place.config.sync
     files = sync.ssh_key_file, sync.ssh_known_hosts
     keys = CredentialStore(place.state / "home", place.config.credentials, *files)
-    place = replace(place, writable=_writable_folders(place))
+    named = _writable_folders(place)
+    needed = [path for path in named or () if path.startswith("/")]
+    yield from (_unmounted(path) for path in needed if not os.path.exists(path))
+    folders = named and [path.lstrip("-+") for path in named]
+    place = replace(place, writable=folders)
     # A host is asked only where nothing stands against it already.
     clear = []
     for subject, url in _sides(place):
@@ -179,7 +183,7 @@ def _unwritable(place: Environment, subject: str, path: Path) -> Iterator[Findin
 
 
 def _writable_folders(place: Environment) -> Sequence[str] | None:
-    """Return, where no daemon runs, where its unit would let it write; None: all."""
+    """Return, where no daemon runs, what its unit lets it write; None: everything."""
     if place.daemon is not False or place.state != Path(SERVICE_STATE):
         return None
     search = {"PATH": place.environ.get("PATH", os.defpath)}
@@ -190,7 +194,16 @@ def _writable_folders(place: Environment) -> Sequence[str] | None:
     shown = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     if shown.get("ProtectSystem") != "strict":
         return None
-    return [path.lstrip("-+") for path in shown.get("ReadWritePaths", "").split()]
+    return shown.get("ReadWritePaths", "").split()
+
+
+def _unmounted(path: str) -> Finding:
+    """Name a folder without which the unit does not start; a `-` lets it."""
+    edit = shlex.quote(f"s#([= ]){re.escape(path)}( |$)#\\1-{path}\\2#")
+    files = f"{os.path.dirname(DROP_IN)}/*.conf"
+    remedy = f"sed -i -E {edit} {files} && systemctl daemon-reload"
+    said = f"{path} of ReadWritePaths= is not there: the service does not start"
+    return Finding(ERROR, "unit", said, f"{remedy} && systemctl start {SERVICE}")
 
 
 def _is_shut(place: Environment, path: Path) -> bool:
@@ -201,11 +214,15 @@ def _is_shut(place: Environment, path: Path) -> bool:
 
 
 def _writable(path: Path) -> str:
-    """Return the commands that let the unit write there (systemd.exec(5))."""
-    line = shlex.quote(f"[Service]\\nReadWritePaths={path}\\n")
+    """Return the commands that let the unit write there (systemd.exec(5)).
+
+    The `-` lets the service start also while the folder is not there: not mounted, say.
+    """
+    escaped = str(path).replace("%", "%%")
+    lines = shlex.join(("[Service]", f'ReadWritePaths="-{escaped}"'))
     folder = os.path.dirname(DROP_IN)
     return (
-        f"mkdir -p {folder} && printf {line} >> {DROP_IN} &&"
+        f"mkdir -p {folder} && printf '%s\\n' {lines} >> {DROP_IN} &&"
         f" systemctl daemon-reload && systemctl restart {SERVICE}"
     )
 

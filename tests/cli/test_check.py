@@ -20,7 +20,7 @@ from gms_hookd.config.load import load_config
 from gms_hookd.config.records import NotifyConfig
 from gms_hookd.git.credentials import Credential
 from gms_hookd.model import Shard
-from gms_hookd.service import inspection
+from gms_hookd.service import inspect_tasks, inspection
 from gms_hookd.service.findings import (
     ERROR,
     OK,
@@ -551,6 +551,35 @@ def test_an_absent_target_is_made_by_its_remedy(place, tmp_path):
     assert len(found) == 1
     subprocess.check_call(["sh", "-ec", found[0].remedy], stdout=subprocess.DEVNULL)
     assert about(replace(place, tasks=[local(target)]), "task 1") == []
+
+
+def test_what_lets_the_unit_write_lets_it_start_without_the_folder(
+    place, tmp_path, monkeypatch
+):
+    """A folder that is not mounted stops no other task."""
+    target = Repo(tmp_path / "50% of it.git").path
+    monkeypatch.setattr(inspect_tasks, "_writable_folders", lambda _place: ())
+    (found,) = about(replace(place, tasks=[local(target)]), "task 1 target")
+    _, write, reload, _ = found.remedy.split(" && ")
+    shown = subprocess.check_output(["sh", "-c", write.partition(" >> ")[0]], text=True)
+    written = str(target).replace("%", "%%")
+    assert shown == f'[Service]\nReadWritePaths="-{written}"\n'
+    assert reload == "systemctl daemon-reload"
+
+
+def test_a_folder_without_which_the_unit_does_not_start_is_named(
+    place, tmp_path, monkeypatch
+):
+    gone = tmp_path / "not.mounted"
+    named = [str(gone), f"-{gone}", str(tmp_path), "-/srv/x"]
+    monkeypatch.setattr(inspect_tasks, "_writable_folders", lambda _place: named)
+    monkeypatch.setattr(inspect_tasks, "DROP_IN", str(tmp_path / "targets.conf"))
+    (found,) = about(place, "unit")
+    assert (found.level, found.finding.partition(" ")[0]) == (ERROR, str(gone))
+    drop_in = tmp_path / "targets.conf"
+    drop_in.write_text(f"[Service]\nReadWritePaths={tmp_path} {gone}\n")
+    subprocess.check_call(["sh", "-c", found.remedy.partition(" && ")[0]])
+    assert drop_in.read_text().endswith(f"={tmp_path} -{gone}\n")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for chown")

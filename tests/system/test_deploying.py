@@ -87,7 +87,7 @@ def test_a_work_tree_follows_and_keeps_what_was_changed_there(machine):
     assert "Working directory has unstaged changes" in said
     assert page.read_text() == "changed here\n"
     drop_in = machine.root / "etc/systemd/system/gms-hookd.service.d/site.conf"
-    assert f"ReadWritePaths={machine.root}/srv/site\n" in drop_in.read_text()
+    assert f"ReadWritePaths=-{machine.root}/srv/site\n" in drop_in.read_text()
 
 
 def test_a_hook_lays_out_what_arrives(machine):

@@ -33,7 +33,8 @@ python3 -m gms_hookd.pyz
 WELL = f"""
 install -d -o gms-hookd -g gms-hookd /srv/mirror
 mkdir -p {DROP_INS}
-printf '[Service]\\nReadWritePaths=/srv/mirror\\nUMask=0022\\n' >{DROP_INS}/targets.conf
+printf '[Service]\\nReadWritePaths=-/srv/mirror\\nUMask=0022\\n' \
+    >{DROP_INS}/targets.conf
 {CERTIFICATE.format(days=365)}
 gms-hookd hook secret github | install -m 640 -g gms-hookd /dev/stdin {ETC}/github
 cat >>{ETC}/config.toml <<'END'
