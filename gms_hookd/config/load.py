@@ -410,10 +410,8 @@ def _chosen(
         return called, source.read(name, partial(validators.several, reader))
     if name[-1] == one:
         return called, (source.read(name, reader),)
-    try:
+    with source.naming(name):
         return called, (reader(_secret_in_file(source, name)),)
-    except ValueError as error:
-        raise source.error(name, error) from None
 
 
 def _secret_in_file(source: Source, name: Name) -> str:

@@ -10,7 +10,7 @@ from gms_hookd.auth.signature import standard_webhooks_key
 from gms_hookd.auth.whitelist import is_loopback
 from gms_hookd.config import validators
 from gms_hookd.config.records import NotifyConfig
-from gms_hookd.config.sources import Name, Settings, Source, Table
+from gms_hookd.config.sources import Settings, Table
 from gms_hookd.notify import policy
 from gms_hookd.notify.registry import EMAIL, NAMES
 from gms_hookd.notify.texts import LANGUAGES
@@ -112,10 +112,8 @@ def _url(table: Table, kind: str, *, insecure: bool) -> str:
     source, name = chosen
     written = source.read(name, validators.line)
     url = source.secret(name, written) if name[-1] == "url_file" else written
-    try:
+    with source.naming(name):
         _check_url(kind, url, insecure=insecure)
-    except ValueError as error:
-        raise source.error(name, error) from None
     return url
 
 
@@ -180,18 +178,11 @@ def _secrets(table: Table, kind: str) -> tuple[str, ...]:
         raise table.error(f"is not for {kind}: its secret is in the url", key)
     source, name = chosen
     secrets = [source.secret(name, path) for path in source.read(name, _files)]
-    for secret in secrets if kind == "webhook" else ():
-        _check_signing(source, name, secret)
-    return tuple(secrets)
-
-
-def _check_signing(source: Source, name: Name, secret: str) -> None:
-    """Refuse what looks like a secret of Standard Webhooks and is none."""
-    try:
-        if secret.startswith("whsec_"):
+    signing = [each for each in secrets if each.startswith("whsec_")]
+    for secret in signing if kind == "webhook" else ():
+        with source.naming(name):  # what looks like one of Standard Webhooks is one
             standard_webhooks_key(secret)
-    except ValueError as error:
-        raise source.error(name, error) from None
+    return tuple(secrets)
 
 
 def _files(value: object) -> tuple[str, ...]:

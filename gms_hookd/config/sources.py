@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import pairwise
@@ -108,19 +109,23 @@ class Source:
         """Return what this source calls a setting."""
         return self.calls.get(name) or dotted(name)
 
+    @contextmanager
+    def naming(self, name: Name) -> Iterator[None]:
+        """Raise the error for a setting where its value is found wrong."""
+        try:
+            yield
+        except (ValueError, SecretFileError) as error:
+            raise self.error(name, error) from None
+
     def read(self, name: Name, reader: Callable[[object], Value]) -> Value:
         """Return what the reader makes of a setting; its ValueError gets a name."""
-        try:
+        with self.naming(name):
             return reader(self.values[name])
-        except ValueError as error:
-            raise self.error(name, error) from None
 
     def secret(self, name: Name, path: str) -> str:
         """Return the secret in a file that a setting names."""
-        try:
+        with self.naming(name):
             return read_secret(self.folder / path)
-        except SecretFileError as error:
-            raise self.error(name, error) from None
 
 
 class Settings:

@@ -367,22 +367,16 @@ class AccessFactory:
         return RepositoryAccess(self, url, limits, stack)
 
 
+@dataclass(eq=False, repr=False)
 class RepositoryAccess:
     """How one run gets into one repository."""
 
-    def __init__(
-        self,
-        access_factory: AccessFactory,
-        url: GitUrl,
-        limits: Limits,
-        stack: ExitStack,
-    ) -> None:
-        self.url = url
-        self._access_factory = access_factory
-        self._limits = limits
-        self._stack = stack
-        self._access: Access | None = None
-        self._kept: Path | None = None
+    access_factory: AccessFactory
+    url: GitUrl
+    limits: Limits
+    stack: ExitStack
+    _access: Access | None = field(default=None, init=False)
+    _kept: Path | None = field(default=None, init=False)
 
     def access(self) -> Access:
         """Say what opens it; raises GitError where a secret cannot be used."""
@@ -390,8 +384,8 @@ class RepositoryAccess:
             found = self._find()
             other = found.other if self.needs(Need.SECOND_KEY) else None
             self._access = other or found
-            self._limits.log.hide(found.secrets)
-            self._limits.log.hide(other.secrets if other else ())
+            self.limits.log.hide(found.secrets)
+            self.limits.log.hide(other.secrets if other else ())
         return self._access
 
     @property
@@ -402,50 +396,50 @@ class RepositoryAccess:
     @property
     def tls(self) -> Tls:
         """Return the certificates that are used."""
-        return self._access_factory.keys.tls(self.url)
+        return self.access_factory.keys.tls(self.url)
 
     @property
     def key(self) -> Path | None:
         """Return the file of the key that is used by ssh."""
         if self.url.scheme != "ssh":
             return None
-        return self._access_factory.keys.identity(self.url).key
+        return self.access_factory.keys.identity(self.url).key
 
     def other(self) -> bool:
         """Turn to the second key after the first was refused; False if none is left."""
         other = self.access().other
         if other is None:
             return False
-        self._limits.log.hide(other.secrets)
+        self.limits.log.hide(other.secrets)
         self.learn(Need.SECOND_KEY)
         self._access = other
         return True
 
     def needs(self, what: Need) -> bool:
         """Return whether it has turned out to want that."""
-        return (self.url.canonical, what) in self._access_factory.needs
+        return (self.url.canonical, what) in self.access_factory.needs
 
     def learn(self, what: Need) -> bool:
         """Remember that it wants that; return whether it is news."""
         news = not self.needs(what)
         if news:
-            self._limits.log.line(what.value)
-            self._access_factory.needs.add((self.url.canonical, what))
+            self.limits.log.line(what.value)
+            self.access_factory.needs.add((self.url.canonical, what))
         return news
 
     def _find(self) -> Access:
         if self.url.local:
-            self._access_factory.trust.add(self.url.path)
-            return access(self.url, self._access_factory.keys)
-        keys, masters = self._access_factory.keys, self._access_factory.masters
+            self.access_factory.trust.add(self.url.path)
+            return access(self.url, self.access_factory.keys)
+        keys, masters = self.access_factory.keys, self.access_factory.masters
         if self.url.scheme != "ssh":
             return access(self.url, keys)
-        session = masters.session(self.url, keys, self._limits)
-        self._kept = self._stack.enter_context(session)
+        session = masters.session(self.url, keys, self.limits)
+        self._kept = self.stack.enter_context(session)
         return access(self.url, keys, self._kept)
 
     def last_words(self) -> str:
         """Return why the kept ssh connection has ended, if it has, else ""."""
         if not self._kept:
             return ""
-        return last_words(self._kept, self.url, self._limits.stop)
+        return last_words(self._kept, self.url, self.limits.stop)

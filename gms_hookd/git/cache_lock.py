@@ -94,55 +94,49 @@ class Holds:
             return self._uses.setdefault(gitdir, _Use())
 
 
+@dataclass(eq=False, repr=False)
 class Hold:
     """One run's part in the use of a cache."""
 
-    journal: Journal
+    journal: Journal = field(init=False)
 
-    def __init__(
-        self,
-        changed: threading.Condition,
-        use: _Use,
-        limits: Limits,
-        make_way: MakeWay,
-    ) -> None:
-        self._changed = changed
-        self._use = use
-        self._limits = limits
-        self._make_way = make_way
-        self._working = False
-        self.slot = 0
+    changed: threading.Condition
+    use: _Use
+    limits: Limits
+    make_way: MakeWay
+    _working: bool = field(default=False, init=False)
+    slot: int = field(default=0, init=False)
 
     def enter(self) -> bool:
         """Take part; True for the first, who is alone until `settle`."""
-        with self._changed:
-            self._await(lambda: not self._use.alone)
-            first = not self._use.slots
-            self.slot = next(n for n in itertools.count() if n not in self._use.slots)
-            self._use.slots.add(self.slot)
-            self._use.alone = first
+        with self.changed:
+            self._await(lambda: not self.use.alone)
+            first = not self.use.slots
+            self.slot = next(n for n in itertools.count() if n not in self.use.slots)
+            self.use.slots.add(self.slot)
+            self.use.alone = first
             self._count(working=True)
             return first
 
     def settle(self) -> None:
         """Let others in."""
-        with self._changed:
-            self._use.alone = False
-            self._changed.notify_all()
+        with self.changed:
+            self.use.alone = False
+            self.changed.notify_all()
 
     def leave(self, *, first: bool) -> None:
         """Take part no more."""
-        with self._changed:
+        with self.changed:
             self._count(working=False)
-            self._use.slots.discard(self.slot)
-            if first and not self._use.slots:
-                self._use.alone = False
-            self._changed.notify_all()
+            self.use.slots.discard(self.slot)
+            if first and not self.use.slots:
+                self.use.alone = False
+            self.changed.notify_all()
 
     @contextlib.contextmanager
     def fetching(self) -> Iterator[None]:
         """Be the one that fetches from the source."""
-        self._take(lambda: not (self._use.fetching or self._use.alone), "fetching")
+        self._take(lambda: not (self.use.fetching or self.use.alone), "fetching")
         try:
             yield
         finally:
@@ -151,9 +145,9 @@ class Hold:
     @contextlib.contextmanager
     def loading(self) -> Iterator[None]:
         """Be the one that brings large files; what is there already stays meanwhile."""
-        with self._changed:
-            self._await(lambda: not self._use.loading)
-            self._use.loading = True
+        with self.changed:
+            self._await(lambda: not self.use.loading)
+            self.use.loading = True
         try:
             yield
         finally:
@@ -162,7 +156,7 @@ class Hold:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Be the only one at work, as soon as the others have ended."""
-        self._take(lambda: not (self._use.working or self._use.alone), "alone")
+        self._take(lambda: not (self.use.working or self.use.alone), "alone")
         try:
             yield
         finally:
@@ -171,10 +165,10 @@ class Hold:
     @contextlib.contextmanager
     def at_once(self) -> Iterator[bool]:
         """Be the only one at work, if nobody else is there now."""
-        with self._changed:
-            only = self._working and self._use.working == 1
-            free = only and not self._use.alone
-            self._use.alone = self._use.alone or free
+        with self.changed:
+            only = self._working and self.use.working == 1
+            free = only and not self.use.alone
+            self.use.alone = self.use.alone or free
         try:
             yield free
         finally:
@@ -183,34 +177,34 @@ class Hold:
 
     def _take(self, free: Callable[[], bool], what: str) -> None:
         """Wait, not at work meanwhile: who has the cache for itself waits for us."""
-        with self._changed:
+        with self.changed:
             self._count(working=False)
-            self._changed.notify_all()
+            self.changed.notify_all()
             self._await(free)
             self._count(working=True)
-            setattr(self._use, what, True)
+            setattr(self.use, what, True)
 
     def _give_back(self, what: str) -> None:
-        with self._changed:
-            setattr(self._use, what, False)
-            self._changed.notify_all()
+        with self.changed:
+            setattr(self.use, what, False)
+            self.changed.notify_all()
 
     def _count(self, *, working: bool) -> None:
-        self._use.working += working - self._working
+        self.use.working += working - self._working
         self._working = working
 
     def _await(self, ready: Callable[[], bool]) -> None:
         try:
             while not ready():
                 self._note_wait()
-                self._make_way()
-                _check(self._limits, "the cache is in use by another run")
-                self._changed.wait(PATIENCE)
+                self.make_way()
+                _check(self.limits, "the cache is in use by another run")
+                self.changed.wait(PATIENCE)
         finally:
-            self._limits.log.waits_for = None
+            self.limits.log.waits_for = None
 
     def _note_wait(self) -> None:
-        log = self._limits.log
+        log = self.limits.log
         if not log.waits_for:
             log.line(f"waiting for {OTHER}")
         log.waits_for = OTHER

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gms_hookd.git import recovery
@@ -29,22 +30,17 @@ _CACHE = late_pattern(r"([0-9a-f]{64})(\.new|\.old|\.broken-(\d+))?")
 _STAMP = late_pattern(rf"{BACKUPS}\d+/(\d{{8}}T\d{{6}})")
 
 
+@dataclass(eq=False, repr=False)
 class CacheMaintenance:
     """Maintains the caches when asked to; runs have the right of way."""
 
-    def __init__(
-        self,
-        caches: Path,
-        holds: Holds,
-        git: Callable[[Path, Journal, Limits], Git],
-    ) -> None:
-        self._caches = caches
-        self._holds = holds
-        self._git = git
-        self._lock = threading.Lock()
-        self._at_work: dict[Path, Stop] = {}
-        self._turn = threading.Lock()
-        self._over = False
+    caches: Path
+    holds: Holds
+    git: Callable[[Path, Journal, Limits], Git]
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _at_work: dict[Path, Stop] = field(default_factory=dict, init=False)
+    _turn: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _over: bool = field(default=False, init=False)
 
     def make_way(self, path: Path) -> None:
         """Break off work on a cache, for a run that wants it."""
@@ -69,7 +65,7 @@ class CacheMaintenance:
         if not self._turn.acquire(blocking=False):
             return
         try:
-            for path in sorted(self._caches.iterdir()):
+            for path in sorted(self.caches.iterdir()):
                 self._see_to(path, used, backups)
         finally:
             self._turn.release()
@@ -92,12 +88,12 @@ class CacheMaintenance:
     ) -> None:
         if broken and time.time() - int(broken) < backups:
             return
-        with self._holds.maintenance(self._caches / key) as held:
+        with self.holds.maintenance(self.caches / key) as held:
             if held is not None:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _remove(self, path: Path) -> None:
-        with self._holds.maintenance(path) as held:
+        with self.holds.maintenance(path) as held:
             if held is None:
                 return
             shutil.rmtree(path, ignore_errors=True)
@@ -110,14 +106,14 @@ class CacheMaintenance:
         # A GitError: broken off, or broken, and the next run sees to it.
         with suppress(GitError), self._noted(path) as stop:
             limits = Limits(time.monotonic() + LONGEST, stop, RunLog(), low=True)
-            with self._holds.maintenance(path) as held:
+            with self.holds.maintenance(path) as held:
                 self._maintain_held(path, held, limits, backups)
 
     def _maintain_held(
         self, path: Path, held: Journal | None, limits: Limits, backups: float | None
     ) -> None:
         if held is not None:
-            maintain(Cache(self._git(path, held, limits)), backups)
+            maintain(Cache(self.git(path, held, limits)), backups)
 
     @contextmanager
     def _noted(self, path: Path) -> Iterator[Stop]:

@@ -14,7 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 from gms_hookd.config.load import made_secret, refuse_weak, shared_sockets
 from gms_hookd.config.records import Config
@@ -129,32 +129,25 @@ class ReloadRequests:
             asked.set_exception(Unavailable("shutting down"))
 
 
+@dataclass(eq=False, repr=False)
 class Daemon:
     """A service with listeners."""
 
-    def __init__(
-        self,
-        service: Service,
-        server: Server,
-        listeners: Sequence[Listener],
-        load: Callable[[], Config],
-        environ: Mapping[str, str],
-        *,
-        signals: _Signals,
-        reloads: ReloadRequests,
-    ) -> None:
-        self._service = service
-        self._server = server
-        self._listeners = listeners
-        self._load = load
-        self._environ = environ
-        self._signals = signals
-        self._reloads = reloads
-        self._front: Supervised | None = None
-        self._refused = ""
-        self._started = service.config
-        self._waiting: list[str] = []
-        self._stuck: list[str] = []
+    service: Service
+    server: Server
+    listeners: Sequence[Listener]
+    load: Callable[[], Config]
+    environ: Mapping[str, str]
+    _: KW_ONLY
+    signals: _Signals
+    reloads: ReloadRequests
+    _front: Supervised | None = field(default=None, init=False)
+    _refused: str = field(default="", init=False)
+    _waiting: list[str] = field(default_factory=list, init=False)
+    _stuck: list[str] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self.service.config
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; gives the exit status.
@@ -174,24 +167,22 @@ class Daemon:
         return 0 if ended else 1
 
     def _begin(self) -> None:
-        self._signals.catch()
+        self.signals.catch()
         _spare_collector()
-        threads = self._service.threads
-        self._front = threads.start("front", self._server.run_forever)
-        self._service.health.listeners = self._listeners
-        self._service.start(self._service.config.sync.workers)
-        self._note(since=self._service.context.now())
+        threads = self.service.threads
+        self._front = threads.start("front", self.server.run_forever)
+        self.service.health.listeners = self.listeners
+        self.service.start(self.service.config.sync.workers)
+        self._note(since=self.service.context.now())
         self._tell("READY=1", self._status())
-        log.info(
-            "serving listeners=%s", ",".join(each.name for each in self._listeners)
-        )
+        log.info("serving listeners=%s", ",".join(each.name for each in self.listeners))
 
     def _until_signal(self) -> bool:
         """Wait for the signal to end, True; False where the front has ended."""
-        seconds = systemd.watchdog_seconds(self._environ, os.getpid())
+        seconds = systemd.watchdog_seconds(self.environ, os.getpid())
         tick = min(TICK, seconds / 3) if seconds else TICK
         while self._front and self._front.is_alive():
-            number = self._signals.next(tick)
+            number = self.signals.next(tick)
             if number not in (None, signal.SIGHUP):
                 return True
             self._try_turn(reload=number is not None)
@@ -208,7 +199,7 @@ class Daemon:
         """Feed the watchdog, unless something is stuck that a restart may cure."""
         if reload:
             self._reload()
-        stuck = self._service.health.stuck()
+        stuck = self.service.health.stuck()
         for problem in stuck:
             if problem.partition(":")[0] not in self._stuck:
                 log.error("watchdog not fed reason=%s", reason(problem))
@@ -217,18 +208,18 @@ class Daemon:
 
     def _note(self, since: int | None = None) -> None:
         """Let who asks for the status know what only the daemon does."""
-        before = self._service.condition
-        self._service.condition = replace(
+        before = self.service.condition
+        self.service.condition = replace(
             before,
             since=since or before.since,
-            listeners=tuple(each.name for each in self._listeners if not each.control),
+            listeners=tuple(each.name for each in self.listeners if not each.control),
             restart_for=tuple(self._waiting),
             refusal=self._refused.removeprefix("; "),
         )
 
     def _status(self, stuck: str = "") -> str:
-        under_way = self._service.running.under_way
-        problems = [stuck] if stuck else self._service.health.found
+        under_way = self.service.running.under_way
+        problems = [stuck] if stuck else self.service.health.found
         problem = f"; not ready: {'; '.join(problems)}" if problems else ""
         waiting = ", ".join(self._waiting)
         restart = f"; a restart is needed for {waiting}" if waiting else ""
@@ -237,10 +228,10 @@ class Daemon:
         return f"STATUS=serving, {under_way} syncs under way{said}"
 
     def _tell(self, *lines: str) -> None:
-        systemd.notify(self._environ, *lines)
+        systemd.notify(self.environ, *lines)
 
     def _reload(self) -> None:
-        asked = self._reloads.take()
+        asked = self.reloads.take()
         self._tell(*systemd.reloading())
         refused = self._read_again()
         self._refused = f"; {refused}" if refused else ""
@@ -259,7 +250,7 @@ class Daemon:
     def _read_again(self) -> str:
         """Use the configuration as it is written now; return why not, "" if so."""
         try:
-            self._adopt(_with_secret(self._load, self._service.state))
+            self._adopt(_with_secret(self.load, self.service.state))
         except (ConfigError, OSError) as error:
             log.error("reload refused error=%s", reason(error))
             return f"reload refused, the old configuration stays: {error}"
@@ -271,15 +262,15 @@ class Daemon:
         return ""
 
     def _adopt(self, config: Config) -> None:
-        refuse_weak(config, [each.name for each in self._listeners])
+        refuse_weak(config, [each.name for each in self.listeners])
         context = tls_context(config)
-        _warn(config, self._listeners)
+        _warn(config, self.listeners)
         self._note_fixed(config)
-        self._service.adopt(config)
-        redact(self._service.mask.line)
-        self._server.limits = limits(config)
+        self.service.adopt(config)
+        redact(self.service.mask.line)
+        self.server.limits = limits(config)
         if context:
-            self._server.reload_tls(context)
+            self.server.reload_tls(context)
 
     def _note_fixed(self, config: Config) -> None:
         """Note which changed settings wait for a restart."""
@@ -291,20 +282,20 @@ class Daemon:
 
     def _end(self) -> None:
         self._tell("STOPPING=1", systemd.extend(GRACE + DRAIN + KILL))
-        log.info("stopping runs=%d", self._service.running.under_way)
-        self._reloads.refuse()
+        log.info("stopping runs=%d", self.service.running.under_way)
+        self.reloads.refuse()
         # What is in flight is still queued, and waits for our successor.
-        self._service.running.close()
+        self.service.running.close()
         self._end_front()
-        self._service.stop(GRACE, self._signals.pending)
-        self._signals.ignore()
+        self.service.stop(GRACE, self.signals.pending)
+        self.signals.ignore()
         log.info("stopped")
 
     def _end_front(self) -> None:
-        self._server.drain(DRAIN)
+        self.server.drain(DRAIN)
         if self._front:
             self._front.join(LONGEST_END)
-        self._server.server_close()
+        self.server.server_close()
 
 
 def _warn(config: Config, listeners: Iterable[Listener]) -> None:

@@ -1,6 +1,7 @@
 """The engine of a configuration, and those of earlier ones while they have runs."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 
 from gms_hookd.config.records import Config
 from gms_hookd.git.cache_lock import Holds
@@ -10,6 +11,7 @@ from gms_hookd.sync.engine import Engine, EngineSettings
 from gms_hookd.threads import Pool
 
 
+@dataclass(eq=False, repr=False)
 class Engines:
     """The engines of one state directory: one for new runs, others that end theirs.
 
@@ -18,20 +20,13 @@ class Engines:
     take a while, and nobody waits for that.
     """
 
-    def __init__(
-        self,
-        state: StateDirectory,
-        pool: Pool,
-        *,
-        fetched: Callable[[int], None],
-        count: Callable[[str, str], None],
-    ) -> None:
-        self._state = state
-        self._pool = pool
-        self._fetched = fetched
-        self._count = count
-        self._holds = Holds()  # of the caches, which all engines share
-        self._open: list[Engine] = []
+    state: StateDirectory
+    pool: Pool
+    _: KW_ONLY
+    fetched: Callable[[int], None]
+    count: Callable[[str, str], None]
+    _holds: Holds = field(default_factory=Holds, init=False)
+    _open: list[Engine] = field(default_factory=list, init=False)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -41,10 +36,10 @@ class Engines:
     ) -> Engine:
         """Return an engine for new runs; the others close when their last run ends."""
         for each in self._open:
-            self._pool.do(each.retire)
-        settings = _settings(config, self._state, mask, self._count)
-        parts = self._state.caches, settings, environ
-        engine = Engine(*parts, holds=self._holds, fetched=self._fetched)
+            self.pool.do(each.retire)
+        settings = _settings(config, self.state, mask, self.count)
+        parts = self.state.caches, settings, environ
+        engine = Engine(*parts, holds=self._holds, fetched=self.fetched)
         self._open = [each for each in self._open if not each.closed] + [engine]
         return engine
 

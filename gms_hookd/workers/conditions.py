@@ -66,30 +66,25 @@ class _Unwritten:
     next_try: float = 0.0
 
 
+@dataclass(eq=False, repr=False)
 class Conditions:
     """One thread that looks, and has told what has changed."""
 
-    def __init__(
-        self,
-        context: Callable[[], Context],
-        senses: Senses,
-        stopping: threading.Event,
-    ) -> None:
-        self._get_context = context
-        self._senses = senses
-        self._stopping = stopping
-        self._announced: dict[str, int] | None = None
-        self._differs: dict[str, tuple[float, int]] = {}
-        self._unwritten: list[_Unwritten] = []
-        self._moved: tuple[int, float, int] | None = None
+    context: Callable[[], Context]
+    senses: Senses
+    stopping: threading.Event
+    _announced: dict[str, int] | None = field(default=None, init=False)
+    _differs: dict[str, tuple[float, int]] = field(default_factory=dict, init=False)
+    _unwritten: list[_Unwritten] = field(default_factory=list, init=False)
+    _moved: tuple[int, float, int] | None = field(default=None, init=False)
 
     @property
     def _context(self) -> Context:
-        return self._get_context()
+        return self.context()
 
     def run_forever(self, thread: Supervised) -> None:
         """Look until the daemon stops."""
-        while not self._stopping.wait(TICK):
+        while not self.stopping.wait(TICK):
             thread.beat()
             self.look()
 
@@ -111,7 +106,7 @@ class Conditions:
         return {name: trouble for name, trouble in found.items() if trouble}
 
     def _disk(self) -> Trouble | None:
-        free = self._senses.free()
+        free = self.senses.free()
         if free is None:
             return self._as_before(DISK)
         if free >= (ENOUGH if DISK in self._known() else LOW):
@@ -119,7 +114,7 @@ class Conditions:
         return Trouble(self._began(DISK), f"{free >> 20} MiB")
 
     def _store(self) -> Trouble | None:
-        problems = self._senses.problems()
+        problems = self.senses.problems()
         said = [p.partition(": ")[2] for p in problems if p.startswith("store:")]
         return Trouble(self._began(STORE), said[0]) if said else None
 
@@ -129,7 +124,7 @@ class Conditions:
 
     def _queue(self) -> Trouble | None:
         """Return since when a run could begin, and no run has begun or ended."""
-        context, limit = self._context, self._senses.patience()
+        context, limit = self._context, self.senses.patience()
         now, moves = context.moment(), context.running.moves
         try:
             waiting = self._waiting()
@@ -170,7 +165,7 @@ class Conditions:
         now = self._context.moment()
         began, wall = self._differs.setdefault(name, (now.up / 1000, now.wall))
         lasts = name == STALLED or now.up / 1000 - began >= LASTS
-        targets = self._senses.listening(name)
+        targets = self.senses.listening(name)
         if lasts and (targets or announced):
             del self._differs[name]
             self._announce(name, trouble or Trouble(wall), targets, over=announced)
@@ -215,7 +210,7 @@ class Conditions:
         unwritten.next_try = now + DIRECT
         for row in notices.rows_of(unwritten.news):
             if row.target not in unwritten.announced | unwritten.refused:
-                sending = self._senses.tell(row)
+                sending = self.senses.tell(row)
                 sending.add_done_callback(partial(_note, unwritten, row.target))
 
 

@@ -10,7 +10,7 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -65,42 +65,35 @@ class Recipient:
         return replace(self, target=replace(self.target, url=url))
 
 
+@dataclass(eq=False, repr=False)
 class Notifier:
     """One thread that looks what is due, and a pool that sends it."""
 
-    def __init__(
-        self,
-        context: Callable[[], Context],
-        recipients: Callable[[], Mapping[str, Recipient]],
-        pool: Pool,
-        shown: Shown,
-        stopping: threading.Event,
-        *,
-        pages: Callable[[], str] = str,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        self._get_context = context
-        self._recipients = recipients
-        self._pool = pool
-        self._shown = shown
-        self._stopping = stopping
-        self._pages = pages
-        self._chance = chance
-        self._lock = threading.Lock()
-        self._busy: set[str] = set()
-        self._free_at: dict[str, float] = {}
-        self._unwritten: dict[str, tuple[Lot, SendResult]] = {}
-        self._failures: dict[str, int] = {}
-        self._wake = threading.Event()
-        self._next_look = 0.0
+    context: Callable[[], Context]
+    recipients: Callable[[], Mapping[str, Recipient]]
+    pool: Pool
+    shown: Shown
+    stopping: threading.Event
+    _: KW_ONLY
+    pages: Callable[[], str] = str
+    chance: Callable[[], float] = random.random
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _busy: set[str] = field(default_factory=set, init=False)
+    _free_at: dict[str, float] = field(default_factory=dict, init=False)
+    _unwritten: dict[str, tuple[Lot, SendResult]] = field(
+        default_factory=dict, init=False
+    )
+    _failures: dict[str, int] = field(default_factory=dict, init=False)
+    _wake: threading.Event = field(default_factory=threading.Event, init=False)
+    _next_look: float = field(default=0.0, init=False)
 
     @property
     def _context(self) -> Context:
-        return self._get_context()
+        return self.context()
 
     def run_forever(self, thread: Supervised) -> None:
         """Send until the daemon stops."""
-        while not self._stopping.is_set():
+        while not self.stopping.is_set():
             self._wake.wait(self._patience())
             self._wake.clear()
             thread.beat()
@@ -116,14 +109,14 @@ class Notifier:
     def turn(self) -> None:
         """Begin to send to each target for which something is due."""
         self._remind()
-        self._pool.grow(min(len(self._recipients()), MOST))
+        self.pool.grow(min(len(self.recipients()), MOST))
         store, now = self._context.store, self._context.now()
         for name in store.read(notices.due, now).result():
-            recipient = self._recipients().get(name)
+            recipient = self.recipients().get(name)
             if recipient is None:
                 self._drop(name)
             elif self._claimed(name):
-                sending = self._pool.do(partial(self._send_next, recipient))
+                sending = self.pool.do(partial(self._send_next, recipient))
                 sending.add_done_callback(partial(self._release, name))
 
     def _drop(self, name: str) -> None:
@@ -147,7 +140,7 @@ class Notifier:
         if moment < self._next_look:
             return
         self._next_look = moment + REMIND
-        listening = tuple(r.subscriber for r in self._recipients().values())
+        listening = tuple(r.subscriber for r in self.recipients().values())
         store, now = self._context.store, self._context.now()
         if listening and store.read(notices.reminders_due, listening, now).result():
             store.write(notices.remind, listening, now).result()
@@ -195,7 +188,7 @@ class Notifier:
         if url:
             recipient = recipient.at(url)
             mask = mask.plus(address_secrets(url))
-        style = NoticeStyle(recipient.language, mask, self._shown, self._pages())
+        style = NoticeStyle(recipient.language, mask, self.shown, self.pages())
 
         def written() -> Notice:
             return self._context.store.read(message, lot, style).result()
@@ -287,7 +280,7 @@ class Notifier:
         self, recipient: Recipient, lot: Lot, verdict: SendResult
     ) -> None:
         name, why = recipient.target.name, verdict.reason
-        delay = backoff(lot.rows[0].attempts, self._chance(), verdict.after)
+        delay = backoff(lot.rows[0].attempts, self.chance(), verdict.after)
         store, now = self._context.store, self._context.now()
         store.write(notices.later, lot, now, int(delay * 1000), why).result()
         self._failures[name] = self._failures.get(name, 0) + 1
@@ -302,13 +295,13 @@ class Notifier:
 
     def tell_now(self, row: NoticeRow) -> Future[SendResult]:
         """Send a notice that needs no store, and that no store may know of."""
-        recipient = self._recipients().get(row.target)
+        recipient = self.recipients().get(row.target)
         if recipient is None:
             return done(SendResult(Fate.NEVER, "no such target"))
-        mask, pages = self._context.mask, self._pages()
-        style = NoticeStyle(recipient.language, mask, self._shown, pages)
+        mask, pages = self._context.mask, self.pages()
+        style = NoticeStyle(recipient.language, mask, self.shown, pages)
         written = partial(of_condition, row, style)
-        sending = self._pool.do(partial(self._deliver, recipient, written))
+        sending = self.pool.do(partial(self._deliver, recipient, written))
         return apply(sending, partial(self._tell_now_done, row))
 
     def _tell_now_done(self, row: NoticeRow, verdict: SendResult) -> SendResult:
@@ -321,9 +314,9 @@ class Notifier:
 
     def test(self, name: str) -> Future[TestResult]:
         """Send a message that tries a target out; NotFound if there is none."""
-        recipient = self._recipients().get(name)
+        recipient = self.recipients().get(name)
         if recipient is None:
-            known = ", ".join(self._recipients()) or "none is configured"
+            known = ", ".join(self.recipients()) or "none is configured"
             return failed(NotFound(f"no target {name!r} in the configuration: {known}"))
         if recipient.target.kind == dockerhub.NAME:
             return failed(Conflict(f"{name}: each delivery has an address of its own"))
@@ -336,7 +329,7 @@ class Notifier:
             level=texts.level("test"),
             data={"task": None, "run": None, "failures": 0, "failing_since": None},
         )
-        sending = self._pool.do(partial(self._deliver, recipient, lambda: notice))
+        sending = self.pool.do(partial(self._deliver, recipient, lambda: notice))
         return apply(sending, self._test_result)
 
     def _test_result(self, verdict: SendResult) -> TestResult:

@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -46,42 +46,36 @@ class Observation(NamedTuple):
     there: Mapping[str, str] | None
 
 
+@dataclass(eq=False, repr=False)
 class Reconciler:
     """One thread that sees to the checks; those of the pool carry them out."""
 
-    def __init__(
-        self,
-        context: Context,
-        pool: Pool,
-        engine: Callable[[], Engine],
-        interval: Callable[[], float],
-        stopping: threading.Event,
-        *,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        self._context = context
-        self._pool = pool
-        self._engine = engine
-        self._interval = interval
-        self._stopping = stopping
-        self._chance = chance
-        self._under_way: dict[int, tuple[set[str], Future[None]]] = {}
-        self._stops: dict[int, Stop] = {}
+    context: Context
+    pool: Pool
+    engine: Callable[[], Engine]
+    interval: Callable[[], float]
+    stopping: threading.Event
+    _: KW_ONLY
+    chance: Callable[[], float] = random.random
+    _under_way: dict[int, tuple[set[str], Future[None]]] = field(
+        default_factory=dict, init=False
+    )
+    _stops: dict[int, Stop] = field(default_factory=dict, init=False)
 
     def run_forever(self, thread: Supervised) -> None:
         """Check sources until the daemon stops; an interval of 0 is a pause."""
         self._begin()
-        while not self._stopping.wait(TICK):
+        while not self.stopping.wait(TICK):
             thread.beat()
             self.turn()
         for stop in list(self._stops.values()):
             stop.set("shutdown")
 
     def _begin(self) -> None:
-        spread = min(self._interval(), FIRST)
+        spread = min(self.interval(), FIRST)
         try:
-            now = self._context.now()
-            self._context.store.write(
+            now = self.context.now()
+            self.context.store.write(
                 source_checks.begin, now, int(spread * 1000)
             ).result()
         except StoreError as error:
@@ -92,21 +86,21 @@ class Reconciler:
         for task_id, (_, job) in list(self._under_way.items()):
             if job.done():
                 del self._under_way[task_id]
-        while self._interval() and len(self._under_way) < AT_ONCE:
+        while self.interval() and len(self._under_way) < AT_ONCE:
             check = self._next()
             if check is None:
                 return
-            job = self._pool.do(partial(self.check, check))
+            job = self.pool.do(partial(self.check, check))
             ends = {origin(check.task.source), origin(check.task.target)} - {""}
             self._under_way[check.task.id] = ends, job
 
     def _next(self) -> Check | None:
         """Return a check that is due; one at a time of a host that does not answer."""
-        unreached = self._context.running.hosts.shares.unreached
+        unreached = self.context.running.hosts.shares.unreached
         shares = Shares(AT_ONCE, AT_ONCE, unreached)
         full = shares.full(hosts for hosts, _ in self._under_way.values())
-        interval, busy = int(self._interval() * 1000), tuple(self._under_way)
-        read, now = self._context.store.read, self._context.now()
+        interval, busy = int(self.interval() * 1000), tuple(self._under_way)
+        read, now = self.context.store.read, self.context.now()
         try:
             found = read(source_checks.due, now, interval, 1, busy, hosts=full).result()
         except StoreError as error:
@@ -124,7 +118,7 @@ class Reconciler:
                 return
             if look.there == look.wanted:
                 self._note_step(check)
-            elif due(check, look, self._context.now()):
+            elif due(check, look, self.context.now()):
                 self._catch_up(task, fingerprint(look))
         except StoreError as error:
             log.warning("look failed task=%d error=%s", task.id, reason(error))
@@ -134,13 +128,13 @@ class Reconciler:
 
     def _put_off(self, task: Task) -> None:
         # Never later than an interval from now; not all at once, for the hosts' sake.
-        wait = self._interval() * (1 - 0.2 * self._chance())
-        due = self._context.now() + int(wait * 1000)
-        self._context.store.write(source_checks.postpone, task, due).result()
+        wait = self.interval() * (1 - 0.2 * self.chance())
+        due = self.context.now() + int(wait * 1000)
+        self.context.store.write(source_checks.postpone, task, due).result()
 
     def _note_step(self, check: Check) -> None:
         if check.digest is not None:
-            self._context.store.write(source_checks.in_step, check.task).result()
+            self.context.store.write(source_checks.in_step, check.task).result()
 
     def _look(self, task: Task) -> Observation | None:
         """Read both sides; None where one cannot be reached now."""
@@ -148,10 +142,10 @@ class Reconciler:
         record = RunLog()
         try:
             job = SyncJob(replace(task, timeout=PATIENCE))
-            outcome = self._engine().probe(job, record, stop)
+            outcome = self.engine().probe(job, record, stop)
         finally:
             record.close()
-            self._context.running.hosts.note(record.answered)
+            self.context.running.hosts.note(record.answered)
             del self._stops[task.id]
         if outcome.status is not RunStatus.SUCCESS:
             why = reason(outcome.error_message)
@@ -160,12 +154,12 @@ class Reconciler:
         return Observation(outcome.known, outcome.there)
 
     def _catch_up(self, task: Task, digest: bytes) -> None:
-        now = self._context.now()
-        queued = self._context.store.write(source_checks.catch_up, task, digest, now)
+        now = self.context.now()
+        queued = self.context.store.write(source_checks.catch_up, task, digest, now)
         run_id = queued.result()
         if run_id is not None:
             log.info("reconcile found a change task=%d run=%d", task.id, run_id)
-            self._context.running.wake()
+            self.context.running.wake()
 
 
 def fingerprint(look: Observation) -> bytes:

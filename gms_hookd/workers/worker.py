@@ -10,6 +10,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from gms_hookd.git.process import Stop
@@ -44,42 +45,36 @@ class Rules(NamedTuple):
     trust: float = 900.0  # seconds that a remembered target is believed
 
 
+@dataclass(eq=False, repr=False)
 class Worker:
     """One thread's work: one run after the other."""
 
-    def __init__(
-        self,
-        context: Context,
-        rules: Callable[[], Rules],
-        stopping: threading.Event,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        self._context = context
-        self._rules = rules
-        self._stopping = stopping
-        self._chance = chance
-        self._thread: Supervised | None = None
-        self._claim: runs.ClaimedRun | None = None  # until its outcome is recorded
+    context: Context
+    rules: Callable[[], Rules]
+    stopping: threading.Event
+    chance: Callable[[], float] = random.random
+    _thread: Supervised | None = field(default=None, init=False)
+    _claim: runs.ClaimedRun | None = field(default=None, init=False)
 
     def run_forever(self, thread: Supervised) -> None:
         """Work until the daemon stops."""
         self._thread = thread
         self._see_to_leftover()
-        while not self._stopping.is_set():
+        while not self.stopping.is_set():
             self._beat()
-            wakes = self._context.running.wakes
+            wakes = self.context.running.wakes
             self._give_way()
             patience = self._turn(wakes)
-            if patience and not self._stopping.is_set():
-                self._context.running.await_wake(wakes, patience)
+            if patience and not self.stopping.is_set():
+                self.context.running.await_wake(wakes, patience)
         # Who has us stop waits for the last run.
-        self._context.running.wake()
+        self.context.running.wake()
 
     def _see_to_leftover(self) -> None:
         """End the run that was in hand when this thread's work failed."""
         claim = self._claim
         if claim is not None:
-            with self._context.running.carrying(claim.run.id):
+            with self.context.running.carrying(claim.run.id):
                 self._fail(claim)
             self._claim = None
 
@@ -89,10 +84,10 @@ class Worker:
 
     def _give_way(self) -> None:
         """Let a flood of triggers pass: those to come join what is queued."""
-        until = self._context.monotonic() + GIVE_WAY
-        while rush := self._context.running.rush:
-            left = until - self._context.monotonic()
-            if left <= 0 or self._stopping.wait(min(rush, left)):
+        until = self.context.monotonic() + GIVE_WAY
+        while rush := self.context.running.rush:
+            left = until - self.context.monotonic()
+            if left <= 0 or self.stopping.wait(min(rush, left)):
                 return
 
     def _turn(self, wakes: int) -> float:
@@ -101,7 +96,7 @@ class Worker:
         At most 5 s. Who gets a run while others are left hands on the queue, and with
         it the wait for what is due later.
         """
-        running = self._context.running
+        running = self.context.running
         try:
             claim, left, due = self._lease()
         except StoreError as error:
@@ -119,7 +114,7 @@ class Worker:
     def _patience(self, due: int | None) -> float:
         """Return how long to wait for a wake: until a run is due, at most 5 s."""
         # What is due but held up by a busy cache is rung for when the cache is free.
-        wait = IDLE if due is None else (due - self._context.now()) / 1000
+        wait = IDLE if due is None else (due - self.context.now()) / 1000
         return max(min(wait, IDLE), 0.0)
 
     def run_one(self, only: int | None = None) -> int | None:
@@ -131,9 +126,9 @@ class Worker:
         return claim.run.id
 
     def _lease(self, only: int | None = None) -> runs.Lease:
-        now, running = self._context.now(), self._context.running
+        now, running = self.context.now(), self.context.running
         shares, free = running.hosts.shares, running.done_fetching
-        lease = self._context.store.commit(runs.lease, now, only, shares, free)
+        lease = self.context.store.commit(runs.lease, now, only, shares, free)
         self._claim = lease.claimed
         if claim := lease.claimed:
             ends = [origin(claim.task.source), origin(claim.task.target)]
@@ -141,7 +136,7 @@ class Worker:
         return lease
 
     def _try(self, claim: runs.ClaimedRun) -> None:
-        with self._context.running.carrying(claim.run.id):
+        with self.context.running.carrying(claim.run.id):
             try:
                 self._carry_out(claim)
             except Exception:
@@ -152,11 +147,11 @@ class Worker:
 
     def _fail(self, claim: runs.ClaimedRun) -> None:
         why = "internal error: see the log of the daemon"
-        self._context.running.paused(claim.run.id)
+        self.context.running.paused(claim.run.id)
         result = runs.Result(RunStatus.FAILED, error_message=why, kind="daemon")
         ids = self._record(claim, result)
         # Whatever had been recorded before: who waits looks for himself.
-        self._context.running.ended({claim.run.id, *ids})
+        self.context.running.ended({claim.run.id, *ids})
 
     def run_only(self, run_id: int) -> None:
         """Carry out this run, if it is due."""
@@ -166,15 +161,15 @@ class Worker:
             log.error("cannot claim run=%d error=%s", run_id, reason(error))
 
     def _carry_out(self, claim: runs.ClaimedRun) -> None:
-        rules = self._rules()
+        rules = self.rules()
         self._beat((claim.task.timeout or rules.timeout) + TO_SPARE)
         record, stop = RunLog(), Stop()
         self._begin(claim.run, record, stop)
-        began = self._context.moment()
+        began = self.context.moment()
         trusted = began.since(claim.seen) < rules.trust
         outcome = _sync(rules.engine, _job(claim, trusted=trusted), record, stop)
         outcome = _as_stopped(outcome, stop)
-        self._context.running.hosts.note(record.answered)
+        self.context.running.hosts.note(record.answered)
         back = self._return(claim, outcome, rules.retry, stop)
         left = rules.retry.attempts - claim.failures - bool(back and back.failed)
         if back and back.delay:
@@ -187,9 +182,9 @@ class Worker:
             self._give_back(claim, back._replace(details=record.text()), left)
 
     def _begin(self, run: Run, record: RunLog, stop: Stop) -> None:
-        self._context.running.began(run.id, run.attempt, record, stop)
+        self.context.running.began(run.id, run.attempt, record, stop)
         _tell_start(run)
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             stop.set("shutdown")
 
     def _return(
@@ -200,7 +195,7 @@ class Worker:
         stop: Stop,
     ) -> runs.Return | None:
         """Return why, and for how long, a run goes back; None where it has ended."""
-        now, done = self._context.now(), outcome.refs
+        now, done = self.context.now(), outcome.refs
         if stop.reason == "shutdown" and outcome.status is RunStatus.CANCELLED:
             return runs.Return(now, "the daemon was stopped", failed=False, refs=done)
         # A webhook's run outlasts a machine without git; a person hears of it at once.
@@ -217,7 +212,7 @@ class Worker:
         if outcome.status is not RunStatus.FAILED or not outcome.transient:
             return None
         asked = outcome.retry_after
-        return policy.delay_after(claim.failures + 1, self._chance(), asked)
+        return policy.delay_after(claim.failures + 1, self.chance(), asked)
 
     def _finish(
         self,
@@ -228,19 +223,19 @@ class Worker:
     ) -> None:
         ids = self._record(claim, _result(claim, outcome, record, began))
         if ids:
-            took = self._context.moment().since(began)
-            self._context.counters.seconds.observe(took)
+            took = self.context.moment().since(began)
+            self.context.counters.seconds.observe(took)
             _tell_end(claim.run, outcome, took)
-            self._context.running.ended(ids)
+            self.context.running.ended(ids)
         else:
             _tell_change(claim.run)
-            self._context.running.paused(claim.run.id)
+            self.context.running.paused(claim.run.id)
 
     def _record(self, claim: runs.ClaimedRun, result: runs.Result) -> tuple[int, ...]:
         """Give the ids of the runs that have ended; none if this one goes on."""
-        now, store = self._context.now(), self._context.store
+        now, store = self.context.now(), self.context.store
         ended = claim.run.id, result, now, claim.task
-        hear, attempt = self._context.running.subscribers, claim.run.attempt
+        hear, attempt = self.context.running.subscribers, claim.run.attempt
 
         def write() -> tuple[int, ...]:
             return store.commit(runs.finish, *ended, subscribers=hear, attempt=attempt)
@@ -248,16 +243,16 @@ class Worker:
         ids = self._offer(write) or ()
         if ids:
             first = claim.run.trigger.split(",")[0]  # of those that wanted it
-            self._context.counters.runs.add(result.status.value, first)
+            self.context.counters.runs.add(result.status.value, first)
         else:  # it is in the queue again
-            self._context.running.wake()
+            self.context.running.wake()
         return ids
 
     def _give_back(self, claim: runs.ClaimedRun, back: runs.Return, left: int) -> None:
-        run, running = claim.run, self._context.running
+        run, running = claim.run, self.context.running
         running.paused(run.id)
         own = back._replace(attempt=run.attempt)
-        commit = self._context.store.commit
+        commit = self.context.store.commit
         ids = self._offer(lambda: commit(runs.requeue, run.id, own))
         if ids:
             self._tell_unwanted(run, ids)
@@ -270,8 +265,8 @@ class Worker:
         line = "run ended, its task was removed or disabled run=%d task=%d name=%s"
         log.warning(line, run.id, run.task_id, quoted(run.task_name))
         status, first = RunStatus.CANCELLED, run.trigger.split(",")[0]
-        self._context.counters.runs.add(status.value, first)
-        self._context.running.ended(ids)
+        self.context.counters.runs.add(status.value, first)
+        self.context.running.ended(ids)
 
     def _offer(self, write: Callable[[], T]) -> T | None:
         """Offer a write until the store takes it; None when the daemon ends first."""
@@ -281,7 +276,7 @@ class Worker:
                 return write()
             except StoreError as error:
                 log.error("cannot record error=%s", reason(error), extra=SELDOM)
-            if self._stopping.wait(OFFER_AGAIN):
+            if self.stopping.wait(OFFER_AGAIN):
                 return None
 
 

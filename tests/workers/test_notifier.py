@@ -217,7 +217,7 @@ def test_a_recovery_says_for_how_long_in_the_language_of_its_target(office, vend
 
 def test_a_message_leads_to_the_page_of_what_it_tells(office, vendor):
     place = office(recipient(vendor))
-    place.notifier._pages = lambda: "https://hookd.example/status"
+    place.notifier.pages = lambda: "https://hookd.example/status"
     run_id = place.fails()
     place.send()
     place.outbox.fill(9)

@@ -170,7 +170,7 @@ def test_a_clock_that_was_set_makes_nothing_look_fresh(make, context, clock, wal
     moved = replace(
         context, clock=lambda: clock() + wall, monotonic=lambda: clock() + up
     )
-    place.worker._context = moved
+    place.worker.context = moved
     place.do(runs.trigger, 1, runs.NewRun("webhook:x", hint=place.tip), 0)
     place.worker.run_one()
     assert place.target.tip() == place.tip

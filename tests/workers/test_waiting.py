@@ -23,7 +23,7 @@ def failing(place):
     """Let each attempt fail, and be tried again."""
     policy = RetryPolicy(attempts=3)
     place.rules = place.rules._replace(retry=policy)
-    place.worker._chance = lambda: 1.0
+    place.worker.chance = lambda: 1.0
     (place.target.path / "refs/heads/main.lock").touch()
     return place
 

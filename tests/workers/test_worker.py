@@ -283,7 +283,7 @@ def test_a_run_lets_a_flood_of_triggers_pass_but_not_for_long(
     running = RunningRuns(clock)
     pouring = Pouring(running, clock, times)
     worker = make_worker()
-    worker = Worker(replace(context, running=running), worker._rules, pouring)
+    worker = Worker(replace(context, running=running), worker.rules, pouring)
     running.watch(run_id, 60).future.add_done_callback(lambda _: pouring.set())
     pouring.pour()
     worker.run_forever(IDLE)
@@ -295,7 +295,7 @@ def test_a_run_lets_a_flood_of_triggers_pass_but_not_for_long(
 def test_a_lone_trigger_waits_for_nothing(context, clock, make_worker, run_id):
     running = RunningRuns(clock)
     pouring = Pouring(running, clock, 0)
-    worker = Worker(replace(context, running=running), make_worker()._rules, pouring)
+    worker = Worker(replace(context, running=running), make_worker().rules, pouring)
     running.watch(run_id, 60).future.add_done_callback(lambda _: pouring.set())
     running.arrived()
     worker.run_forever(IDLE)
@@ -312,7 +312,7 @@ def test_a_defect_of_ours_fails_the_run_and_neither_hides_nor_lasts(
         raise ZeroDivisionError
 
     worker = make_worker()
-    setattr(worker, {"before": "_rules", "after": "_delay"}[place], broken)
+    setattr(worker, {"before": "rules", "after": "_delay"}[place], broken)
     assert worker.run_one() == run_id
     run = get(context, run_id)
     assert run.status is RunStatus.FAILED
@@ -342,7 +342,7 @@ def test_a_worker_that_fails_with_a_run_in_hand_sees_to_it_when_it_goes_on(
     failing, threads = Failing(), Threads()
     failing.failures = failures
     worker = make_worker()
-    worker._context = replace(context, running=failing)
+    worker.context = replace(context, running=failing)
     watch = failing.watch(run_id, 60.0)
     thread = threads.start("worker", worker.run_forever)
     assert watch.future.result(60.0) is True
@@ -361,7 +361,7 @@ def test_what_there_was_no_memory_for_is_tried_again(context, make_worker, run_i
         def sync(self, *_):
             raise MemoryError
 
-    rules = worker._rules()
-    worker._rules = lambda: rules._replace(engine=Full())
+    rules = worker.rules()
+    worker.rules = lambda: rules._replace(engine=Full())
     worker.run_one()
     assert get(context, run_id).status is RunStatus.QUEUED
