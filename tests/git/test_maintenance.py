@@ -31,6 +31,20 @@ def test_the_packs_of_a_cache_are_put_together(bench, source, target):
     assert target.refs() == source.refs()
 
 
+def test_a_run_joins_the_packs_of_a_crowded_cache(bench, source, target):
+    it = task(source, target)
+    bench.sync(it)
+    source.commit()
+    bench.sync(it)
+    cache = cache_of(bench, source)
+    for copies, joined in ((28, False), (29, True)):
+        Repo(cache).copy_a_pack(copies)
+        source.commit()
+        assert bench.sync(it).status is RunStatus.SUCCESS
+        assert (packs(cache) < 20) is joined
+    assert target.refs() == source.refs()
+
+
 def test_objects_that_nothing_needs_go_once_a_week(bench, source, target):
     it = task(source, target, force=True)
     source.commit("a")
