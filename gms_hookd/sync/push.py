@@ -31,6 +31,8 @@ ENDED = (ErrorKind.TIMEOUT, ErrorKind.STALL, ErrorKind.STOPPED)  # by ourselves
 # The host's git ended without a report, while the way there held.
 _DIED = late_pattern(r"unexpected disconnect while reading|aborted by hook")
 _CUT = late_pattern(r"(?im)rpc failed|^(connection|client_loop|mux_|packet_|timeout)")
+# A host, or a filter before it, that judges a request by its size or content.
+_OF_REQUEST = late_pattern(r"RPC failed; HTTP (400|403|413|422|451)\b")
 MOVED = "the target moved while its old tip was kept"
 ATOMIC = "--atomic"  # all of a push is taken, or nothing
 NOT_ATOMIC = "does not support --atomic"
@@ -104,7 +106,7 @@ class Push:
         self._verified = verified
         self._seen_made = seen_made
         self._first, self._absent, self._whole = first, absent, whole
-        self._run = context.job.run
+        self._run, self._repeated = context.job.run, context.job.attempt > 1
         known = context.job.known.items()
         self._late = frozenset(ref for ref, oid in known if oid.startswith(REFUSED))
         self._told: dict[str, str] = {}  # aliases that the host has told of
@@ -232,7 +234,7 @@ class Push:
     def _judged(self, part: Sequence[Move], report: Report) -> "_Sent":
         """Read what became of one push."""
         if report.error:
-            return self._broken_off(part, report.error)
+            return self._broken_off(part, report.error, some=bool(report.lines))
         part, elsewhere = _kept_elsewhere(part, report.taken_as)
         part, aliases, barred = self._without_aliases(part, report)
         lines, why = report.lines, report.refusals
@@ -401,23 +403,36 @@ class Push:
         repeats = self._target.access.url.scheme in ("http", "https")
         return move.reason == UNSAID or repeats
 
-    def _broken_off(self, part: Sequence[Move], error: GitError) -> _Sent:
+    def _broken_off(
+        self, part: Sequence[Move], error: GitError, *, some: bool
+    ) -> _Sent:
         """Look at what arrived of a push that broke off, before more is sent.
 
+        some: of some refs the host has spoken.
         A git that died of one ref, at the host, has left out those that follow.
         """
         self._raise_final(part, error)
         self.retry_after = error.retry_after or self.retry_after
-        sent = error.kind not in UNSENT
+        sent = some or error.kind not in UNSENT
         arrived = self._arrived(part, AFTERMATH) if sent else []
         there = {m.ref for m in arrived or ()}
         died = arrived is not None and _died(error)
+        apart = arrived is not None and (died or self._is_of_request(error))
         said = _of_dead_git(error) if died else error
         left = [self._cut_off(m, said, arrived) for m in part if m.ref not in there]
-        if died and error.kind is ErrorKind.POLICY:
+        if apart and not error.transient:
             left = [replace(m, declined=True, unknown=False) for m in left]
-        together = left if died and len(left) > 1 else []
-        return _Sent([*(arrived or ()), *left], together=together, cut=not died)
+        together = left if apart and len(left) > 1 else []
+        return _Sent([*(arrived or ()), *left], together=together, cut=not apart)
+
+    def _is_of_request(self, error: GitError) -> bool:
+        """Tell whether a smaller request may fare better, or what one ref brings.
+
+        What passes is waited for first; a host that says for how long will be better.
+        """
+        if not self._repeated or error.kind in ENDED or error.retry_after:
+            return bool(_OF_REQUEST.search(error.stderr))
+        return "RPC failed" in error.stderr and error.kind not in UNSENT
 
     def _raise_final(self, part: Sequence[Move], error: GitError) -> None:
         """Raise what ends the run, once it is known what had arrived."""

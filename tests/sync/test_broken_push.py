@@ -291,3 +291,47 @@ def test_many_refs_go_to_a_host_in_parts(http_host, source, target, bench):
     assert bench.sync(it).status is RunStatus.SUCCESS, bench.log.text()
     assert target.refs() == source.refs()
     assert len(posts(http_host)) == 3  # main first
+
+
+@pytest.mark.parametrize(("status", "attempts"), [
+    (413, 1), (403, 1), (400, 1), (500, 2), (502, 2), (None, 2),
+])  # fmt: skip
+def test_a_branch_that_makes_a_request_fail_keeps_no_other_from_arriving(
+    http_host, source, target, bench, failing, status, attempts
+):
+    source.commit("large", files={"large": noise(90_000)})
+    source.commit("a", "b")
+
+    def answer(request):
+        if len(request.body) < 50_000:
+            return False
+        return request.answer(status) if status else request.cut()
+
+    failing(answer)
+    it = task(source, http_host.url(target))
+    for attempt in range(1, attempts + 1):
+        outcome = bench.sync(it, run=7, attempt=attempt)
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, attempts > 1)
+    assert outcome.error_message.startswith("refs/heads/large: git push: ")
+    arrived = {ref: oid for ref, oid in source.refs().items() if "large" not in ref}
+    assert target.refs() == arrived
+    source.commit("a", "b", "main")
+    seen = len(posts(http_host))
+    for attempt in range(1, attempts + 1):
+        bench.sync(it, run=8, attempt=attempt)
+    assert target.refs() == {ref: source.refs()[ref] for ref in arrived}
+    assert attempts > 1 or len(posts(http_host)) - seen <= 4, "the large one comes last"
+
+
+def test_a_host_that_fails_every_push_is_tried_a_few_times(
+    http_host, source, target, bench, failing
+):
+    tip = source.tip()
+    source.put({f"refs/heads/b{number}": tip for number in range(200)})
+    failing(lambda r: r.answer(502))
+    it = task(source, http_host.url(target))
+    for attempt, most in ((1, 6), (2, 40)):
+        seen = len(posts(http_host))
+        outcome = bench.sync(it, run=7, attempt=attempt)
+        assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+        assert len(posts(http_host)) - seen <= most
