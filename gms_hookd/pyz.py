@@ -53,7 +53,8 @@ except KeyboardInterrupt:
 
 run()
 """
-KINDS = ("*.py", "*.md", "*.service", "*.socket", "*.toml", "*.css", "*.sql", "*.bash")
+TEXTS = ("md", "service", "socket", "toml", "css", "sql", "txt", "bash")
+KINDS = ("py", *TEXTS)
 UNCHECKED = (1).to_bytes(4, "little")  # PEP 552: hash-based, not to be checked
 PLAIN = 2  # a marshal version without back references, which vary from build to build
 BEGINNING = (1980, 1, 1, 0, 0, 0)
@@ -96,7 +97,7 @@ def _compiled(source: bytes, name: str) -> bytes:
 
 def sources(package: Path) -> list[Path]:
     """Return the package's sources and texts in the order of their names."""
-    found = (each for kind in KINDS for each in package.rglob(kind))
+    found = (each for kind in KINDS for each in package.rglob(f"*.{kind}"))
     return sorted(found, key=lambda path: path.as_posix())
 
 
