@@ -63,13 +63,14 @@ class _Signals:
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
         self._endings = self._obeyed = 0
+        # From now on: it would end a daemon that only begins.
+        signal.set_wakeup_fd(self._in, warn_on_full_buffer=False)
+        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
     def catch(self) -> None:
-        """Catch what ends or reloads the daemon."""
-        signal.set_wakeup_fd(self._in, warn_on_full_buffer=False)
+        """Catch what ends the daemon, too."""
         for number in ENDINGS:
             signal.signal(number, self._note_ending)
-        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
     def _note_ending(self, _number: int, _frame: object) -> None:
         # After a storm of others there may be no room for it in the pipe.
@@ -346,6 +347,7 @@ def serve(
     ConfigError, StoreError or OSError, each of one line, where the start fails.
     """
     faulthandler.enable(sys.stderr)
+    signals = _Signals()
     config = _with_secret(load, state)
     # First, so that a start which this ends leaves the store as it was.
     listeners = bind(config, state, environ)
@@ -353,7 +355,6 @@ def serve(
         for listener in listeners:
             opened.callback(listener.close)
         refuse_weak(config, [each.name for each in listeners])
-        signals = _Signals()
         reloads = ReloadRequests(signals.hang_up)
         service = Service.open(config, state, environ, reloads.ask)
         service.written = written

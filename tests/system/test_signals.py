@@ -160,6 +160,18 @@ def test_a_storm_of_reloads_is_few_and_holds_up_no_end(daemon):
     assert daemon.log().count("configuration reloaded") < 1000
 
 
+def test_a_reload_asked_for_while_the_daemon_begins_does_not_end_it():
+    code = (
+        "import os, signal\n"
+        "from gms_hookd.service import daemon\n"
+        "signals = daemon._Signals()\n"
+        "os.kill(os.getpid(), signal.SIGHUP)\n"
+        "signals.catch()\n"
+        "assert signals.next(60) == signal.SIGHUP\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_signals_that_the_pipe_has_no_room_for_are_not_missed():
     code = (
         "import os, signal\n"
