@@ -4,10 +4,12 @@ It judges what this process can read, write and reach: a running daemon looks it
 a command in its place where none runs.
 """
 
+import errno
 import os
 import re
 import shlex
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -57,6 +59,12 @@ RELEASED = 1_767_225_600  # 2026-01-01: a clock before that is not set
 AHEAD = 60
 RELOAD = "systemctl reload gms-hookd"
 RESTART = "systemctl restart gms-hookd"
+BY_SYSTEMD = "gms-hookd install --socket  # systemd may listen there, the service not"
+CANNOT_LISTEN = {
+    errno.EADDRINUSE: "ss -ltnp  # stop what listens there, or change server.listen",
+    errno.EADDRNOTAVAIL: "ip -br address  # correct server.listen",
+    socket.EAI_NONAME: "correct server.listen: this name has no address",
+}
 PATIENCE = 10.0  # seconds for a command to say its version
 # What OpenSSL calls a key of another certificate; the last is one of another kind.
 OTHER_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
@@ -340,18 +348,17 @@ def _descriptors(place: Environment) -> Iterator[Finding]:
 def _listeners(place: Environment) -> Iterator[Finding]:
     known = place.config is not None and place.daemon is not None
     for spec in place.config.server.listen if known and place.config else ():
-        if not _is_served(place, spec):
-            said, remedy = f"{spec} is not in use yet", _restart(place)
-            yield Finding(WARNING, "listen", said, remedy)
-        elif place.daemon or _is_file(spec):
+        if place.daemon and _is_served(place, spec):
             yield Finding(OK, "listen", f"{spec} is in use")
+        elif not place.daemon and _is_lent(place, spec):
+            yield Finding(OK, "listen", f"{spec} is held by gms-hookd.socket")
         else:
             yield _listener(place, spec)
 
 
 def _is_served(place: Environment, spec: str) -> bool:
-    """Return whether a running daemon listens there; True where none runs."""
-    if not place.daemon or place.used is None:
+    """Return whether the running daemon listens there."""
+    if place.used is None:
         return True
     if _holds_sockets(place):
         host, _, port = spec.rpartition(":")
@@ -373,30 +380,44 @@ def _restart(place: Environment) -> str:
     return RESTART
 
 
-def _is_file(spec: str) -> bool:
-    return spec.startswith("unix:") and Path(spec.removeprefix("unix:")).exists()
-
-
 def _listener(place: Environment, spec: str) -> Finding:
+    """Look whether the service may listen there: a restart ends it where it may not."""
     try:
-        listen(spec).close()
+        if not _holds_sockets(place):
+            _probe(place, spec)
     except ValueError as error:
         return Finding(ERROR, "listen", str(error), "write HOST:PORT or unix:PATH")
     except OSError as error:
-        if _is_lent(place, spec):
-            return Finding(OK, "listen", f"{spec} is held by gms-hookd.socket")
-        remedy = "ss -ltnp  # stop what listens there, or change server.listen"
         why = str(error.strerror or error).partition(" (")[0]
+        remedy = CANNOT_LISTEN.get(error.errno or 0, BY_SYSTEMD)
         return Finding(ERROR, "listen", f"{spec}: {why}", remedy)
+    if place.daemon:
+        said = f"{spec} is not in use yet"
+        return Finding(WARNING, "listen", said, _restart(place))
     return Finding(OK, "listen", f"{spec} is free")
+
+
+def _probe(place: Environment, spec: str) -> None:
+    """Listen there for a moment, beside what we hold. Raises ValueError, OSError."""
+    path, end = spec.removeprefix("unix:"), f":{spec.rpartition(':')[2]}"
+    if place.daemon and path != spec:  # to make it changes the umask of all threads
+        if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return
+    try:
+        listen(spec).close()
+    except OSError as error:
+        ours = any(each.endswith(end) for each in place.listeners)
+        if error.errno != errno.EADDRINUSE or not ours:
+            raise
 
 
 def _is_lent(place: Environment, spec: str) -> bool:
     """Return whether systemd listens there, to start the daemon for who connects."""
     shown = ("systemctl", "show", "-pActiveState", "-pListen", "gms-hookd.socket")
     said = _output(place.environ, *shown) or ""
-    port = spec.rpartition(":")[2]
-    return "ActiveState=active" in said.splitlines() and f":{port} (Stream)" in said
+    held = re.compile(rf"[:=]{re.escape(spec.rpartition(':')[2])} \(Stream\)")
+    return "ActiveState=active" in said.splitlines() and held.search(said) is not None
 
 
 def _tls(place: Environment) -> Iterator[Finding]:

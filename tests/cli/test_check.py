@@ -218,7 +218,7 @@ def test_an_address_that_systemd_holds_for_us_is_not_another_s(place, tmp_path):
 def test_what_is_written_and_not_in_use_yet_is_a_warning(place):
     now = replace(place, daemon=True, used=place.config)
     assert levels(now, "configuration") == levels(now, "listen") == [OK]
-    server = replace(place.config.server, listen=("127.0.0.1:0", "127.0.0.1:1"))
+    server = replace(place.config.server, listen=("127.0.0.1:0", "127.0.0.2:0"))
     later = configured(now, server=server)
     assert levels(later, "configuration") == [OK, WARNING]
     assert about(later, "configuration")[1].remedy == "systemctl reload gms-hookd"
@@ -226,6 +226,21 @@ def test_what_is_written_and_not_in_use_yet_is_a_warning(place):
     reloaded = replace(later, used=later.config, restart_for=["server.listen"])
     assert levels(reloaded, "configuration") == [OK]
     assert levels(reloaded, "listen") == [WARNING, WARNING]
+
+
+def test_a_listener_that_a_restart_would_end_at_is_an_error_before(place):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        specs = f"127.0.0.1:{port}", "192.0.2.1:0", "unix:/nonexistent/x"
+        written = configured(place, server=replace(place.config.server, listen=specs))
+        running = replace(written, daemon=True, used=place.config)
+        found = about(running, "listen")
+        assert [each.level for each in found] == [ERROR] * 3
+        remedies = [each.remedy.partition("  #")[0] for each in found]
+        assert remedies == ["ss -ltnp", "ip -br address", "gms-hookd install --socket"]
+        # Where we listen ourselves nobody else does.
+        ours = replace(running, listeners=(f"0.0.0.0:{port}",))
+        assert levels(ours, "listen")[0] == WARNING
 
 
 @pytest.mark.parametrize(
