@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -32,6 +33,18 @@ def run(file, *words, **options):
         command, capture_output=True, text=True, check=False, timeout=60, **options
     )
     return done.returncode, done.stdout, done.stderr
+
+
+def test_an_installed_package_has_every_file_that_the_archive_has():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = project["tool"]["setuptools"]["package-data"]["gms_hookd"]
+    package = ROOT / "gms_hookd"
+    installed = {path for each in wanted for path in package.glob(each)}
+    texts = {path for path in pyz.sources(package) if path.suffix != ".py"}
+    there = {
+        path for path in package.rglob("*.*") if path.suffix not in (".py", ".pyc")
+    }
+    assert installed == texts == there
 
 
 def test_the_readme_names_the_command():

@@ -209,8 +209,7 @@ install = takes(
     dry_run,
 )
 uninstall = takes(
-    switch("--purge", "remove configuration, secrets, state and user as well"),
-    dry_run,
+    switch("--purge", "remove configuration, secrets, state and user as well"), dry_run
 )
 demo_options = switch("--once", "stop after the show instead of serving")
 check = takes(as_json, switch("--service", "exit 1 when the daemon does not run"))

@@ -22,13 +22,7 @@ from gms_hookd.errors import ClientError, ConfigError, Failure, SilentError
 from gms_hookd.http.control import PATIENCE, listens
 from gms_hookd.http.descriptors import attainable_descriptors
 from gms_hookd.safetext import safe
-from gms_hookd.service.findings import (
-    ERROR,
-    WARNING,
-    Environment,
-    Finding,
-    finding_of,
-)
+from gms_hookd.service.findings import ERROR, WARNING, Environment, Finding, finding_of
 from gms_hookd.service.inspection import findings
 from gms_hookd.service.state_dir import StateError
 from gms_hookd.store import StoreError

@@ -66,9 +66,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "status.status", take.as_json, "what needs hands; 1 if any does"
     ),
     ("reload",): Command(
-        "serve.reload",
-        take.nothing,
-        "have the daemon read its configuration again",
+        "serve.reload", take.nothing, "have the daemon read its configuration again"
     ),
     ("manual",): Command(
         "manual.show", take.manual, "the manual, which is in the archive"
@@ -95,9 +93,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("run", "retry"): Command("run.run_retry", take.number, "queue its task again"),
     ("run", "cancel"): Command("run.run_cancel", take.number, "end a run"),
     ("run", "undo"): Command(
-        "run.run_undo",
-        take.run_undo,
-        "put back what a run did, and disable its task",
+        "run.run_undo", take.run_undo, "put back what a run did, and disable its task"
     ),
     ("delivery", "list"): Command(
         "delivery.delivery_list", take.delivery_list, "the newest deliveries"

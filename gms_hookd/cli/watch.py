@@ -118,10 +118,7 @@ def ended(session: Session, run: Mapping[str, Any]) -> int:
 
 
 def follow(
-    api: Api,
-    run_id: int,
-    screen: Screen,
-    pause: Callable[[float], None] = time.sleep,
+    api: Api, run_id: int, screen: Screen, pause: Callable[[float], None] = time.sleep
 ) -> Any:
     """Show what a run says until it has ended; return it as the API shows it."""
     shown = 0

@@ -7,15 +7,7 @@ from functools import lru_cache
 
 from gms_hookd.errors import Failure
 from gms_hookd.git.patterns import late_pattern
-from gms_hookd.git.wordings import (
-    TABLE,
-    UNTOLD,
-    VAGUE,
-    WORDLESS,
-    ErrorKind,
-    Row,
-    Voice,
-)
+from gms_hookd.git.wordings import TABLE, UNTOLD, VAGUE, WORDLESS, ErrorKind, Row, Voice
 from gms_hookd.safetext import one_line
 
 __all__ = [

@@ -25,8 +25,7 @@ _LINE = re.compile(r"([A-Z]{1,16}) ([!-~]+) HTTP/1\.([01])\r\n")
 _OTHER_VERSION = re.compile(r"[A-Z]{1,16} [!-~]+ HTTP/[0-9](\.[0-9])?\r\n")
 # A field is a whole line: with as many matches as line feeds nothing was skipped.
 _FIELD = re.compile(
-    r"^([\w!#$%&'*+\-.^`|~]++):[ \t]*+([\t -~\x80-\xff]*+)\r\n",
-    re.MULTILINE | re.ASCII,
+    r"^([\w!#$%&'*+\-.^`|~]++):[ \t]*+([\t -~\x80-\xff]*+)\r\n", re.MULTILINE | re.ASCII
 )
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _ABSOLUTE = re.compile(r"https?://([^/?#]*)([^#]*)", re.IGNORECASE)

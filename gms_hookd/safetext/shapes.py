@@ -23,10 +23,7 @@ HIDDEN = b"***"
 _MASK = HIDDEN.decode()
 _IN_URL = (
     (r"(?i)\b(https?://)[^/@\s'\"]+@", rf"\1{_MASK}@"),
-    (
-        r"(?i)\b([a-z][a-z0-9+.-]*://[^/@:\s'\"]*):(?!\d+/)[^\s'\"]*@",
-        rf"\1:{_MASK}@",
-    ),
+    (r"(?i)\b([a-z][a-z0-9+.-]*://[^/@:\s'\"]*):(?!\d+/)[^\s'\"]*@", rf"\1:{_MASK}@"),
 )
 _HEADER = (
     r"(?i)\b((?:proxy-)?authorization|(?:private|job|deploy)-token|x-[a-z-]*token"

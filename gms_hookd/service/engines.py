@@ -50,10 +50,7 @@ class Engines:
 
 
 def _settings(
-    config: Config,
-    state: StateDirectory,
-    mask: Mask,
-    count: Callable[[str, str], None],
+    config: Config, state: StateDirectory, mask: Mask, count: Callable[[str, str], None]
 ) -> EngineSettings:
     return EngineSettings(
         home=state.home,

@@ -61,21 +61,13 @@ DISABLED = "cancelled: the task was disabled while this ran"
 LOG = 1024 * 1024  # characters of a run's log kept over all its attempts
 # The fields of a run, and where each comes from; `_run` adds what is no column.
 _FIELDS = {
-    "id": "id",
-    "task_id": "task_id",
-    "task_key": "task_key",
-    "task_name": "task_name",
-    "status": "status",
-    "attempt": "attempt",
-    "trigger": "trigger",
+    **{name: name for name in ("id", "task_id", "task_key", "task_name", "status")},
+    **{name: name for name in ("attempt", "trigger", "commit_range", "error_message")},
+    **{name: name for name in ("failures", "refs")},
     "created_at": "created_ms",
     "start_time": "started_ms",
     "end_time": "ended_ms",
-    "commit_range": "commit_range",
-    "error_message": "error_message",
     "next_try": "CASE status WHEN 'queued' THEN due_ms END",
-    "failures": "failures",
-    "refs": "refs",
 }
 _COLUMNS = ",".join(_FIELDS.values())
 _BRIEF = ",".join({**_FIELDS, "refs": "NULL"}.values())

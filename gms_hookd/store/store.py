@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -72,8 +71,7 @@ class Store:
         **kwargs: P.kwargs,
     ) -> Future[T]:
         """Do `operation(db, ...)` in a transaction; done means synced to disk."""
-        bound = partial(_call, operation, args, kwargs)
-        return self.turn.submit(Submission(bound, Future()))
+        return self.turn.submit(_bound(operation, args, kwargs))
 
     def commit(
         self,
@@ -85,7 +83,7 @@ class Store:
 
         While the disk is quick it is done in the calling thread.
         """
-        submission = Submission(partial(_call, operation, args, kwargs), Future())
+        submission = _bound(operation, args, kwargs)
         if not self._writer.commit_here([submission]):
             self._writer.submit(submission)
         value: T = submission.future.result()
@@ -108,8 +106,7 @@ class Store:
         **kwargs: P.kwargs,
     ) -> Future[T]:
         """Do `operation(db, ...)` on the writing connection without a transaction."""
-        bound = partial(_call, operation, args, kwargs)
-        return self._writer.submit(Submission(bound, Future(), bare=True))
+        return self._writer.submit(_bound(operation, args, kwargs, bare=True))
 
     def read(
         self,
@@ -118,8 +115,7 @@ class Store:
         **kwargs: P.kwargs,
     ) -> Future[T]:
         """Do `operation(db, ...)` on the connection that cannot write."""
-        bound = partial(_call, operation, args, kwargs)
-        return self._reader.submit(Submission(bound, Future()))
+        return self._reader.submit(_bound(operation, args, kwargs))
 
     def backup(self, copy: Path) -> None:
         """Write a consistent, checked copy, whole or not at all; nobody waits for it.
@@ -182,10 +178,11 @@ def _wait_until_open(thread: DatabaseThread) -> None:
     thread.submit(Submission(begin_to_use, Future())).result()
 
 
-def _call(
-    operation: Callable[..., T],
+def _bound(
+    operation: Callable[..., object],
     args: tuple[object, ...],
     kwargs: dict[str, object],
-    db: Connection,
-) -> T:
-    return operation(db, *args, **kwargs)
+    *,
+    bare: bool = False,
+) -> Submission:
+    return Submission(lambda db: operation(db, *args, **kwargs), Future(), bare=bare)

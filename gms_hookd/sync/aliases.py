@@ -47,11 +47,7 @@ def found_before(marked: Mapping[str, str], listing: Listing) -> dict[str, str]:
 
 
 def found_out(
-    done: list[Move],
-    moves: Sequence[Move],
-    views: Views,
-    target: Remote,
-    run: int,
+    done: list[Move], moves: Sequence[Move], views: Views, target: Remote, run: int
 ) -> list[Move]:
     """Judge again what was done, by what has moved along with it.
 
@@ -68,11 +64,7 @@ def found_out(
 
 
 def seen_made(
-    made: Sequence[Move],
-    moves: Sequence[Move],
-    views: Views,
-    target: Remote,
-    run: int,
+    made: Sequence[Move], moves: Sequence[Move], views: Views, target: Remote, run: int
 ) -> list[Move]:
     """Judge what was created, some of the moves, by where it is to be found.
 

@@ -17,13 +17,7 @@ from gms_hookd.git import url as giturl
 from gms_hookd.git.access import AccessFactory, SafeDirectories, SshConnections
 from gms_hookd.git.cache import Cache
 from gms_hookd.git.cache_lock import Hold, Holds
-from gms_hookd.git.command import (
-    SETTINGS,
-    Git,
-    configured,
-    environment,
-    uncounted,
-)
+from gms_hookd.git.command import SETTINGS, Git, configured, environment, uncounted
 from gms_hookd.git.credentials import Credential, CredentialStore
 from gms_hookd.git.errors import UNREACHED, ErrorKind, GitError, classify
 from gms_hookd.git.maintenance import CacheMaintenance
@@ -216,11 +210,7 @@ class Engine:
         return _Selected(selection, source, self._url("target", task.target))
 
     def _attempted(
-        self,
-        job: SyncJob,
-        selected: _Selected,
-        limits: Limits,
-        act: Act,
+        self, job: SyncJob, selected: _Selected, limits: Limits, act: Act
     ) -> SyncResult:
         self._access_factory.trust.ready()
         path = self._caches / selected.source.key

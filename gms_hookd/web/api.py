@@ -337,8 +337,7 @@ def _silence(context: Context, run_id: int, text: str, offset: int) -> Data:
     """Nobody speaks now: that is all if the run has ended, else another try follows."""
     found = context.store.read(runs.get, run_id)
     return apply(
-        found,
-        lambda run: {"text": text, "offset": offset, "done": run.status in FINAL},
+        found, lambda run: {"text": text, "offset": offset, "done": run.status in FINAL}
     )
 
 

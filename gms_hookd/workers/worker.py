@@ -215,11 +215,7 @@ class Worker:
         return policy.delay_after(claim.failures + 1, self.chance(), asked)
 
     def _finish(
-        self,
-        claim: runs.ClaimedRun,
-        outcome: SyncResult,
-        record: RunLog,
-        began: Moment,
+        self, claim: runs.ClaimedRun, outcome: SyncResult, record: RunLog, began: Moment
     ) -> None:
         ids = self._record(claim, _result(claim, outcome, record, began))
         if ids:
