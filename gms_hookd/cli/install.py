@@ -20,6 +20,9 @@ from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import run
 from gms_hookd.http.control import listens, readiness
 from gms_hookd.service import installation
+from gms_hookd.service.findings import ERROR, Environment
+from gms_hookd.service.identity import acting
+from gms_hookd.service.inspection import listener
 from gms_hookd.service.installation import File, Layout, Machine, Parts, Step
 
 SLOW = 600.0  # seconds that a step may take: the service stops, a store is copied
@@ -71,7 +74,7 @@ class Installer:
         if lacks and not dry_run:
             raise Failure(f"nothing was changed: needs {lacks[0]}")
         if not dry_run:
-            self._refuse_broken_config()
+            self._refuse_broken_config(socket or machine.socket is not None)
         parts = self._parts(socket=socket)
         steps = installation.install_plan(self.layout, machine, parts)
         if dry_run:
@@ -110,13 +113,21 @@ class Installer:
     def _config(self) -> Config:
         return load_config({}, state=self.layout.state, folder=self.layout.etc)
 
-    def _refuse_broken_config(self) -> None:
+    def _refuse_broken_config(self, lent: bool) -> None:
         """Stop no daemon that neither the new program nor the old could start again.
 
-        Raises ConfigError.
+        With lent sockets systemd listens. Raises ConfigError, Failure.
         """
-        if listens(control_socket(self.layout.state)):
-            self._config()
+        if not listens(control_socket(self.layout.state)):
+            return
+        config, state = self._config(), self.layout.state
+        with acting(state):
+            for spec in () if lent else config.server.listen:
+                place = Environment({}, state, daemon=True, listeners=(spec,))
+                found = listener(place, spec)
+                if found.level == ERROR:
+                    why = f"{found.finding}: {found.remedy}"
+                    raise Failure(f"nothing was changed: server.listen: {why}")
 
     def _show(self, steps: Iterable[Step]) -> int:
         for step in steps:

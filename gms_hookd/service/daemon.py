@@ -412,5 +412,5 @@ def _listen(
     try:
         return listen(spec, control=control, tls=tls)
     except OSError as error:
-        why = error.strerror or str(error)
+        why = (error.strerror or str(error)).partition(" (")[0]
         raise OSError(f"cannot listen on {spec}: {why}") from None

@@ -59,6 +59,7 @@ RELEASED = 1_767_225_600  # 2026-01-01: a clock before that is not set
 AHEAD = 60
 RELOAD = "systemctl reload gms-hookd"
 RESTART = "systemctl restart gms-hookd"
+MAKE = os.W_OK | os.X_OK  # of a folder, to make a file there
 BY_SYSTEMD = "gms-hookd install --socket  # systemd may listen there, the service not"
 CANNOT_LISTEN = {
     errno.EADDRINUSE: "ss -ltnp  # stop what listens there, or change server.listen",
@@ -353,7 +354,7 @@ def _listeners(place: Environment) -> Iterator[Finding]:
         elif not place.daemon and _is_lent(place, spec):
             yield Finding(OK, "listen", f"{spec} is held by gms-hookd.socket")
         else:
-            yield _listener(place, spec)
+            yield listener(place, spec)
 
 
 def _is_served(place: Environment, spec: str) -> bool:
@@ -380,7 +381,7 @@ def _restart(place: Environment) -> str:
     return RESTART
 
 
-def _listener(place: Environment, spec: str) -> Finding:
+def listener(place: Environment, spec: str) -> Finding:
     """Look whether the service may listen there: a restart ends it where it may not."""
     try:
         if not _holds_sockets(place):
@@ -401,7 +402,7 @@ def _probe(place: Environment, spec: str) -> None:
     """Listen there for a moment, beside what we hold. Raises ValueError, OSError."""
     path, end = spec.removeprefix("unix:"), f":{spec.rpartition(':')[2]}"
     if place.daemon and path != spec:  # to make it changes the umask of all threads
-        if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
+        if not os.access(os.path.dirname(path), MAKE, effective_ids=True):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return
     try:

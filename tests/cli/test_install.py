@@ -248,6 +248,19 @@ def test_a_daemon_whose_configuration_is_broken_by_now_is_not_stopped(place):
     assert place.layout.program.read_bytes() != b"another"
 
 
+def test_a_daemon_whose_listener_is_not_possible_by_now_is_not_stopped(place):
+    place.install()
+    first = place.pid()
+    place.next(b"another")
+    config = place.layout.etc / "config.toml"
+    config.write_text('[server]\nlisten = ["192.0.2.1:5"]\n')
+    with pytest.raises(
+        Failure, match=r"nothing was changed: .* 192\.0\.2\.1:5: Cannot"
+    ):
+        place.install()
+    assert place.pid() == first
+
+
 def test_dry_run_changes_nothing_and_is_a_script(place):
     place.installer.install(socket=True, dry_run=True)
     assert not place.layout.program.exists()

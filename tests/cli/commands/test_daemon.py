@@ -77,7 +77,7 @@ def test_an_address_in_use_is_one_line_and_status_1(environ):
         port = taken.getsockname()[1]
         status, out, err = finished("serve", "--listen", f"127.0.0.1:{port}")
     assert (status, out) == (1, "")
-    assert re.search(r"gms-hookd: .*Address already in use", err.split("\n")[-2])
+    assert re.search(r"gms-hookd: .*Address already in use$", err.split("\n")[-2])
     assert "Traceback" not in err
 
 
