@@ -33,6 +33,8 @@ _DIED = late_pattern(r"unexpected disconnect while reading|aborted by hook")
 _CUT = late_pattern(r"(?im)rpc failed|^(connection|client_loop|mux_|packet_|timeout)")
 # A host, or a filter before it, that judges a request by its size or content.
 _OF_REQUEST = late_pattern(r"RPC failed; HTTP (400|403|413|422|451)\b")
+# Of one history at the target, which keeps no other from being kept.
+OF_OBJECTS = (ErrorKind.UNSAFE, ErrorKind.CORRUPT, ErrorKind.OTHER)
 MOVED = "the target moved while its old tip was kept"
 ATOMIC = "--atomic"  # all of a push is taken, or nothing
 NOT_ATOMIC = "does not support --atomic"
@@ -490,16 +492,26 @@ class Push:
 
     def _bring(self, pins: Iterable[Pin]) -> dict[str, GitError]:
         """Fetch old tips that only the target has; tell which could not be had."""
-        wanted = list(pins)
-        if not wanted:
-            return {}
+        wanted = {p.ref: p for p in pins}
+        bad = self._fetched(wanted.values()) if wanted else {}
+        search = Search(list(wanted)) if len(bad) > 1 else None
+        while search and (tried := search.todo):
+            why = bad.get(tried[0])
+            if why is None or why.kind not in OF_OBJECTS:
+                break
+            failed = self._fetched([wanted[ref] for ref in tried])
+            bad = {ref: bad[ref] for ref in bad.keys() - set(tried)} | failed
+            search.saw(Seen(failed))
+        return bad
+
+    def _fetched(self, pins: Collection[Pin]) -> dict[str, GitError]:
+        """Fetch old tips, all or none of them; tell why where that was not done."""
         try:
-            self._target.fetch([f"+{p.ref}:{p.kept}" for p in wanted])
+            self._target.fetch([f"+{p.ref}:{p.kept}" for p in pins])
         except GitError as error:
-            failed = _not_kept(error)
-            return {p.ref: failed for p in wanted}
-        self._cache.harden(p.kept for p in wanted)
-        moved = [p for p in wanted if self._cache.ref(p.kept) != p.oid]
+            return dict.fromkeys((p.ref for p in pins), _not_kept(error))
+        self._cache.harden(p.kept for p in pins)
+        moved = (p for p in pins if self._cache.ref(p.kept) != p.oid)
         return {p.ref: GitError(ErrorKind.LOCK, MOVED) for p in moved}
 
     def _kept(self, ref: str) -> str:

@@ -190,6 +190,25 @@ def test_objects_that_a_target_does_not_take_keep_none_from_arriving(
     assert source.refs().keys() - target.refs().keys() == {"refs/heads/odd"}
 
 
+@pytest.mark.parametrize("broken", [True, False])
+def test_an_old_tip_that_cannot_be_kept_keeps_no_other_from_moving(
+    http_host, source, target, bench, broken
+):
+    names = [f"b{n}" for n in range(9)]
+    source.commit(*names)
+    target.commit("main", *names)
+    tree = "1" * 40 if broken else target.git("rev-parse", "main^{tree}").strip()
+    text = f"tree {tree}\nauthor t <t> 1 +0000\ncommitter t 1 +0000\n\nx\n"
+    write = ("hash-object", "-t", "commit", "-w", "--literally", "--stdin")
+    odd = target.git(*write, stdin=text.encode()).strip()
+    (target.path / "refs/heads/b4").write_text(odd + "\n")
+    it = task(source, http_host.url(target), force=True, prune=True)
+    found = results(bench.sync(it))
+    assert found.pop("b4") is RefResult.REJECTED
+    assert set(found.values()) == {RefResult.FORCED}
+    assert target.refs() == source.refs() | {"refs/heads/b4": odd}
+
+
 def test_only_what_is_wanted_goes_along_with_a_mass_of_refs(
     source, target, tmp_path, bench
 ):
