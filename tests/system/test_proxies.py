@@ -16,10 +16,11 @@ import socket
 import sqlite3
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 
+from gms_hookd.cli.manual import topic
 from tests.support.hosts import free_port, wait_for_port
 from tests.support.process import SECRET, Daemon
 
@@ -95,6 +96,30 @@ class Haproxy:
         return (self.program, "-db", "-f", config)
 
 
+def recipe(kind):
+    """Return what the manual has for a proxy, without TLS, as a template."""
+    block = re.search(rf"```{kind}\n(.*?)```", topic("install"), re.DOTALL)[1]
+    text = block.replace("{", "{{").replace("}", "}}")
+    text = re.sub(r"listen 443 ssl|(bind) :443 ssl crt \S+", _here, text)
+    return re.sub(" *ssl_.*\n", "", text).replace(":38080", ":{there}")
+
+
+def _here(found):
+    return f"{found[1] or 'listen'} 127.0.0.1:{{here}}"
+
+
+class NginxOfTheManual(Nginx):
+    """As the manual has it."""
+
+    template = NGINX.partition("  upstream")[0] + recipe("nginx") + "}}\n"
+
+
+class HaproxyOfTheManual(Haproxy):
+    """The same."""
+
+    template = HAPROXY.partition("frontend")[0] + recipe("haproxy")
+
+
 @pytest.fixture
 def daemon(tmp_path):
     """A daemon that trusts the proxy; a test says the rest and starts it."""
@@ -104,11 +129,11 @@ def daemon(tmp_path):
     made.close()
 
 
-def configure(daemon, webhook):
+def configure(daemon, webhook, proxy=PROXY):
     listen = f'["unix:{daemon.socket}", "127.0.0.1:{daemon.port}"]'
     daemon.config.write_text(
         f'[webhook]\nsecret = "{SECRET}"\n{webhook}\n'
-        f'[server]\nlisten = {listen}\ntrusted_proxies = ["{PROXY}"]\n'
+        f'[server]\nlisten = {listen}\ntrusted_proxies = ["{proxy}"]\n'
         'max_body = "64KiB"\n'
     )
     daemon.start()
@@ -117,7 +142,13 @@ def configure(daemon, webhook):
 @pytest.fixture(params=[Nginx, Haproxy], ids=["nginx", "haproxy"])
 def proxy(request, tmp_path, daemon):
     """The port of a proxy in front of the daemon."""
-    kind = request.param()
+    with serving(request.param(), tmp_path, daemon) as here:
+        yield here
+
+
+@contextmanager
+def serving(kind, tmp_path, daemon):
+    """Start a proxy; gives its port."""
     if shutil.which(kind.program) is None:
         pytest.skip(f"needs {kind.program}")
     folder, here = tmp_path / "proxy", free_port()
@@ -385,3 +416,16 @@ def test_no_spoofed_address_has_a_share_of_its_own_or_uses_up_anothers(daemon, p
     assert [modest.ask(whole(1))[0] for _ in range(5)] == [200] * 5
     greedy.close()
     modest.close()
+
+
+@pytest.mark.parametrize("kind", [NginxOfTheManual, HaproxyOfTheManual])
+def test_behind_a_proxy_as_the_manual_has_it_a_delivery_has_its_sender(
+    daemon, tmp_path, kind
+):
+    configure(daemon, "", proxy="127.0.0.1")
+    daemon.add_task("t", "/nonexistent/source", "/nonexistent/target")
+    with serving(kind(), tmp_path, daemon) as here:
+        client = Client(here, "127.0.0.2")
+        assert client.ask(spoofed(b"192.0.2.1"))[0] == 200
+        client.close()
+    assert [d["client"] for d in daemon.api("GET", "deliveries")] == ["127.0.0.2"]
