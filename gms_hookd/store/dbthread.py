@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import attrgetter
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -194,10 +194,11 @@ class DatabaseThread:
     ) -> list[_Outcome]:
         """Commit unless somebody has the store locked; nothing is done then."""
         try:
-            begun = _begin_at_once(db) and not self._given_up(db)
+            begun = _begin_at_once(db) and not self._problem(db)
             return self._commit(db, batch) if begun else []
         finally:
-            _roll_back(db)  # what a thread that was ended amid it has begun
+            # What is not done, or what a thread that was ended amid it has begun.
+            _roll_back(db)
 
     @property
     def waiting(self) -> int:
@@ -380,20 +381,21 @@ class DatabaseThread:
 
     def _settle_all(self, batch: list[Submission], results: list[_Outcome]) -> None:
         for submission, (value, failure) in zip(batch, results, strict=False):
-            if isinstance(failure, _DamagedError) and not self._files.spoilt:
-                self._files.spoil(f"was found damaged ({failure})")
             if failure is None:
                 submission.future.set_result(value)
-            else:
-                submission.future.set_exception(failure)
+                continue
+            if isinstance(failure, _DamagedError) and not self._files.spoilt:
+                self._files.spoil(f"was found damaged ({failure})")
+            submission.future.set_exception(failure)
 
 
 def _begin_at_once(db: Connection) -> bool:
     """Begin a transaction, unless that cannot be done or not without waiting."""
     try:
-        return _begun(db, last=False)
+        db.execute("BEGIN IMMEDIATE")
     except sqlite3.Error:
         return False
+    return True
 
 
 def _begin(db: Connection) -> None:
@@ -417,7 +419,7 @@ def _begun(db: Connection, last: bool) -> bool:
 def _together(db: Connection, batch: list[Submission]) -> list[_Outcome]:
     """Run a batch; one that fails undoes only itself, and costs the others a repeat."""
     try:
-        return [(value, None) for value in _values(db, batch)]
+        return list(zip(_values(db, batch), repeat(None), strict=False))
     except Exception as error:
         if _is_of_the_store(error):
             raise

@@ -15,9 +15,11 @@ from gms_hookd.store.walindex import WalIndex
 SUFFIXES = ("", "-wal")
 RESTORE = "stop gms-hookd, restore a backup, start it again"
 SAVE = f"put it back; or save it (gms-hookd backup FILE), {RESTORE}"
-# Inode, device, size, time of the last write (ns): what tells a file from another, and
-# one content of it from another. None: it is not there.
-_Mark = tuple[int, int, int, int] | None
+# Inode and device tell a file from another, size and time of the last write (ns) one
+# content of it from another. None: it is not there.
+_Place = tuple[int, int] | None
+_Content = tuple[int, int] | None
+_Marks = tuple[list[_Place], list[_Content]]
 
 
 class Files:
@@ -29,8 +31,7 @@ class Files:
 
     def __init__(self, path: Path) -> None:
         self._paths = [f"{path}{suffix}" for suffix in SUFFIXES]
-        self._left: list[_Mark] = []
-        self._inodes: list[tuple[int, int] | None] = []
+        self._left: _Marks = [], []
         self._index = WalIndex(path)
         self._checkpoints = b"", b""
         self._unsure = False  # whether we wrote to them while they were elsewhere
@@ -41,9 +42,10 @@ class Files:
 
         What is committed to a file that is gone is not kept.
         """
-        now, moved = self._take()
-        self._unsure = self._unsure or bool(moved)
-        if now[0] and not now[0][2]:
+        moved, file = self._take()
+        if moved:
+            self._unsure = True
+        if file and not file[0]:
             self.spoil("was truncated")
         return self.spoilt or moved
 
@@ -53,7 +55,7 @@ class Files:
         Of connections that close, the last one writes to the file and removes the -wal.
         """
         self._index.reopen()
-        del self._left[1:]
+        del self._left[0][1:]
         self._take()
 
     def problem(self, committed: Callable[[], bool]) -> str:
@@ -64,25 +66,24 @@ class Files:
         now = self._look()
         if now == self._left and not self.spoilt:
             return ""
-        problem = self.spoilt or self._moved(now)
-        what = "" if problem else self._written(now)
+        problem = self.spoilt or self._moved(now[0])
+        what = "" if problem else self._written(now[1])
         if what and (self._unsure or committed() or self._checkpointed()):
             self._take()
         elif what:
             self.spoil(what)
         return problem or self.spoilt
 
-    def _take(self) -> tuple[list[_Mark], str]:
-        """Take them as they are unless one is moved; return them, and whether."""
+    def _take(self) -> tuple[str, _Content]:
+        """Take them as they are unless one is moved; return whether, and the file."""
         # In this order: a checkpoint that writes after the look ends after it, too.
         checkpoints = self._index.checkpoints()
         now = self._look()
-        moved = self._moved(now)
+        moved = self._moved(now[0])
         if not moved:
             self._left, self._checkpoints = now, checkpoints
             self._unsure = False
-            self._inodes = [mark and mark[:2] for mark in now]
-        return now, moved
+        return moved, now[1][0]
 
     def _checkpointed(self) -> bool:
         come, to_come = found = self._index.checkpoints()
@@ -90,37 +91,40 @@ class Files:
 
     def moved(self) -> str:
         """Return which of them is not in its place any more, with the remedy, or ""."""
-        return self._moved(self._look())
+        return self._moved(self._look()[0])
 
     def spoil(self, what: str) -> None:
         """Take note of what was done to their content."""
         self.spoilt = f"{self._name(0)} {what} while in use: {RESTORE}"
 
-    def _look(self) -> list[_Mark]:
-        # At each commit, so as few steps of Python as can be.
-        marks: list[_Mark] = []
+    def _look(self) -> _Marks:
+        # Twice at each commit, so as few steps of Python as can be.
+        places: list[_Place] = []
+        contents: list[_Content] = []
         for path in self._paths:
             try:
                 found = os.stat(path)
             except OSError:
-                marks.append(None)
+                places.append(None)
+                contents.append(None)
             else:
-                marks.append((found[1], found[2], found[6], found.st_mtime_ns))
-        return marks
+                places.append((found[1], found[2]))
+                contents.append((found[6], found.st_mtime_ns))
+        return places, contents
 
-    def _moved(self, now: list[_Mark]) -> str:
-        if [mark and mark[:2] for mark in now] == self._inodes:
+    def _moved(self, now: list[_Place]) -> str:
+        if now == self._left[0]:
             return ""
-        for number, (old, new) in enumerate(zip(self._left, now, strict=False)):
-            if old and (new is None or old[:2] != new[:2]):
+        for number, (old, new) in enumerate(zip(self._left[0], now, strict=False)):
+            if old and old != new:
                 what = "replaced" if new else "removed"
                 return f"{self._name(number)} was {what} while in use: {SAVE}"
         return ""
 
-    def _written(self, now: list[_Mark]) -> str:
-        for number, (old, new) in enumerate(zip(self._left, now, strict=False)):
+    def _written(self, now: list[_Content]) -> str:
+        for number, (old, new) in enumerate(zip(self._left[1], now, strict=False)):
             if old and new and old != new:
-                what = "truncated" if new[2] < old[2] else "written to"
+                what = "truncated" if new[0] < old[0] else "written to"
                 return f"was {what}" if number == 0 else f"had its -wal {what}"
         return ""
 

@@ -135,7 +135,7 @@ class Result(NamedTuple):
 
 def accept(db: Connection, triggers: Sequence[Trigger]) -> list[RecordedDelivery]:
     """Take and record verified deliveries: each is 200 with its run, 404 or 409."""
-    ids = {trigger.task: _id_of(db, trigger.task) for trigger in triggers}
+    ids = {task: _id_of(db, task) for task in {each.task for each in triggers}}
     places = _places(db, ids.values())
     entries = [_entry(db, places, ids[each.task], each) for each in triggers]
     deliveries.record_all(db, entries)
