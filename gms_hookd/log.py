@@ -46,6 +46,7 @@ TIME = "%Y-%m-%d %H:%M:%S"
 # Takes bytes without waiting; returns how many it took. OSError: nobody reads.
 _Sender = Callable[[bytes], int]
 _OWN = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_ROOT = logging.getLogger()
 # Level, whether it is masked already, Unix time, text.
 _Event = tuple[int, bool, float, str]
 
@@ -58,12 +59,11 @@ def setup(
 ) -> logging.Handler:
     """Send every log record to `stream`, redacted, instead of where it went before."""
     handler = _Handler(stream, _Lines(under_journal(stream, environ), redact))
-    root = logging.getLogger()
     for earlier in _handlers():
-        root.removeHandler(earlier)
+        _ROOT.removeHandler(earlier)
         earlier.close()
-    root.addHandler(handler)
-    root.setLevel(level)
+    _ROOT.addHandler(handler)
+    _ROOT.setLevel(level)
     logging.captureWarnings(True)
     # No line names them, and finding them out for each costs as much as writing it.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -121,7 +121,7 @@ def event(
     """
     if not logger.isEnabledFor(level):
         return
-    handlers = logging.getLogger().handlers
+    handlers = _ROOT.handlers
     if len(handlers) == 1 and isinstance(handlers[0], _Handler):
         handlers[0].take((level, masked, time.time(), text))
     else:
@@ -129,7 +129,7 @@ def event(
 
 
 def _handlers() -> list["_Handler"]:
-    return [h for h in logging.getLogger().handlers if isinstance(h, _Handler)]
+    return [h for h in _ROOT.handlers if isinstance(h, _Handler)]
 
 
 class _Handler(logging.Handler):
@@ -187,13 +187,13 @@ class _Handler(logging.Handler):
         lost = self.dropped
         lines = [_dropped(lost), *kept] if lost else kept
         try:
-            self._out.write("".join(self.lines.of(lines)))
+            gone = self._out.write("".join(self.lines.of(lines)))
         except (OSError, ValueError):
             self._out.drop()
             self.dropped += len(kept)
             return True
         self.dropped -= lost
-        return self._out.flush()
+        return gone
 
     def close(self) -> None:
         """Close what was opened for the stream, not the stream itself."""
@@ -295,12 +295,15 @@ class _Stream:
         self._rest = b""
         self._torn = False
 
-    def write(self, text: str) -> None:
-        """Send lines, or keep what does not go. OSError, ValueError: nobody reads."""
+    def write(self, text: str) -> bool:
+        """Send lines, or keep what does not go; tell whether all of it has gone.
+
+        Raises OSError, ValueError: nobody reads.
+        """
         data = text.encode(self._encoding, "backslashreplace")
         # Behind the half of a line that was dropped a new line begins.
         self._rest += b"\n" + data if self._torn and not self._rest else data
-        self.flush()
+        return self.flush()
 
     def flush(self) -> bool:
         """Send what was kept; tell whether all of it has gone. Raises as `write`."""
@@ -359,9 +362,10 @@ def _to_socket(end: socket.socket, data: bytes) -> int:
 
 
 def _to_own(descriptor: int, data: bytes) -> int:
-    with suppress(BlockingIOError):
+    try:
         return os.write(descriptor, data)
-    return 0
+    except BlockingIOError:
+        return 0
 
 
 def _to_shared(descriptor: int, data: bytes) -> int:
