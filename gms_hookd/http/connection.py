@@ -117,19 +117,23 @@ class Connection(BaseHTTPRequestHandler):
         self._unsent: bytes | memoryview = b""
 
     def handle(self) -> None:
-        """Go on with what the socket has or takes."""
+        """Take what came along with the connection."""
+        self._read()
+
+    def stir(self, event: int) -> None:
+        """Take what epoll found."""
         if self.state is READING:
             self._read()
         elif self.state is SENDING:
             self._send()
+        elif self.state in (ANSWERING, SHAKING):
+            self._note_gone(event)
         elif self.state is LINGERING and self._receive() == b"":
             self.finish()
 
-    def stir(self, event: int) -> None:
-        """Take what epoll found."""
-        if self.state not in (ANSWERING, SHAKING):
-            self.handle()
-        elif event & BROKEN:
+    def _note_gone(self, event: int) -> None:
+        """See whether who waits for an answer is still there."""
+        if event & BROKEN:
             self.finish()
         elif event & GONE:
             gone = self._loop.now + self._loop.limits.gone_time
@@ -148,12 +152,6 @@ class Connection(BaseHTTPRequestHandler):
         message = self._reader.next()
         if message is None:
             self._await_more()
-        else:
-            self._take(message)
-
-    def _take(self, message: Message) -> None:
-        if self.late and message.head.path not in self._loop.limits.always:
-            self.turn_away()
         else:
             self._ask(message)
 
@@ -280,7 +278,7 @@ class Connection(BaseHTTPRequestHandler):
         if message is None:
             self.finish()
         else:
-            self._take(message)
+            self._ask(message)
 
     def _await_more(self) -> None:
         if not self._loop.hold(self, self._unread()):
@@ -314,6 +312,9 @@ class Connection(BaseHTTPRequestHandler):
 
     def _ask(self, message: Message) -> None:
         head, body, fault = message
+        if self.late and head.path not in self._loop.limits.always:
+            self.turn_away()
+            return
         self._fresh = False
         self._keep_alive = fault is None and not self.late and head.keep_alive
         self._old = head.minor == 0
@@ -379,10 +380,10 @@ class Connection(BaseHTTPRequestHandler):
         self.state = READING
         self._unsent = b""
         self._begin_phase()
-        if self._reader.held:
-            self._loop.line_up(self)
-        else:
+        if self._phase is IDLE:
             self._loop.watch(self, READ)
+        else:
+            self._loop.line_up(self)
 
     def _linger(self) -> None:
         self.state = LINGERING

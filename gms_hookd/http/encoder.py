@@ -32,19 +32,16 @@ class ResponseEncoder:
         `now` is in monotonic seconds: the date is made once a second.
         """
         with_body = request.method != "HEAD"
-        date = self._http_date(now)
+        if now >= self._date_until:
+            self._date_until = now + 1.0
+            self._date = formatdate(usegmt=True)
+        date = self._date
         try:
             return serialise(response, date, request.id, connection, body=with_body)
         except ValueError:
             log.exception("response not sendable request=%s", request.id)
             broken = failure(500, "internal error")
             return serialise(broken, date, request.id, connection, body=with_body)
-
-    def _http_date(self, now: float) -> str:
-        if now >= self._date_until:
-            self._date_until = now + 1.0
-            self._date = formatdate(usegmt=True)
-        return self._date
 
 
 def failure(

@@ -100,8 +100,9 @@ class Reader:
     def __init__(self, max_body: int) -> None:
         self._max_body = max_body
         self._buffer = bytearray()
-        self._head: Head | None = None
-        self._body: _Sized | _Chunked | None = None
+        self._head: Head | None = None  # of the message whose body is to come
+        self._length = 0  # of that body, unless it comes in chunks
+        self._chunked: _Chunked | None = None
         self._scanned = 0
         self._promise = False
         self._dead = False
@@ -111,14 +112,14 @@ class Reader:
         """What the next byte would belong to."""
         if self._dead:
             return DEAD
-        if self._body is not None:
+        if self._head is not None:
             return BODY
         return HEAD if self._buffer else IDLE
 
     @property
     def held(self) -> int:
         """Bytes kept in memory for the message that is not whole yet."""
-        return len(self._buffer) + (len(self._body.data) if self._body else 0)
+        return len(self._buffer) + (len(self._chunked.data) if self._chunked else 0)
 
     def feed(self, data: bytes) -> None:
         """Add what arrived."""
@@ -127,18 +128,24 @@ class Reader:
 
     def next(self) -> Message | None:
         """Return the next whole message, or None until more has arrived."""
-        if self._dead or not (self._buffer or self._body):
+        if self._dead or not (self._buffer or self._head):
             return None
         try:
-            return self._message()
+            head = self._head or self._read_head()
+            body = self._take_body() if head else None
         except _RefusedError as refused:
             return self.refuse(refused.fault)
+        if head is None or body is None:
+            return None
+        self._head = self._chunked = None
+        self._promise = False
+        return Message(head, body)
 
     def refuse(self, fault: Fault) -> Message:
         """End the stream here with `fault`; the head is as far as it was understood."""
         head, self._head = self._head or _begun(self._buffer), None
         self._dead = True
-        self._body = None
+        self._chunked = None
         self._buffer.clear()
         return Message(head, fault=fault)
 
@@ -153,20 +160,18 @@ class Reader:
         owed, self._promise = self._promise, False
         return owed
 
-    def _message(self) -> Message | None:
-        if self._body is None and not self._read_head():
+    def _take_body(self) -> bytes | None:
+        """Take the body out of the buffer, or return None while it is not whole."""
+        buffer, length = self._buffer, self._length
+        if self._chunked:
+            return self._chunked.take(buffer)
+        if len(buffer) < length:
             return None
-        assert self._head is not None  # noqa: S101  # for mypy
-        assert self._body is not None  # noqa: S101
-        body = self._body.take(self._buffer)
-        if body is None:
-            return None
-        message = Message(self._head, body)
-        self._head = self._body = None
-        self._promise = False
-        return message
+        body = bytes(memoryview(buffer)[:length])
+        del buffer[:length]
+        return body
 
-    def _read_head(self) -> bool:
+    def _read_head(self) -> Head | None:
         buffer = self._buffer
         if buffer[0] == 0x0D:  # RFC 9112 2.2: empty lines may come first
             del buffer[: _end_of_empty_lines(buffer)]
@@ -174,62 +179,24 @@ class Reader:
         if end < 0:
             _check_unfinished(buffer, self._scanned)
             self._scanned = max(0, len(buffer) - 3)
-            return False
+            return None
         self._scanned = 0
-        self._parse(buffer[: end + 2])
+        self._head = head = _parsed(buffer[: end + 2])
+        self._frame(head)
         del buffer[: end + 4]
-        return True
+        return head
 
-    def _parse(self, raw: bytearray) -> None:
-        text = raw.decode("latin-1")
-        line = _LINE.match(text)
-        if line is None or line.end() > MAX_LINE + 2:
-            _check_unfinished(raw, 0)
-            raise _RefusedError(400, "malformed request line")
-        method, target, minor = line.groups()
-        fields = _FIELD.findall(text, line.end())
-        if len(fields) != text.count("\n", line.end()):
-            _check_unfinished(raw, 0)
-            raise _RefusedError(400, "malformed header field")
-        if " \r\n" in text or "\t\r\n" in text:
-            fields = [(name, value.rstrip(" \t")) for name, value in fields]
-        headers = _headers(fields)
-        if target[0] == "/" and "#" not in target:
-            path, _, query = target.partition("?")
-        else:
-            path, query = _odd_target(method, target, headers)
-        self._head = Head(method, path, query, headers, int(minor))
-        self._body = self._framing(self._head)
-
-    def _framing(self, head: Head) -> "_Sized | _Chunked":
+    def _frame(self, head: Head) -> None:
+        """Find out how long the body is (RFC 9112 6.3)."""
         headers = head.headers
         _check_host(headers.get("host"), head.minor)
-        body: _Sized | _Chunked
         if "transfer-encoding" in headers:
             _check_transfer_encoding(headers, head.minor)
-            body = _Chunked(self._max_body)
+            self._chunked = _Chunked(self._max_body)
         else:
-            body = _Sized(_content_length(head, self._max_body))
+            self._length = _content_length(head, self._max_body)
         if "expect" in headers:
             self._promise = _expects_continue(headers["expect"], head.minor)
-        return body
-
-
-class _Sized:
-    """A body of a length known beforehand."""
-
-    data = b""
-
-    def __init__(self, length: int) -> None:
-        self._length = length
-
-    def take(self, buffer: bytearray) -> bytes | None:
-        """Take the body out of `buffer`, or return None while it is not whole."""
-        if len(buffer) < self._length:
-            return None
-        body = bytes(memoryview(buffer)[: self._length])
-        del buffer[: self._length]
-        return body
 
 
 class _Chunked:
@@ -301,6 +268,28 @@ class _Chunked:
 
     def _nothing(self, buffer: bytearray, start: int) -> int | None:
         return None
+
+
+def _parsed(raw: bytearray) -> Head:
+    """Return the head that these whole lines are. Raises _RefusedError."""
+    text = raw.decode("latin-1")
+    line = _LINE.match(text)
+    if line is None or line.end() > MAX_LINE + 2:
+        _check_unfinished(raw, 0)
+        raise _RefusedError(400, "malformed request line")
+    method, target, minor = line.groups()
+    fields = _FIELD.findall(text, line.end())
+    if len(fields) != text.count("\n", line.end()):
+        _check_unfinished(raw, 0)
+        raise _RefusedError(400, "malformed header field")
+    if " \r\n" in text or "\t\r\n" in text:
+        fields = [(name, value.rstrip(" \t")) for name, value in fields]
+    headers = _headers(fields)
+    if target[0] == "/" and "#" not in target:
+        path, _, query = target.partition("?")
+    else:
+        path, query = _odd_target(method, target, headers)
+    return Head(method, path, query, headers, int(minor))
 
 
 def _check_trailer(line: str) -> None:

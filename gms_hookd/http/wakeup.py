@@ -29,7 +29,8 @@ class WakeupQueue(Generic[T]):
     def post(self, item: T) -> None:
         """Leave `item` for the loop."""
         self._items.append(item)
-        self.wake()
+        if not self._woken:
+            self.wake()
 
     def wake(self) -> None:
         """Wake the loop, once until it has heard it."""
