@@ -70,11 +70,12 @@ class Whitelist:
         given = tuple(entries)
         self._sockets = frozenset(filter(is_socket, given))
         self._networks = tuple(network(e) for e in given if not is_socket(e))
+        self._admits_all = not given
         self._covers = lru_cache(maxsize=4096)(self._look)
 
     def __bool__(self) -> bool:
         """Return whether there is any entry."""
-        return bool(self._networks or self._sockets)
+        return not self._admits_all
 
     def covers(self, text: str) -> bool:
         """Return whether the address lies in one of the networks.
@@ -87,7 +88,7 @@ class Whitelist:
 
     def admits(self, text: str) -> bool:
         """Return whether the address may ask; a list without entries admits all."""
-        return not self or self.covers(text)
+        return self._admits_all or self.covers(text)
 
     def _look(self, text: str) -> bool:
         try:

@@ -52,7 +52,7 @@ class GmsHook:
         client = self._admit(request)
         self.guard.check_signature(request)
         task = _task(request)
-        seconds = _wait(request.query)
+        seconds = _wait(request.query) if request.query else None
         trigger = runs.Trigger(self.new_delivery(client), task, self._new_run)
         accepted = self._context.store.gather(runs.accept, trigger)
         if seconds is None:
@@ -229,8 +229,6 @@ def _json_object(request: Request) -> Mapping[str, object]:
 
 
 def _wait(query: str) -> float | None:
-    if not query:
-        return None
     given = parse_qs(query, keep_blank_values=True).get("wait")
     if given is None:
         return None

@@ -224,7 +224,7 @@ class App:
         if request.path.startswith(API) and len(response.body) <= LARGEST_MASKED:
             answer = self._context.mask.answer(response.body)
             response = response._replace(body=answer)
-        if not counted:
+        if not counted and (response.status >= 500 or log.isEnabledFor(logging.DEBUG)):
             self._tell(request, response, since)
         code = str(response.status)
         self._context.counters.requests.add(_template(request.path), code)

@@ -60,6 +60,7 @@ class RunningRuns:
         self._woken = threading.Condition(self._lock)
         self._timer = threading.Condition(self._lock)
         self._wakes = 0
+        self._idle = 0  # workers that wait to be woken
         self._drained = -1
         self._moves = 0
         self._arrivals = deque([-math.inf] * RUSH[0], maxlen=RUSH[0])
@@ -89,7 +90,8 @@ class RunningRuns:
         """Wake one worker: there may be work; one that finds some wakes the next."""
         with self._lock:
             self._wakes += 1
-            self._woken.notify()
+            if self._idle:
+                self._woken.notify()
 
     def drained(self, wakes: int) -> None:
         """Note that no run was left in the queue, looked at after so many wakes.
@@ -117,7 +119,11 @@ class RunningRuns:
     def await_wake(self, since: int, timeout: float) -> None:
         """Wait until there was a wake after `since`, or `timeout` seconds."""
         with self._lock:
-            self._woken.wait_for(lambda: self._wakes != since, timeout)
+            self._idle += 1
+            try:
+                self._woken.wait_for(lambda: self._wakes != since, timeout)
+            finally:
+                self._idle -= 1
 
     @contextmanager
     def carrying(self, run_id: int) -> Iterator[None]:
