@@ -23,6 +23,8 @@ TWIN = (
     " by ssh it does with AcceptEnv GIT_PROTOCOL in its sshd_config"
 )
 UNSAID = "the target did not say"
+# By http git has no words for a host that does not offer to delete (delete-refs).
+NO_DELETION = "refused without a reason: the host may let no ref be deleted"
 CIRCLE = "an alias at the target that leads to itself"
 UNCHANGED_LISTED = 200  # refs
 _KEPT = late_pattern(r"deletion of the current branch|delete the current branch")
@@ -313,6 +315,8 @@ def _declined(move: Move, line: Pushed, why: Diagnosis | None) -> tuple[Move, bo
     words = why.words if why else ""
     if passing and race and (not words or _MOVED.search(words)):  # a look tells which
         return replace(move, reason=str(why), transient=True), False
+    if move.new is None and not line.reason:
+        return replace(refused(move, NO_DELETION), declined=True), True
     would_not = "[remote rejected]" in line.summary and not race
     if passing or would_not:
         verdict = refused(move, str(why or line.reason), transient=passing)

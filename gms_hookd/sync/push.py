@@ -11,7 +11,7 @@ from gms_hookd.git.refs import has_object
 from gms_hookd.git.refspec import stored
 from gms_hookd.git.remote import AT_ONCE, Report, in_parts
 from gms_hookd.model import UNKNOWN, Ref, RefResult
-from gms_hookd.sync.aliases import by_ends, ends, told_by_host
+from gms_hookd.sync.aliases import NOT_THERE, by_ends, ends, told_by_host
 from gms_hookd.sync.bisection import FEW, Search, Seen
 from gms_hookd.sync.context import SyncContext
 from gms_hookd.sync.job import REFUSED, to_restore
@@ -179,10 +179,20 @@ class Push:
         return unsure
 
     def _look_at_made(self) -> None:
-        """Settle what was created by where it is: once for all pushes, for it costs."""
-        made = list(self._made.values())
-        if not made:
+        """Settle what was created by where it is: once for all pushes, for it costs.
+
+        A host that said so of a ref that is not there is not believed of others.
+        """
+        if not any(m.reason == NOT_THERE for m in self._seen(self._made.values())):
             return
+        told = [m for m in self.settled.values() if m.acts]
+        self._pushes.take_back({m.ref for m in told})
+        self._seen(told)
+
+    def _seen(self, moves: Iterable[Move]) -> list[Move]:
+        made = list(moves)
+        if not made:
+            return []
         try:
             judged = self._seen_made(made, self._told)
         except GitError as error:
@@ -192,6 +202,7 @@ class Push:
         self._made.clear()
         self._settle(judged)
         self._pushes.end(self._row(m) for m in judged if not m.unknown)
+        return judged
 
     def _recorded(
         self, part: Sequence[Move], push: Callable[[Sequence[Move]], Report]

@@ -55,6 +55,62 @@ def reporting(http_host):
     return make
 
 
+@pytest.fixture
+def without(http_host):
+    """Let the host offer less than git does (gitprotocol-capabilities)."""
+
+    def make(*names):
+        def fault(request):
+            if "service=git-receive-pack" not in request.path:
+                return False
+            said = request.carry_out()
+            for name in names:  # as long as it was, and known to nobody
+                said = said.replace(name, b"x" * len(name))
+            request.wfile.write(said)
+            return True
+
+        http_host.faults.append(fault)
+
+    return make
+
+
+def test_who_tells_nothing_of_a_push_is_not_believed(
+    http_host, source, target, bench, without
+):
+    source.commit("gone")
+    it = task(source, http_host.url(target), prune=True)
+    bench.sync(it)
+    without(b"report-status-v2", b"report-status")
+    target.hook("pre-receive", "exit 1\n")
+    before = target.refs()
+    source.put({"refs/heads/gone": None})
+    source.commit("main", "new")
+    for attempt in (1, 2):
+        outcome = bench.sync(it, run=7, attempt=attempt)
+        assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+        assert {r.result for r in outcome.refs} == {RefResult.REJECTED}
+        assert outcome.commit_range == ""
+    assert target.refs() == before
+    (target.path / "hooks/pre-receive").unlink()
+    assert bench.sync(it, run=7, attempt=3).status is RunStatus.SUCCESS
+    assert target.refs() == source.refs()
+
+
+def test_a_host_that_lets_no_ref_be_deleted_is_not_asked_again(
+    http_host, source, target, bench, without
+):
+    source.commit("gone")
+    it = task(source, http_host.url(target), prune=True)
+    bench.sync(it)
+    without(b"delete-refs")
+    source.put({"refs/heads/gone": None})
+    source.commit()
+    outcome = bench.sync(it)
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    assert "the host may let no ref be deleted" in outcome.error_message
+    assert target.tip() == source.tip()
+
+
 @pytest.mark.parametrize("lines", [
     OK,
     (b"unpack internal server error\n", OK[1]),
