@@ -1,14 +1,13 @@
-"""What is asked of another repository: its refs, its objects, and to take ours."""
+"""What is asked of another repository: its refs and its objects; see also push."""
 
 import os
 import re
 import shlex
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 from gms_hookd.git.access import Need, RepositoryAccess
 from gms_hookd.git.advice import Way, advice
@@ -17,20 +16,14 @@ from gms_hookd.git.credentials import Access, with_remedy
 from gms_hookd.git.errors import (
     REACHED,
     UNREACHED,
-    Diagnosis,
     ErrorKind,
     GitError,
     read,
-    refusal,
 )
 from gms_hookd.git.http_answer import RPC, HttpAnswer, asked_to_wait, parse
 from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.process import Done, Stop
 from gms_hookd.git.refs import (
-    Pushed,
-    is_maintained,
-    is_self_contained,
-    parse_pushed,
     parse_refs,
     points,
     symrefs,
@@ -42,13 +35,6 @@ FETCH = (
     "fetch", "--progress", "--no-tags", "--no-write-fetch-head",
     "--no-auto-maintenance", "--no-recurse-submodules", "--refmap=",
 )  # fmt: skip
-PUSH = (
-    "push", "--progress", "--porcelain", "--no-verify", "--no-follow-tags",
-    "--recurse-submodules=no",
-)  # fmt: skip
-NO_MAINTENANCE = "receive.autoGC=false"
-# git runs it as it is, without a shell; by its own it starts another git.
-NO_ALTERNATES = "core.alternateRefsCommand=true"
 LISTED = (("protocol.version", "0"),)
 BUFFER = (("http.postBuffer", str(512 * 2**20)),)  # bytes
 HTTP_1 = (("http.version", "HTTP/1.1"),)
@@ -81,71 +67,13 @@ _CHUNKED = late_pattern(r"(?i)=> send header: transfer-encoding: chunked")
 # what it said (HAProxy 2.6, curl 7.88): by HTTP/1.1 that is heard.
 _HTTP2 = late_pattern(r"HTTP/2 stream|HTTP2? framing layer|nghttp2|curl (16|92)\b")
 _HUNG_UP = late_pattern(r"curl 55\b")  # CURLE_SEND_ERROR
-_REF = late_pattern(r"(?<![\w/.-])refs/[^\s'\"`()<>:;,!?]+")
-# receive-pack's words (check_aliased_update_internal); it takes neither of the two.
-_ALIASED = late_pattern(
-    r"refusing inconsistent update between symref '([^']+)' \([^)]*\)"
-    r" and its target '([^']+)'"
-)
 _STATUS = late_pattern(r"(?:returned error:|RPC failed; HTTP) ([345]\d\d)")
-_DIED = late_pattern(r"(?m)^fatal: ")
-_UNWRITABLE = "unable to create temporary object directory"  # receive-pack's words
 _REMEDIES = {
     "403": "the account may not do that there, or a proxy in between forbids it",
     "411": "what is sent is larger than http.postBuffer may be: push by ssh",
     "413": "the host, or a proxy before it, takes no request of that size: raise its"
     " limit (nginx: client_max_body_size), or push by ssh",
 }
-# Refs in one push. git compares each with every ref of the target, where it has a lease
-# or goes by http: 2000 take it 3 s, in which a host may hang up. And a host that runs a
-# hook for each says nothing until the last is done (gitolite: 88 ms a ref).
-AT_ONCE = 500
-T = TypeVar("T")
-
-
-class RefUpdate(Protocol):
-    """One ref that a push moves; None stands for absent."""
-
-    @property
-    def ref(self) -> str:
-        """Its full name."""
-
-    @property
-    def old(self) -> str | None:
-        """The object id that it is expected to have at the target."""
-
-    @property
-    def new(self) -> str | None:
-        """The object id that it is to have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a push said of each ref, and the error that ended it, if one did.
-
-    refusals tell why the host refused some, in its own words; named are the refs that
-    it speaks of; symrefs are the symbolic ones of those that were pushed, by what each
-    stands for, where both were to have tips of their own. taken_as names the refs that
-    the host has put in the place of others (report-status-v2 in gitprotocol-pack).
-    """
-
-    lines: Mapping[str, Pushed]
-    error: GitError | None = None
-    refusals: Mapping[str, Diagnosis] = field(default_factory=dict)
-    named: frozenset[str] = frozenset()
-    symrefs: Mapping[str, str] = field(default_factory=dict)
-    taken_as: Mapping[str, str] = field(default_factory=dict)
-
-    def followed_by(self, other: "Report") -> "Report":
-        """Return the report of two pushes."""
-        return Report(
-            {**self.lines, **other.lines},
-            self.error or other.error,
-            {**self.refusals, **other.refusals},
-            self.named | other.named,
-            {**self.symrefs, **other.symrefs},
-            {**self.taken_as, **other.taken_as},
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +115,9 @@ class Remote:
             LISTED if listed else (),
             stdin=_lines(specs) if piped else None,
         )
-        done = self._run(command)
+        done = self.run(command)
         if done.failed:
-            raise self._error(done, "fetch")
+            raise self.error(done, "fetch")
         if "shallow roots are not allowed" in done.err:  # and yet the status is 0
             raise GitError(ErrorKind.CONFIG, self._shallow())
 
@@ -229,40 +157,6 @@ class Remote:
         done = self._ask("--symref", "--end-of-options", self.url, "HEAD")
         return symrefs(done.out).get("HEAD")
 
-    def push(self, moves: Sequence[RefUpdate], *options: str) -> Report:
-        """Carry out moves, each under a lease on the object id it replaces."""
-        whole = Report({})
-        for part in in_parts(moves):
-            refs = [m.ref for m in part]
-            leases = [f"--force-with-lease={m.ref}:{m.old or ''}" for m in part]
-            specs = [f"{m.new or ''}:{m.ref}" for m in part]
-            report = self._push(specs, refs, (*options, *leases))
-            whole = whole.followed_by(report)
-            if report.error:
-                break
-        return whole
-
-    def push_forward(self, specs: Sequence[str], refs: Iterable[str]) -> Report:
-        """Push by glob what is new or a fast-forward, these refs, and nothing else.
-
-        Without force git itself refuses all that would lose something, on the refs as
-        it reads them then; a lease for each of many refs would cost their square.
-        """
-        return self._push(specs, refs)
-
-    def sees(self, moves: Sequence[RefUpdate]) -> set[str]:
-        """Return those of these refs that a push finds there; raises GitError.
-
-        A host may hide from who reads what it shows to who writes.
-        """
-        specs = [f"+{m.new}:{m.ref}" for m in moves]
-        args = (*PUSH_NOTHING, "--end-of-options", self.url, *specs)
-        done = self._run(GitCommand(args))
-        lines = list(parse_pushed(done.out))
-        if done.failed and not lines:
-            raise self._error(done, "push")
-        return {line.ref for line in lines if line.flag != "*"}
-
     def make(self, object_format: str) -> None:
         """Make it, an empty bare repository on this machine, whole or not at all.
 
@@ -290,48 +184,14 @@ class Remote:
         complete = f"git{where} fetch --unshallow"
         return f"git fetch: the repository is a shallow clone: complete it: {complete}"
 
-    def _push(
-        self, specs: Sequence[str], refs: Iterable[str], options: Sequence[str] = ()
-    ) -> Report:
-        pushed_options = (f"--push-option={option}" for option in self.push_options)
-        given = (*PUSH, *pushed_options, *options, *self._receive_pack())
-        writing = self.access.url.path if self.access.url.local else None
-        args = (*given, "--end-of-options", self.url, *specs)
-        return self._report(self._run(GitCommand(args, writing=writing)), specs, refs)
-
-    def _report(self, done: Done, specs: Iterable[str], refs: Iterable[str]) -> Report:
-        lines = {line.ref: line for line in parse_pushed(done.out)}
-        taken_as = _taken_as(list(parse_pushed(done.out)), specs)
-        broken = _broken(done, lines.values(), set(refs) - taken_as.keys())
-        error = self._error(_told(done, lines), "push") if broken else None
-        refused = {r: line.reason for r, line in lines.items() if line.by_host}
-        refusals = {
-            ref: self._with_check(refusal(why, done.err))
-            for ref, why in refused.items()
-        }
-        told = dict(_ALIASED.findall(done.err))
-        return Report(lines, error, refusals, _named(done.err), told, taken_as)
-
-    def _with_check(self, why: Diagnosis) -> Diagnosis:
-        """Name the command that finds what may not be written on this machine."""
-        if not (self.access.url.local and _UNWRITABLE in why.words):
-            return why
-        return replace(why, words=f"{why.words}: see `gms-hookd check`")
-
-    def _receive_pack(self) -> tuple[str, ...]:
-        """Spare a target on this machine the looks that would find nothing."""
-        path = self.access.url.path if self.access.url.local else ""
-        looks = (NO_MAINTENANCE, is_maintained), (NO_ALTERNATES, is_self_contained)
-        spared = "".join(f"-c {s} " for s, needless in looks if path and needless(path))
-        return (f"--receive-pack=git {spared}receive-pack",) if spared else ()
-
     def _ask(self, *args: str, lines: re.Pattern[bytes] | None = None) -> Done:
-        done = self._run(GitCommand(("ls-remote", *args), lines=lines))
+        done = self.run(GitCommand(("ls-remote", *args), lines=lines))
         if done.failed:
-            raise self._error(done, "ls-remote")
+            raise self.error(done, "ls-remote")
         return done
 
-    def _run(self, command: GitCommand) -> Done:
+    def run(self, command: GitCommand) -> Done:
+        """Run a command that talks to it, again with what it turns out to need."""
         done = self.git.run(self._with_access(command))
         if done.failed and done.kind is ErrorKind.NETWORK:
             done = replace(done, err=self._last_words() + done.err)
@@ -340,7 +200,7 @@ class Remote:
         if done.failed and self.access.by_http:
             self._learn(done.err)
         if done.failed and self._may_try_again(done):
-            return self._run(command)
+            return self.run(command)
         return done
 
     def _with_access(self, command: GitCommand) -> GitCommand:
@@ -475,7 +335,8 @@ class Remote:
         if not self.access.url.local and (answered or failure in UNREACHED):
             self.git.limits.log.note_host(self.access.url.origin, answered)
 
-    def _error(self, done: Done, what: str) -> GitError:
+    def error(self, done: Done, what: str) -> GitError:
+        """Return why a command failed, in the host's words, with what to do."""
         done = self._with_words(what, done)
         failure, remedies = done.failure(what), self.access.access().remedies
         status = _STATUS.search(done.err)
@@ -495,45 +356,5 @@ class Remote:
         return Way(access.url, access.tls, challenges, access.key)
 
 
-def _broken(done: Done, lines: Iterable[Pushed], refs: Iterable[str]) -> bool:
-    """Whether a push ended before the target had said what became of each ref.
-
-    git ends a push with "Done" even if its request failed; without it a git here died,
-    or the target did not take the objects, which alone is said of each ref.
-    """
-    reported = {line.ref for line in lines if line.known}
-    died = b"\nDone\n" not in b"\n" + done.out and _DIED.search(done.err)
-    unpacked = any(line.flag == "!" for line in lines)  # or why has it failed
-    whole = unpacked and not died and reported.issuperset(refs)
-    return done.failed and (done.ended is not None or not whole)
-
-
-def _taken_as(lines: Collection[Pushed], specs: Iterable[str]) -> dict[str, str]:
-    """Return the refs of which a host speaks by another name: ref -> that name."""
-    asked = {ref: origin for origin, _, ref in (s.partition(":") for s in specs)}
-    strange = {line.origin: line.ref for line in lines if line.ref not in asked}
-    told = {line.ref for line in lines} if strange else asked.keys()
-    found = ((ref, strange.get(asked[ref])) for ref in asked.keys() - told)
-    return {ref: name for ref, name in found if name}
-
-
-def _told(done: Done, lines: Mapping[str, Pushed]) -> Done:
-    """Return it with what git says of refs of which the host said nothing."""
-    unsaid = {line.reason for line in lines.values() if not line.known}
-    told = "".join(f"error: {reason}\n" for reason in sorted(unsaid) if reason)
-    return replace(done, err=done.err + told)
-
-
-def _named(stderr: str) -> frozenset[str]:
-    """Name the refs that a host speaks of in its own words."""
-    said = "\n".join(t for t in stderr.split("\n") if t.startswith("remote: "))
-    return frozenset(name.rstrip(".") for name in _REF.findall(said))
-
-
 def _lines(specs: Iterable[str]) -> bytes:
     return "".join(f"{s}\n" for s in specs).encode("utf-8", "surrogateescape")
-
-
-def in_parts(pushed: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Part what is to be pushed into as many as a host is asked to take at once."""
-    return (pushed[n : n + AT_ONCE] for n in range(0, len(pushed), AT_ONCE))

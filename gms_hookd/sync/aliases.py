@@ -8,6 +8,7 @@ is not pushed to again.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from gms_hookd.git.push import sees
 from gms_hookd.git.refspec import MANY_TIPS, Scope, named, with_tips
 from gms_hookd.git.remote import Listing, Remote
 from gms_hookd.model import RefResult
@@ -85,7 +86,7 @@ def _found(done: list[Move], now: Mapping[str, str], target: Remote) -> list[Mov
     """Refuse what is still as it was; it may yet come, where copies are read."""
     left = {m.ref: m for m in done if m.acts and now.get(m.ref) == m.old}
     made = [m for m in left.values() if m.old is None]
-    for ref in target.sees(made) if made else ():
+    for ref in sees(target, made) if made else ():
         del left[ref]
     return [
         refused(m, NOT_THERE, transient=True, unknown=True) if m.ref in left else m

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from gms_hookd.git.cache import BACKUPS
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.patterns import late_pattern
+from gms_hookd.git.push import AT_ONCE, Report, in_parts, push, push_specs
 from gms_hookd.git.refs import has_object
 from gms_hookd.git.refspec import stored
-from gms_hookd.git.remote import AT_ONCE, Report, in_parts
 from gms_hookd.model import UNKNOWN, Ref, RefResult
 from gms_hookd.sync.aliases import NOT_THERE, by_ends, ends, told_by_host
 from gms_hookd.sync.bisection import FEW, Search, Seen
@@ -298,7 +299,7 @@ class Push:
         cut = False
         while search.todo and not cut:
             todo = [moves[ref] for ref in search.todo]
-            found = self._recorded(todo, self._target.push)
+            found = self._recorded(todo, partial(push, self._target))
             unsure += found.unsure
             verdicts.update((m.ref, m) for m in found.done)
             bad = [m.ref for m in found.done if m.declined or m.unknown]
@@ -349,28 +350,24 @@ class Push:
         origins = {m.ref: self._selection.origin(m.ref) or "" for m in part}
         named = {origins[m.ref]: m.new or "" for m in part}
         if not self._is_mass(part) or self._selection.carried(named) != origins.keys():
-            return self._target.push(part)
-        report = Report({})
-        for some in in_parts(part):
-            report = report.followed_by(self._pushed_by_glob(some, origins))
-            if report.error:
-                break
-        return report
+            return push(self._target, part)
+        return in_parts(part, partial(self._pushed_by_glob, origins))
 
     def _pushed_by_glob(
-        self, part: Sequence[Move], origins: Mapping[str, str]
+        self, origins: Mapping[str, str], part: Sequence[Move]
     ) -> Report:
         tips = {stored(origins[m.ref]): m.new or "" for m in part}
         with self._cache.view(tips) as seen:
             apart = replace(self._target, git=seen.git)
-            return apart.push_forward(self._selection.forward(), [m.ref for m in part])
+            specs = self._selection.forward()
+            return push_specs(apart, specs, [m.ref for m in part])
 
     def _pushed_whole(self, part: Sequence[Move]) -> Report:
-        report = self._target.push(part, ATOMIC)
+        report = push(self._target, part, ATOMIC)
         if report.error is None or NOT_ATOMIC not in report.error.stderr:
             return report
         self._log.line("note: this host takes refs only one by one")
-        return self._target.push(part)
+        return push(self._target, part)
 
     def _seen_again(self, unsure: Sequence[Move]) -> list[Move]:
         if not unsure:

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from gms_hookd.git.http_answer import asked_to_wait
-from gms_hookd.git.remote import AT_ONCE
+from gms_hookd.git.push import AT_ONCE
 from gms_hookd.model import RefResult, RunStatus
 from tests.support.repositories import task
 
