@@ -1,5 +1,6 @@
 """Fixtures: a clock of our own, a real store, real repositories."""
 
+import gc
 import os
 import shutil
 import signal
@@ -40,6 +41,12 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Each of the many processes would compile the package again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    gc.disable()  # what is collected is no garbage, and to look took a quarter of it
+
+
+def pytest_collection_finish():
+    gc.freeze()  # nor do the processes look through it
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ from gms_hookd.safetext.journald import under_journal
 HEAD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 events = logging.getLogger("events")
 ROOT = Path(__file__).parent.parent
+# What forms the text of events, and which argument it is.
+FORMING = {"event": 1, "mask.line": 0}
+LOGGING = re.compile(r"\b(?:log\.|event\(|mask\.line\()")
 
 
 @pytest.fixture
@@ -244,15 +248,25 @@ def test_a_field_is_one_word_or_quoted_and_never_long(value, written):
     assert re.fullmatch(r'[^\s="\\]+|"([^"\\]|\\.)*"', out)
 
 
+@cache
+def calls():
+    """Return (where, words of the function, call) of each call in the package."""
+    return [
+        (f"{path}:{node.lineno}", ast.unparse(node.func), node)
+        for path in sorted((ROOT / "gms_hookd").rglob("*.py"))
+        if LOGGING.search(text := path.read_text())
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call)
+    ]
+
+
 def log_calls():
     """Yield (where, message, arguments) of each log call of the package."""
-    for path in sorted((ROOT / "gms_hookd").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("log."):
-                texts = [a for a in node.args if isinstance(a, ast.Constant)]
-                if texts and isinstance(texts[0].value, str):
-                    after = node.args[node.args.index(texts[0]) + 1 :]
-                    yield f"{path}:{node.lineno}", texts[0].value, after
+    for where, function, call in calls():
+        if function.startswith("log."):
+            texts = [a for a in call.args if isinstance(a, ast.Constant)]
+            if texts and isinstance(texts[0].value, str):
+                yield where, texts[0].value, call.args[call.args.index(texts[0]) + 1 :]
 
 
 @pytest.mark.parametrize(
@@ -274,19 +288,15 @@ def _is_quoted(argument):
     return any(name in ast.unparse(argument) for name in ("quoted(", "reason("))
 
 
-# What forms the text of events, and which argument it is.
-FORMING = {"event": 1, "mask.line": 0}
-
-
 def formed_events():
     """Yield (key, value) of each field of the events formed by their caller."""
-    for path in sorted((ROOT / "gms_hookd").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in FORMING:
-                pieces = node.args[FORMING[ast.unparse(node.func)]].values
-                for before, value in itertools.pairwise(pieces):
-                    if isinstance(value, ast.FormattedValue):
-                        yield before.value.rpartition(" ")[2], ast.unparse(value.value)
+    for _, function, call in calls():
+        if function in FORMING:
+            for before, value in itertools.pairwise(
+                call.args[FORMING[function]].values
+            ):
+                if isinstance(value, ast.FormattedValue):
+                    yield before.value.rpartition(" ")[2], ast.unparse(value.value)
 
 
 def test_free_text_in_a_formed_event_is_quoted():
