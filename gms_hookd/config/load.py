@@ -118,7 +118,9 @@ def faults(load: Callable[[Collection[Name]], Config]) -> tuple[Config, list[str
         except ConfigError as error:
             if () in without:
                 raise
-            if not error.setting or error.setting not in without:  # else: left out
+            *table, key = error.setting or ("",)
+            # What was left out, or its file, is not missing.
+            if without.isdisjoint({error.setting, (*table, f"{key}_file")}):
                 found[str(error)] = None
             without.add(_to_leave_out(load, without, error, len(found)))
 

@@ -460,13 +460,15 @@ def test_every_fault_of_a_configuration_is_found_at_once(command, tmp_path):
         f'[webhook]\nsercet = 1\nrate_limit = "x"\n[hooks.github]\nsecret = ""\n'
         f'[hooks.ci]\nprovider = "nope"\n[sync]\nworkers = 0\n[api]\ntoken_file ='
         f' "{tmp_path}/open"\n[server]\ntls_key = "/nonexistent"\nlisten = "x"\n'
+        '[notify.slack]\nurl_file = "/nonexistent/url"\n'
     )
     assert status == 2
     for name in ("webhook.sercet", "webhook.rate_limit", "hooks.github.secret",
                  "hooks.ci.provider", "sync.workers", "api.token_file", "is open to",
                  "server.tls", "server.listen"):  # fmt: skip
         assert name in out, name
-    assert out.count("hooks.ci.provider") == 1  # left out, it is not missing
+    for name in ("hooks.ci.provider", "notify.slack.url"):
+        assert out.count(name) == 1  # left out, it is not missing
     assert "ok      sqlite" in out
 
 
