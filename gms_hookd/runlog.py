@@ -74,7 +74,7 @@ class RunLog:
 
     def clean(self, text: str) -> str:
         """Return a text without secrets, and without what no encoding can hold."""
-        return self._mask(text).encode("utf-8", "replace").decode()
+        return self._mask(text).encode("utf-8", "replace").decode() if text else ""
 
     def holds(self, text: str) -> bool:
         """Return whether a text holds a secret."""

@@ -358,13 +358,14 @@ class AccessFactory:
         self.keys = keys
         self.masters = masters
         self.trust = trust
-        self.needs: set[tuple[str, Need]] = set()
+        self.needs: dict[str, set[Need]] = {}
 
     def access(
         self, url: GitUrl, limits: Limits, stack: ExitStack
     ) -> "RepositoryAccess":
         """Return the access of a run; the stack closes it."""
-        return RepositoryAccess(self, url, limits, stack)
+        needs = self.needs.setdefault(url.canonical, set())
+        return RepositoryAccess(self, url, limits, stack, needs)
 
 
 @dataclass(eq=False, repr=False)
@@ -375,6 +376,7 @@ class RepositoryAccess:
     url: GitUrl
     limits: Limits
     stack: ExitStack
+    needs: set[Need]  # what it has turned out to want
     _access: Access | None = field(default=None, init=False)
     _kept: Path | None = field(default=None, init=False)
 
@@ -382,10 +384,9 @@ class RepositoryAccess:
         """Say what opens it; raises GitError where a secret cannot be used."""
         if self._access is None:
             found = self._find()
-            other = found.other if self.needs(Need.SECOND_KEY) else None
+            other = found.other if Need.SECOND_KEY in self.needs else None
             self._access = other or found
-            self.limits.log.hide(found.secrets)
-            self.limits.log.hide(other.secrets if other else ())
+            self.limits.log.hide({*found.secrets, *self._access.secrets})
         return self._access
 
     @property
@@ -415,17 +416,13 @@ class RepositoryAccess:
         self._access = other
         return True
 
-    def needs(self, what: Need) -> bool:
-        """Return whether it has turned out to want that."""
-        return (self.url.canonical, what) in self.access_factory.needs
-
     def learn(self, what: Need) -> bool:
         """Remember that it wants that; return whether it is news."""
-        news = not self.needs(what)
-        if news:
-            self.limits.log.line(what.value)
-            self.access_factory.needs.add((self.url.canonical, what))
-        return news
+        if what in self.needs:
+            return False
+        self.limits.log.line(what.value)
+        self.needs.add(what)
+        return True
 
     def _find(self) -> Access:
         if self.url.local:

@@ -4,18 +4,24 @@ A command gets an environment of its own, no terminal, a process group of its ow
 is killed as a whole, and a cap on what it may print.
 """
 
+import contextlib
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from gms_hookd.git.errors import ErrorKind
-from gms_hookd.git.process import SHOWN, Done, Limits, execute, traced
+from gms_hookd.git.patterns import late_pattern
+from gms_hookd.git.process import SHOWN, Done, Limits, execute
 from gms_hookd.git.recovery import Journal
 from gms_hookd.safetext import one_line
 
+TRACED = 64 * 1024  # bytes of http headers that are looked into
+TRACED_BODIES = 32 * 1024 * 1024  # bytes among which a host's answer is looked for
+HEARD = late_pattern(rb"<= Recv (?:header|data): .*|=> Send header: [A-Z]+ \S+ HTTP/.*")
 # Their addresses may hold a password: for commands that talk to another host only.
 PROXIES = (
     "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
@@ -133,6 +139,56 @@ class GitCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class _Trace:
+    """What git tells of the http headers that it sends and gets, in memory only.
+
+    git masks the secrets in it, older ones not all: it is read here and never shown.
+    With bodies it tells of these, too, and the first of it is read, not the last. With
+    protocol it tells which version of git's protocol is spoken, and nothing of http.
+    """
+
+    file: int | None
+    bodies: bool = False
+    protocol: bool = False
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Return the descriptor that git has to inherit."""
+        return () if self.file is None else (self.file,)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Return what makes git write it: see git(1), and api-trace2 of git's docs."""
+        if self.protocol:
+            return {"GIT_TRACE2_EVENT": f"/dev/fd/{self.file}"}
+        place = {"GIT_TRACE_CURL": f"/dev/fd/{self.file}"}
+        less = {} if self.bodies else {"GIT_TRACE_CURL_NO_DATA": "1"}
+        return {} if self.file is None else {**place, **less}
+
+    def text(self) -> str:
+        """Return the last of it, or the first of what a host says with bodies."""
+        if self.file is None:
+            return ""
+        if self.bodies:
+            whole = os.pread(self.file, TRACED_BODIES, 0)
+            return b"\n".join(HEARD.findall(whole))[:TRACED].decode("utf-8", "replace")
+        start = max(os.fstat(self.file).st_size - TRACED, 0)
+        return os.pread(self.file, TRACED, start).decode("utf-8", "replace")
+
+
+@contextlib.contextmanager
+def _traced(http: bool, bodies: bool, protocol: bool) -> Iterator[_Trace]:
+    """Give what makes one command of git trace its http headers, if it has any."""
+    file = os.memfd_create("git-trace") if http or protocol else None
+    trace = _Trace(file, bodies, protocol)
+    try:
+        yield trace
+    finally:
+        for file in trace.kept:
+            os.close(file)
+
+
+@dataclass(frozen=True, slots=True)
 class Git:
     """git on one repository, for one run; its journal knows of each command.
 
@@ -151,7 +207,7 @@ class Git:
         """Run one command, whatever its exit status."""
         if not command.quiet:
             self._tell(command)
-        done = self._traced(command)
+        done = self._execute(command)
         if command.writing and done.orderly:
             self.journal.written()
         if done.failed and self._outgrown():
@@ -165,16 +221,16 @@ class Git:
         shown = one_line(shlex.join(("git", *command.args)), SHOWN)
         self.limits.log.line(f"$ {shown}")
 
-    def _traced(self, command: GitCommand) -> Done:
+    def _execute(self, command: GitCommand) -> Done:
         """Run it; what it traced of http is part of what is done."""
-        with traced(command.http, command.bodies, command.protocol) as trace:
+        with _traced(command.http, command.bodies, command.protocol) as trace:
             done = execute(
                 (self.binary, f"--git-dir={self.gitdir}", *command.args),
                 {**self._environ_of(command), **trace.environ},
                 self.limits,
                 stdin=command.stdin,
                 quiet=command.quiet,
-                started=lambda pid: self.journal.started(pid, command.writing),
+                started=partial(self.journal.started, writing=command.writing),
                 stall=self.limits.stall if command.afar else None,
                 keep=trace.kept,
                 lines=command.lines,
@@ -182,7 +238,7 @@ class Git:
             return replace(done, headers=trace.text())
 
     def _environ_of(self, command: GitCommand) -> dict[str, str]:
-        environ = {**self.environ, **command.extra, **self.journal.environ}
+        environ = {**self.environ, **command.extra}
         for name in () if command.afar else PROXIES:
             environ.pop(name, None)
         return configured(environ, command.settings)

@@ -101,9 +101,6 @@ ERR_CAP = 64 * 1024  # characters of stderr kept to tell why
 ERR_LOGGED = 1024 * 1024  # characters of stderr of one command that go to the log
 LINE_COSTS = 100  # characters that a short line is taken for
 SPOKE_V2 = late_pattern(r'=> Send header: POST |"negotiated-version","value":"2"')
-TRACED = 64 * 1024  # bytes of http headers that are looked into
-TRACED_BODIES = 32 * 1024 * 1024  # bytes among which a host's answer is looked for
-HEARD = late_pattern(rb"<= Recv (?:header|data): .*|=> Send header: [A-Z]+ \S+ HTTP/.*")
 SHOWN = 1500  # characters of a command in the log
 SAID = 700  # characters of an error, without its remedy
 Sink = Callable[[bytes], None]
@@ -486,53 +483,3 @@ def _standard_input(data: bytes | None) -> Iterator[IO[bytes] | int]:
         file.write(data)
         file.seek(0)
         yield file
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """What git tells of the http headers that it sends and gets, in memory only.
-
-    git masks the secrets in it, older ones not all: it is read here and never shown.
-    With bodies it tells of these, too, and the first of it is read, not the last. With
-    protocol it tells which version of git's protocol is spoken, and nothing of http.
-    """
-
-    file: int | None
-    bodies: bool = False
-    protocol: bool = False
-
-    @property
-    def kept(self) -> tuple[int, ...]:
-        """Return the descriptor that git has to inherit."""
-        return () if self.file is None else (self.file,)
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """Return what makes git write it: see git(1), and api-trace2 of git's docs."""
-        if self.protocol:
-            return {"GIT_TRACE2_EVENT": f"/dev/fd/{self.file}"}
-        place = {"GIT_TRACE_CURL": f"/dev/fd/{self.file}"}
-        less = {} if self.bodies else {"GIT_TRACE_CURL_NO_DATA": "1"}
-        return {} if self.file is None else {**place, **less}
-
-    def text(self) -> str:
-        """Return the last of it, or the first of what a host says with bodies."""
-        if self.file is None:
-            return ""
-        if self.bodies:
-            whole = os.pread(self.file, TRACED_BODIES, 0)
-            return b"\n".join(HEARD.findall(whole))[:TRACED].decode("utf-8", "replace")
-        start = max(os.fstat(self.file).st_size - TRACED, 0)
-        return os.pread(self.file, TRACED, start).decode("utf-8", "replace")
-
-
-@contextlib.contextmanager
-def traced(http: bool, bodies: bool, protocol: bool) -> Iterator[Trace]:
-    """Give what makes one command of git trace its http headers, if it has any."""
-    file = os.memfd_create("git-trace") if http or protocol else None
-    trace = Trace(file, bodies, protocol)
-    try:
-        yield trace
-    finally:
-        for file in trace.kept:
-            os.close(file)

@@ -192,16 +192,17 @@ class Remote:
 
     def run(self, command: GitCommand) -> Done:
         """Run a command that talks to it, again with what it turns out to need."""
-        done = self.git.run(self._with_access(command))
-        if done.failed and done.kind is ErrorKind.NETWORK:
+        done = self._with_status(self.git.run(self._with_access(command)))
+        done = self._unmasked(command.args[0], done)
+        if not done.failed:
+            self._note_host(None)
+            return done
+        if done.kind is ErrorKind.NETWORK:
             done = replace(done, err=self._last_words() + done.err)
-        done = self._unmasked(command.args[0], self._with_status(done))
-        self._note_host(done.kind if done.failed else None)
-        if done.failed and self.access.by_http:
+        self._note_host(done.kind)
+        if self.access.by_http:
             self._learn(done.err)
-        if done.failed and self._may_try_again(done):
-            return self.run(command)
-        return done
+        return self.run(command) if self._may_try_again(done) else done
 
     def _with_access(self, command: GitCommand) -> GitCommand:
         access, url = self._access(), self.access.url
@@ -308,12 +309,15 @@ class Remote:
     def _asked_for(self) -> tuple[tuple[str, str], ...]:
         """Return the settings that the host has turned out to need."""
         given = ((Need.PROBE, PROBE), (Need.LENGTH, BUFFER), (Need.HTTP_1, HTTP_1))
-        return tuple(s for need, more in given if self.access.needs(need) for s in more)
+        needs = self.access.needs
+        return tuple(s for need, more in given if need in needs for s in more)
 
     def _extra(self) -> Mapping[str, str]:
         """Return what the environment of git has for this host."""
-        folder = {} if self.access.needs(Need.FOLDER) else NO_FOLDER
-        return {**self._access().extra, **(folder if self.access.by_http else {})}
+        extra, access = self._access().extra, self.access
+        if Need.FOLDER in access.needs or not access.by_http:
+            return extra
+        return {**extra, **NO_FOLDER}
 
     def _may_try_again(self, done: Done) -> bool:
         """Give a host that took nothing what it asked for: a length, another key."""

@@ -4,7 +4,7 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
@@ -26,7 +26,10 @@ _CODED = r"%(?![0-9A-Fa-f]{2})|%0[0-9A-Fa-f]|%1[0-9A-Fa-f]|%7[Ff]"
 
 @dataclass(frozen=True, slots=True)
 class GitUrl:
-    """Where a repository is; text is what git is given."""
+    """Where a repository is; text is what git is given.
+
+    A local one is a path on this machine.
+    """
 
     text: str
     scheme: str
@@ -34,11 +37,10 @@ class GitUrl:
     port: int | None
     path: str
     user: str | None
+    local: bool = field(init=False)
 
-    @property
-    def local(self) -> bool:
-        """Whether it is a path on this machine."""
-        return self.scheme == "file"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "local", self.scheme == "file")
 
     @property
     def origin(self) -> str:

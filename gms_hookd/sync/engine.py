@@ -255,7 +255,8 @@ class Engine:
 
     def _git(self, path: Path, journal: Journal, limits: Limits) -> Git:
         binary, count = self._settings.binary, self._settings.count
-        return Git(path, self._environ, limits, journal, binary, count)
+        environ = {**self._environ, **journal.environ}
+        return Git(path, environ, limits, journal, binary, count)
 
     def reach(self, repository: str, within: float) -> Unreadable | None:
         """Return why a repository afar cannot be read in so many seconds, if so."""
