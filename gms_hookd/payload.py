@@ -86,9 +86,12 @@ def form_payload(body: bytes) -> bytes:
 
 
 def load_json_body(body: bytes) -> object:
-    """Return the JSON value of strict UTF-8 bytes; raises PayloadError."""
+    """Return the JSON value of strict UTF-8 bytes; raises PayloadError.
+
+    A mark of byte order is passed over, as RFC 8259, 8.1, allows: .NET writes one.
+    """
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse)
+        return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse)
     except RecursionError:
         raise PayloadError("the JSON is nested too deeply") from None
     except ValueError:

@@ -221,6 +221,8 @@ def test_the_words_beside_a_status_may_say_that_it_passes():
 
 # (the reason in brackets, what else the host said)
 REFUSED_PASSING = (
+    ("Could not access the database", ""),
+    ("repository is locked for migration", ""),
     ("Internal Server Error", ""),
     ("failure", ""),
     ("failure", "remote: fatal error in commit_refs"),
@@ -248,6 +250,7 @@ REFUSED_PASSING = (
     ),
 )
 REFUSED_FINAL = (
+    ("branch is locked by another user", ""),
     (HOOK, ""),
     (HOOK, "remote: GitLab: Commit message does not follow the pattern .ABC-123."),
     (HOOK, "remote: Commit message must not name `internal server error`"),

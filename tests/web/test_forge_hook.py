@@ -341,6 +341,14 @@ def test_a_proven_body_that_says_nothing_is_200_and_nothing(forge, body):
         assert (status, told["run_ids"]) == (200, [])
 
 
+def test_a_mark_of_byte_order_is_passed_over(forge):
+    hub = forge()
+    hub.task()
+    body = json.dumps(github_like(**push(MAIN))).encode()
+    status, told = hub.send(PUSH, b"\xef\xbb\xbf" + body)
+    assert (status, len(told["run_ids"])) == (200, 1)
+
+
 def test_a_form_is_read_like_json(forge):
     hub = forge()
     task = hub.task()
