@@ -53,7 +53,7 @@ except KeyboardInterrupt:
 
 run()
 """
-TEXTS = ("md", "service", "socket", "toml", "css", "sql", "txt", "bash")
+TEXTS = ("md", "service", "socket", "toml", "css", "sql", "txt", "tsv", "bash")
 KINDS = ("py", *TEXTS)
 UNCHECKED = (1).to_bytes(4, "little")  # PEP 552: hash-based, not to be checked
 PLAIN = 2  # a marshal version without back references, which vary from build to build

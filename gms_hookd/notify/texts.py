@@ -1,5 +1,6 @@
-"""What a notice says: one table of sentences, in English and in Chinese."""
+"""What a notice says: a table of sentences (sentences.tsv), in English and Chinese."""
 
+import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -7,18 +8,6 @@ from gms_hookd.notify.base import Level
 
 LANGUAGES = ("en", "zh")
 LISTED = 20  # tasks that a digest names
-_MARKS: Mapping[str, tuple[str, str]] = {
-    "failed": ("FAILED", "失败"),
-    "conflict": ("CONFLICT", "冲突"),
-    "recovered": ("RECOVERED", "已恢复"),
-    "changed": ("CHANGED", "有变更"),
-    "success": ("OK", "成功"),
-    "stalled": ("STALLED", "停滞"),
-    "renamed": ("RENAMED", "已改名"),
-    "store": ("STORE", "存储"),
-    "disk": ("DISK", "磁盘"),
-    "test": ("TEST", "测试"),
-}
 _LEVELS = {
     "recovered": Level.GOOD,
     "success": Level.GOOD,
@@ -28,71 +17,11 @@ _LEVELS = {
     "stalled": Level.WARNING,
     "renamed": Level.WARNING,
 }
-_SENTENCES: Mapping[str, tuple[str, str]] = {
-    "recovered": (
-        "[RECOVERED after {failures} {times}, {lasted}] {task}",
-        "[已恢复] {task}（此前失败 {failures} 次，历时 {lasted}）",
-    ),
-    "stalled": (
-        "[STALLED] the queue has not moved for {lasted}",
-        "[停滞] 队列已有 {lasted} 没有进展",
-    ),
-    "store": ("[STORE] the store cannot be used", "[存储] 存储无法使用"),
-    "disk": ("[DISK] the disk is nearly full", "[磁盘] 磁盘空间即将用尽"),
-    "stalled_over": (
-        "[RECOVERED after {lasted}] the queue moves again",
-        "[已恢复，历时 {lasted}] 队列恢复运行",
-    ),
-    "store_over": (
-        "[RECOVERED after {lasted}] the store can be used again",
-        "[已恢复，历时 {lasted}] 存储恢复可用",
-    ),
-    "disk_over": (
-        "[RECOVERED after {lasted}] the disk has room again",
-        "[已恢复，历时 {lasted}] 磁盘空间恢复充足",
-    ),
-    "free": ("only {said} are free where the state is", "状态目录所在磁盘仅剩 {said}"),
-    "still": (
-        "[STILL {mark} for {lasted}, {failures} {times}] {task}",
-        "[仍未恢复：{mark}，已 {lasted}，失败 {failures} 次] {task}",
-    ),
-    "plain": ("[{mark}] {task}", "[{mark}] {task}"),
-    "digest": (
-        "[{mark}] {count} notices about {tasks} tasks",
-        "[{mark}] {count} 条通知，涉及 {tasks} 个任务",
-    ),
-    "digest_of_one": (
-        "[{mark}] {count} notices about {task}",
-        "[{mark}] {count} 条通知，任务 {task}",
-    ),
-    "lost": (
-        "{lost} older notices were dropped: too many waited",
-        "等待的通知过多，已丢弃较早的 {lost} 条",
-    ),
-    "fallback": ("could not be delivered to {target}", "未能送达 {target}"),
-    "more": ("... and {more} more", "……另有 {more} 条"),
-    "test": (
-        "[TEST] gms-hookd on {host} reaches you",
-        "[测试] 主机 {host} 上的 gms-hookd 可以通知到您",
-    ),
-    "once": ("failure", ""),
-    "often": ("failures", ""),
-    "run": ("run", "运行"),
-    "attempt": ("attempt", "尝试"),
-    "trigger": ("trigger", "触发"),
-    "way": ("way", "路径"),
-    "changes": ("changes", "变更"),
-    "since": ("failing since", "失败开始于"),
-    "began": ("since", "开始于"),
-    "host": ("host", "主机"),
-    "day": ("d", "天"),
-    "hour": ("h", "小时"),
-    "minute": ("min", "分钟"),
-    "second": ("s", "秒"),
-}
+_FILE = (pkgutil.get_data("gms_hookd.notify", "sentences.tsv") or b"").decode()
+_ROWS = [line.split("\t") for line in _FILE.splitlines()[1:]]
 SENTENCES: Mapping[str, Mapping[str, str]] = {
-    language: {key: said[n] for key, said in _SENTENCES.items()}
-    for n, language in enumerate(LANGUAGES)
+    language: {row[0]: row[n] for row in _ROWS}
+    for n, language in enumerate(LANGUAGES, start=1)
 }
 
 
@@ -115,8 +44,7 @@ def level(event: str) -> Level:
 
 def mark(event: str, language: str) -> str:
     """Return the word that stands first in a title."""
-    words = _MARKS.get(event)
-    return words[LANGUAGES.index(language)] if words else event.upper()
+    return SENTENCES[language].get(f"mark_{event}", event.upper())
 
 
 def title(facts: EventFacts, language: str) -> str:
