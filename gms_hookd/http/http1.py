@@ -43,7 +43,8 @@ class Head(NamedTuple):
     """What stands before the body; header names are lower case.
 
     A repeated header is joined with ", "; one with an underscore in its name is left
-    out, since gateways that turn "-" into "_" cannot tell the two apart.
+    out, since gateways that turn "-" into "_" cannot tell the two apart. `keep_alive`:
+    the peer wants to send another request after this one.
     """
 
     method: str = ""
@@ -51,17 +52,7 @@ class Head(NamedTuple):
     query: str = ""
     headers: Mapping[str, str] = {}
     minor: int = 1
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the peer wants to send another request after this one."""
-        connection = self.headers.get("connection")
-        if connection is None:
-            return self.minor == 1
-        if connection == "close":
-            return False
-        options = _tokens(connection)
-        return "close" not in options and (self.minor == 1 or "keep-alive" in options)
+    keep_alive: bool = False
 
 
 class Message(NamedTuple):
@@ -289,7 +280,15 @@ def _parsed(raw: bytearray) -> Head:
         path, _, query = target.partition("?")
     else:
         path, query = _odd_target(method, target, headers)
-    return Head(method, path, query, headers, int(minor))
+    option = headers.get("connection")
+    keep_alive = minor == "1" if option is None else _keeps_alive(option, minor)
+    return Head(method, path, query, headers, int(minor), keep_alive)
+
+
+def _keeps_alive(option: str, minor: str) -> bool:
+    """Read the field Connection (RFC 9112 9.3)."""
+    options = _tokens(option)
+    return "close" not in options and (minor == "1" or "keep-alive" in options)
 
 
 def _check_trailer(line: str) -> None:

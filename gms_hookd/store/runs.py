@@ -217,8 +217,8 @@ def _places(db: Connection, task_ids: Iterable[int]) -> dict[int, _QueuePlace]:
     places: dict[int, _QueuePlace] = {}
     while wanted:
         some, wanted = wanted[:AT_ONCE], wanted[AT_ONCE:]
-        rows = db.execute(_PLACES[len(some) - 1], some)
-        places |= {place.task_id: place for place in map(_QueuePlace._make, rows)}
+        for row in db.execute(_PLACES[len(some) - 1], some):
+            places[row[0]] = _QueuePlace(*row)
     return places
 
 

@@ -216,10 +216,10 @@ class App:
         answered: Future[Response],
     ) -> None:
         """Give the answer its form, and say in the log what it was."""
-        error, counted = answered.exception(), False
-        if error is None:
+        counted = False
+        try:
             response = answered.result()
-        else:
+        except BaseException as error:  # noqa: BLE001 - every error is answered
             response, counted = self._refused(request, error)
         if request.path.startswith(API) and len(response.body) <= LARGEST_MASKED:
             answer = self._context.mask.answer(response.body)
