@@ -172,7 +172,7 @@ class Connection(BaseHTTPRequestHandler):
         """Send the one answer that costs nothing."""
         self._keep_alive = False
         encoder = self._loop.encoder
-        request = Request("", "", id=encoder.new_id())
+        request = Request("", "", id=next(encoder.ids))
         full = failure(503, "too many connections", (("Retry-After", "1"),))
         self._begin_sending(encoder.encode(request, full, "close", self._loop.now))
 
@@ -326,7 +326,7 @@ class Connection(BaseHTTPRequestHandler):
             body,
             self.peer or self.listener.name,
             self.listener.control,
-            self._loop.encoder.new_id(),
+            next(self._loop.encoder.ids),
             fault,
         )
         self.state = ANSWERING

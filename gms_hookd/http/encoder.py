@@ -18,11 +18,10 @@ class ResponseEncoder:
     def __init__(self) -> None:
         self._date = ""
         self._date_until = -inf
-        self._ids = itertools.count(int.from_bytes(os.urandom(8)))
-
-    def new_id(self) -> str:
-        """Return an id that no other request of this process has: 16 hex digits."""
-        return f"{next(self._ids) & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+        # For each request one that no other of this process has: 16 hex digits.
+        self.ids = map(
+            "{:016x}".format, itertools.count(int.from_bytes(os.urandom(8)) >> 1)
+        )
 
     def encode(
         self, request: Request, response: Response, connection: str, now: float

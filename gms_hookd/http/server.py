@@ -52,6 +52,9 @@ log = logging.getLogger(__name__)
 class Batch(Protocol):
     """What does the work of all requests of one turn together, at its end."""
 
+    def sweep(self) -> None:
+        """Ask for what is due now and then, several times a second."""
+
     def hold(self) -> None:
         """Wait for `release` with what this thread asks for."""
 
@@ -66,7 +69,7 @@ class _Nothing:
     def hold(self) -> None:
         pass
 
-    release = end = hold
+    sweep = release = end = hold
 
 
 class _Beside:
@@ -144,7 +147,7 @@ class Server(ThreadingHTTPServer):
         self.stopping = False
 
     def run_forever(self, thread: Supervised) -> None:
-        """Serve until `drain`; the thread gives a sign of life at each turn."""
+        """Serve until `drain`; the thread gives a sign of life at each sweep."""
         self._pace.beat = thread.beat
         self.serve_forever()
 
@@ -260,16 +263,15 @@ class Server(ThreadingHTTPServer):
 
     def _turn(self) -> None:
         events = self._events()
-        self._pace.beat()
         self.now = time.monotonic()
-        # Nobody need wake us before we look into the box at the end.
-        self._wakeups.disarm()
+        self._wakeups.awake = True
         self._batch.hold()
         try:
             self._work(events)
         finally:
             self._batch.release()
-        self._wakeups.arm()
+        # What comes from here on wakes us, what came before is delivered now.
+        self._wakeups.awake = False
         self._deliver()
         self._batch.end()
 
@@ -344,7 +346,8 @@ class Server(ThreadingHTTPServer):
             oldest.finish()
 
     def _deliver(self) -> None:
-        for connection, act in self._wakeups.take():
+        while self._wakeups:
+            connection, act = self._wakeups.popleft()
             self._guard(connection, act)
 
     def _continue(self) -> None:
@@ -355,6 +358,8 @@ class Server(ThreadingHTTPServer):
 
     def _sweep(self) -> None:
         self._pace.next_sweep = self.now + self._pace.interval
+        self._pace.beat()
+        self._batch.sweep()
         for connection in list(self._connections.values()):
             self._guard(connection, connection.check)
         if not self.stopping:

@@ -369,7 +369,7 @@ def _front(service: Service, listeners: Sequence[Listener]) -> Server:
     context, allowed = service.context, limits(service.config)
     lift_limit(allowed.connections)
     turn = context.store.turn
-    turn.before_commit = context.refusals.flush
+    turn.sweep = context.refusals.flush
     threads, exempt = service.threads, service.trusts
     parts = listeners, service.app.handle, allowed
     return Server(*parts, exempt=exempt, batch=turn, threads=threads)

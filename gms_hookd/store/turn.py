@@ -23,14 +23,14 @@ from gms_hookd.store.dbthread import DatabaseThread, Submission
 class Turn:
     """The writes of the thread that holds; those of others go straight on.
 
-    `before_commit` is called at each release: it may submit what else is due.
+    `sweep` is called several times a second: it may submit what is due by then.
     """
 
     def __init__(self, writer: DatabaseThread) -> None:
         self._writer = writer
         self._thread: int | None = None
         self._held: list[Submission] = []
-        self.before_commit: Callable[[], None] = _nothing
+        self.sweep: Callable[[], None] = _nothing
 
     def submit(self, submission: Submission) -> Future[Any]:
         """Hand over a write, at the end of the turn where this thread is in one."""
@@ -51,7 +51,6 @@ class Turn:
 
     def release(self) -> None:
         """Commit what was kept back, here if that is quick, else in its thread."""
-        self.before_commit()
         self._thread = None
         batch, self._held = self._held, []
         if batch and not self._writer.commit_here(batch):

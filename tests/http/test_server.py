@@ -287,7 +287,12 @@ class Turns:
         self.application = application
         self.held = None
         self.ended = 0
+        self.swept = 0
         self.turns = []
+
+    def sweep(self):
+        assert self.held is not None, "what it asks for now is not released"
+        self.swept += 1
 
     def hold(self):
         self.held = len(self.application.seen)
@@ -319,6 +324,7 @@ def test_what_is_answered_at_the_end_of_a_turn_is_sent_then(application):
             assert read_answer(sock) == (200, b"let go")
     assert turns.turns[0] > 1
     assert sum(turns.turns) == 5
+    assert turns.swept
     assert turns.held is None
     wait_until(lambda: turns.ended >= len(turns.turns))
 

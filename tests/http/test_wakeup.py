@@ -18,8 +18,8 @@ def wakeups():
 def test_items_come_in_order_and_once(wakeups):
     for number in range(3):
         wakeups.post(number)
-    assert list(wakeups.take()) == [0, 1, 2]
-    assert list(wakeups.take()) == []
+    assert [wakeups.popleft() for _ in range(3)] == [0, 1, 2]
+    assert not wakeups
 
 
 def test_no_ring_is_lost_between_threads(wakeups):
@@ -38,22 +38,22 @@ def test_no_ring_is_lost_between_threads(wakeups):
     while count < 2000:
         ready, _, _ = select.select([wakeups], [], [], 5)
         assert ready, "items wait and nobody rang"
-        wakeups.disarm()
+        wakeups.awake = True
         wakeups.drain_pipe()
-        wakeups.arm()
-        for number in wakeups.take():
+        wakeups.awake = False
+        while wakeups:
             count += 1
-            taken[number].release()
+            taken[wakeups.popleft()].release()
     for thread in threads:
         thread.join()
 
 
-def test_a_disarmed_queue_wakes_nobody(wakeups):
-    wakeups.disarm()
-    wakeups.post("while muted")
+def test_a_loop_that_is_awake_is_not_woken(wakeups):
+    wakeups.awake = True
+    wakeups.post("while awake")
     assert select.select([wakeups], [], [], 0)[0] == []
-    wakeups.arm()
-    assert list(wakeups.take()) == ["while muted"]
+    wakeups.awake = False
+    assert wakeups.popleft() == "while awake"
     wakeups.post("afterwards")
     assert select.select([wakeups], [], [], 5)[0] == [wakeups]
 
