@@ -5,6 +5,7 @@ Pages: RFC 5321, RFC 3207, RFC 8314.
 
 import smtplib
 import socket
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from gms_hookd.errors import ClientError
 from gms_hookd.http.client import one_line_errors
 from gms_hookd.http.timed import Budget, TimedSocket, connected, secured
 
-READY = 220
+READY, LET_IN = 220, 235
 PERMANENT = 500
 # Seconds in which a message is taken once we are let in. RFC 5321, 4.5.3.2.6, has ten
 # minutes for the last reply: who looks for viruses takes long, and has it all the same.
@@ -80,12 +81,23 @@ def deliver(message: EmailMessage, server: MailServer, within: float) -> HandedO
         closing(_opened(server, budget)) as session,
     ):
         if server.username:
-            session.login(server.username, server.password)
+            _log_in(session, server)
         budget.renew(TAKING)
         refused = _refused(session.send_message(message))
         return HandedOver(
             f"{where} has taken it{refused and ', but ' + refused}", refused
         )
+
+
+def _log_in(session: smtplib.SMTP, server: MailServer) -> None:
+    """Log in, with characters too that smtplib does not take: RFC 4616 has UTF-8."""
+    both = f"\0{server.username}\0{server.password}"
+    if both.isascii():
+        session.login(server.username, server.password)
+        return
+    code, said = session.docmd("AUTH PLAIN", b64encode(both.encode()).decode())
+    if code != LET_IN:
+        raise smtplib.SMTPAuthenticationError(code, said)
 
 
 def _refused(found: Mapping[str, tuple[int, bytes]]) -> str:
@@ -102,9 +114,9 @@ def _refused(found: Mapping[str, tuple[int, bytes]]) -> str:
 
 
 def _opened(server: MailServer, budget: Budget) -> smtplib.SMTP:
-    # Without the name it would ask a name server for it, for as long as that takes.
-    session = smtplib.SMTP(local_hostname=socket.gethostname() or "localhost")
     plain = connected(server.host, server.port, budget)
+    # Without the name it would ask a name server for it, for as long as that takes.
+    session = smtplib.SMTP(local_hostname=_own_name(plain))
     _use(session, plain)
     try:
         if server.implicit:
@@ -116,6 +128,14 @@ def _opened(server: MailServer, budget: Budget) -> smtplib.SMTP:
         session.close()
         raise
     return session
+
+
+def _own_name(plain: socket.socket) -> str:
+    """Return our name if it is a whole one, else our address (RFC 5321, 4.1.4)."""
+    name, (address, *_) = socket.gethostname(), plain.getsockname()
+    if "." in name:
+        return name
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
 def _greet(session: smtplib.SMTP) -> None:

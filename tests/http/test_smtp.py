@@ -3,6 +3,7 @@
 AIOSMTPD names a Python that has aiosmtpd; without it the tests are skipped.
 """
 
+import base64
 import json
 import os
 import socket
@@ -182,29 +183,70 @@ def test_a_server_that_says_nothing_to_the_point_is_left_in_time(greeting):
     assert "\n" not in str(raised.value)
 
 
+class Scripted:
+    """A server without TLS that takes all, and keeps what it was told."""
+
+    def __init__(self, before_taking=lambda: None):
+        self.told = []
+        self._before_taking = before_taking
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self):
+        peer, _ = self._listening.accept()
+        with peer, peer.makefile("rb") as lines:
+            peer.sendall(b"220 here\r\n")
+            for line in lines:
+                self.told.append(line.decode().rstrip())
+                peer.sendall(self._answer(line))
+
+    def _answer(self, line):
+        if line == b".\r\n":
+            self._before_taking()
+            return b"250 taken\r\n"
+        answers = {
+            b"EHLO": b"250-here\r\n250 AUTH PLAIN LOGIN\r\n", b"AUTH": b"235 in\r\n",
+            b"MAIL": b"250 go on\r\n", b"RCPT": b"250 go on\r\n",
+            b"DATA": b"354 go on\r\n",
+        }  # fmt: skip
+        return answers.get(line[:4].upper(), b"")
+
+    def stop(self):
+        self._thread.join(10)
+        self._listening.close()
+
+
 def test_a_server_that_looks_into_a_mail_for_long_has_taken_it():
-    looked = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    looked, within = threading.Event(), 1.0
+    server = Scripted(lambda: looked.wait(30))
+    threading.Timer(1.5 * within, looked.set).start()
+    place = MailServer("127.0.0.1", server.port, insecure=True)
+    assert "has taken it" in deliver(message(), place, within).said
+    server.stop()
 
-        def serve():
-            peer, _ = listening.accept()
-            with peer, peer.makefile("rb") as said:
-                peer.sendall(b"220 here\r\n")
-                for line in said:
-                    verb = line[:4].upper()
-                    if verb == b".\r\n":
-                        looked.wait(30)
-                    if verb[:1].isalpha() and verb in (b"EHLO", b"MAIL", b"RCPT"):
-                        peer.sendall(b"250 go on\r\n")
-                    elif verb == b"DATA":
-                        peer.sendall(b"354 go on\r\n")
-                    elif verb == b".\r\n":
-                        peer.sendall(b"250 taken\r\n")
 
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        within = 1.0
-        threading.Timer(1.5 * within, looked.set).start()
-        place = MailServer("127.0.0.1", listening.getsockname()[1], insecure=True)
-        assert "has taken it" in deliver(message(), place, within).said
-        thread.join(10)
+@pytest.mark.parametrize("password", ["pass word", "paß wörd 密码"])
+def test_a_login_may_have_any_character(password):
+    server = Scripted()
+    user = {"username": "jürgen" if not password.isascii() else "user"}
+    place = MailServer(
+        "127.0.0.1", server.port, insecure=True, password=password, **user
+    )
+    deliver(message(), place, 15.0)
+    server.stop()
+    (said,) = (line for line in server.told if line.startswith("AUTH PLAIN "))
+    given = base64.b64decode(said.removeprefix("AUTH PLAIN ")).decode()
+    assert given == f"\0{user['username']}\0{password}"
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("vm", "[127.0.0.1]"), ("vm.example.org", "vm.example.org"),
+])  # fmt: skip
+def test_a_machine_without_a_whole_name_gives_its_address(monkeypatch, name, said):
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    server = Scripted()
+    deliver(message(), MailServer("127.0.0.1", server.port, insecure=True), 15.0)
+    server.stop()
+    assert server.told[0] == f"ehlo {said}"
