@@ -30,6 +30,8 @@ def secrets_of(config: Config, environ: Mapping[str, str]) -> frozenset[str]:
 
 def _of(credential: Credential) -> Iterator[str]:
     """Give what its file holds now; each run reads it again, and knows it then."""
+    if credential.ssh_proxy and credential.ssh_proxy.password:
+        yield from _in_proxy(credential.ssh_proxy.url)
     path = credential.password_file or credential.token_file
     if path is not None:
         try:

@@ -7,7 +7,9 @@ import stat
 import pytest
 
 from gms_hookd.config.load import load_config, made_secret, refuse_weak, webhook_secrets
+from gms_hookd.config.secrets import secrets_of
 from gms_hookd.errors import ConfigError
+from gms_hookd.safetext.mask import Mask
 from tests.support.configured import STRONG, secret_file
 
 
@@ -263,6 +265,15 @@ def test_a_password_of_a_proxy_makes_the_file_a_secret(tmp_path):
         path.write_text(text)
         warnings = load_config({}, file=str(path), state=tmp_path).warnings
         assert told is any("holds a secret" in line for line in warnings)
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "http"])
+def test_a_password_of_a_proxy_for_ssh_is_masked_as_written_and_as_meant(conf, scheme):
+    text = f"ssh_proxy = '{scheme}://bob:pr0xy%2Fp4ssw%40rd-of-it@127.0.0.1:1080'"
+    mask = Mask(secrets_of(conf(f"[credentials.'ssh://h']\n{text}"), {}))
+    for spelling in ("pr0xy%2Fp4ssw%40rd-of-it", "pr0xy/p4ssw@rd-of-it"):
+        said = mask(f"denied {spelling} for bob")
+        assert re.fullmatch(r"denied [*]+ for bob", said)
 
 
 def test_the_key_of_a_certificate_may_not_be_open(refused, tmp_path):
