@@ -4,10 +4,13 @@ Page: docs.slack.dev/messaging/sending-messages-using-incoming-webhooks; escapin
 docs.slack.dev/messaging/formatting-message-text.
 """
 
+import re
+
 from gms_hookd.notify import base
 
 NAME = "slack"
 PACE = 1.0
+_GOOD = re.compile(r'ok|\{"ok": ?true\b.*', re.DOTALL)  # workflows answer in JSON
 MOST = 2900  # characters: a section's text may have 3,000
 
 
@@ -44,8 +47,9 @@ def escaped(text: str) -> str:
 
 
 def judge(answer: base.VendorAnswer) -> base.SendResult:
-    """Return what the answer means: 200 is success only with the body `ok`."""
+    """Return what the answer means: 200 is success only if the body says so, too."""
     verdict = base.judged_without_page(answer)
-    if verdict.fate is base.Fate.SENT and answer.text != "ok":
-        return base.SendResult(base.Fate.NEVER, f"slack says {answer.text}")
-    return verdict
+    if verdict.fate is not base.Fate.SENT or _GOOD.fullmatch(answer.text):
+        return verdict
+    fate = base.Fate.AGAIN if "rate" in answer.text else base.Fate.NEVER
+    return base.SendResult(fate, f"slack says {answer.text}", base.retry_after(answer))
