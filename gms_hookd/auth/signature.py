@@ -8,7 +8,7 @@ at all: the time taken tells nothing about what was wrong.
 
 import base64
 import hmac
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 MOST_SIGNATURES = 16
 Encoder = Callable[[bytes], str]
@@ -71,11 +71,6 @@ def sign(secret: str, body: bytes) -> str:
     Raises IndexError for an empty secret: there is no such signature.
     """
     return hub_keys([secret]).sign(body)[0]
-
-
-def verify_sha256(header: str | None, body: bytes, secrets: Sequence[str]) -> bool:
-    """Tell whether the header is `sha256=` and 64 hex digits, and right."""
-    return hub_keys(secrets).verify(header, body)
 
 
 def matches(given: str | bytes | None, wanted: Iterable[str]) -> bool:

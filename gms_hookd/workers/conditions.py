@@ -78,10 +78,6 @@ class Conditions:
     _unwritten: list[_Unwritten] = field(default_factory=list, init=False)
     _moved: tuple[int, float, int] | None = field(default=None, init=False)
 
-    @property
-    def _context(self) -> Context:
-        return self.context()
-
     def run_forever(self, thread: Supervised) -> None:
         """Look until the daemon stops."""
         while not self.stopping.wait(TICK):
@@ -119,12 +115,12 @@ class Conditions:
         return Trouble(self._began(STORE), said[0]) if said else None
 
     def _began(self, name: str) -> int:
-        _, wall = self._differs.get(name, (0.0, self._context.now()))
+        _, wall = self._differs.get(name, (0.0, self.context().now()))
         return wall
 
     def _queue(self) -> Trouble | None:
         """Return since when a run could begin, and no run has begun or ended."""
-        context, limit = self._context, self.senses.patience()
+        context, limit = self.context(), self.senses.patience()
         now, moves = context.moment(), context.running.moves
         try:
             waiting = self._waiting()
@@ -137,7 +133,7 @@ class Conditions:
         return Trouble(wall, run=waiting) if stands else None
 
     def _waiting(self) -> tuple[int, int, str] | None:
-        store, now = self._context.store, self._context.now()
+        store, now = self.context().store, self.context().now()
         return store.read(runs.oldest_due, now).result(PATIENCE)
 
     def _as_before(self, name: str) -> Trouble | None:
@@ -151,7 +147,7 @@ class Conditions:
         """Return what was told to be in trouble, and since when (ms)."""
         if self._announced is None:
             try:
-                read = self._context.store.read(notices.conditions)
+                read = self.context().store.read(notices.conditions)
                 self._announced = read.result(PATIENCE)
             except (StoreError, TimeoutError):
                 return {}
@@ -162,7 +158,7 @@ class Conditions:
         if announced == bool(trouble):
             self._differs.pop(name, None)
             return
-        now = self._context.moment()
+        now = self.context().moment()
         began, wall = self._differs.setdefault(name, (now.up / 1000, now.wall))
         lasts = name == STALLED or now.up / 1000 - began >= LASTS
         targets = self.senses.listening(name)
@@ -177,8 +173,8 @@ class Conditions:
         since = known.pop(name, trouble.since) if over else trouble.since
         self._announced = known if over else {**known, name: since}
         keys = {target: notices.new_key() for target in targets}
-        now = self._context.now()
-        said = "" if over else self._context.mask(trouble.said)[:300]
+        now = self.context().now()
+        said = "" if over else self.context().mask(trouble.said)[:300]
         run = None if over else trouble.run
         news = ConditionNews(name, since, now, said, over=over, keys=keys, run=run)
         self._unwritten.append(_Unwritten(news))
@@ -187,7 +183,7 @@ class Conditions:
         log.log(level, text, "over" if over else "begun", name, quoted(said or "-"))
 
     def _taken(self, first: _Unwritten) -> bool:
-        store, announced = self._context.store, frozenset(first.announced)
+        store, announced = self.context().store, frozenset(first.announced)
         try:
             written = store.write(notices.note_condition, first.news, announced)
             written.result(PATIENCE)
@@ -204,7 +200,7 @@ class Conditions:
             self._tell(each)
 
     def _tell(self, unwritten: _Unwritten) -> None:
-        now = self._context.monotonic()
+        now = self.context().monotonic()
         if now < unwritten.next_try:
             return
         unwritten.next_try = now + DIRECT

@@ -87,10 +87,6 @@ class Notifier:
     _wake: threading.Event = field(default_factory=threading.Event, init=False)
     _next_look: float = field(default=0.0, init=False)
 
-    @property
-    def _context(self) -> Context:
-        return self.context()
-
     def run_forever(self, thread: Supervised) -> None:
         """Send until the daemon stops."""
         while not self.stopping.is_set():
@@ -110,7 +106,7 @@ class Notifier:
         """Begin to send to each target for which something is due."""
         self._remind()
         self.pool.grow(min(len(self.recipients()), MOST))
-        store, now = self._context.store, self._context.now()
+        store, now = self.context().store, self.context().now()
         for name in store.read(notices.due, now).result():
             recipient = self.recipients().get(name)
             if recipient is None:
@@ -125,29 +121,29 @@ class Notifier:
         is_hook = kind == dockerhub.NAME and hook
         setting = f"hooks.{hook}.callback" if is_hook else f"[notify.{name}]"
         why = f"no {setting} is configured"
-        count = self._context.store.write(notices.drop_all, name, why).result()
-        self._context.counters.notices.add(name, "dropped", amount=count)
+        count = self.context().store.write(notices.drop_all, name, why).result()
+        self.context().counters.notices.add(name, "dropped", amount=count)
 
     def _patience(self) -> float:
         """Return how long to wait: until a target may be sent to again, 1 s at most."""
-        now = self._context.monotonic()
+        now = self.context().monotonic()
         with self._lock:
             left = [at - now for at in self._free_at.values() if at > now]
         return min([TICK, *left])
 
     def _remind(self) -> None:
-        moment = self._context.monotonic()
+        moment = self.context().monotonic()
         if moment < self._next_look:
             return
         self._next_look = moment + REMIND
         listening = tuple(r.subscriber for r in self.recipients().values())
-        store, now = self._context.store, self._context.now()
+        store, now = self.context().store, self.context().now()
         if listening and store.read(notices.reminders_due, listening, now).result():
             store.write(notices.remind, listening, now).result()
 
     def _claimed(self, name: str) -> bool:
         with self._lock:
-            early = self._free_at.get(name, 0.0) > self._context.monotonic()
+            early = self._free_at.get(name, 0.0) > self.context().monotonic()
             if early or name in self._busy:
                 return False
             self._busy.add(name)
@@ -164,7 +160,7 @@ class Notifier:
 
     def _hold(self, name: str, seconds: float) -> None:
         with self._lock:
-            self._free_at[name] = self._context.monotonic() + seconds
+            self._free_at[name] = self.context().monotonic() + seconds
 
     def _send_next(self, recipient: Recipient) -> None:
         name = recipient.target.name
@@ -177,21 +173,21 @@ class Notifier:
         del self._unwritten[name]
 
     def _take(self, recipient: Recipient) -> Lot | None:
-        name, now = recipient.target.name, self._context.now()
+        name, now = recipient.target.name, self.context().now()
         together = recipient.target.kind not in MACHINES
-        store = self._context.store
+        store = self.context().store
         return store.write(notices.take, name, now, together=together).result()
 
     def _send(self, recipient: Recipient, lot: Lot) -> SendResult:
         """Send one message; return what became of it, in words without secrets."""
-        url, mask = lot.rows[0].url, self._context.mask
+        url, mask = lot.rows[0].url, self.context().mask
         if url:
             recipient = recipient.at(url)
             mask = mask.plus(address_secrets(url))
         style = NoticeStyle(recipient.language, mask, self.shown, self.pages())
 
         def written() -> Notice:
-            return self._context.store.read(message, lot, style).result()
+            return self.context().store.read(message, lot, style).result()
 
         verdict = self._deliver(recipient, written)
         reason, note = mask(verdict.reason)[:300], mask(verdict.note)[:300]
@@ -219,7 +215,7 @@ class Notifier:
 
     def _posted(self, recipient: Recipient, notice: Notice) -> SendResult:
         kind = KINDS[recipient.target.kind]
-        request = kind.render(notice, recipient.target, self._context.clock())
+        request = kind.render(notice, recipient.target, self.context().clock())
         wire = Wire(DEADLINE, recipient.ca_file, recipient.proxy)
         reply = exchange(
             request.method, request.url, request.body, request.headers, wire
@@ -250,26 +246,26 @@ class Notifier:
 
     def _is_hopeless(self, row: NoticeRow) -> bool:
         """Return whether a message was tried often and for long enough."""
-        too_old = self._context.now() - row.created_at > GIVE_UP * 1000
+        too_old = self.context().now() - row.created_at > GIVE_UP * 1000
         return too_old and row.attempts + 1 >= TRIES
 
     def _settle_sent(self, recipient: Recipient, lot: Lot, note: str) -> None:
         name = recipient.target.name
-        store, now = self._context.store, self._context.now()
+        store, now = self.context().store, self.context().now()
         store.write(notices.sent, lot, now, note).result()
         if self._failures.pop(name, 0) >= OUTAGE:
             # It is back: what else it missed waits no longer for tries of its own.
             store.write(notices.hasten, name, now).result()
         self._hold(name, _pause(recipient.target.kind, lot))
         self._count(name, "sent", lot)
-        self._context.counters.notices.add(name, "dropped", amount=lot.lost)
+        self.context().counters.notices.add(name, "dropped", amount=lot.lost)
         level = logging.WARNING if note else logging.INFO
         text = "notice sent target=%s id=%s event=%s count=%d error=%s"
         log.log(level, text, name, *_shown(lot), quoted(note or "-"))
 
     def _settle_dead(self, recipient: Recipient, lot: Lot, why: str) -> None:
         name = recipient.target.name
-        store, now = self._context.store, self._context.now()
+        store, now = self.context().store, self.context().now()
         store.write(notices.bury, lot, now, why, recipient.fallback).result()
         self._hold(name, _pace(recipient.target.kind))
         self._count(name, "dead", lot)
@@ -281,7 +277,7 @@ class Notifier:
     ) -> None:
         name, why = recipient.target.name, verdict.reason
         delay = backoff(lot.rows[0].attempts, self.chance(), verdict.after)
-        store, now = self._context.store, self._context.now()
+        store, now = self.context().store, self.context().now()
         store.write(notices.later, lot, now, int(delay * 1000), why).result()
         self._failures[name] = self._failures.get(name, 0) + 1
         self._hold(name, min(delay, HELD))
@@ -291,14 +287,14 @@ class Notifier:
         log.warning(text, name, *_shown(lot), next_try, quoted(why))
 
     def _count(self, name: str, result: str, lot: Lot) -> None:
-        self._context.counters.notices.add(name, result, amount=len(lot.rows))
+        self.context().counters.notices.add(name, result, amount=len(lot.rows))
 
     def tell_now(self, row: NoticeRow) -> Future[SendResult]:
         """Send a notice that needs no store, and that no store may know of."""
         recipient = self.recipients().get(row.target)
         if recipient is None:
             return done(SendResult(Fate.NEVER, "no such target"))
-        mask, pages = self._context.mask, self.pages()
+        mask, pages = self.context().mask, self.pages()
         style = NoticeStyle(recipient.language, mask, self.shown, pages)
         written = partial(of_condition, row, style)
         sending = self.pool.do(partial(self._deliver, recipient, written))
@@ -307,7 +303,7 @@ class Notifier:
     def _tell_now_done(self, row: NoticeRow, verdict: SendResult) -> SendResult:
         level = logging.INFO if verdict.fate is Fate.SENT else logging.WARNING
         text = "notice without store target=%s id=%s event=%s result=%s error=%s"
-        why = "-" if verdict.fate is Fate.SENT else self._context.mask(verdict.reason)
+        why = "-" if verdict.fate is Fate.SENT else self.context().mask(verdict.reason)
         shown = row.target, row.key, row.event, verdict.fate.value, quoted(why)
         log.log(level, text, *shown)
         return verdict
@@ -320,7 +316,7 @@ class Notifier:
             return failed(NotFound(f"no target {name!r} in the configuration: {known}"))
         if recipient.target.kind == dockerhub.NAME:
             return failed(Conflict(f"{name}: each delivery has an address of its own"))
-        now = self._context.now()
+        now = self.context().now()
         notice = Notice(
             key=f"test_{now}",
             event="test",
@@ -333,7 +329,7 @@ class Notifier:
         return apply(sending, self._test_result)
 
     def _test_result(self, verdict: SendResult) -> TestResult:
-        said = self._context.mask(verdict.reason)[:300]
+        said = self.context().mask(verdict.reason)[:300]
         return TestResult(verdict.fate is Fate.SENT, said)
 
 
