@@ -123,11 +123,7 @@ class Installer:
         config, state = self._config(), self.layout.state
         with acting(state):
             for spec in () if lent else config.server.listen:
-                place = Environment({}, state, daemon=True, listeners=(spec,))
-                found = listener(place, spec)
-                if found.level == ERROR:
-                    why = f"{found.finding}: {found.remedy}"
-                    raise Failure(f"nothing was changed: server.listen: {why}")
+                _refuse_listener(state, spec)
 
     def _show(self, steps: Iterable[Step]) -> int:
         for step in steps:
@@ -224,6 +220,13 @@ class Installer:
             return str(error)
         _, said = self._run(f"journalctl -u {installation.UNIT} --since -2min -o cat")
         return installation.reason(said) or str(error)
+
+
+def _refuse_listener(state: Path, spec: str) -> None:
+    found = listener(Environment({}, state, daemon=True, listeners=(spec,)), spec)
+    if found.level == ERROR:
+        why = f"{found.finding}: {found.remedy}"
+        raise Failure(f"nothing was changed: server.listen: {why}")
 
 
 def write(file: File) -> None:

@@ -208,13 +208,12 @@ def prepare_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until the end
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-            # Where writing may not block, Python drops what does not fit, and tells
-            # nobody.
-            with suppress(OSError):
-                os.set_blocking(stream.fileno(), True)
+    files = (s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper))
+    for stream in files:
+        stream.reconfigure(errors="backslashreplace")
+        # Where writing may not block, Python drops what does not fit, and tells nobody.
+        with suppress(OSError):
+            os.set_blocking(stream.fileno(), True)
 
 
 def carry_out(argv: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -54,8 +54,8 @@ def _places(path: str) -> Iterator[str]:
         for repository in _repositories(folder):
             yield from (repository + end for end in TELLING)
             yield from _hooks(f"{repository}/hooks")
-            for settings in ("config", "config.worktree"):
-                yield from _named(f"{repository}/{settings}")
+            yield from _named(f"{repository}/config")
+            yield from _named(f"{repository}/config.worktree")
 
 
 def _repositories(folder: str) -> Iterator[str]:
