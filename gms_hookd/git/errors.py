@@ -11,15 +11,8 @@ from gms_hookd.git.wordings import TABLE, UNTOLD, VAGUE, WORDLESS, ErrorKind, Ro
 from gms_hookd.safetext import one_line
 
 __all__ = [
-    "REACHED",
-    "TRANSIENT",
-    "UNREACHED",
-    "Diagnosis",
-    "ErrorKind",
-    "GitError",
-    "classify",
-    "read",
-    "refusal",
+    "REACHED", "TRANSIENT", "UNREACHED", "Diagnosis", "ErrorKind", "GitError",
+    "classify", "read", "refusal",
 ]  # fmt: skip
 
 COULD_NOT = frozenset(

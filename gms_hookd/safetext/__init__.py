@@ -27,16 +27,6 @@ from gms_hookd.safetext.text import (
 )
 
 __all__ = [
-    "HIDDEN",
-    "REASON_LIMIT",
-    "flattened",
-    "hidden",
-    "one_line",
-    "quoted",
-    "reason",
-    "safe",
-    "safe_lines",
-    "without_fields",
-    "without_logins",
-    "without_tokens",
-]
+    "HIDDEN", "REASON_LIMIT", "flattened", "hidden", "one_line", "quoted", "reason",
+    "safe", "safe_lines", "without_fields", "without_logins", "without_tokens",
+]  # fmt: skip

@@ -49,7 +49,7 @@ from gms_hookd.threads import Supervised, Threads
 from gms_hookd.web import views
 from gms_hookd.web.forge_hook import ForgeHook, HookOptions, Verifier
 from gms_hookd.web.gms_hook import GmsHook
-from gms_hookd.web.guard import Forwarders, Guard, Hook
+from gms_hookd.web.guard import Forwarders, Guard
 from gms_hookd.web.routes import App, Policy, templates
 from gms_hookd.workers.conditions import Conditions, Senses
 from gms_hookd.workers.counters import Counters
@@ -327,7 +327,7 @@ class Service:
             usage=usage(),
         )
 
-    def _forge(self, config: Config, hook: HookConfig) -> Hook:
+    def _forge(self, config: Config, hook: HookConfig) -> ForgeHook:
         scheme = scheme_of(hook.provider, hook.scheme, hook.secrets, hook.options)
         verifier = Verifier(FORGES[hook.provider], scheme, hook.secrets)
         options = HookOptions(

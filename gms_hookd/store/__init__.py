@@ -26,11 +26,6 @@ from gms_hookd.store.dbthread import Connection
 from gms_hookd.store.store import Store
 
 __all__ = [
-    "Conflict",
-    "Connection",
-    "Invalid",
-    "NotFound",
-    "Store",
-    "StoreError",
+    "Conflict", "Connection", "Invalid", "NotFound", "Store", "StoreError",
     "Unavailable",
-]
+]  # fmt: skip

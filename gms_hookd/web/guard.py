@@ -3,16 +3,13 @@
 import logging
 import threading
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from gms_hookd.auth import signature
 from gms_hookd.auth.forwarded import client
 from gms_hookd.auth.ratelimit import Buckets
 from gms_hookd.auth.whitelist import UNIX, Whitelist, is_near
-from gms_hookd.futures import Future
-from gms_hookd.http.message import HttpError, Request, Response
+from gms_hookd.http.message import HttpError, Request
 from gms_hookd.safetext import reason
-from gms_hookd.store.deliveries import NewDelivery
 
 log = logging.getLogger(__name__)
 
@@ -31,18 +28,6 @@ UNREADABLE = (
 
 NOT_LISTED = "this address is not allowed: add it to ip_whitelist if it should be"
 OUTDATED = "the signature of the empty body shows no run"
-
-
-class Hook(Protocol):
-    """What answers for one hook."""
-
-    guard: "Guard"
-
-    def deliver(self, request: Request) -> Future[Response]:
-        """Take a delivery."""
-
-    def new_delivery(self, client: str) -> NewDelivery:
-        """Return what is kept of a delivery that nobody has read."""
 
 
 class Forwarders:

@@ -28,12 +28,14 @@ from gms_hookd.store.refusals import Refusal
 from gms_hookd.threads import BusyError
 from gms_hookd.web import api, gms_hook, metrics, openapi
 from gms_hookd.web.calls import CALLS
-from gms_hookd.web.guard import Guard, Hook
+from gms_hookd.web.forge_hook import ForgeHook
+from gms_hookd.web.guard import Guard
 from gms_hookd.web.sampler import Sampler
 from gms_hookd.web.status_page import PAGES, StatusPages
 from gms_hookd.workers.running import Context
 
 log = logging.getLogger(__name__)
+Hook = gms_hook.GmsHook | ForgeHook
 MOST_PARAMETERS = 20
 _UNWELCOME = frozenset({401, 403, 429})
 # In an unknown path this may be a secret that was exchanged since, or another's.
