@@ -46,9 +46,13 @@ OTHER_HASH = (
     "source and target have different hash algorithms, sha1 and sha256: make the"
     " target again with git init --object-format"
 )
-PARTIAL = (
-    "it is a partial clone, which gives nothing on: clone it again without --filter"
-)
+_BY_WORDS = (
+    (_FORMATS, OTHER_HASH),
+    (late_pattern(r"from promisor remote"),
+     "it is a partial clone, which cannot serve: clone it again without --filter"),
+    (late_pattern(r"lock ref 'refs/src/(.{,60}).*File name too long"),
+     r"leave that out, by a refspec more: ^refs/\1*"),
+)  # fmt: skip
 _SPOKEN = frozenset({"basic", "bearer"})
 
 
@@ -67,10 +71,9 @@ def advice(error: GitError, way: Way) -> str:
         return _of_fsck(error.stderr, way.url)
     if error.kind is ErrorKind.PROXY:
         return _of_proxy(way.url)
-    if _FORMATS.search(error.stderr):
-        return OTHER_HASH
-    if "from promisor remote" in error.stderr:
-        return PARTIAL
+    for words, remedy in _BY_WORDS:
+        if found := words.search(error.stderr):
+            return found.expand(remedy)
     if way.url.scheme == "ssh":
         text = _of_text(error.stderr, way)
         return text or _of_algorithms(error.stderr, way.url)

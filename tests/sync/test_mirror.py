@@ -222,6 +222,21 @@ def test_names_outside_ascii_survive(source, target, bench):
     assert target.refs() == source.refs()
 
 
+def test_a_name_that_is_too_long_for_a_file_says_how_to_leave_it_out(
+    source, target, bench
+):
+    source.commit("dev")
+    source.git("pack-refs", "--all")
+    with (source.path / "packed-refs").open("a") as file:
+        file.write(f"{source.tip()} refs/heads/{'n' * 260}\n")
+    outcome = bench.sync(task(source, target))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, False)
+    left_out = outcome.error_message.rpartition("by a refspec more: ")[2]
+    specs = ("refs/heads/*:refs/heads/*", left_out)
+    assert bench.sync(task(source, target, *specs)).status is RunStatus.SUCCESS
+    assert target.refs().keys() == {"refs/heads/dev", "refs/heads/main"}
+
+
 def test_an_unlisted_mass_of_refs_says_only_what_changed(source, target, bench):
     tip = source.tip()
     source.put({f"refs/heads/b{n}": tip for n in range(250)})
