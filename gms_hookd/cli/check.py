@@ -24,8 +24,6 @@ from gms_hookd.http.descriptors import attainable_descriptors
 from gms_hookd.safetext import safe
 from gms_hookd.service.findings import ERROR, WARNING, Environment, Finding, finding_of
 from gms_hookd.service.inspection import findings
-from gms_hookd.service.state_dir import StateError
-from gms_hookd.store import StoreError
 
 BUSY = f"the daemon works, but has not looked at everything within {PATIENCE:g} s"
 
@@ -112,5 +110,5 @@ def _stopped(session: Session, own: Environment) -> list[Finding]:
     try:
         with api_of(session) as api:
             return [Finding(**each) for each in get(api, "check")]
-    except (ConfigError, ClientError, ApiError, StateError, StoreError) as error:
+    except (Failure, OSError) as error:
         return findings(replace(place, problem=str(error)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gms_hookd.contract import CONTROL, control_socket
 from gms_hookd.errors import Failure
-from gms_hookd.files import lock_file
+from gms_hookd.files import lock_file, user_name
 from gms_hookd.git.patterns import late_pattern
 
 # A lock or a WAL on these is a promise that the other side may not keep.
@@ -22,6 +22,7 @@ _COPY = late_pattern(r"\.?backup-[0-9a-f]+(\.[0-9]+\.partial)?")
 _FOLDERS = frozenset({"caches", "home"})
 _KEYS = "home/.ssh"  # where the key and the host keys are that nobody has set
 _BESIDE = frozenset({"lost+found"})  # in the root of every ext4 file system
+_USE = os.R_OK | os.W_OK
 _NAMED = 3  # of the entries that are not ours
 
 
@@ -120,6 +121,10 @@ def unfit(path: Path) -> tuple[str, str] | None:
     mode = stat.S_IMODE(details.st_mode)
     if mode & 0o77:
         return f"is open to others (mode {mode:04o})", f"chmod 700 {path}"
+    closed = [e.name for e in entries if is_ours(e.name) and not os.access(e, _USE)]
+    if closed:  # of root's, say, who has copied a backup there
+        why = f"holds what user {user_name()} may not write ({', '.join(closed)})"
+        return why, f"chown -R {user_name()}: {path}"
     return None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from gms_hookd.store.walindex import WalIndex
 
 SUFFIXES = ("", "-wal")
-RESTORE = "stop gms-hookd, restore a backup, start it again"
+RESTORE = "restore a backup: gms-hookd manual operating"
 SAVE = f"put it back; or save it (gms-hookd backup FILE), {RESTORE}"
 # Inode and device tell a file from another, size and time of the last write (ns) one
 # content of it from another. None: it is not there.

@@ -10,13 +10,13 @@ from gms_hookd.errors import StoreError
 from gms_hookd.git.url import place
 from gms_hookd.safetext import quoted
 from gms_hookd.store.dbthread import Connection, Error, untouched
+from gms_hookd.store.files import RESTORE
 
 log = logging.getLogger(__name__)
 APPLICATION_ID = 0x474D5348  # "GMSH"
 MAGIC = b"SQLite format 3\0"  # sqlite.org/fileformat2.html, 1.3.1
 SQLITE_NOTADB = 26
 FOREIGN = "not a sqlite3 file, or damaged: move it away"
-RESTORE = "restore a backup in its place, and remove -wal and -shm"
 
 
 def _statement(block: str) -> str:

@@ -103,6 +103,20 @@ def test_a_database_of_gms_that_only_root_can_read_is_imported(place):
     assert owners(place / "state") == {SERVICE}
 
 
+def test_a_store_that_root_has_copied_there_is_named_with_the_remedy(place):
+    run(place, "task", "list")
+    store = place / "state" / "gms-hookd.db"
+    os.chown(store, 0, 0)
+    remedy = f"chown -R nobody: {place / 'state'}"
+    for command in ("task list", "status", "serve"):
+        status, said = run(place, *command.split())
+        assert (status, said.count("\n")) == (1, 1)
+        assert f"gms-hookd.db): {remedy}" in said
+    assert f"-> {remedy}" in run(place, "check")[1]
+    os.system(remedy)
+    assert run(place, "task", "list") == (0, "no tasks\n")
+
+
 def test_rights_that_were_lent_come_back(place):
     before = os.getgroups()
     with acting(place / "state"):
