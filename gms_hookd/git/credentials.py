@@ -177,11 +177,11 @@ def ssh_remedies(url: GitUrl, identity: Identity) -> dict[ErrorKind, str]:
     """Tell what to look at where ssh is refused, and how to pin an unknown host."""
     pin = pinning(url, identity.known_hosts)
     where = ", where the host is in reach" if identity.proxy else ""
-    key = f"ssh-keygen -y -f {shlex.quote(str(identity.key))}"
-    known = f"the key was {identity.key}: {key}  # enter that at {url.host}"
+    used = f"the key was {identity.key}"
+    public = f"ssh-keygen -y -f {shlex.quote(str(identity.key))}"
     return {
-        ErrorKind.AUTH: known,
-        ErrorKind.MISSING: known,
+        ErrorKind.AUTH: f"{used}: {public}  # enter that at {url.host}",
+        ErrorKind.MISSING: used,
         ErrorKind.TRUST: f"if that key is the right one, pin it{where}: {pin}",
     }
 

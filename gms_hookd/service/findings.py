@@ -28,7 +28,7 @@ _REMEDY = late_pattern(
     r"(?:: |; )(?=(?:chgrp|chmod|chown|openssl|ssh-key\w+|gms-hookd|systemctl|git) -?\w"
     r"|(?:choose|give|move|name|put|remove|rename|run|set|stop|use|write|if) )"
 )
-_COMMAND = late_pattern(r"^(?:if|the key) [^:]*: (?=ssh-key)")
+_COMMAND = late_pattern(r"^(?:if|the (?:key|token|password)) [^:]*(?:: (?=ssh-key)|$)")
 
 
 def finding_of(
@@ -49,7 +49,7 @@ def unreadable(subject: str, why: Unreadable, otherwise: str) -> Finding:
     """Return the finding that a repository cannot be read: a command stands alone."""
     said, remedy, _ = why
     if hint := _COMMAND.match(remedy):
-        said, remedy = f"{said}; {hint[0][:-2]}", remedy[hint.end() :]
+        said, remedy = f"{said}; {hint[0].rstrip(': ')}", remedy[hint.end() :]
     return Finding(ERROR, subject, said, remedy or otherwise)
 
 

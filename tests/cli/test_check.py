@@ -274,12 +274,18 @@ def test_a_host_that_does_not_answer_is_an_error_with_its_own_remedy(place):
         {"id": 3, "source": "https://h:4/c", "target": "https://h/b"},
         {"id": 4, "source": "https://h:4/d", "target": "https://h/b"},
         {"id": 5, "source": "https://h/e", "target": "https://h/b"},
+        {"id": 6, "source": "https://h/f", "target": "https://h/b"},
+        {"id": 7, "source": "https://h/g", "target": "https://h/b"},
     ]
+    key = "ssh-keygen -y -f /k  # enter that at h"
     hint = "if that key is the right one, pin it: ssh-keyscan h"
     answers = {"https://h/a": Unreadable("no account: chmod 777 /", "set token_file"),
                "https://h/e": Unreadable("not found", answered=True),
                "https://h/b": None, "https://h:4/c": Unreadable("down"),
-               "https://h:4/d": Unreadable("changed", hint)}  # fmt: skip
+               "https://h:4/d": Unreadable("changed", hint),
+               "https://h/f": Unreadable("no repository", "the token was /k", True),
+               "https://h/g": Unreadable("denied", f"the key was /k: {key}", True),
+               }  # fmt: skip
     asked = []
 
     def reach(urls):
@@ -296,11 +302,17 @@ def test_a_host_that_does_not_answer_is_an_error_with_its_own_remedy(place):
         ("task 3 source", "down", "curl -sSI https://h:4"),
         ("task 4 source", f"changed; {hint.rpartition(':')[0]}", "ssh-keyscan h"),
         ("task 5 source", "not found", "gms-hookd task show 5; gms-hookd manual tasks"),
+        (
+            "task 6 source",
+            "no repository; the token was /k",
+            "gms-hookd task show 6; gms-hookd manual tasks",
+        ),
+        ("task 7 source", "denied; the key was /k", key),
     ]
     assert asked == [each for task in tasks for each in (task["source"], task["target"])
                      if each.startswith("https")]  # fmt: skip
     (good,) = about(known, "hosts")
-    assert (good.level, good.finding) == (OK, "1 of 5 repositories answer")
+    assert (good.level, good.finding) == (OK, "1 of 7 repositories answer")
 
 
 def test_a_short_secret_is_a_warning_that_does_not_show_it(place):
