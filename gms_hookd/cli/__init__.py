@@ -6,5 +6,5 @@
 A command that asks the daemon loads nothing of what the daemon is made of.
 
 May import: auth, config, contract, cron, errors, files, forges, futures, git, gms,
-http, log, model, pyz, safetext, service, store, threads, units.
+http, log, model, pyz, safetext, service, threads, units.
 """
