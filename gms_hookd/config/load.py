@@ -15,29 +15,13 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from gms_hookd.auth.secret_file import (
-    SecretFileError,
-    check_secret,
-    make_secret,
-    read_secret,
-    secret_doubt,
-)
+from gms_hookd.auth import secret_file
 from gms_hookd.auth.strength import weakness
 from gms_hookd.auth.whitelist import Whitelist, is_loopback, is_socket
 from gms_hookd.config import file as configfile
-from gms_hookd.config import sources, validators
+from gms_hookd.config import records, sources, validators
 from gms_hookd.config.file import config_file
 from gms_hookd.config.notify import STALLED_AFTER, notify_targets, stalled_after
-from gms_hookd.config.records import (
-    ETC,
-    GMS_HOOK,
-    ApiConfig,
-    Config,
-    HookConfig,
-    Retention,
-    ServerConfig,
-    SyncConfig,
-)
 from gms_hookd.config.sources import Name, Settings, Source, Table
 from gms_hookd.errors import ConfigError
 from gms_hookd.files import closed
@@ -75,9 +59,9 @@ def load_config(
     file: str | None = None,
     state: Path,
     overrides: Mapping[str, object] = _NOTHING,
-    folder: Path = ETC,
+    folder: Path = records.ETC,
     without: Collection[Name] = (),
-) -> Config:
+) -> records.Config:
     """Read the configuration; `overrides` are the command line's, by dotted name.
 
     What is named in `without` is passed over, all of it if that holds (). Raises
@@ -105,7 +89,9 @@ def load_config(
     return replace(config, warnings=warnings)
 
 
-def faults(load: Callable[[Collection[Name]], Config]) -> tuple[Config, list[str]]:
+def faults(
+    load: Callable[[Collection[Name]], records.Config],
+) -> tuple[records.Config, list[str]]:
     """Return the configuration without what is wrong with it, and all that is.
 
     `load` reads it without the settings that it is given.
@@ -126,7 +112,7 @@ def faults(load: Callable[[Collection[Name]], Config]) -> tuple[Config, list[str
 
 
 def _to_leave_out(
-    load: Callable[[Collection[Name]], Config],
+    load: Callable[[Collection[Name]], records.Config],
     without: Collection[Name],
     error: ConfigError,
     count: int,
@@ -149,7 +135,7 @@ def _to_leave_out(
 
 
 def _same(
-    load: Callable[[Collection[Name]], Config],
+    load: Callable[[Collection[Name]], records.Config],
     without: Collection[Name],
     error: ConfigError,
 ) -> bool:
@@ -166,7 +152,7 @@ def webhook_secrets(
     *,
     file: str | None = None,
     state: Path,
-    folder: Path = ETC,
+    folder: Path = records.ETC,
 ) -> tuple[str, ...]:
     """Return the secrets of GMS's hook, the newest first; read no other secret.
 
@@ -208,11 +194,11 @@ def made_secret(state: Path) -> Path:
 
     Raises OSError.
     """
-    make_secret(state / MADE)
+    secret_file.make_secret(state / MADE)
     return state / MADE
 
 
-def refuse_weak(config: Config, listen: Iterable[str]) -> None:
+def refuse_weak(config: records.Config, listen: Iterable[str]) -> None:
     """Raise ConfigError if a secret that can be guessed would guard a public listener.
 
     `listen` are the places really listened at, also those that were passed in.
@@ -225,7 +211,7 @@ def refuse_weak(config: Config, listen: Iterable[str]) -> None:
         )
 
 
-def shared_sockets(config: Config, listen: Iterable[str]) -> Iterator[str]:
+def shared_sockets(config: records.Config, listen: Iterable[str]) -> Iterator[str]:
     """Name what the clients of each unix socket share, where no proxy is trusted.
 
     `listen` as for `refuse_weak`.
@@ -245,10 +231,10 @@ def shared_sockets(config: Config, listen: Iterable[str]) -> Iterator[str]:
 # --- from settings to records
 
 
-def _config(found: Settings, path: Path | None) -> Config:
+def _config(found: Settings, path: Path | None) -> records.Config:
     webhook = _gms_hook(found.table("webhook"))
     sync = _sync(found.table("sync"))
-    return Config(
+    return records.Config(
         file=path,
         server=_server(found.table("server")),
         webhook=webhook,
@@ -270,9 +256,9 @@ def _config(found: Settings, path: Path | None) -> Config:
     )
 
 
-def _server(server: Table) -> ServerConfig:
+def _server(server: Table) -> records.ServerConfig:
     cert, key = _tls_files(server)
-    return ServerConfig(
+    return records.ServerConfig(
         listen=_listen(server),
         tls_cert=cert,
         tls_key=key,
@@ -313,9 +299,9 @@ def _check_tls(server: Table, key: str, path: Path) -> None:
         raise server.error(f"{path}: is open to others: chmod o= {path}", key)
 
 
-def _gms_hook(webhook: Table) -> HookConfig:
-    return HookConfig(
-        name=GMS_HOOK,
+def _gms_hook(webhook: Table) -> records.HookConfig:
+    return records.HookConfig(
+        name=records.GMS_HOOK,
         provider="gms",
         scheme=None,
         secrets=_secrets(webhook),
@@ -325,10 +311,10 @@ def _gms_hook(webhook: Table) -> HookConfig:
     )
 
 
-def _hook(table: Table, name: str, webhook: HookConfig) -> HookConfig:
+def _hook(table: Table, name: str, webhook: records.HookConfig) -> records.HookConfig:
     _check_hook_name(table, name)
     allowed = webhook.ip_whitelist
-    hook = HookConfig(
+    hook = records.HookConfig(
         name=name,
         provider=_provider(table, name),
         scheme=table.get("scheme", validators.text, None),
@@ -347,7 +333,7 @@ def _hook(table: Table, name: str, webhook: HookConfig) -> HookConfig:
 
 
 def _check_hook_name(table: Table, name: str) -> None:
-    if name == GMS_HOOK:
+    if name == records.GMS_HOOK:
         raise table.error("is GMS's own hook: set it up in [webhook]")
     if name == "runs":
         raise table.error("is taken by the API: use another name")
@@ -371,7 +357,7 @@ def _options(table: Table) -> dict[str, str]:
     return {option: value for option, value in given.items() if value is not None}
 
 
-def _check_scheme(table: Table, hook: HookConfig) -> None:
+def _check_scheme(table: Table, hook: records.HookConfig) -> None:
     secrets = hook.secrets or _ANY_SECRET
     try:
         scheme_of(hook.provider, hook.scheme, secrets, hook.options)
@@ -420,7 +406,7 @@ def _secret_in_file(source: Source, name: Name) -> str:
     return source.secret(name, source.read(name, validators.line))
 
 
-def _api(found: Settings) -> ApiConfig:
+def _api(found: Settings) -> records.ApiConfig:
     api = found.table("api")
     _, tokens = _chosen(api, _TOKENS, validators.token)
     called, reading = _chosen(api, _READ_TOKENS, validators.token)
@@ -431,14 +417,14 @@ def _api(found: Settings) -> ApiConfig:
             " set another (openssl rand -hex 32)",
             ("api", "read_token"),
         )
-    return ApiConfig(tokens, read_token)
+    return records.ApiConfig(tokens, read_token)
 
 
-def _sync(sync: Table) -> SyncConfig:
+def _sync(sync: Table) -> records.SyncConfig:
     if key := sync.one_of("ssh_key_file"):
         _check_key(*key)
     usual = ("https", "ssh", "file")
-    return SyncConfig(
+    return records.SyncConfig(
         workers=sync.get("workers", validators.whole(1, 1000), 8),
         timeout=sync.get("timeout", validators.duration, 600.0),
         attempts=sync.get("attempts", validators.whole(1, 1000), 5),
@@ -454,7 +440,7 @@ def _sync(sync: Table) -> SyncConfig:
     )
 
 
-def _credential(table: Table, url: str, sync: SyncConfig) -> Credential:
+def _credential(table: Table, url: str, sync: records.SyncConfig) -> Credential:
     prefix, scheme = _credential_url(table, url, sync)
     own = (*_KEYS_OF[scheme], *_FOR_ALL)
     _refuse_others(table, own)
@@ -510,7 +496,9 @@ def _check_keys(table: Table) -> None:
             _check_key(*chosen)
 
 
-def _credential_url(table: Table, url: str, sync: SyncConfig) -> tuple[str, str]:
+def _credential_url(
+    table: Table, url: str, sync: records.SyncConfig
+) -> tuple[str, str]:
     """Return the beginning of the URLs that a credential is for, and their scheme."""
     try:
         prefix = validators.url_prefix(url)
@@ -527,13 +515,13 @@ def _check_key(source: Source, name: Name) -> Path:
     """Refuse a file that others can read; one that is not there yet is for the run."""
     path = source.folder / source.read(name, validators.line)
     try:
-        check_secret(path, path.stat())
+        secret_file.check_secret(path, path.stat())
     except FileNotFoundError:
         pass
     except OSError as error:
         why = closed(path) if isinstance(error, PermissionError) else error.strerror
         raise source.error(name, f"{path}: {why}") from None
-    except SecretFileError as error:
+    except secret_file.SecretFileError as error:
         raise source.error(name, error) from None
     return path
 
@@ -544,10 +532,10 @@ def _check_password(source: Source, name: Name) -> None:
         _secret_in_file(source, name)
 
 
-def _retention(retention: Table) -> Retention:
+def _retention(retention: Table) -> records.Retention:
     day = 86400.0
     days = partial(retention.get, reader=validators.duration)
-    return Retention(
+    return records.Retention(
         runs=days("runs", default=90 * day),
         deliveries=days("deliveries", default=30 * day),
         backups=days("backups", default=30 * day),
@@ -570,7 +558,7 @@ def _aliases(found: Settings) -> Aliases:
 # --- what is accepted, but not silently
 
 
-def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
+def _warnings(config: records.Config, written: Source, exposed: bool) -> Iterator[str]:
     if written.foreign:
         yield f"not used by gms-hookd: {', '.join(written.foreign)}{written.place}"
     proxies = (c.ssh_proxy for c in config.credentials if c.ssh_proxy)
@@ -586,7 +574,7 @@ def _warnings(config: Config, written: Source, exposed: bool) -> Iterator[str]:
     yield from _missing_files(config)
 
 
-def _missing_files(config: Config) -> Iterator[str]:
+def _missing_files(config: records.Config) -> Iterator[str]:
     named = ((c, path) for c in config.credentials for path in filter(None, c.files))
     for credential, path in named:
         if not os.path.exists(path):
@@ -601,7 +589,7 @@ def _overruled(found: Settings) -> Iterator[str]:
         yield from found.overruled(*(("api", key) for key in keys))
 
 
-def _doubts(found: Settings, config: Config) -> Iterator[str]:
+def _doubts(found: Settings, config: records.Config) -> Iterator[str]:
     """Name the secrets that hold what is probably not meant to be part of them."""
     hooks = (("hooks", hook.name) for hook in config.hooks)
     tables = [found.table(*name) for name in (("webhook",), *hooks)]
@@ -611,17 +599,19 @@ def _doubts(found: Settings, config: Config) -> Iterator[str]:
     for credential in config.credentials:
         name = sources.dotted(("credentials", credential.url))
         path = credential.password_file or credential.token_file
-        with suppress(SecretFileError):  # this user may not read it
-            named += [(f"{name}: {path}", (read_secret(path),))] if path else []
+        with suppress(secret_file.SecretFileError):  # this user may not read it
+            named += (
+                [(f"{name}: {path}", (secret_file.read_secret(path),))] if path else []
+            )
     for called, secrets in named:
-        for doubt in filter(None, map(secret_doubt, secrets)):
+        for doubt in filter(None, map(secret_file.secret_doubt, secrets)):
             yield f"{called}: {doubt}"
 
 
-def _weak(config: Config) -> Iterator[tuple[str, str]]:
+def _weak(config: records.Config) -> Iterator[tuple[str, str]]:
     """Name the secrets that can be guessed, and why they can."""
     for hook in (config.webhook, *config.hooks):
-        own = hook.name == GMS_HOOK
+        own = hook.name == records.GMS_HOOK
         name = "webhook.secret" if own else f"hooks.{hook.name}.secret"
         guessed = hook.secrets if own else _guessed(hook)
         if not own and guessed == config.webhook.secrets:
@@ -632,7 +622,7 @@ def _weak(config: Config) -> Iterator[tuple[str, str]]:
     yield from ((name, why) for name, s in named if s and (why := weakness(s)))
 
 
-def _guessed(hook: HookConfig) -> tuple[str, ...]:
+def _guessed(hook: records.HookConfig) -> tuple[str, ...]:
     """Return what of a hook's secrets has to be guessed, by its scheme."""
     if not hook.secrets:
         return ()

@@ -4,18 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gms_hookd.auth.schemes import Basic, Bearer, Hmac, Scheme
+from gms_hookd.forges import payloads
 from gms_hookd.forges.base import Event, EventKind
-from gms_hookd.forges.payloads import (
-    GITHUB_URLS,
-    MERGE,
-    NO_CHANGE,
-    Reader,
-    at,
-    ignored,
-    push,
-    short,
-    texts,
-)
 
 EVENTS = "Push, Create and Delete; content type application/json"
 
@@ -32,14 +22,14 @@ def schemes(header: str) -> Mapping[str, Scheme]:
 
 def read(event: Event, payload: object) -> Event:
     """Read a payload of the event's name."""
-    urls = texts(at(payload, "repository"), *GITHUB_URLS)
-    reader = READERS.get(event.name, ignored(NO_CHANGE))
+    urls = payloads.texts(payloads.at(payload, "repository"), *payloads.GITHUB_URLS)
+    reader = READERS.get(event.name, payloads.ignored(payloads.NO_CHANGE))
     return reader(replace(event, urls=urls), payload)
 
 
-READERS: Mapping[str, Reader] = {
-    "push": push,
-    "create": ignored("a creation: the push that comes with it counts"),
-    "delete": short(EventKind.DELETED),
-    "pull_request": ignored(MERGE),
+READERS: Mapping[str, payloads.Reader] = {
+    "push": payloads.push,
+    "create": payloads.ignored("a creation: the push that comes with it counts"),
+    "delete": payloads.short(EventKind.DELETED),
+    "pull_request": payloads.ignored(payloads.MERGE),
 }

@@ -3,18 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gms_hookd.forges import payloads
 from gms_hookd.forges.base import Event
-from gms_hookd.forges.payloads import (
-    GITLAB_URLS,
-    MERGE,
-    NO_CHANGE,
-    Reader,
-    at,
-    ignored,
-    push,
-    texts,
-    words,
-)
 
 EVENTS = "Push events and Tag push events"
 
@@ -22,7 +12,9 @@ EVENTS = "Push events and Tag push events"
 def read(event: Event, payload: object) -> Event:
     """Read a payload of the event's name, with the repository's addresses."""
     found = located(event, payload)
-    return READERS.get(words(event.name), ignored(NO_CHANGE))(found, payload)
+    return READERS.get(
+        payloads.words(event.name), payloads.ignored(payloads.NO_CHANGE)
+    )(found, payload)
 
 
 def located(event: Event, payload: object) -> Event:
@@ -30,13 +22,13 @@ def located(event: Event, payload: object) -> Event:
     urls = [
         url
         for block in ("project", "repository")
-        for url in texts(at(payload, block), *GITLAB_URLS)
+        for url in payloads.texts(payloads.at(payload, block), *payloads.GITLAB_URLS)
     ]
     return replace(event, urls=tuple(dict.fromkeys(urls)))
 
 
-READERS: Mapping[str, Reader] = {
-    "push": push,
-    "tag push": push,
-    "merge request": ignored(MERGE),
+READERS: Mapping[str, payloads.Reader] = {
+    "push": payloads.push,
+    "tag push": payloads.push,
+    "merge request": payloads.ignored(payloads.MERGE),
 }

@@ -7,14 +7,7 @@ from dataclasses import dataclass, field
 from gms_hookd.model import Run, Task
 from gms_hookd.pages import charts, parts
 from gms_hookd.pages.html import NOTHING, Html, joined, tag
-from gms_hookd.store.listings import (
-    MOST_FAILURES,
-    OUTCOMES,
-    DeliveryPage,
-    Failures,
-    RunPage,
-    RunRow,
-)
+from gms_hookd.store import listings
 
 _SCHEME_AND_USER = re.compile(r"^(?:[a-z]+://)?(?:[^/@]*@)?")
 STATUSES = ("queued", "running", "success", "conflict", "failed", "cancelled")
@@ -31,7 +24,7 @@ class FailingRow:
     """A task that fails: its last run, how often by now, and when it is tried again."""
 
     run: Run
-    failures: Failures
+    failures: listings.Failures
     next_try: int | None
 
 
@@ -40,7 +33,7 @@ class TaskLine:
     """A task in the list: its newest run, and how its last ones ended."""
 
     task: Task
-    last: RunRow | None
+    last: listings.RunRow | None
     outcomes: Sequence[str]
 
 
@@ -64,14 +57,14 @@ class Front:
     queued: int = 0
     running: int = 0
     oldest: int | None = None
-    alive: RunPage | None = None
+    alive: listings.RunPage | None = None
     scheduled: Sequence[Task] = ()
     hours: Sequence[Mapping[str, int]] = ()
     days: Sequence[Mapping[str, int]] = ()
     tasks: Sequence[TaskLine] | None = None
     after: str | None = None
-    runs: RunPage | None = None
-    deliveries: DeliveryPage | None = None
+    runs: listings.RunPage | None = None
+    deliveries: listings.DeliveryPage | None = None
     query: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -149,7 +142,9 @@ def _since(frame: parts.Frame, each: FailingRow) -> str:
     if count <= 1:
         return words("failing_once", ago=ago)
     return words(
-        "at_least" if count >= MOST_FAILURES else "failing", count=count, ago=ago
+        "at_least" if count >= listings.MOST_FAILURES else "failing",
+        count=count,
+        ago=ago,
     )
 
 
@@ -252,7 +247,7 @@ def _task(frame: parts.Frame, line: TaskLine) -> Html:
     )
 
 
-def _last(frame: parts.Frame, last: RunRow) -> Html:
+def _last(frame: parts.Frame, last: listings.RunRow) -> Html:
     when = parts.moment(frame, last.end_time or last.created_at)
     changed = (
         tag("code", parts.commits(last.commit_range)) if last.commit_range else None
@@ -285,7 +280,7 @@ def _deliveries(frame: parts.Frame, view: Front) -> Html:
     return tag(
         "section",
         tag("h2", words("recent_deliveries"), id="deliveries"),
-        parts.choices(frame, parts.TOP, view.query, "outcome", OUTCOMES),
+        parts.choices(frame, parts.TOP, view.query, "outcome", listings.OUTCOMES),
         parts.delivery_table(frame, page),
         parts.pager(frame, parts.TOP, view.query, "deliveries_before", page.older),
     )

@@ -23,12 +23,7 @@ from itertools import chain, product
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus, unquote_plus, unquote_to_bytes
 
-from gms_hookd.safetext.shapes import (
-    HIDDEN,
-    without_fields,
-    without_logins,
-    without_tokens,
-)
+from gms_hookd.safetext import shapes
 
 SHORTEST = 4  # masking a shorter secret would mask ordinary words
 WINDOW = 12
@@ -103,11 +98,11 @@ class Mask:
 
     def __call__(self, text: str) -> str:
         """Return a text without secrets, and without what looks like one."""
-        return without_tokens(without_logins(self._known(text)))
+        return shapes.without_tokens(shapes.without_logins(self._known(text)))
 
     def line(self, text: str) -> str:
         """Return a text of ours without secrets, a hundred times a millisecond."""
-        return without_logins(self._known(text))
+        return shapes.without_logins(self._known(text))
 
     def answer(self, content: bytes) -> bytes:
         """Return JSON without the configured secrets.
@@ -125,9 +120,9 @@ class Mask:
     def body(self, content: bytes) -> bytes:
         """Return a JSON or form body without secrets, and without fields for them."""
         if not content.startswith(FORM):
-            return without_fields(_without(content, self._spans(content)))
+            return shapes.without_fields(_without(content, self._spans(content)))
         text = unquote_plus(content[len(FORM) :].decode("utf-8", "replace")).encode()
-        safe = without_fields(_without(text, self._spans(text)))
+        safe = shapes.without_fields(_without(text, self._spans(text)))
         return content if safe == text else FORM + quote_plus(safe).encode()
 
     def _in_string(self, found: re.Match[bytes]) -> bytes:
@@ -291,6 +286,6 @@ def _without(content: bytes, spans: list[_Span]) -> bytes:
         return content
     pieces, after = [], 0
     for start, end in spans:
-        pieces += [content[after:start], HIDDEN]
+        pieces += [content[after:start], shapes.HIDDEN]
         after = end
     return b"".join([*pieces, content[after:]])
