@@ -49,11 +49,10 @@ ISOLATED = {
     "GIT_LFS_SKIP_SMUDGE": "1",
 }
 # Given by environment, which a local receive-pack does not inherit: the hooks of a
-# target are its owner's, those of a cache nobody's.
+# target are its owner's, those of a cache nobody's. What git does without being told is
+# not said: each costs every git of a sync some time.
 SETTINGS = (
     ("core.hooksPath", "/dev/null"),
-    ("core.fsmonitor", "false"),
-    ("core.useReplaceRefs", "false"),
     ("core.alternateRefsCommand", "exit 0 #"),
     ("core.fsync", "none"),  # a cache can be fetched again; see Cache.pin
     ("core.bigFileThreshold", "32m"),
@@ -63,17 +62,11 @@ SETTINGS = (
     ("fetch.fsck.zeroPaddedFilemode", "ignore"),
     ("fetch.recurseSubmodules", "no"),
     ("fetch.unpackLimit", "1"),
-    ("fetch.writeCommitGraph", "false"),
-    ("gc.auto", "0"),
     ("http.followRedirects", "false"),
-    ("http.lowSpeedLimit", "0"),  # see silence
-    ("init.templateDir", ""),
     ("maintenance.auto", "false"),
     ("pack.threads", "1"),
     ("pack.windowMemory", "128m"),
-    ("protocol.version", "2"),
     ("safe.bareRepository", "explicit"),
-    ("transfer.bundleURI", "false"),
     ("transfer.credentialsInUrl", "die"),
     ("transfer.fsckObjects", "true"),
 )
