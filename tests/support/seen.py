@@ -19,26 +19,28 @@ from urllib.parse import quote, quote_plus, unquote_to_bytes
 RUN = 12  # characters in a row that nobody may see
 CANARY = "c4n4ry/of+the=suite"
 LEAKS: list[str] = []
+PACKED = b"\x78"  # so begins what zlib has packed, window of 32 KiB (RFC 1950, 2.2)
 LARGE = ("caches", "objects", "hooks")  # folders of git
 
 
 def rows(path: Path) -> Iterator[bytes]:
-    """Give every value of every row of a store, packed ones unpacked."""
+    """Give every text and blob of a store, packed ones unpacked too."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        db.text_factory = bytes
         tables = db.execute("SELECT name FROM sqlite_master WHERE type='table'")
         for (table,) in tables.fetchall():
-            for row in db.execute(f"SELECT * FROM {table}"):
-                yield from (value for field in row for value in unpacked(field))
+            for row in db.execute(f"SELECT * FROM {table.decode()}"):
+                for field in row:
+                    if isinstance(field, bytes):
+                        yield field
+                        if field.startswith(PACKED):
+                            yield from unpacked(field)
 
 
-def unpacked(field: object) -> Iterator[bytes]:
-    """Give a text, or bytes and what is packed in them; a number is no secret."""
-    if isinstance(field, str):
-        yield field.encode(errors="replace")
-    if isinstance(field, bytes):
-        yield field
-        with suppress(zlib.error):
-            yield zlib.decompress(field)
+def unpacked(field: bytes) -> Iterator[bytes]:
+    """Give what is packed in a blob."""
+    with suppress(zlib.error):
+        yield zlib.decompress(field)
 
 
 def codes(secret: str) -> Iterator[bytes]:
