@@ -337,6 +337,7 @@ def as_git_error(error: GitError | OSError) -> GitError:
     """Return what ended a run as an error of git's, with its class."""
     if isinstance(error, GitError):
         return error
-    known = error.errno in OF_DISKS
-    kind = classify(f"error: write: {error.strerror}") if known else ErrorKind.OTHER
-    return GitError(kind, str(error))
+    # Of what is ours nothing is missing unless somebody has cleared it away.
+    gone = error.errno == errno.ENOENT
+    kind = classify(f"error: write: {error.strerror}")
+    return GitError(ErrorKind.CORRUPT if gone else kind, str(error))

@@ -133,7 +133,11 @@ def test_an_unknown_failure_is_not_tried_again(fake, source, target):
     assert "fatal: odd" in outcome.error_message
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.ESTALE])
+PASSING = (errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOSPC, errno.EDQUOT)
+SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOENT)
+
+
+@pytest.mark.parametrize("number", [*PASSING, *SHORT])
 def test_a_disk_that_fails_is_waited_for(number):
     failure = sync_engine.as_git_error(OSError(number, os.strerror(number)))
     assert failure.transient
