@@ -34,7 +34,9 @@ from gms_hookd.service.findings import (
 
 PATIENCE = 5.0  # seconds for ssh-keygen
 MOST_FOLDERS = 2000  # of a repository that are looked at
-SHOW = ("systemctl", "show", "-p", "ProtectSystem", "-p", "ReadWritePaths")
+SHOW = ("systemctl", "show", "-pProtectSystem", "-pReadWritePaths", "-pBindPaths")
+# What the unit hides: ProtectHome= and PrivateTmp= of systemd.exec(5).
+HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - as named
 DROP_IN = "/etc/systemd/system/gms-hookd.service.d/targets.conf"
 
 
@@ -144,22 +146,30 @@ def _local(place: Environment, subject: str, url: GitUrl) -> Iterator[Finding]:
     """Look at a repository on this machine, as this process sees it."""
     task, side = subject.split(" ")[1:]
     trusted = place.config.sync.trust_owners if place.config else ()
-    path = Path(url.path)
+    path, quoted = Path(url.path), shlex.quote(url.path)
     if why := untrusted(url.path, trusted):
         yield finding_of(ERROR, subject, why)
-    elif not path.exists():
-        yield _absent(subject, task, side, path)
+    elif not os.path.exists(path):
+        yield _absent(place, subject, task, side, path)
     elif side == "target":
         yield from _unwritable(place, subject, path)
     elif not os.access(path, os.R_OK | os.X_OK):
-        yield finding_of(ERROR, subject, f"{path}: {closed(path)}")
+        said = f"{path}: user {user_name()} may not read it"
+        remedy = "chgrp -R $(id -gn {0}) {1} && chmod -R g+rX {1}"
+        yield Finding(ERROR, subject, said, remedy.format(user_name(), quoted))
 
 
-def _absent(subject: str, task: str, side: str, path: Path) -> Finding:
-    hidden = next(p for p in path.parents if p.exists())
+def _absent(
+    place: Environment, subject: str, task: str, side: str, path: Path
+) -> Finding:
     quoted = shlex.quote(str(path))
-    if not os.access(hidden, os.X_OK):
-        return finding_of(ERROR, subject, f"{path}: {closed(path)}")
+    if _is_hidden(path) and place.state == Path(SERVICE_STATE):
+        said = f"{path}: of that folder the unit shows the service nothing"
+        return Finding(ERROR, subject, said, f"ls -d {quoted} && {_shown(path, side)}")
+    folder = next(p for p in path.parents if os.path.exists(p))
+    if not os.access(folder, os.X_OK):
+        said = f"{path}: user {user_name()} may not enter {folder}"
+        return Finding(ERROR, subject, said, f"chmod o+x {shlex.quote(str(folder))}")
     if side == "source":
         remedy = f"correct the path: gms-hookd task set {task} source=/PATH"
         return Finding(ERROR, subject, f"{path} does not exist", remedy)
@@ -173,7 +183,7 @@ def _unwritable(place: Environment, subject: str, path: Path) -> Iterator[Findin
     read_only = os.statvfs(repository).f_flag & os.ST_RDONLY
     if read_only or _is_shut(place, repository.resolve()):
         said = f"{path} is on a file system that is read-only for the service"
-        yield Finding(ERROR, subject, said, _writable(path))
+        yield Finding(ERROR, subject, said, _shown(path, "target"))
         return
     shut = (f for f in _folders(repository) if not os.access(f, os.W_OK | os.X_OK))
     for folder in islice(shut, 1):
@@ -194,7 +204,9 @@ def _writable_folders(place: Environment) -> Sequence[str] | None:
     shown = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     if shown.get("ProtectSystem") != "strict":
         return None
-    return shown.get("ReadWritePaths", "").split()
+    bound = shown.get("BindPaths", "").split()
+    writable = shown.get("ReadWritePaths", "").split()
+    return [*writable, *(path.split(":")[0] for path in bound)]
 
 
 def _unmounted(path: str) -> Finding:
@@ -213,13 +225,21 @@ def _is_shut(place: Environment, path: Path) -> bool:
     return not any(path.is_relative_to(folder) for folder in place.writable)
 
 
-def _writable(path: Path) -> str:
-    """Return the commands that let the unit write there (systemd.exec(5)).
+def _is_hidden(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in HIDDEN)
+
+
+def _shown(path: Path, side: str) -> str:
+    """Return the commands that let the unit read a source there, or write a target.
 
     The `-` lets the service start also while the folder is not there: not mounted, say.
     """
     escaped = str(path).replace("%", "%%")
-    lines = shlex.join(("[Service]", f'ReadWritePaths="-{escaped}"'))
+    settings = [f'ReadWritePaths="-{escaped}"']
+    if _is_hidden(path):
+        bind = "BindPaths" if side == "target" else "BindReadOnlyPaths"
+        settings = ["ProtectHome=tmpfs", f'{bind}="-{escaped}"']
+    lines = shlex.join(("[Service]", *settings))
     folder = os.path.dirname(DROP_IN)
     return (
         f"mkdir -p {folder} && printf '%s\\n' {lines} >> {DROP_IN} &&"

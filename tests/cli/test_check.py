@@ -587,6 +587,7 @@ def test_what_lets_the_unit_write_lets_it_start_without_the_folder(
 ):
     """A folder that is not mounted stops no other task."""
     target = Repo(tmp_path / "50% of it.git").path
+    monkeypatch.setattr(inspect_tasks, "HIDDEN", ())
     monkeypatch.setattr(inspect_tasks, "_writable_folders", lambda _place: ())
     (found,) = about(replace(place, tasks=[local(target)]), "task 1 target")
     _, write, reload, _ = found.remedy.split(" && ")
@@ -594,6 +595,67 @@ def test_what_lets_the_unit_write_lets_it_start_without_the_folder(
     written = str(target).replace("%", "%%")
     assert shown == f'[Service]\nReadWritePaths="-{written}"\n'
     assert reload == "systemctl daemon-reload"
+
+
+@pytest.mark.parametrize(
+    ("side", "bind"), [("source", "BindReadOnlyPaths"), ("target", "BindPaths")]
+)
+def test_what_the_unit_hides_is_shown_to_it_and_nothing_else_is_done(
+    place, tmp_path, monkeypatch, side, bind
+):
+    """To the daemon it is not there: it must be neither made nor given away."""
+    path = tmp_path / "hidden" / "it.git"
+    monkeypatch.setattr(inspect_tasks, "HIDDEN", (str(tmp_path),))
+    monkeypatch.setattr(inspect_tasks, "SERVICE_STATE", str(place.state))
+    task = {**local("/"), side: str(path)}
+    (found,) = about(replace(place, tasks=[task]), f"task 1 {side}")
+    there, _, write, *_ = found.remedy.split(" && ")
+    shown = subprocess.check_output(["sh", "-c", write.partition(" >> ")[0]], text=True)
+    assert there == f"ls -d {path}"
+    assert shown == f'[Service]\nProtectHome=tmpfs\n{bind}="-{path}"\n'
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for chown")
+def test_a_folder_that_may_not_be_entered_ends_no_other_look(tmp_path):
+    """Each remedy is pasted by root; then the service reads it."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    shut = tmp_path / "shut"
+    source = Repo(shut / "source.git").path
+    source.chmod(0o700)
+    shut.chmod(0o700)
+
+    def look():
+        child = [sys.executable, "-c", CHILD_OF_SOURCE, source, tmp_path / "state"]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return json.loads(subprocess.check_output(child, env=environ))
+
+    remedies = []
+    while found := look():
+        (subject, said, remedy), *others = found
+        assert (subject, others) == ("task 1 source", []), found
+        assert "user nobody may not" in said
+        remedies.append(remedy.partition(" ")[0])
+        assert len(remedies) < 4, found
+        subprocess.check_call(["sh", "-c", remedy])
+    assert remedies == ["chmod", "chgrp"]
+
+
+CHILD_OF_SOURCE = """
+import json, os, pwd, sys
+from pathlib import Path
+from gms_hookd.config.load import load_config
+from gms_hookd.service.findings import ERROR, Environment
+from gms_hookd.service.inspection import findings
+nobody = pwd.getpwnam("nobody")
+os.setgroups([]); os.setgid(nobody.pw_gid); os.setuid(nobody.pw_uid)
+state = Path(sys.argv[2])
+config = load_config({}, state=state, folder=state)
+task = {"id": 1, "name": "t", "source": sys.argv[1], "target": "https://h.example/x"}
+place = Environment(dict(os.environ), state, config=config, tasks=[task])
+print(json.dumps([(f.subject, f.finding, f.remedy) for f in findings(place)
+                  if f.level == ERROR]))
+"""
 
 
 def test_a_folder_without_which_the_unit_does_not_start_is_named(
