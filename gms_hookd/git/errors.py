@@ -45,7 +45,8 @@ WORDS = 300  # characters of what the host said
 
 _HOST_ONLY = late_pattern(
     r"(?:remote:|(?:fatal: )?remote error:|(?=ERROR:)"
-    r"|error: remote unpack failed:(?!.*abnormal exit))\s*(?:ERROR:)?\s*(.*)"
+    r"|error: remote unpack failed:(?!.*(?:abnormal exit|eof before)))"
+    r"\s*(?:ERROR:)?\s*(.*)"
 )
 _HERE_ONLY = late_pattern(
     r"(fatal|error|warning|hint|usage|BUG): |! \[|(send|fetch|index|unpack)-pack: "
