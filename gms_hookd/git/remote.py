@@ -47,6 +47,8 @@ PROBE = (("http.postBuffer", str(2**16)),)
 # that is tried alone: here is a folder that has no file.
 NO_FOLDER = {"GIT_SSL_CAPATH": "/proc/self/task"}
 PUSH_NOTHING = ("push", "--dry-run", "--porcelain", "--no-verify")
+# A front of ssh may end so although all was sent, which git takes for a failure.
+UNTOLD = "error: git at the host ended with an error, and said nothing"
 LOOKED = 20.0  # seconds to find out what a host had answered
 # What git says of an answer that is none, and of one whose body it does not tell.
 NO_GIT = late_pattern(
@@ -285,6 +287,8 @@ class Remote:
         trace that has it has the whole pack, too. To hear it after a final answer the
         push would have to be sent again.
         """
+        if not (done.ended or done.status < 0 or str(read(done.err))):
+            return replace(done, err=f"{UNTOLD}\n{done.err}")
         if not self.access.by_http or not ANSWERED.search(done.err):
             return done
         if read(done.err).words:

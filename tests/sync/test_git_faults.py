@@ -133,6 +133,14 @@ def test_an_unknown_failure_is_not_tried_again(fake, source, target):
     assert "fatal: odd" in outcome.error_message
 
 
+@pytest.mark.parametrize("said", ["", "echo 'Receiving objects: 100% (3/3)' >&2;"])
+def test_a_failure_that_nobody_explains_is_tried_again(fake, source, target, said):
+    bench = fake(f"{ONLY_FETCH}{said} exit 1\n")
+    outcome = bench.sync(task(source, target))
+    assert (outcome.status, outcome.transient) == (RunStatus.FAILED, True)
+    assert "git at the host ended with an error" in outcome.error_message
+
+
 PASSING = (errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOSPC, errno.EDQUOT)
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOENT)
 
