@@ -616,17 +616,15 @@ def test_what_the_unit_hides_is_shown_to_it_and_nothing_else_is_done(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for chown")
-def test_a_folder_that_may_not_be_entered_ends_no_other_look(tmp_path):
+def test_a_folder_that_may_not_be_entered_ends_no_other_look(open_place):
     """Each remedy is pasted by root; then the service reads it."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    shut = tmp_path / "shut"
+    shut = open_place / "shut"
     source = Repo(shut / "source.git").path
     source.chmod(0o700)
     shut.chmod(0o700)
 
     def look():
-        child = [sys.executable, "-c", CHILD_OF_SOURCE, source, tmp_path / "state"]
+        child = [sys.executable, "-c", CHILD_OF_SOURCE, source, open_place / "state"]
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
         return json.loads(subprocess.check_output(child, env=environ))
 
@@ -674,16 +672,12 @@ def test_a_folder_without_which_the_unit_does_not_start_is_named(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for chown")
-def test_the_objects_of_another_user_in_a_target_are_found(daemon, tmp_path):
-    target = Repo(tmp_path / "target.git")
-    source = Repo(tmp_path / "source.git")
-    source.commit("main")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+def test_the_objects_of_another_user_in_a_target_are_found(open_place):
+    target = Repo(open_place / "target.git")
     theirs = target.path / "objects" / "ab"
     theirs.mkdir()
     as_nobody = subprocess.run(
-        [sys.executable, "-c", CHILD, str(target.path), str(tmp_path / "state")],
+        [sys.executable, "-c", CHILD, str(target.path), str(open_place / "state")],
         capture_output=True,
         text=True,
         check=False,
