@@ -23,16 +23,19 @@ from gms_hookd.runlog import RunLog, Window
 from gms_hookd.safetext import one_line
 
 
+@dataclass(slots=True)
 class Stop:
-    """A request, from another thread, to end a run now; reason says who asked."""
+    """A request, from another thread, to end a run now.
 
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._reason = ""
+    `reason` is "cancelled" or "shutdown", "" as long as nobody asked.
+    """
+
+    reason: str = ""
+    _event: threading.Event = field(default_factory=threading.Event)
 
     def set(self, reason: str) -> None:
         """Ask; the first reason given stays."""
-        self._reason = self._reason or reason
+        self.reason = self.reason or reason
         self._event.set()
 
     def is_set(self) -> bool:
@@ -42,11 +45,6 @@ class Stop:
     def wait(self, timeout: float) -> bool:
         """Wait up to timeout seconds for it."""
         return self._event.wait(timeout)
-
-    @property
-    def reason(self) -> str:
-        """Give "cancelled" or "shutdown", "" as long as nobody asked."""
-        return self._reason
 
 
 DEAD = ("Z", "X")

@@ -538,26 +538,7 @@ def _notified_tasks(place: Environment) -> Iterator[Finding]:
 
 Look = Callable[[Environment], Iterator[Finding]]
 LOOKS: tuple[Look, ...] = (
-    _python,
-    _git,
-    _lfs,
-    _sqlite,
-    _clock,
-    _configuration,
-    _tls,
-    _secrets,
-    _authorities,
-    _proxies,
-    _hooks,
-    _shard,
-    _quiet_hooks,
-    _notices,
-    _notified_tasks,
-    _state,
-    _disk,
-    _backup,
-    _daemon,
-    _descriptors,
-    _listeners,
-    inspect_tasks,
-)
+    _python, _git, _lfs, _sqlite, _clock, _configuration, _tls, _secrets,
+    _authorities, _proxies, _hooks, _shard, _quiet_hooks, _notices, _notified_tasks,
+    _state, _disk, _backup, _daemon, _descriptors, _listeners, inspect_tasks,
+)  # fmt: skip

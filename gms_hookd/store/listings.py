@@ -6,13 +6,14 @@ SCAN rows, and the page says from where to look on.
 
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from gms_hookd.model import Delivery, RunStatus, Task
 from gms_hookd.store import deliveries, runs, tasks
 from gms_hookd.store.dbthread import Connection
 from gms_hookd.store.rows import column, value
 
+Listed = TypeVar("Listed")
 HOUR = 3_600_000  # ms
 SCAN = 20_000  # rows that one page looks through
 MOST_FAILURES = 200  # runs of a task that are counted back to its last success
@@ -64,18 +65,15 @@ class ListingFilter(NamedTuple):
     limit: int = 50
 
 
-class RunPage(NamedTuple):
-    """Runs, the newest first; `older` leads on, None at the end."""
+class Page(NamedTuple, Generic[Listed]):
+    """Runs or deliveries, the newest first; `older` leads on, None at the end."""
 
-    rows: tuple[RunRow, ...]
+    rows: tuple[Listed, ...]
     older: int | None
 
 
-class DeliveryPage(NamedTuple):
-    """Deliveries, the newest first; `older` leads on, None at the end."""
-
-    rows: tuple[Delivery, ...]
-    older: int | None
+RunPage = Page[RunRow]
+DeliveryPage = Page[Delivery]
 
 
 class TaskPage(NamedTuple):
@@ -109,7 +107,7 @@ def _of_runs(db: Connection, wanted: ListingFilter) -> tuple[str, int]:
     where = "id<:before" + (" AND status=:outcome" if wanted.outcome else "")
     if wanted.hook is None:
         return where, 0
-    hook = " AND id>=:floor AND instr(', '||trigger||',',:hook)"
+    hook = " AND id>=:floor AND instr(', '||trigger||',',:trigger)"
     return where + hook, _floor(wanted.before, runs.newest(db))
 
 
@@ -118,14 +116,12 @@ def _floor(before: int, newest: int) -> int:
 
 
 def _values(wanted: ListingFilter, floor: int) -> dict[str, object]:
-    # A run's trigger may name several, as `manual, webhook:github`.
-    hook = f", webhook:{wanted.hook},"
     return {
-        "task_id": wanted.task_id,
+        **wanted._asdict(),
         "status": wanted.outcome,
-        "outcome": wanted.outcome,
-        "hook": hook,
-        "before": wanted.before,
+        # A run's trigger may name several, as `manual, webhook:github`.
+        "trigger": f", webhook:{wanted.hook},",
+        "task": f",{wanted.task_id},",
         "floor": floor,
         "limit": wanted.limit + 1,
     }
@@ -146,14 +142,7 @@ def delivery_page(db: Connection, wanted: ListingFilter) -> DeliveryPage:
     of_task = "instr(','||replace(trim(task_ids,'[]'),' ','')||',',:task)"
     terms += [of_task] if wanted.task_id is not None else []
     floor = _floor(wanted.before, deliveries.newest(db)) if len(terms) > 2 else 0
-    values = {
-        "hook": wanted.hook,
-        "task": f",{wanted.task_id},",
-        "before": wanted.before,
-        "floor": floor,
-        "limit": wanted.limit + 1,
-    }
-    rows = deliveries.where(db, " AND ".join(terms), values)
+    rows = deliveries.where(db, " AND ".join(terms), _values(wanted, floor))
     older = _older([row.id for row in rows], wanted.limit, floor)
     return DeliveryPage(tuple(rows[: wanted.limit]), older)
 

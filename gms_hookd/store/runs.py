@@ -35,16 +35,8 @@ from gms_hookd.model import (
     Undo,
     commit_range,
 )
-from gms_hookd.notify.policy import CHANGED as CHANGED_REFS
-from gms_hookd.notify.policy import (
-    CONFLICT,
-    FAILED,
-    SUCCESS,
-    Ended,
-    News,
-    Subscriber,
-    wanted,
-)
+from gms_hookd.notify import policy
+from gms_hookd.notify.policy import Subscriber
 from gms_hookd.store import deliveries, notices, tasks
 from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.deliveries import NEWEST, NewDelivery, RecordedDelivery
@@ -92,6 +84,7 @@ class NewRun(NamedTuple):
     confirmed: Mapping[str, str] | None = None
     hint: str | None = None
     urgent: bool = False
+    undo: Undo | None = None
 
 
 class Trigger(NamedTuple):
@@ -224,7 +217,7 @@ def _places(db: Connection, task_ids: Iterable[int]) -> dict[int, _QueuePlace]:
 
 def _enqueue(db: Connection, place: _QueuePlace, new_run: NewRun, now: int) -> int:
     if place.run_id is None or place.due is None or place.delay is None:
-        return _insert(db, place.task_id, new_run, now)
+        return insert(db, place.task_id, new_run, now)
     _name_trigger(db, place.run_id, new_run.trigger)
     # Only a person's hurry overrides the back-off of a run that waits for its next
     # attempt; that it waits longer comes of a clock that was set back.
@@ -252,13 +245,14 @@ def _name_trigger(db: Connection, run_id: int, trigger: str) -> None:
         )
 
 
-def _insert(db: Connection, task_id: int, new_run: NewRun, now: int) -> int:
-    confirmed = _packed_deletions(new_run.confirmed)
+def insert(db: Connection, task_id: int, new_run: NewRun, now: int) -> int:
+    """Queue a run, as the only one of its task that waits."""
+    wanted = _packed_deletions(new_run.confirmed), _packed_undo(new_run.undo)
     cursor = db.execute(
-        "INSERT INTO runs(task_id,task_key,task_name,status,trigger,deletions,hint,"
-        "due_ms,created_ms,after_delivery) SELECT id,key,name,'queued',?,?,?,?,?,"
-        f"{NEWEST} FROM tasks WHERE id=?",
-        (new_run.trigger, confirmed, new_run.hint, now, now, task_id),
+        "INSERT INTO runs(task_id,task_key,task_name,status,trigger,deletions,undo,"
+        "hint,due_ms,created_ms,after_delivery) SELECT id,key,name,'queued',?,?,?,?,?,"
+        f"?,{NEWEST} FROM tasks WHERE id=?",
+        (new_run.trigger, *wanted, new_run.hint, now, now, task_id),
     )
     return cursor.lastrowid or 0
 
@@ -391,7 +385,7 @@ def _claim(
         failures=failures,
         newest=deliveries.newest(db),
         seen=_seen(db, run.task_id),
-        undo=unpacked_undo(undo),
+        undo=_unpacked_undo(undo),
     )
 
 
@@ -557,9 +551,9 @@ def _remember_end(db: Connection, task_id: int, result: Result) -> None:
 
 
 _EVENTS = {
-    RunStatus.SUCCESS: SUCCESS,
-    RunStatus.CONFLICT: CONFLICT,
-    RunStatus.FAILED: FAILED,
+    RunStatus.SUCCESS: policy.SUCCESS,
+    RunStatus.CONFLICT: policy.CONFLICT,
+    RunStatus.FAILED: policy.FAILED,
 }
 
 
@@ -577,11 +571,11 @@ def _note_end(
         return
     *task, changed, undo = row
     if undo is not None:
-        hearing = subscribers if changed and event == SUCCESS else ()
+        hearing = subscribers if changed and event == policy.SUCCESS else ()
         _note_undo(db, run_id, tuple(task), now, hearing)
         return
-    kind = CONFLICT if event == CONFLICT else result.kind
-    ended = Ended(event, now, kind, changed=bool(changed))
+    kind = policy.CONFLICT if event == policy.CONFLICT else result.kind
+    ended = policy.Ended(event, now, kind, changed=bool(changed))
     notices.note_end(db, subscribers, tuple(task), run_id, ended)
 
 
@@ -594,7 +588,9 @@ def _note_undo(
 ) -> None:
     """Tell who hears of changes; how the task's syncs fare is not told by an undo."""
     subject = notices.Subject(*task, run_id)
-    for target, event in wanted(subscribers, *task, News((CHANGED_REFS,), "", None)):
+    for target, event in policy.wanted(
+        subscribers, *task, policy.News((policy.CHANGED,), "", None)
+    ):
         notices.add(db, target, event, subject, now)
 
 
@@ -798,7 +794,7 @@ def retry(db: Connection, run_id: int, now: int) -> Run:
     if run.status not in FINAL:
         raise Conflict(f"run {run.id} has not ended yet: {run.status}")
     blob = value(db, "SELECT undo FROM runs WHERE id=?", (run.id,))
-    if undo := unpacked_undo(blob):
+    if undo := _unpacked_undo(blob):
         remedy = f"gms-hookd run undo {undo.run}"
         raise Conflict(f"run {run.id} is no sync, but an undo: `{remedy}` tries again")
     return request(db, run.task_id, NewRun("retry", urgent=True), now)
@@ -923,13 +919,13 @@ def _unpacked_deletions(blob: bytes | None) -> Mapping[str, str] | None:
     return None if blob is None else json.loads(_unpacked(blob))
 
 
-def packed_undo(undo: Undo) -> bytes:
-    """Return an undo as it is stored."""
+def _packed_undo(undo: Undo | None) -> bytes | None:
+    if undo is None:
+        return None
     return _packed(json.dumps([undo.run, [ref.values for ref in undo.refs]]))
 
 
-def unpacked_undo(blob: bytes | None) -> Undo | None:
-    """Return what was stored of an undo, None for none."""
+def _unpacked_undo(blob: bytes | None) -> Undo | None:
     if blob is None:
         return None
     run, rows = json.loads(_unpacked(blob))

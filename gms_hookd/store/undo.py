@@ -11,7 +11,6 @@ from gms_hookd.errors import Conflict, Invalid
 from gms_hookd.model import FINAL, Ref, Run, RunStatus, Task, Undo
 from gms_hookd.store import runs, tasks
 from gms_hookd.store.dbthread import Connection
-from gms_hookd.store.deliveries import NEWEST
 
 
 class UndoRequest(NamedTuple):
@@ -77,10 +76,5 @@ def order(db: Connection, run_id: int, names: Collection[str] | None, now: int) 
     run, task, undo = find(db, run_id, names)
     why = f"run {run.id} of the task is to be undone"
     tasks.disable(db, task.id, why, now)
-    cursor = db.execute(
-        "INSERT INTO runs(task_id,task_key,task_name,status,trigger,undo,due_ms,"
-        "created_ms,after_delivery) SELECT id,key,name,'queued','undo',?,?,?,"
-        f"{NEWEST} FROM tasks WHERE id=?",
-        (runs.packed_undo(undo), now, now, task.id),
-    )
-    return runs.get(db, cursor.lastrowid or 0)
+    run_id = runs.insert(db, task.id, runs.NewRun("undo", undo=undo), now)
+    return runs.get(db, run_id)

@@ -12,17 +12,9 @@ from gms_hookd.git.push import sees
 from gms_hookd.git.refspec import MANY_TIPS, Scope, named, with_tips
 from gms_hookd.git.remote import Listing, Remote
 from gms_hookd.model import RefResult
+from gms_hookd.sync import plan
 from gms_hookd.sync.job import ALIAS, to_restore
-from gms_hookd.sync.plan import (
-    Move,
-    Views,
-    an_alias,
-    doubtful,
-    made_through,
-    moved_along,
-    refused,
-    stands_for,
-)
+from gms_hookd.sync.plan import Move, Views
 
 NOT_THERE = "the target said that it took it, and has it not"
 
@@ -56,12 +48,12 @@ def found_out(
     put back: somebody else may have moved the other ref in that moment. Raises
     GitError.
     """
-    doubts = doubtful(moves, views)
+    doubts = plan.doubtful(moves, views)
     tips = {m.new for m in done if m.acts and m.new and m.ref in doubts}
     if not tips:
         return done
     now = target.refs(with_tips(tips))
-    return by_ends(done, moved_along(done, now, moves, views), run)
+    return by_ends(done, plan.moved_along(done, now, moves, views), run)
 
 
 def seen_made(
@@ -78,7 +70,7 @@ def seen_made(
         return _found(judged, listing.refs, target)
     kinds, now = {_kind(m.ref) for m in made}, target.refs(_as_made(made))
     alike = {ref: oid for ref, oid in now.items() if _kind(ref) in kinds}
-    judged = by_ends(made, moved_along(made, alike, moves, views), run)
+    judged = by_ends(made, plan.moved_along(made, alike, moves, views), run)
     return _found(judged, now, target)
 
 
@@ -89,7 +81,7 @@ def _found(done: list[Move], now: Mapping[str, str], target: Remote) -> list[Mov
     for ref in sees(target, made) if made else ():
         del left[ref]
     return [
-        refused(m, NOT_THERE, transient=True, unknown=True) if m.ref in left else m
+        plan.refused(m, NOT_THERE, transient=True, unknown=True) if m.ref in left else m
         for m in done
     ]
 
@@ -106,7 +98,7 @@ def _kind(ref: str) -> str:
 
 def ends(symrefs: Mapping[str, str]) -> dict[str, str]:
     """Return what each symbolic ref leads to in the end."""
-    return {ref: stands_for(ref, symrefs) for ref in symrefs}
+    return {ref: plan.stands_for(ref, symrefs) for ref in symrefs}
 
 
 def by_ends(done: Iterable[Move], reals: Mapping[str, str], run: int) -> list[Move]:
@@ -128,23 +120,25 @@ def by_ends(done: Iterable[Move], reals: Mapping[str, str], run: int) -> list[Mo
 
 def told_by_host(move: Move, real: str) -> Move:
     """Refuse a move of what the host says to be an alias, and has not moved."""
-    return replace(refused(move, an_alias(real)), conflict=True, alias=real)
+    return replace(plan.refused(move, plan.an_alias(real)), conflict=True, alias=real)
 
 
 def _resolved(move: Move, real: str) -> Move:
-    tip, reason = move.new, an_alias(real)
+    tip, reason = move.new, plan.an_alias(real)
     return Move(move.ref, RefResult.UNCHANGED, tip, tip, reason, alias=real)
 
 
 def _alias(move: Move, real: str) -> Move:
     what = "moved, too" if move.old else "was created"
-    reason = f"{an_alias(real)}, which {what}"
-    return replace(refused(move, reason), conflict=True, alias=real)
+    reason = f"{plan.an_alias(real)}, which {what}"
+    return replace(plan.refused(move, reason), conflict=True, alias=real)
 
 
 def _real(move: Move, real: str, run: int) -> Move:
     how = (
-        f"moved with {move.ref}, an alias of it" if move.old else made_through(move.ref)
+        f"moved with {move.ref}, an alias of it"
+        if move.old
+        else plan.made_through(move.ref)
     )
     reason = f"{how}; {to_restore(run, real)}"
     return Move(real, move.result, move.old, move.new, reason)

@@ -16,7 +16,7 @@ from gms_hookd.git.maintenance import crowded, join_packs
 from gms_hookd.git.refspec import Selection, WantedRef, with_tips
 from gms_hookd.git.remote import Listing, Remote
 from gms_hookd.model import Ref, RefResult, RunStatus, Undo, commit_range
-from gms_hookd.sync import lfs
+from gms_hookd.sync import lfs, plan
 from gms_hookd.sync.aliases import aliases_of, found_before, found_out, seen_made
 from gms_hookd.sync.context import SyncContext
 from gms_hookd.sync.create_target import Absence
@@ -33,16 +33,7 @@ from gms_hookd.sync.job import (
     without_mark,
 )
 from gms_hookd.sync.noop import moved
-from gms_hookd.sync.plan import (
-    Move,
-    Views,
-    decide,
-    deletions,
-    held,
-    pairs,
-    with_aliases,
-    within,
-)
+from gms_hookd.sync.plan import Move, Views
 from gms_hookd.sync.push import Again, Push
 from gms_hookd.sync.undo import blamed, decide_undo, wanted_of
 
@@ -104,14 +95,14 @@ class Attempt:
         self._source = self._take_in()
         views = self._views(self._read())
         moves = self._decide(views)
-        return self._outcome(moves, held(moves, views), planned=True)
+        return self._outcome(moves, plan.held(moves, views), planned=True)
 
     def sync(self) -> SyncResult:
         """Bring the target up to date, as far as the task allows."""
         self._source = self._take_in()
         self._writes = True
         views, moves = self._first_look()
-        reason = held(moves, views)
+        reason = plan.held(moves, views)
         if reason and not self._is_confirmed(moves):
             return self._outcome(moves, reason)
         self._allowed = self._context.job.confirmed if reason else None
@@ -120,7 +111,7 @@ class Attempt:
         settled = self._follow_head(push.settle(moves), push, views)
         if missed and any(m.acts for m in settled):
             self._log.line(missed.warning)
-        outcome = self._outcome(list(with_aliases(settled, self._latest(views))))
+        outcome = self._outcome(list(plan.with_aliases(settled, self._latest(views))))
         return outcome._replace(retry_after=push.retry_after)
 
     def _latest(self, views: Views) -> Views:
@@ -363,12 +354,12 @@ class Attempt:
     def _is_confirmed(self, moves: Sequence[Move]) -> bool:
         """Tell whether a person has seen all of the plan that a guard would hold."""
         confirmed = self._context.job.confirmed
-        if confirmed is None or within(moves, confirmed) != tuple(moves):
+        if confirmed is None or plan.within(moves, confirmed) != tuple(moves):
             return False
-        return bool(deletions(moves)) or not confirmed
+        return bool(plan.deletions(moves)) or not confirmed
 
     def _again(self) -> tuple[Move, ...]:
-        return within(self._decide(self._views(self._read())), self._allowed)
+        return plan.within(self._decide(self._views(self._read())), self._allowed)
 
     def _views(self, target: Listing) -> Views:
         return Views(
@@ -383,8 +374,8 @@ class Attempt:
         )
 
     def _decide(self, views: Views) -> tuple[Move, ...]:
-        kin = self._context.cache.kin(pairs(views), self._source.ahead)
-        return self._by(lambda seen: decide(seen, kin), views)
+        kin = self._context.cache.kin(plan.pairs(views), self._source.ahead)
+        return self._by(lambda seen: plan.decide(seen, kin), views)
 
     def _by(
         self, decide_: Callable[[Views], tuple[Move, ...]], views: Views

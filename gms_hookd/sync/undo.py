@@ -5,15 +5,8 @@ from dataclasses import replace
 
 from gms_hookd.git.refspec import Refspec, Selection, WantedRef
 from gms_hookd.model import Ref, RefResult, Undo
-from gms_hookd.sync.plan import (
-    Move,
-    Views,
-    alias_of,
-    folders,
-    made_through,
-    refused,
-    without_harm,
-)
+from gms_hookd.sync import plan
+from gms_hookd.sync.plan import Move, Views
 
 _TOGETHER = "atomic"  # in what a host says of refs that it declines for another's sake
 
@@ -33,7 +26,7 @@ def wanted_of(undo: Undo) -> dict[str, WantedRef]:
 def decide_undo(undo: Undo, views: Views) -> tuple[Move, ...]:
     """Class every ref: put back what is as the run left it; all of them, or none."""
     moves = [_back(row, undo.run, views) for row in undo.refs]
-    return all_or_none(without_harm(moves, views))
+    return all_or_none(plan.without_harm(moves, views))
 
 
 def _back(row: Ref, run: int, views: Views) -> Move:
@@ -45,8 +38,8 @@ def _back(row: Ref, run: int, views: Views) -> Move:
         return _conflict(row, now, reason, alias=real)
     if now != row.new:
         return _conflict(row, now, _moved_since(row, run, now))
-    alias = alias_of(row.ref, views) if row.old is None else None
-    if alias and made_through(alias) not in (row.reason or ""):
+    alias = plan.alias_of(row.ref, views) if row.old is None else None
+    if alias and plan.made_through(alias) not in (row.reason or ""):
         return _conflict(row, now, f"{alias} is an alias of it at the target")
     return Move(row.ref, _result(row), now, row.old)
 
@@ -76,7 +69,7 @@ def all_or_none(moves: Iterable[Move]) -> tuple[Move, ...]:
         return tuple(made)
     why = f"held back: {bad.ref} cannot be undone"
     return tuple(
-        replace(refused(m, why), conflict=bad.conflict, transient=bad.transient)
+        replace(plan.refused(m, why), conflict=bad.conflict, transient=bad.transient)
         if m.acts
         else m
         for m in made
@@ -100,8 +93,10 @@ def in_phases(moves: Sequence[Move]) -> list[Sequence[Move]]:
     """
     gone = {m.ref for m in moves if m.result is RefResult.DELETED}
     made = {m.ref for m in moves if m.result is RefResult.CREATED}
-    below = {f for ref in gone for f in folders(ref)}
-    if not below & made and not any(gone.intersection(folders(ref)) for ref in made):
+    below = {f for ref in gone for f in plan.folders(ref)}
+    if not below & made and not any(
+        gone.intersection(plan.folders(ref)) for ref in made
+    ):
         return [moves] if moves else []
     last = [m for m in moves if m.result is not RefResult.DELETED]
     return [[m for m in moves if m.result is RefResult.DELETED], last]
@@ -112,7 +107,7 @@ def blamed(moves: Sequence[Move]) -> tuple[Move, ...]:
 
     What it keeps because it is its default branch is not undone either.
     """
-    kept = [refused(m, m.reason or "") if _is_kept(m) else m for m in moves]
+    kept = [plan.refused(m, m.reason or "") if _is_kept(m) else m for m in moves]
     bad = [m for m in kept if m.result is RefResult.REJECTED]
     guilty = [m for m in bad if _TOGETHER not in (m.reason or "")]
     if not guilty:

@@ -172,9 +172,12 @@ class RunningRuns:
     def paused(self, run_id: int) -> None:
         """Note that a run is no longer under way, though it has not ended."""
         with self._lock:
-            self._moves += 1
-            self._stops.pop(run_id, None)
-            self._done_fetching.discard(run_id)
+            self._pause(run_id)
+
+    def _pause(self, run_id: int) -> None:
+        self._moves += 1
+        self._stops.pop(run_id, None)
+        self._done_fetching.discard(run_id)
 
     def ended(self, run_ids: Iterable[int]) -> None:
         """Note that runs have ended: wake whoever waits for them."""
@@ -184,9 +187,7 @@ class RunningRuns:
             watch.future.set_result(True)
 
     def _end(self, run_id: int) -> list[Watch]:
-        self._moves += 1
-        self._stops.pop(run_id, None)
-        self._done_fetching.discard(run_id)
+        self._pause(run_id)
         self._cancelled.pop(run_id, None)
         return self._watches.pop(run_id, [])
 
@@ -285,7 +286,7 @@ class RunningRuns:
         self._thread.join()
 
 
-def no_daemon() -> Future[list[str]]:
+def no_daemon(*_asked: object) -> Future[list[Any]]:
     """Refuse what only a daemon can do."""
     return failed(Conflict("no daemon runs: systemctl start gms-hookd"))
 
@@ -326,11 +327,6 @@ class Inspected(NamedTuple):
     latest: Mapping[str, int] = MappingProxyType({})
     notices: Mapping[str, Tally] = MappingProxyType({})
     problem: str = ""
-
-
-def no_inspection(_known: Inspected) -> Future[list[Json]]:
-    """Refuse to judge for a daemon where none runs."""
-    return failed(Conflict("no daemon runs: systemctl start gms-hookd"))
 
 
 def no_condition() -> Future[DaemonState]:
@@ -385,7 +381,7 @@ class Context:
     monotonic: Callable[[], float] = time.monotonic
     reload: Callable[[], Future[list[str]]] = no_daemon
     condition: Callable[[], Future[DaemonState]] = no_condition
-    inspect: Callable[[Inspected], Future[list[Json]]] = no_inspection
+    inspect: Callable[[Inspected], Future[list[Json]]] = no_daemon
     targets: tuple[str, ...] = ()
     test_notice: Callable[[str], Future[TestResult]] = no_notifier
     counters: Counters = field(default_factory=Counters)

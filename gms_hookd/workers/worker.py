@@ -258,8 +258,7 @@ class Worker:
 
     def _tell_unwanted(self, run: Run, ids: tuple[int, ...]) -> None:
         """Tell that runs have ended which were to go on: their task takes no more."""
-        line = "run ended, its task was removed or disabled run=%d task=%d name=%s"
-        log.warning(line, run.id, run.task_id, quoted(run.task_name))
+        log.warning("run ended, its task was removed or disabled %s", _named(run))
         status, first = RunStatus.CANCELLED, run.trigger.split(",")[0]
         self.context.counters.runs.add(status.value, first)
         self.context.running.ended(ids)
@@ -276,11 +275,15 @@ class Worker:
                 return None
 
 
+def _named(run: Run) -> str:
+    return f"run={run.id} task={run.task_id} name={quoted(run.task_name)}"
+
+
 def _tell_start(run: Run) -> None:
     """Log that an attempt begins, and where the wish for it came from."""
     event(
         log,
-        f"run started run={run.id} task={run.task_id} name={quoted(run.task_name)}"
+        f"run started {_named(run)}"
         f" attempt={run.attempt} trigger={quoted(run.trigger)}"
         f" deliveries={quoted(','.join(map(str, run.deliveries)) or '-', 80)}",
     )
@@ -290,7 +293,7 @@ def _tell_end(run: Run, result: SyncResult, took: float) -> None:
     """Log how a run ended; `took` is the seconds of its last attempt."""
     event(
         log,
-        f"run ended run={run.id} task={run.task_id} name={quoted(run.task_name)}"
+        f"run ended {_named(run)}"
         f" attempt={run.attempt} status={result.status.value}"
         f" seconds={took:.1f} trigger={quoted(run.trigger)}"
         f" changed={quoted(result.commit_range or '-', 100)}"
@@ -301,10 +304,8 @@ def _tell_end(run: Run, result: SyncResult, took: float) -> None:
 
 def _tell_change(run: Run) -> None:
     log.warning(
-        "run goes back run=%d task=%d name=%s attempt=%d error=%s",
-        run.id,
-        run.task_id,
-        quoted(run.task_name),
+        "run goes back %s attempt=%d error=%s",
+        _named(run),
         run.attempt,
         quoted(runs.CHANGED),
     )
@@ -312,11 +313,8 @@ def _tell_change(run: Run) -> None:
 
 def _tell_return(run: Run, back: runs.Return, left: str = "-") -> None:
     log.warning(
-        "run goes back run=%d task=%d name=%s attempt=%d next_try=%s attempts_left=%s"
-        " error=%s",
-        run.id,
-        run.task_id,
-        quoted(run.task_name),
+        "run goes back %s attempt=%d next_try=%s attempts_left=%s error=%s",
+        _named(run),
         run.attempt,
         rfc3339(back.now + back.delay),
         left,
