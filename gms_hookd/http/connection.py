@@ -104,11 +104,14 @@ class Connection(BaseHTTPRequestHandler):
         self.peer, self.listener, self.late = client_address
         self._loop = server
         self.state = READING
-        self.deadline = server.now + server.limits.time_to_begin(self.late)
+        limits = server.limits
+        self.deadline = server.now + (
+            limits.late_time if self.late else limits.head_time
+        )
         self.interest = UNWATCHED
         self.held = 0
         self._tls = Channel(self.listener.tls) if self.listener.tls else None
-        self._reader = Reader(server.limits.body)
+        self._reader = Reader(limits.body)
         self._phase = HEAD
         self._asked: Request | None = None
         self._fresh = True
@@ -147,9 +150,9 @@ class Connection(BaseHTTPRequestHandler):
         if self.state is READING:
             self._advance()
 
-    def _advance(self) -> None:
-        """Answer the next whole request, if there is one."""
-        message = self._reader.next()
+    def _advance(self, data: bytes = b"") -> None:
+        """Answer the next whole request, if there is one, with what has come."""
+        message = self._reader.next(data)
         if message is None:
             self._await_more()
         else:
@@ -227,8 +230,7 @@ class Connection(BaseHTTPRequestHandler):
         elif not data:
             self._end()
         elif self._tls is None:
-            self._reader.feed(data)
-            self._advance()
+            self._advance(data)
         elif self._tls.established:
             self._open(self._tls, data)
         else:
@@ -265,8 +267,7 @@ class Connection(BaseHTTPRequestHandler):
             return
         self._push(tls.outgoing())
         if plain:
-            self._reader.feed(plain)
-            self._advance()
+            self._advance(plain)
         elif tls.ended:
             self._end()
         else:

@@ -85,7 +85,7 @@ class _RefusedError(Exception):
 class Reader:
     """The requests of one connection, in order.
 
-    `feed` it what arrived, then ask for the `next` message until there is none.
+    Give it what arrived, and ask for the `next` message until there is none.
     """
 
     def __init__(self, max_body: int) -> None:
@@ -112,14 +112,12 @@ class Reader:
         """Bytes kept in memory for the message that is not whole yet."""
         return len(self._buffer) + (len(self._chunked.data) if self._chunked else 0)
 
-    def feed(self, data: bytes) -> None:
-        """Add what arrived."""
-        if not self._dead:
-            self._buffer += data
-
-    def next(self) -> Message | None:
-        """Return the next whole message, or None until more has arrived."""
-        if self._dead or not (self._buffer or self._head):
+    def next(self, data: bytes = b"") -> Message | None:
+        """Add what arrived; return the next whole message, None until more arrives."""
+        if self._dead:
+            return None
+        self._buffer += data
+        if not (self._buffer or self._head):
             return None
         try:
             head = self._head or self._read_head()
@@ -464,7 +462,7 @@ def serialise(
     Raises ValueError: a header is not one line of Latin-1.
     """
     status, content, headers, content_type = response
-    fields = [f"{name}: {value}" for name, value in headers]
+    fields = list(map(": ".join, headers))
     if connection:
         fields.append(f"Connection: {connection}")
     if content:

@@ -88,10 +88,6 @@ class ConnectionLimits:
             return self.idle_time
         return self.head_time if phase is HEAD else self.body_time
 
-    def time_to_begin(self, late: bool) -> float:
-        """Return how many seconds a new connection has for its first head."""
-        return self.late_time if late else self.head_time
-
 
 NOTE_TIME = 10.0
 log = logging.getLogger(__name__)

@@ -310,20 +310,22 @@ class Server(ThreadingHTTPServer):
             if connection is None:
                 others.append(descriptor)
             else:
-                self._guard(connection, partial(connection.stir, event))
+                self._guard(connection, connection.stir, event)
         return others
 
     def _take(self, descriptor: int) -> None:
-        if descriptor == self._wakeups.fileno():
-            self._wakeups.drain_pipe()
-        elif listener := self._acceptor.listener(descriptor):
+        if listener := self._acceptor.listener(descriptor):
             for accepted, peer in self._acceptor.accept(listener):
                 self._admit(accepted, peer, listener)
+        elif descriptor == self._wakeups.fileno():
+            self._wakeups.drain_pipe()
 
-    def _guard(self, connection: Connection, act: Act) -> None:
+    def _guard(
+        self, connection: Connection, act: Callable[..., None], *args: int
+    ) -> None:
         """Keep a fault of ours in one connection from ending all of them."""
         try:
-            act()
+            act(*args)
         except Exception:
             log.exception("connection failed peer=%s", connection.peer)
             connection.finish()

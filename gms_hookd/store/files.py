@@ -8,17 +8,20 @@ process did by sqlite, a commit or a checkpoint, is no such thing.
 
 import os
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
-from gms_hookd.store.walindex import WalIndex
+from gms_hookd.store.walindex import WalIndex, checkpoints
 
 SUFFIXES = ("", "-wal")
 RESTORE = "restore a backup: gms-hookd manual operating"
 SAVE = f"put it back; or save it (gms-hookd backup FILE), {RESTORE}"
-# Inode and device tell a file from another, size and time of the last write (ns) one
-# content of it from another. None: it is not there.
+# What tells a file from another, and what one content of it from another. None: it is
+# not there.
 _Place = tuple[int, int] | None
 _Content = tuple[int, int] | None
+_PLACE = attrgetter("st_ino", "st_dev")
+_CONTENT = attrgetter("st_size", "st_mtime_ns")
 _Marks = tuple[list[_Place], list[_Content]]
 
 
@@ -33,7 +36,7 @@ class Files:
         self._paths = [f"{path}{suffix}" for suffix in SUFFIXES]
         self._left: _Marks = [], []
         self._index = WalIndex(path)
-        self._checkpoints = b"", b""
+        self._index_left = b""
         self._unsure = False  # whether we wrote to them while they were elsewhere
         self.spoilt = ""
 
@@ -77,17 +80,17 @@ class Files:
     def _take(self) -> tuple[str, _Content]:
         """Take them as they are unless one is moved; return whether, and the file."""
         # In this order: a checkpoint that writes after the look ends after it, too.
-        checkpoints = self._index.checkpoints()
+        index = self._index.read()
         now = self._look()
         moved = self._moved(now[0])
         if not moved:
-            self._left, self._checkpoints = now, checkpoints
+            self._left, self._index_left = now, index
             self._unsure = False
         return moved, now[1][0]
 
     def _checkpointed(self) -> bool:
-        come, to_come = found = self._index.checkpoints()
-        return come != to_come or found != self._checkpoints
+        come, to_come = found = checkpoints(self._index.read())
+        return come != to_come or found != checkpoints(self._index_left)
 
     def moved(self) -> str:
         """Return which of them is not in its place any more, with the remedy, or ""."""
@@ -108,8 +111,8 @@ class Files:
                 places.append(None)
                 contents.append(None)
             else:
-                places.append((found[1], found[2]))
-                contents.append((found[6], found.st_mtime_ns))
+                places.append(_PLACE(found))
+                contents.append(_CONTENT(found))
         return places, contents
 
     def _moved(self, now: list[_Place]) -> str:

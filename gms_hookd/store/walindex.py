@@ -26,24 +26,26 @@ class WalIndex:
         """Find the descriptor, once a connection has the file open."""
         self._descriptor = next(filter(self._is_ours, _descriptors()), -1)
 
-    def checkpoints(self) -> tuple[bytes, bytes]:
-        """Return to which frame checkpoints have come, and to which they were to come.
-
-        They differ while one is under way. Both are b"" where they cannot be read.
-        """
-        if self._descriptor < 0:
-            return b"", b""
+    def read(self) -> bytes:
+        """Return its begin, for `checkpoints`; b"" where it cannot be read."""
         try:
-            found = os.pread(self._descriptor, _END, 0)
+            return os.pread(self._descriptor, _END, 0)
         except OSError:
-            return b"", b""
-        return found[96:100], found[128:132]
+            return b""
 
     def _is_ours(self, descriptor: int) -> bool:
         try:
             return os.readlink(f"{_FOLDER}/{descriptor}") == self._name
         except OSError:
             return False
+
+
+def checkpoints(index: bytes) -> tuple[bytes, bytes]:
+    """Return to which frame checkpoints have come, and to which they were to come.
+
+    They differ while one is under way. Both are b"" where it could not be read.
+    """
+    return index[96:100], index[128:132]
 
 
 def _descriptors() -> list[int]:

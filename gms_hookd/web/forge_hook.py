@@ -131,14 +131,8 @@ class ForgeHook:
 
     def deliver(self, request: Request) -> Future[Response]:
         """Take a delivery; the answer comes when it is committed."""
-        client = self.guard.client(request)
-        self.guard.check_address(request, client)
-        now = self._context.monotonic()
-        if self._options.limited:
-            self.guard.check_rate(client, now)
-        else:
-            self.guard.check_failures(request, now)
-        return self._read(request, client)
+        now, counted = self._context.monotonic(), self._options.limited
+        return self._read(request, self.guard.admit(request, now, counted=counted))
 
     def _read(self, request: Request, client: str) -> Future[Response]:
         if not self._verifier.opens(request, self._context.clock()):

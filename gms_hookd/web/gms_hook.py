@@ -49,7 +49,7 @@ class GmsHook:
 
     def deliver(self, request: Request) -> Future[Response]:
         """Take a delivery; the answer comes when it is committed, or the run ended."""
-        client = self._admit(request)
+        client = self.guard.admit(request, self._context.monotonic())
         self.guard.check_signature(request)
         task = _task(request)
         seconds = _wait(request.query) if request.query else None
@@ -61,19 +61,13 @@ class GmsHook:
 
     def show(self, request: Request, run_id: int) -> Future[Response]:
         """Show a run to whoever can sign its path."""
-        self._admit(request)
+        self.guard.admit(request, self._context.monotonic())
         self.guard.check_path_signature(request)
         found = self._context.store.read(_read, run_id, self._context)
         return apply(found, self._shown)
 
     def _shown(self, run: Run) -> Response:
         return Response(200, dump_json(views.run(run, self._context.attempts)))
-
-    def _admit(self, request: Request) -> str:
-        client = self.guard.client(request)
-        self.guard.check_address(request, client)
-        self.guard.check_rate(client, self._context.monotonic())
-        return client
 
     def new_delivery(self, client: str) -> deliveries.NewDelivery:
         """Return what is kept of a delivery, whatever its body says."""
@@ -92,9 +86,10 @@ class GmsHook:
             count(self.guard.hook, "refused")
             body = dump_json({"error": recorded.reason})
             return Response(recorded.status, body)
+        taken = Response(200, _accepted(task), (_location(recorded),))
         count(self.guard.hook, "joined" if recorded.joined else "queued")
         self._context.running.arrived()
-        return Response(200, _accepted(task), (_location(recorded),))
+        return taken
 
     def _ended(
         self,

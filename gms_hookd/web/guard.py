@@ -73,35 +73,35 @@ class Guard:
         """Return the client's address, `unix` for the peer of a unix socket."""
         peer, headers = request.peer or UNIX, request.headers
         forwarded = headers.get("x-forwarded-for")
-        if forwarded and not self.proxies.covers(peer):
-            self.forwarders.note(peer, UNTRUSTED)
-        elif not forwarded and ("x-real-ip" in headers or "forwarded" in headers):
+        if forwarded:
+            if not self.proxies.covers(peer):
+                self.forwarders.note(peer, UNTRUSTED)
+        elif "x-real-ip" in headers or "forwarded" in headers:
             self.forwarders.note(peer, UNREADABLE)
         address = client(peer, forwarded, self.proxies)
         return UNIX if address.startswith(UNIX) else address
 
-    def check_address(self, request: Request, client: str) -> None:
-        """Refuse with 403 who is not on the list; file permissions guard our socket.
+    def admit(self, request: Request, now: float, *, counted: bool = True) -> str:
+        """Return the client; refuse with 403 who is not listed, with 429 who must wait.
 
-        The peer of another unix socket is on it only by that name: it may be a proxy.
+        File permissions guard our socket. The peer of another unix socket is listed
+        only by that name: it may be a proxy. What is not `counted` takes no token.
         """
+        client = self.client(request)
         address = request.peer or UNIX if client == UNIX else client
         if not request.control and not self.whitelist.admits(address):
             raise HttpError(403, NOT_LISTED)
-
-    def check_rate(self, client: str, now: float) -> None:
-        """Refuse with 429 who has no token left."""
-        wait = self.buckets.take(client, now)
+        buckets = self.buckets
+        wait = buckets.take(client, now) if counted else buckets.wait(client, now)
         if wait:
-            after = ("Retry-After", str(int(wait) + 1))
-            raise HttpError(429, "too many requests", (after,))
+            raise _too_many(wait)
+        return client
 
     def check_failures(self, request: Request, now: float) -> None:
         """Refuse with 429 an address that has failed too often, without counting."""
         wait = self.buckets.wait(self.client(request), now)
         if wait:
-            after = ("Retry-After", str(int(wait) + 1))
-            raise HttpError(429, "too many requests", (after,))
+            raise _too_many(wait)
 
     def count_failure(self, request: Request, now: float) -> None:
         """Count a failure against the address."""
@@ -126,3 +126,8 @@ class Guard:
             raise HttpError(401, f"{OUTDATED}: sign {request.path}, the path asked for")
         if not signed:
             raise HttpError(401, "missing or wrong signature")
+
+
+def _too_many(wait: float) -> HttpError:
+    after = ("Retry-After", str(int(wait) + 1))
+    return HttpError(429, "too many requests", (after,))

@@ -218,7 +218,7 @@ class App:
         answered: Future[Response],
     ) -> None:
         """Give the answer its form, and say in the log what it was."""
-        counted = False
+        template, counted = _template(request.path), False
         try:
             response = answered.result()
         except BaseException as error:  # noqa: BLE001 - every error is answered
@@ -229,7 +229,7 @@ class App:
         if not counted and (response.status >= 500 or log.isEnabledFor(logging.DEBUG)):
             self._tell(request, response, since)
         code = str(response.status)
-        self._context.counters.requests.add(_template(request.path), code)
+        self._context.counters.requests.add(template, code)
         reply(response)
 
     def _refused(self, request: Request, error: BaseException) -> tuple[Response, bool]:

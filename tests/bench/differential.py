@@ -72,14 +72,15 @@ def _place(rng, stream):
 def ours(stream):
     """Yield what our reader takes, up to a refusal or a request that ends it all."""
     reader = Reader(MAX_BODY)
-    reader.feed(stream)
-    while (message := reader.next()) is not None and message.fault is None:
+    message = reader.next(stream)
+    while message is not None and message.fault is None:
         head = message.head
         query = "?" + head.query if head.query else ""
         request = head.method, head.path + query, dict(head.headers), message.body
         yield request, not head.keep_alive
         if not head.keep_alive:
             return
+        message = reader.next()
 
 
 def theirs(stream):

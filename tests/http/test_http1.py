@@ -31,9 +31,10 @@ def messages(*pieces, max_body=MAX_BODY):
     reader = Reader(max_body)
     found = []
     for piece in pieces:
-        reader.feed(piece)
-        while (message := reader.next()) is not None:
+        message = reader.next(piece)
+        while message is not None:
             found.append(message)
+            message = reader.next()
     return found
 
 
@@ -351,19 +352,16 @@ def test_a_refused_head_tells_its_request_line_however_it_came():
 def test_continue_is_owed_once_and_only_for_a_body_that_will_be_taken():
     expectation = head(b"Host: h", b"Content-Length: 3", b"Expect: 100-continue")
     reader = Reader(MAX_BODY)
-    reader.feed(expectation)
-    assert reader.next() is None
+    assert reader.next(expectation) is None
     assert [reader.owes_continue(), reader.owes_continue()] == [True, False]
     reader = Reader(2)
-    reader.feed(expectation)
-    assert reader.next().fault.status == 413
+    assert reader.next(expectation).fault.status == 413
     assert not reader.owes_continue()
 
 
 def test_continue_is_not_owed_when_the_body_is_there():
     reader = Reader(MAX_BODY)
-    reader.feed(with_field(b"Expect: 100-continue"))
-    assert reader.next().body == b"abc"
+    assert reader.next(with_field(b"Expect: 100-continue")).body == b"abc"
     assert not reader.owes_continue()
 
 
@@ -379,8 +377,7 @@ def test_continue_is_not_owed_when_the_body_is_there():
 )
 def test_the_end_of_the_stream_is_a_fault_within_a_body_only(stream, phase, status):
     reader = Reader(MAX_BODY)
-    reader.feed(stream)
-    reader.next()
+    reader.next(stream)
     assert reader.phase is phase
     message = reader.eof()
     assert (message and message.fault.status) == status
@@ -394,8 +391,7 @@ def test_the_number_of_chunks_is_limited():
 
 def test_memory_held_is_what_arrived():
     reader = Reader(MAX_BODY)
-    reader.feed(chunked(b"64\r\n" + b"a" * 50))
-    reader.next()
+    reader.next(chunked(b"64\r\n" + b"a" * 50))
     assert reader.held == 50
 
 
