@@ -16,12 +16,12 @@ from gms_hookd.store.walindex import WalIndex, checkpoints
 SUFFIXES = ("", "-wal")
 RESTORE = "restore a backup: gms-hookd manual operating"
 SAVE = f"put it back; or save it (gms-hookd backup FILE), {RESTORE}"
-# What tells a file from another, and what one content of it from another. None: it is
-# not there.
-_Place = tuple[int, int] | None
-_Content = tuple[int, int] | None
+# What tells a file from another, and what one content of it from another.
+_Place = tuple[int, int]
+_Content = tuple[int, int | None]
 _PLACE = attrgetter("st_ino", "st_dev")
 _CONTENT = attrgetter("st_size", "st_mtime_ns")
+_NOTHING = os.stat_result([0] * 10)  # its time in ns is None
 _Marks = tuple[list[_Place], list[_Content]]
 
 
@@ -45,10 +45,10 @@ class Files:
 
         What is committed to a file that is gone is not kept.
         """
-        moved, file = self._take()
+        moved, (size, written) = self._take()
         if moved:
             self._unsure = True
-        if file and not file[0]:
+        if not size and written is not None:
             self.spoil("was truncated")
         return self.spoilt or moved
 
@@ -102,34 +102,34 @@ class Files:
 
     def _look(self) -> _Marks:
         # Twice at each commit, so as few steps of Python as can be.
-        places: list[_Place] = []
-        contents: list[_Content] = []
-        for path in self._paths:
-            try:
-                found = os.stat(path)
-            except OSError:
-                places.append(None)
-                contents.append(None)
-            else:
-                places.append(_PLACE(found))
-                contents.append(_CONTENT(found))
-        return places, contents
+        try:
+            found = list(map(os.stat, self._paths))
+        except OSError:
+            found = list(map(_stat, self._paths))
+        return list(map(_PLACE, found)), list(map(_CONTENT, found))
 
     def _moved(self, now: list[_Place]) -> str:
         if now == self._left[0]:
             return ""
         for number, (old, new) in enumerate(zip(self._left[0], now, strict=False)):
-            if old and old != new:
-                what = "replaced" if new else "removed"
+            if any(old) and old != new:
+                what = "replaced" if any(new) else "removed"
                 return f"{self._name(number)} was {what} while in use: {SAVE}"
         return ""
 
     def _written(self, now: list[_Content]) -> str:
         for number, (old, new) in enumerate(zip(self._left[1], now, strict=False)):
-            if old and new and old != new:
+            if old != new and None not in (old[1], new[1]):
                 what = "truncated" if new[0] < old[0] else "written to"
                 return f"was {what}" if number == 0 else f"had its -wal {what}"
         return ""
 
     def _name(self, number: int) -> str:
         return os.path.basename(self._paths[number])
+
+
+def _stat(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError:
+        return _NOTHING
