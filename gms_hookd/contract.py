@@ -73,7 +73,7 @@ def state_dir(environ: Mapping[str, str], argument: str | None, uid: int) -> str
 def how_to_start(state: str | os.PathLike[str]) -> str:
     """Return what starts the daemon of a state directory, or how the service is met."""
     if os.fspath(state).endswith(USER_STATE):
-        return "run this as root, or start a daemon of your own: gms-hookd serve"
+        return "run this as root, or serve yourself: gms-hookd serve --config FILE.toml"
     return "systemctl start gms-hookd"
 
 
