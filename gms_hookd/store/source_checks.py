@@ -27,7 +27,7 @@ def begin(db: Connection, now: int, spread: int) -> None:
     """Have the tasks that were ever synced checked within `spread` ms from now."""
     db.execute(
         "INSERT INTO checks(task_id,due_ms) SELECT DISTINCT task_id,"
-        " :now+abs(random())%:spread FROM tips WHERE true"
+        " :now+abs(random())%:spread FROM tips WHERE task_id IN (SELECT id FROM tasks)"
         " ON CONFLICT(task_id) DO UPDATE SET due_ms=excluded.due_ms",
         {"now": now, "spread": max(spread, 1)},
     )

@@ -1,6 +1,8 @@
 """Checks of real sources, with a real engine and store; the clock is ours."""
 
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -102,6 +104,15 @@ def test_after_a_start_whatever_was_ever_synced_is_checked_within_a_minute(yard,
     yard.do(source_checks.begin, yard.context.now(), 60_000)
     clock.forward(61)
     assert [check.task.name for check in yard.due()] == ["app"]
+
+
+def test_a_task_that_was_deleted_by_hand_holds_up_no_checks(yard):
+    """sqlite's own command leaves what belongs to a row: it has foreign keys off."""
+    yard.sync()
+    with closing(sqlite3.connect(yard.context.store.path)) as db, db:
+        db.execute("DELETE FROM tasks")
+    yard.do(source_checks.begin, yard.context.now(), 60_000)
+    assert yard.due() == []
 
 
 def test_a_task_that_was_never_synced_is_checked_after_one_interval(yard, clock):
