@@ -66,18 +66,12 @@ def hook_list(session: Session, args: Args) -> int:
     return session.show(args, found, hooks)
 
 
-def _url(settings: Config, hook: str) -> str | None:
-    """Return what a forge must call; None where nobody has said by what name."""
-    public = settings.server.public_url
-    return f"{public}{HOOKS}{hook}" if public else None
-
-
 def _hooks(settings: Config) -> list[dict[str, Any]]:
     own = {
         "name": settings.webhook.name,
         "provider": settings.webhook.provider,
         "scheme": "signature",
-        "url": _url(settings, settings.webhook.name),
+        "url": settings.server.hook_url(settings.webhook.name),
         "secret_place": GMS_PLACE,
         "events": GMS_EVENTS,
         "tasks": None,
@@ -91,7 +85,7 @@ def _entry(settings: Config, hook: HookEntry) -> dict[str, Any]:
         "name": hook.settings.name,
         "provider": hook.settings.provider,
         "scheme": hook.scheme_name,
-        "url": _url(settings, hook.settings.name),
+        "url": settings.server.hook_url(hook.settings.name),
         "secret_place": hook.scheme.place,
         "events": hook.forge.EVENTS,
         "tasks": None if named is None else list(named),

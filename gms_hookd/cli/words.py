@@ -35,8 +35,7 @@ def change(text: str) -> tuple[str, object]:
     key, found, value = text.partition("=")
     if not found or key not in KEYS:
         raise ValueError(f"{text!r}: wanted KEY=VALUE, KEY one of {', '.join(KEYS)}")
-    name, read = KEYS[key]
-    return name, read(value)
+    return "refspecs" if key == "branch" else key, KEYS[key](value)
 
 
 def _flag(text: str) -> bool:
@@ -60,19 +59,9 @@ def schedule(text: str) -> str:
     return text
 
 
-KEYS: dict[str, tuple[str, Callable[[str], object]]] = {
-    "name": ("name", str),
-    "source": ("source", str),
-    "target": ("target", str),
-    "branch": ("refspecs", _branches),
-    "source_branch": ("source_branch", str),
-    "target_branch": ("target_branch", str),
-    "refspecs": ("refspecs", str.split),
-    "force": ("force", _flag),
-    "prune": ("prune", _flag),
-    "enabled": ("enabled", _flag),
-    "timeout": ("timeout", _timeout),
-    "cron": ("cron", schedule),
-    "create": ("create", _flag),
-    "max": ("max", positive),
-}
+KEYS: dict[str, Callable[[str], object]] = {
+    "name": str, "source": str, "target": str, "branch": _branches,
+    "source_branch": str, "target_branch": str, "refspecs": str.split,
+    "force": _flag, "prune": _flag, "enabled": _flag, "timeout": _timeout,
+    "cron": schedule, "create": _flag, "max": positive,
+}  # fmt: skip

@@ -4,5 +4,5 @@ Reads once and gives records; nobody else sees a dict from a file. Every refusal
 ConfigError with the key's full name and the remedy. Names: load_config, Config and the
 records below it. Owns tomllib.
 
-May import: auth, errors, files, forges, git, model, notify, safetext, units.
+May import: auth, contract, errors, files, forges, git, model, notify, safetext, units.
 """

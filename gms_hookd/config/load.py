@@ -31,6 +31,8 @@ from gms_hookd.git.credentials import Credential
 from gms_hookd.git.host_alias import Aliases
 from gms_hookd.model import WHOLE
 
+# Reads the configuration without the settings that it is given.
+Load = Callable[[Collection[Name]], records.Config]
 MADE = "webhook-secret"
 MOST_FAULTS = 50
 _SECRETS = ("secret", "secret_file", "secrets")
@@ -89,13 +91,8 @@ def load_config(
     return replace(config, warnings=warnings)
 
 
-def faults(
-    load: Callable[[Collection[Name]], records.Config],
-) -> tuple[records.Config, list[str]]:
-    """Return the configuration without what is wrong with it, and all that is.
-
-    `load` reads it without the settings that it is given.
-    """
+def faults(load: Load) -> tuple[records.Config, list[str]]:
+    """Return the configuration without what is wrong with it, and all that is."""
     without: set[Name] = set()
     found: dict[str, None] = {}
     while True:
@@ -112,10 +109,7 @@ def faults(
 
 
 def _to_leave_out(
-    load: Callable[[Collection[Name]], records.Config],
-    without: Collection[Name],
-    error: ConfigError,
-    count: int,
+    load: Load, without: Collection[Name], error: ConfigError, count: int
 ) -> Name:
     """Return what to pass over so that this error comes no more: no more than needed.
 
@@ -134,11 +128,7 @@ def _to_leave_out(
     return table
 
 
-def _same(
-    load: Callable[[Collection[Name]], records.Config],
-    without: Collection[Name],
-    error: ConfigError,
-) -> bool:
+def _same(load: Load, without: Collection[Name], error: ConfigError) -> bool:
     """Return whether what is left has the same fault."""
     try:
         load(without)

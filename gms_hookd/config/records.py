@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gms_hookd.contract import HOOKS
 from gms_hookd.forges.condition import Condition
 from gms_hookd.git.credentials import Credential
 from gms_hookd.git.host_alias import Aliases
@@ -28,6 +29,10 @@ class ServerConfig:
     max_body: int
     public_url: str | None = None
     shard: Shard = WHOLE
+
+    def hook_url(self, name: str) -> str | None:
+        """Return what a forge must call; None where nobody has said by what name."""
+        return f"{self.public_url}{HOOKS}{name}" if self.public_url else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,11 @@ from gms_hookd.git.access import Need, RepositoryAccess
 from gms_hookd.git.advice import Way, advice
 from gms_hookd.git.command import Git, GitCommand
 from gms_hookd.git.credentials import Access, with_remedy
-from gms_hookd.git.errors import (
-    REACHED,
-    UNREACHED,
-    ErrorKind,
-    GitError,
-    read,
-)
+from gms_hookd.git.errors import REACHED, UNREACHED, ErrorKind, GitError, read
 from gms_hookd.git.http_answer import RPC, HttpAnswer, asked_to_wait, parse
 from gms_hookd.git.patterns import late_pattern
 from gms_hookd.git.process import Done, Stop
-from gms_hookd.git.refs import (
-    parse_refs,
-    points,
-    symrefs,
-)
+from gms_hookd.git.refs import parse_refs, points, symrefs
 from gms_hookd.git.refspec import Scope
 
 STDIN_FROM = 50  # refspecs; more go through a pipe

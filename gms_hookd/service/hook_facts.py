@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from gms_hookd.config.records import Config, HookConfig
-from gms_hookd.contract import HOOKS
 from gms_hookd.forges.registry import FORGES, scheme_of
 from gms_hookd.pages.hook import HookFacts
 
@@ -14,7 +13,7 @@ GMS_EVENTS = 'POST {"task_id": N}'
 def described(config: Config) -> Iterator[HookFacts]:
     """Return what a page says of each hook."""
     own = config.webhook
-    url = _url(config, own.name)
+    url = config.server.hook_url(own.name)
     yield HookFacts(own.name, own.provider, url, GMS_PLACE, GMS_EVENTS)
     for hook in config.hooks:
         yield _described(config, hook)
@@ -26,11 +25,6 @@ def _described(config: Config, hook: HookConfig) -> HookFacts:
         scheme = scheme_of(hook.provider, hook.scheme, hook.secrets, hook.options)
         place = scheme.place
     tasks = None if hook.tasks is None else tuple(map(str, hook.tasks))
-    url = _url(config, hook.name)
+    url = config.server.hook_url(hook.name)
     events = FORGES[hook.provider].EVENTS
     return HookFacts(hook.name, hook.provider, url, place, events, tasks)
-
-
-def _url(config: Config, name: str) -> str | None:
-    public = config.server.public_url
-    return f"{public}{HOOKS}{name}" if public else None

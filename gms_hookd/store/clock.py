@@ -7,6 +7,7 @@ catches up, somebody sets it. What was seen of it last is kept in the store.
 from typing import NamedTuple
 
 from gms_hookd.model import Moment
+from gms_hookd.store import runs
 from gms_hookd.store.dbthread import Connection
 
 DAY = 86_400_000  # ms
@@ -58,8 +59,7 @@ def note(db: Connection, watched: Watched) -> None:
 
 _END_NOW = (
     "UPDATE runs SET ended_ms=:now WHERE id IN (SELECT id FROM runs INDEXED BY"
-    " runs_ended WHERE status IN ('success','conflict','failed','cancelled')"
-    " AND ended_ms>:now LIMIT :limit)"
+    f" runs_ended WHERE {runs.ENDED} AND ended_ms>:now LIMIT :limit)"
 )
 
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gms_hookd.model import RunStatus
+from gms_hookd.store import runs
 from gms_hookd.store.dbthread import Connection, Row
 from gms_hookd.store.rows import column, value
 
 MOST_TASKS = 1000
 MOST_RUNS = 200  # of a task, among which its last success is looked for
 _ENDED = (
-    "SELECT status,ended_ms FROM runs WHERE task_id=?"
-    " AND status IN ('success','conflict','failed','cancelled')"
+    f"SELECT status,ended_ms FROM runs WHERE task_id=? AND {runs.ENDED}"
     f" ORDER BY id DESC LIMIT {MOST_RUNS}"
 )
 # By itself sqlite would go through all notices of each target.

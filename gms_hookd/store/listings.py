@@ -18,7 +18,6 @@ HOUR = 3_600_000  # ms
 SCAN = 20_000  # rows that one page looks through
 MOST_FAILURES = 200  # runs of a task that are counted back to its last success
 ENDS = ("success", "conflict", "failed", "cancelled")
-_ENDED = "status IN ('success','conflict','failed','cancelled')"
 _COLUMNS = (
     "id,task_id,task_name,status,attempt,trigger,created_ms,started_ms,ended_ms,"
     "commit_range,error_message"
@@ -183,9 +182,8 @@ def last_run(db: Connection, task_id: int) -> RunRow | None:
 
 def outcomes(db: Connection, task_id: int, limit: int = 20) -> tuple[str, ...]:
     """Return how the last runs of a task ended, the newest first."""
-    query = (
-        f"SELECT status FROM runs WHERE task_id=? AND {_ENDED} ORDER BY id DESC LIMIT ?"
-    )
+    ended = f"task_id=? AND {runs.ENDED} ORDER BY id DESC"
+    query = f"SELECT status FROM runs WHERE {ended} LIMIT ?"
     return tuple(column(db, query, (task_id, limit)))
 
 
@@ -202,7 +200,7 @@ def pending(db: Connection) -> tuple[int, int, int | None]:
 def failures(db: Connection, task_id: int) -> Failures:
     """Count back to the last success of a task, at most MOST_FAILURES runs."""
     query = (
-        f"SELECT status,ended_ms FROM runs WHERE task_id=? AND {_ENDED}"
+        f"SELECT status,ended_ms FROM runs WHERE task_id=? AND {runs.ENDED}"
         " ORDER BY id DESC LIMIT ?"
     )
     count, since = 0, 0

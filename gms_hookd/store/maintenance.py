@@ -11,9 +11,7 @@ from gms_hookd.store.dbthread import Connection, Error, connect
 from gms_hookd.store.rows import column, value
 
 BATCH = 500
-REFUSED = (
-    20_000  # refused deliveries kept at most: unknown senders must not fill the disk
-)
+REFUSED = 20_000  # refused deliveries kept: unknown senders must not fill the disk
 IDLE = 100_000  # kept at most of those that started nothing: forges tell a lot
 PATIENCE_MS = 100
 BODIES = 1_000  # bodies kept at most
@@ -29,8 +27,8 @@ def first_since(db: Connection, moment: int) -> int:
 
 # By itself sqlite would go through all runs of each status.
 _OLD_RUNS = (
-    "SELECT id FROM runs INDEXED BY runs_ended WHERE status IN ('success',"
-    "'conflict','failed','cancelled') AND ended_ms<? LIMIT ?"
+    f"SELECT id FROM runs INDEXED BY runs_ended WHERE {runs.ENDED}"
+    " AND ended_ms<? LIMIT ?"
 )
 _DELETE_DELIVERIES = (
     "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries d"

@@ -12,10 +12,7 @@ from gms_hookd.store.rows import column, value
 MOST = 20  # failing tasks and runs under way that are shown; all are counted
 REFUSED = 5  # refused deliveries that are shown
 SCHEDULED = 5  # tasks whose schedules are met next that are shown
-_LAST_ENDED = (
-    "SELECT max(id) FROM runs WHERE task_id=t.id"
-    " AND status IN ('success','conflict','failed','cancelled')"
-)
+_LAST_ENDED = f"SELECT max(id) FROM runs WHERE task_id=t.id AND {runs.ENDED}"
 # A task that is switched off fails no more: somebody has seen to it.
 _FAILING = (
     f"FROM tasks t JOIN runs r ON r.id=({_LAST_ENDED})"

@@ -64,7 +64,7 @@ _FIELDS = {
 _COLUMNS = ",".join(_FIELDS.values())
 _BRIEF = ",".join({**_FIELDS, "refs": "NULL"}.values())
 # As the partial indexes have it: sqlite does not take status='failed' for one of these.
-_ENDED = "status IN ('success','conflict','failed','cancelled')"
+ENDED = "status IN ('success','conflict','failed','cancelled')"
 _PLACES = tuple(  # by the number of tasks
     "SELECT t.id,t.enabled AND t.most IS NULL,r.id,r.hint,r.due_ms,r.delay_ms"
     " FROM tasks t LEFT JOIN"
@@ -870,9 +870,9 @@ def ids_of_task(status: RunStatus | None) -> str:
 
     Each kind of run is found through its own index; also takes `:limit`, `:status`.
     """
-    kinds = [*_ALIVE.values(), _ENDED]
+    kinds = [*_ALIVE.values(), ENDED]
     if status is not None:
-        kinds = [_ALIVE.get(status, f"{_ENDED} AND status=:status")]
+        kinds = [_ALIVE.get(status, f"{ENDED} AND status=:status")]
     of_task = "SELECT id FROM runs WHERE task_id=:task_id AND id<:before"
     each = (f"{of_task} AND {kind}" for kind in kinds)
     return " UNION ALL ".join(each) + " ORDER BY id DESC LIMIT :limit"
