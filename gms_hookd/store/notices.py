@@ -323,6 +323,21 @@ _FIRST_DUE = (
 )
 
 
+# Of one task, or one trouble of the daemon, the end is not told before the beginning.
+_OF_THE_SAME = (
+    "status='waiting' AND target=:target AND task_id IS :task_id"
+    " AND condition IS :condition AND delivery_id IS NULL AND :delivery_id IS NULL"
+)
+_EARLIER = (
+    f"SELECT {_COLUMNS} FROM notices WHERE {_OF_THE_SAME} AND number<:number"
+    " ORDER BY number LIMIT 1"
+)
+_LATER = (
+    f"UPDATE notices SET next_ms=:due,delay_ms=:delay WHERE {_OF_THE_SAME}"
+    " AND number>:number AND next_ms<:due"
+)
+
+
 def take(db: Connection, target: str, now: int, *, together: bool) -> Lot | None:
     """Return what is to be sent to a target next; None where nothing is due.
 
@@ -331,7 +346,9 @@ def take(db: Connection, target: str, now: int, *, together: bool) -> Lot | None
     first = db.execute(_FIRST_DUE, {"now": now, "target": target}).fetchone()
     if first is None:
         return None
-    row = _row(first)
+    found = _row(first)
+    earlier = db.execute(_EARLIER, found._asdict()).fetchone()
+    row = _row(earlier) if earlier else found
     lost = _lost(db, target)
     if not together:
         return Lot(row.key, (row,), lost)
@@ -393,6 +410,8 @@ def hasten(db: Connection, target: str, now: int) -> int:
 def later(db: Connection, lot: Lot, now: int, delay: int, why: str) -> None:
     """Note a try that failed; the next is due `delay` ms from `now` on."""
     _update(db, lot, "error=?,next_ms=?,delay_ms=?", (why, now + delay, delay))
+    put_off = {"due": now + delay, "delay": delay}
+    db.executemany(_LATER, [{**row._asdict(), **put_off} for row in lot.rows])
 
 
 def bury(db: Connection, lot: Lot, now: int, why: str, fallback: str | None) -> None:

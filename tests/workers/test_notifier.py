@@ -302,6 +302,27 @@ def test_a_target_that_is_back_gets_what_it_missed_at_once(office, vendor):
     assert place.statuses() == ["sent"] * 3
 
 
+@pytest.mark.parametrize("kind", ["slack", "webhook"])
+def test_a_recovery_is_told_after_the_failure_that_it_ends(office, vendor, kind):
+    place = office(recipient(vendor, kind=kind))
+    vendor.answer = 503, b""
+    place.fails(error_message="remote: no")
+    for _ in range(6):
+        place.send(600)
+    place.outbox.now = place.context.now()
+    place.outbox.end(place.app, RunStatus.SUCCESS)
+    seen = len(vendor.got)
+    for _ in range(20):
+        place.send(600)
+    assert len(vendor.got) - seen < 10, "what waits behind it is no reason to try again"
+    vendor.answer = 200, b"ok"
+    while place.statuses() != ["sent"] * 2:
+        place.send(600)
+    failed, recovered = (got.body.decode().lower() for got in vendor.got[-2:])
+    assert "recovered" in recovered
+    assert "recovered" not in failed
+
+
 @pytest.mark.parametrize("asked", [None, 0.0, 3600.0])
 def test_the_delay_grows_from_seconds_to_half_a_day(asked):
     for chance in (0.0, 1.0):
