@@ -122,7 +122,7 @@ def _from_here(text: str) -> str:
     if url.scheme == "ssh":
         port = f"-p {url.port} " if url.port else ""
         return f"ssh-keyscan {port}{shlex.quote(url.host.strip('[]'))}"
-    return f"curl -sSI {shlex.quote(url.origin)}"
+    return f"curl -sSI -m 10 {shlex.quote(url.origin)}"
 
 
 def _url(

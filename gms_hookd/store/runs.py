@@ -174,7 +174,7 @@ def _why_not(db: Connection, task_id: int) -> str:
     """Say why a task takes no triggers."""
     if tasks.get(db, task_id).most is not None:
         return f"task {task_id} is a pattern, which never runs: the tasks it makes do"
-    return f"task {task_id} is disabled: enable it first"
+    return f"task {task_id} is disabled: gms-hookd task enable {task_id}"
 
 
 def newest(db: Connection) -> int:

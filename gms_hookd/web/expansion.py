@@ -87,7 +87,9 @@ def _expand(
     if pattern.most is None:
         raise HttpError(409, f"task {pattern.name} is no pattern: it has no '*'")
     if not pattern.enabled:
-        raise HttpError(409, f"task {pattern.name} is disabled: enable it first")
+        raise HttpError(
+            409, f"task {pattern.name} is disabled: gms-hookd task enable {pattern.id}"
+        )
     maker = Maker(db, context.now(), context.mask, context.shard)
     return [_made(maker, pattern, name) for name in dict.fromkeys(names)]
 

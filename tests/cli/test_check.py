@@ -299,7 +299,7 @@ def test_a_host_that_does_not_answer_is_an_error_with_its_own_remedy(place):
         # What the host says is not for pasting.
         ("task 1 source", "no account: chmod 777 /", "set token_file"),
         ("task 2 source", "no account: chmod 777 /", "set token_file"),
-        ("task 3 source", "down", "curl -sSI https://h:4"),
+        ("task 3 source", "down", "curl -sSI -m 10 https://h:4"),
         ("task 4 source", f"changed; {hint.rpartition(':')[0]}", "ssh-keyscan h"),
         ("task 5 source", "not found", "gms-hookd task show 5; gms-hookd manual tasks"),
         (

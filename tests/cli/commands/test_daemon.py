@@ -45,6 +45,7 @@ def test_a_refused_trigger_is_status_1_with_the_answer(daemon, task, ok, no):
     ok("task", "disable", "mirror")
     status, line = no("trigger", "mirror")
     assert (status, "409" in line) == (1, True)
+    assert line.endswith("task 1 is disabled: gms-hookd task enable 1\n")
     assert no("trigger", "99")[0] == 1
     status, line = no("trigger", "1", "--url", daemon.url + "/nope")
     assert (status, "404" in line) == (1, True)
