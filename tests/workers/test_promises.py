@@ -9,7 +9,8 @@ only what was asked for and what the repositories had at each time:
 - It says so of a target that was as it should be at some time no longer ago than what
   is remembered may be believed; by hand, within the run itself.
 - What it says that it changed was changed, and nothing else.
-- No trigger is lost: each has a run, and each run ends.
+- No trigger is lost: each has a run, and each run ends, that of a task which takes no
+  more without another attempt.
 """
 
 import contextlib
@@ -92,6 +93,7 @@ MOODS = (
     ("die", "retract", "retract"), ("cut_off", "fail", "retract", "order"),
     ("change", "deliver_late", "deliver_late"), ("change", "kill", "check"),
     ("fail", "order", "meddle"), ("rewind", "pass_time", "check", "meddle"),
+    ("switch", "fail", "kill", "deliver"), ("switch", "cut_off", "die", "change"),
 )  # fmt: skip
 SELDOM = sorted({name for mood in MOODS for name in mood})
 OUTSIDE = ("check", "reboot", "visit")  # not while a run is under way
@@ -111,6 +113,7 @@ class World:
         self.seen_lines = dict.fromkeys(("t1", "t2"), 0)
         self.changes, self.muddled, self.judged = {}, set(), set()
         self.under_way = None
+        self.enabled = True
         self.killed = self.failing = self.cutting = self.dying = self.deep = False
         self.past["s1"].repo.commit("main", "dev")
         twin = self.past["s2"].repo
@@ -228,6 +231,8 @@ class World:
         hint = None if "*" in self.terms["refspecs"][0] else hint
         with contextlib.suppress(StoreError):  # nobody serves: it is not accepted
             run_id = self.do(accept, hint, self.now())
+            if run_id is None:
+                return
             self.told.append(Told(self.tick, run_id, hint))
             self.say("  accepted", run_id, hint and hint[:7])
 
@@ -290,6 +295,14 @@ class World:
             return
         self.terms = dict(self.settled)
 
+    def switch(self):
+        """The task is disabled, or enabled again."""
+        self.enabled = not self.enabled
+        try:
+            self.do(tasks.change, 1, self.draft(), self.now())
+        except StoreError:
+            self.enabled = not self.enabled
+
     def draft(self):
         repos = {s: self.past[self.terms[s]].repo for s in ("source", "target")}
         source, target = (
@@ -297,7 +310,8 @@ class World:
             for side, repo in repos.items()
         )
         key, specs = cache_key(source), self.terms["refspecs"]
-        return tasks.Draft("app", source, target, key, refspecs=specs, force=self.force)
+        rules = {"force": self.force, "enabled": self.enabled}
+        return tasks.Draft("app", source, target, key, refspecs=specs, **rules)
 
     def fail(self):
         self.failing = True
@@ -350,6 +364,7 @@ class World:
         began = self.time
         queued = self.do(runs.history, 1, RunStatus.QUEUED, 1)
         self.under_way = queued[0].id if queued else None
+        assert self.enabled or not queued, self.story()
         self.deep = True
         self.worker.run_one()
         self.deep = False
@@ -438,6 +453,8 @@ class World:
 def accept(db, hint, now):
     """Take a delivery that names a commit, as the hooks do."""
     run_id = runs.trigger(db, 1, NewRun("webhook:in", hint=hint), now)
+    if run_id is None:
+        return None  # disabled
     new_delivery = NewDelivery("in", "github", "192.0.2.1", now)
     deliveries.record(db, new_delivery, 200, "", task_ids=(1,), run_ids=(run_id,))
     return run_id
@@ -464,4 +481,4 @@ def test_success_means_that_what_was_asked_for_is_there(world, seed):
         it.happen()
         it.restart()
     it.settle()
-    assert it.judged
+    assert it.judged or "switch" in it.mood  # what is disabled has no run
