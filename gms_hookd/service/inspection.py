@@ -20,6 +20,7 @@ from gms_hookd.config.load import refuse_weak
 from gms_hookd.config.records import Config, HookConfig
 from gms_hookd.contract import how_to_start
 from gms_hookd.errors import ConfigError
+from gms_hookd.files import user_name
 from gms_hookd.git.command import PROXIES
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import run
@@ -200,8 +201,18 @@ def _state(place: Environment) -> Iterator[Finding]:
     elif found := unfit(state):
         problem, remedy = found
         yield Finding(ERROR, "state", f"{state} {problem}", remedy)
+    elif shut := _shut_cache(state / "caches"):
+        give = f"chown -R {user_name()}: {shlex.quote(str(state))}"
+        yield Finding(ERROR, "state", f"{shut} may not be written", give)
     else:
         yield Finding(OK, "state", str(state))
+
+
+def _shut_cache(folder: Path) -> str:
+    """Return the first cache that we may not write, say as root has made it."""
+    caches = os.scandir(folder) if folder.exists() else ()
+    shut = (each.path for each in caches if not os.access(each, os.R_OK | os.W_OK))
+    return next(shut, "")
 
 
 def _disk(place: Environment) -> Iterator[Finding]:

@@ -5,5 +5,5 @@ Fetch the source into the cache (fetch), class each ref (plan, pure), push under
 
     noop? -> fetch -> read target -> plan -> guard -> push -> default branch -> result
 
-May import: git, model, runlog, safetext.
+May import: files, git, model, runlog, safetext.
 """

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
+from gms_hookd.files import user_name
 from gms_hookd.git import refspec
 from gms_hookd.git import url as giturl
 from gms_hookd.git.access import AccessFactory, SafeDirectories, SshConnections
@@ -47,7 +49,6 @@ from gms_hookd.sync.undo import selection_of
 
 Act = Callable[[Attempt], SyncResult]
 # Of what holds the caches, and may recover.
-NO_ROOM = "make room on this machine"
 OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 
 
@@ -327,7 +328,7 @@ def _unreadable(error: GitError | ValueError | OSError, log: RunLog) -> Unreadab
     remedy = getattr(error, "remedy", "")
     said = str(error).removesuffix(f"; {remedy}")
     if isinstance(error, OSError):
-        remedy = f"df -h  # {NO_ROOM}" if error.errno in OF_DISKS else ""
+        remedy = "df -h  # make room on this machine" if error.errno in OF_DISKS else ""
         said = f"cannot be asked from here: {error.strerror}"
     answered = getattr(error, "kind", ErrorKind.CONFIG) not in UNREACHED
     return Unreadable(log.clean(one_line(said, MESSAGE)), log.clean(remedy), answered)
@@ -340,4 +341,8 @@ def as_git_error(error: GitError | OSError) -> GitError:
     # Of what is ours nothing is missing unless somebody has cleared it away.
     gone = error.errno == errno.ENOENT
     kind = classify(f"error: write: {error.strerror}")
-    return GitError(ErrorKind.CORRUPT if gone else kind, str(error))
+    said = str(error)
+    if isinstance(error, PermissionError) and error.filename:
+        give = f"chown -R {user_name()}: {shlex.quote(os.path.dirname(error.filename))}"
+        said = f"{error.filename}: {error.strerror}: {give}"
+    return GitError(ErrorKind.CORRUPT if gone else kind, said)

@@ -117,6 +117,27 @@ def test_a_store_that_root_has_copied_there_is_named_with_the_remedy(place):
     assert run(place, "task", "list") == (0, "no tasks\n")
 
 
+def test_a_cache_that_root_has_touched_is_named_with_the_remedy(place):
+    source, target = Repo(place / "source.git"), Repo(place / "target.git")
+    source.commit()
+    give(place / "target.git")
+    give(place / "source.git")
+    run(place, "task", "add", "t", "--source", str(source), "--target", str(target))
+    assert run(place, "task", "sync", "t")[0] == 0
+    for path in (place / "state" / "caches").rglob("*"):
+        os.chown(path, 0, 0)
+    source.commit()
+    give(place / "source.git")
+    status, said = run(place, "task", "sync", "t")
+    assert (status, said.count("[Errno")) == (1, 0)
+    remedy = f"chown -R nobody: {place / 'state'}"
+    assert f": {remedy}/caches" in said
+    found = run(place, "check")[1]
+    assert f"may not be written\n        -> {remedy}\n" in found
+    os.system(remedy)
+    assert run(place, "task", "sync", "t")[0] == 0
+
+
 def test_rights_that_were_lent_come_back(place):
     before = os.getgroups()
     with acting(place / "state"):
