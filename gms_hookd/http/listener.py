@@ -97,7 +97,8 @@ class Acceptor:
     def _pause_after(self, error: OSError) -> None:
         """Stop accepting for a moment: no descriptor or memory is left."""
         if not self._paused:
-            log.error("cannot accept connections reason=%s", quoted(error.strerror))
+            line, why = "cannot accept connections reason=%s", quoted(error.strerror)
+            log.error(line, why, extra={"seldom": True})  # it is met again at once
             self.pause()
 
     def pause(self) -> None:

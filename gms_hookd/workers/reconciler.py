@@ -17,6 +17,7 @@ from typing import NamedTuple
 from gms_hookd.futures import Future
 from gms_hookd.git.process import Stop
 from gms_hookd.git.url import origin
+from gms_hookd.log import SELDOM
 from gms_hookd.model import RunStatus, Task
 from gms_hookd.runlog import RunLog
 from gms_hookd.safetext import reason
@@ -104,7 +105,8 @@ class Reconciler:
         try:
             found = read(source_checks.due, now, interval, 1, busy, hosts=full).result()
         except StoreError as error:
-            log.warning("cannot tell which checks are due error=%s", reason(error))
+            line = "cannot tell which checks are due error=%s"
+            log.warning(line, reason(error), extra=SELDOM)
             return None
         return found[0] if found else None
 

@@ -232,3 +232,5 @@ def test_no_descriptor_left_is_a_pause_and_not_the_end(application, caplog):
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
         assert statuses(read_all(sock)) == [200]
         sock.close()
+    said = [each for each in caplog.records if "cannot accept" in each.message]
+    assert all(each.seldom for each in said)  # it would be four lines a second
