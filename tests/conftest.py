@@ -30,6 +30,7 @@ from tests.support.hosts import SSHD, HttpHost, SshHost
 from tests.support.process import Daemon
 from tests.support.repositories import Bench, Repo
 from tests.support.seen import CANARY, LEAKS, look, search
+from tests.support.vendor import Vendor
 
 pytest_plugins = ("tests.support.side_by_side",)
 
@@ -272,3 +273,10 @@ def small_disk():
             return disk
 
         yield make
+
+
+@pytest.fixture
+def vendor():
+    made = Vendor()
+    yield made
+    made.stop()

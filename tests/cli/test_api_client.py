@@ -21,7 +21,7 @@ from gms_hookd.contract import NO_PATH
 from gms_hookd.errors import ClientError, SilentError, UnreachableError
 from gms_hookd.http.client import post_signed
 from gms_hookd.http.message import Response
-from tests.support.hosts import HttpHost, certificate
+from tests.support.hosts import HttpHost, certificate, free_port
 
 
 class Recorder(BaseHTTPRequestHandler):
@@ -86,11 +86,6 @@ def web():
 
 def api(server):
     return OverSocket(server.server_address)
-
-
-def closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def test_a_call_over_the_socket_is_path_query_and_json(control):
@@ -197,7 +192,7 @@ def test_what_is_no_url_is_refused_before_anything_is_sent(url):
 
 
 def test_errors_of_the_network_are_one_line_without_the_password():
-    url = f"http://user:hunter2@127.0.0.1:{closed_port()}/"
+    url = f"http://user:hunter2@127.0.0.1:{free_port()}/"
     with pytest.raises(UnreachableError, match=r"^127.*: Connection refused$"):
         post_signed(url, b"{}", "sha256=00", 1)
     with pytest.raises(UnreachableError, match=r"^no\.invalid: "):

@@ -19,7 +19,6 @@ from gms_hookd.http.client import Wire, exchange
 from gms_hookd.notify.base import Fate, Level, Target, VendorAnswer
 from gms_hookd.notify.registry import KINDS
 from tests.notify.test_kinds import LONG, NOTICE, WORST
-from tests.support.vendor import Vendor
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OPTIONS = {
@@ -207,13 +206,6 @@ FAKES = {
     "dockerhub": dockerhub,
 }  # fmt: skip
 SIGNED = ("dingtalk", "feishu", "webhook", "ntfy", "gotify", "packagist")
-
-
-@pytest.fixture
-def vendor():
-    made = Vendor()
-    yield made
-    made.stop()
 
 
 def told(vendor, kind, notice, secret=SECRET, at=0.0):

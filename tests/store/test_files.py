@@ -24,6 +24,7 @@ from gms_hookd.store import (
 )
 from gms_hookd.store.deliveries import NewDelivery
 from gms_hookd.store.files import Files
+from tests.support.disk import overwrite
 
 NOW = 1_700_000_000_000
 NEW_DELIVERY = NewDelivery("task-sync", "gms", "192.0.2.1", NOW, "x" * 500)
@@ -66,12 +67,6 @@ def held_write(store):
 
 def beside(path, suffix):
     return path.with_name(path.name + suffix)
-
-
-def overwrite(path, at, content):
-    with path.open("r+b") as file:
-        file.seek(at)
-        file.write(content)
 
 
 def restore_by_copying(path):

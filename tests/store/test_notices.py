@@ -9,8 +9,9 @@ import pytest
 from gms_hookd.errors import Conflict, NotFound
 from gms_hookd.model import RunStatus
 from gms_hookd.notify.policy import HEARTBEAT, Subscriber
-from gms_hookd.store import Store, clock, gauges, notices, runs, schema, tasks
+from gms_hookd.store import Store, clock, gauges, notices, runs, tasks
 from gms_hookd.store.runs import NewRun, Result
+from tests.support import older
 
 NOW = 1_700_000_000_000
 HOUR = 3_600_000
@@ -363,11 +364,7 @@ def test_a_removed_task_leaves_nothing_and_its_late_end_is_told(outbox):
 
 
 def test_an_older_file_gets_the_outbox(tmp_path):
-    path = tmp_path / "gms-hookd.db"
-    with pytest.MonkeyPatch.context() as before:
-        steps = schema.STEPS[:6]
-        before.setattr(schema, "STEPS", steps)
-        Store.open(path).close()
+    path = older.made(tmp_path / "gms-hookd.db", 6)
     with contextlib.closing(sqlite3.connect(path)) as db:
         names = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
     assert "notices" not in names

@@ -16,6 +16,7 @@ from gms_hookd.store import (
     schema,
     tasks,
 )
+from tests.support.disk import overwrite
 from tests.support.queue import NOW, add, draft, trigger
 
 
@@ -60,12 +61,6 @@ def killed(tmp_path):
         trigger(store)
         shutil.copytree(place, left)
     return left / "gms-hookd.db"
-
-
-def overwrite(path, at, content):
-    with path.open("r+b") as file:
-        file.seek(at)
-        file.write(content)
 
 
 def damage_a_page(path):

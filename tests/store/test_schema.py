@@ -18,6 +18,7 @@ from gms_hookd.store import (
     tasks,
     undo,
 )
+from tests.support import older
 from tests.support.queue import get, new_delivery
 
 OLDER = Path(__file__).parent / "schema-2.sql"
@@ -54,13 +55,8 @@ def test_a_store_of_schema_2_keeps_its_tasks_runs_and_deliveries(tmp_path):
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_store_of_the_first_schema_keeps_which_runs_served_a_delivery(
-    tmp_path, monkeypatch
-):
-    path = tmp_path / "old.db"
-    with monkeypatch.context() as before:
-        before.setattr(schema, "STEPS", schema.STEPS[:1])
-        Store.open(path).close()
+def test_a_store_of_the_first_schema_keeps_which_runs_served_a_delivery(tmp_path):
+    path = older.made(tmp_path / "old.db", 1)
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         for each in range(1, 4):
             db.execute(
@@ -84,10 +80,7 @@ def test_a_store_of_the_first_schema_keeps_which_runs_served_a_delivery(
 def test_an_upgrade_that_ends_early_leaves_the_store_to_the_older_version(
     tmp_path, monkeypatch
 ):
-    path = tmp_path / "old.db"
-    with monkeypatch.context() as before:
-        before.setattr(schema, "STEPS", schema.STEPS[:1])
-        Store.open(path).close()
+    path = older.made(tmp_path / "old.db", 1)
     with monkeypatch.context() as ends_early:
         ends_early.setattr(schema, "STEPS", (*schema.STEPS, ("no statement",)))
         with pytest.raises(StoreError, match="syntax error"):
@@ -97,13 +90,8 @@ def test_an_upgrade_that_ends_early_leaves_the_store_to_the_older_version(
     Store.open(path).close()
 
 
-def test_tasks_of_an_older_store_are_found_by_all_addresses_of_their_source(
-    tmp_path, monkeypatch
-):
-    path = tmp_path / "old.db"
-    with monkeypatch.context() as before:
-        before.setattr(schema, "STEPS", schema.STEPS[:2])
-        Store.open(path).close()
+def test_tasks_of_an_older_store_are_found_by_all_addresses_of_their_source(tmp_path):
+    path = older.made(tmp_path / "old.db", 2)
     sources = "ssh://git@ssh.github.com:443/Org/App.git", "/srv/App.git", "no address"
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         for each in sources:
@@ -119,14 +107,8 @@ def test_tasks_of_an_older_store_are_found_by_all_addresses_of_their_source(
         assert [task.source for each in found for task in each] == list(sources)
 
 
-def test_a_host_that_an_older_store_has_without_its_middle_is_found(
-    tmp_path, monkeypatch
-):
-    path = tmp_path / "old.db"
-    with monkeypatch.context() as before:
-        steps = schema.STEPS[:16]
-        before.setattr(schema, "STEPS", steps)
-        Store.open(path).close()
+def test_a_host_that_an_older_store_has_without_its_middle_is_found(tmp_path):
+    path = older.made(tmp_path / "old.db", 16)
     rows = [
         ("git@gitlab-ssh.corp:o/r", "gitlab-corp", "o/r", None),
         ("git@gitlab-ssh.corp:o/*", "", "", 5),
@@ -145,11 +127,8 @@ def test_a_host_that_an_older_store_has_without_its_middle_is_found(
         assert [[t.source for t in each] for each in found] == [[r[0]] for r in rows]
 
 
-def test_runs_of_an_older_store_are_counted_by_when_they_ended(tmp_path, monkeypatch):
-    path, hour = tmp_path / "old.db", 500_000
-    with monkeypatch.context() as before:
-        before.setattr(schema, "STEPS", schema.STEPS[:14])
-        Store.open(path).close()
+def test_runs_of_an_older_store_are_counted_by_when_they_ended(tmp_path):
+    path, hour = older.made(tmp_path / "old.db", 14), 500_000
     ended = [("success", hour), ("success", hour), ("failed", hour - 1)]
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         db.executemany(

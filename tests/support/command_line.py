@@ -1,6 +1,5 @@
 """The command line in a process of its own."""
 
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -31,11 +30,6 @@ def finished(*arguments, **options):
     out, err = running.communicate(timeout=60)
     look(f"output of {arguments}", out + err)
     return running.returncode, out, err
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @contextmanager

@@ -111,3 +111,10 @@ def ran(*command: str) -> bool:
         return not subprocess.call(command, stderr=subprocess.DEVNULL)
     except OSError:
         return False
+
+
+def overwrite(path: Path, at: int, content: bytes) -> None:
+    """Damage a file."""
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(content)

@@ -179,3 +179,9 @@ class Bench:
         """Name the git commands of the last run that are in its log."""
         lines = self.log.text().split("\n")
         return [line.split()[2] for line in lines if line.startswith("$ git ")]
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Name what a git that was killed has left."""
+    names = [p.name for p in folder.rglob("*")]
+    return [n for n in names if n.endswith(".lock") or n.startswith("tmp_")]

@@ -20,7 +20,7 @@ from gms_hookd.runlog import HEAD, TAIL
 from gms_hookd.sync import engine as sync_engine
 from gms_hookd.sync.job import UNCERTAIN
 from tests.support.processes import of_each_process
-from tests.support.repositories import Bench, Repo, task
+from tests.support.repositories import Bench, Repo, leftovers, task
 
 
 @pytest.fixture
@@ -60,11 +60,6 @@ def all_gone(text):
 
 def cache_of(bench, repo):
     return bench.caches / cache_key(str(repo))
-
-
-def leftovers(folder):
-    names = [p.name for p in folder.rglob("*")]
-    return [n for n in names if n.endswith(".lock") or n.startswith("tmp_")]
 
 
 def test_a_hanging_git_that_ignores_term_is_killed_with_its_children(

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.support.disk import Disk
 from tests.support.pair import GIT, commit, git
 
 
@@ -40,3 +41,10 @@ def guard(tmp_path, daemon):
     (folder / "git").chmod(0o755)
     daemon.environ["PATH"] = f"{folder}:{os.environ['PATH']}"
     return folder / "gate"
+
+
+@pytest.fixture
+def disk(tmp_path):
+    made = Disk(tmp_path / "disk")
+    yield made
+    made.close()

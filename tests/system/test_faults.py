@@ -20,7 +20,6 @@ from contextlib import closing, nullcontext, suppress
 
 import pytest
 
-from tests.support.disk import Disk
 from tests.support.pair import commit, tip
 from tests.support.process import (
     SECRET,
@@ -275,13 +274,6 @@ def test_a_full_disk_is_503_and_nothing_else_until_there_is_room(
     assert daemon.process.poll() is None
     daemon.kill()
     sound(daemon.state)
-
-
-@pytest.fixture
-def disk(tmp_path):
-    made = Disk(tmp_path / "disk")
-    yield made
-    made.close()
 
 
 def ask_while_frozen(disk, daemon, task):

@@ -6,17 +6,12 @@ import pytest
 
 from gms_hookd.model import RunStatus
 from gms_hookd.sync.job import UNCERTAIN
-from tests.support.repositories import Bench, Repo, task
+from tests.support.repositories import Bench, Repo, leftovers, task
 
 
 def grow(source):
     """Make the source larger than a small disk."""
     source.commit(files={"big": os.urandom(1_200_000).hex()})
-
-
-def leftovers(folder):
-    names = [p.name for p in folder.rglob("*")]
-    return [n for n in names if n.endswith(".lock") or n.startswith("tmp_")]
 
 
 def cache_of(bench):

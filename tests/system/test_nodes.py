@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import pytest
 
-from gms_hookd.cli.manual import topic
 from gms_hookd.config.yaml import loads
 from tests.support.hosts import free_port, wait_for_port
 from tests.support.process import PATIENCE, PAUSE, SECRET, Daemon
+from tests.support.recipes import placed, recipe
 from tests.support.repositories import Repo
 
 TASKS = int(os.environ.get("NODES_TASKS", "6"))
@@ -35,21 +35,6 @@ JSON = {"Content-Type": "application/json"}
 pytestmark = pytest.mark.skipif(
     not shutil.which(PROGRAM), reason=f"needs {PROGRAM} (haproxy)"
 )
-
-
-def recipe(language):
-    """Give the one block of the manual in this language."""
-    found = re.findall(rf"```{language}\n(.*?)```", topic("beyond"), re.DOTALL)
-    assert len(found) == 1
-    return found[0]
-
-
-def placed(text, places):
-    """Put what is here in the place of what the manual has for an example."""
-    for said, here in places.items():
-        assert said in text, said
-        text = text.replace(said, str(here))
-    return text
 
 
 class Kept(NamedTuple):

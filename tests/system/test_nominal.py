@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -13,16 +12,12 @@ from pathlib import Path
 import pytest
 
 from gms_hookd.auth.signature import sign
+from tests.support.hosts import free_port
+from tests.support.pair import git
 from tests.support.seen import CANARY, look
 
 SECRET = f"correct horse battery staple {CANARY}"
 ROOT = Path(__file__).parents[2]
-
-
-def git(*args, cwd=None):
-    command = ("git", "-c", "user.name=t", "-c", "user.email=t@example.com", *args)
-    done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def hookd(*args, state, **more):
@@ -44,11 +39,6 @@ def hookd(*args, state, **more):
 
 def environ():
     return {"PATH": os.environ["PATH"], "WEBHOOK_SECRET": SECRET, "HOME": "/nowhere"}
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 class Daemon:

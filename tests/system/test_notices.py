@@ -22,13 +22,6 @@ NOTICES = int(os.environ.get("NOTICE_COUNT", "8"))
 
 
 @pytest.fixture
-def vendor():
-    made = Vendor()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
 def daemon(tmp_path):
     made = Daemon(tmp_path)
     yield made

@@ -9,7 +9,6 @@ import pytest
 
 from gms_hookd.store import notices, runs, tasks
 from tests.support import invariants
-from tests.support.disk import Disk
 from tests.support.invariants import Pair
 from tests.support.repositories import Repo
 
@@ -95,13 +94,6 @@ def test_a_notice_that_counts_as_sent_and_never_came_is_seen(store):
     store.write(notices.sent, lot, 0).result()
     assert list(invariants.of_notices(store.path, lambda: {key})) == []
     assert len(list(invariants.of_notices(store.path, set))) == 1
-
-
-@pytest.fixture
-def disk(tmp_path):
-    made = Disk(tmp_path / "disk")
-    yield made
-    made.close()
 
 
 def test_a_small_disk_is_full_or_stands_still_only_for_as_long_as_it_is_told(disk):

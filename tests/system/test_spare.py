@@ -5,7 +5,6 @@ this is skipped. `LITESTREAM=... SPARE_SECONDS=10 pytest -s` prints the figures.
 """
 
 import os
-import re
 import shlex
 import sqlite3
 import subprocess
@@ -16,8 +15,8 @@ from itertools import chain, cycle
 
 import pytest
 
-from gms_hookd.cli.manual import topic
 from tests.support.process import PATIENCE, PAUSE, Daemon
+from tests.support.recipes import placed, recipe
 from tests.support.repositories import Repo
 
 LITESTREAM = os.environ.get("LITESTREAM", "")
@@ -27,18 +26,6 @@ SENDERS = 7
 PACE = 0.03  # seconds that each waits between two triggers
 OURS = "/var/lib/gms-hookd"
 pytestmark = pytest.mark.skipif(not LITESTREAM, reason="needs LITESTREAM=/its/binary")
-
-
-def recipe(language):
-    (found,) = re.findall(rf"```{language}\n(.*?)```", topic("beyond"), re.DOTALL)
-    return found
-
-
-def placed(text, places):
-    for said, here in places.items():
-        assert said in text, said
-        text = text.replace(said, str(here))
-    return text
 
 
 class Machine:

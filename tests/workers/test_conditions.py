@@ -15,9 +15,9 @@ from gms_hookd.store.runs import NewRun
 from gms_hookd.workers import conditions
 from gms_hookd.workers.conditions import Conditions, Senses
 from tests.support.in_process import Place, until
-from tests.workers.test_notifier import office, recipient, vendor
+from tests.workers.test_notifier import office, recipient
 
-__all__ = ["office", "vendor"]  # fixtures
+__all__ = ["office"]  # fixtures
 MIB = 1 << 20
 ALL = frozenset({"stalled", "store", "disk"})
 HOUR = 3600.0

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from gms_hookd.model import RunStatus
-from gms_hookd.store import Store, runs, schema, tasks
+from gms_hookd.store import Store, runs, tasks
 from gms_hookd.store.runs import NewRun, Return
 from gms_hookd.sync.job import SyncJob
+from tests.support import older
 from tests.support.place import Place
 from tests.support.repositories import task
 
@@ -223,11 +224,8 @@ def test_a_yes_is_for_the_task_as_it_was(asked, change, counts):
     assert asked.claim().confirmed == (asked.yes if counts else None)
 
 
-def test_an_older_stores_yes_that_names_nothing_is_not_believed(tmp_path, monkeypatch):
-    path = tmp_path / "old.db"
-    with monkeypatch.context() as before:
-        before.setattr(schema, "STEPS", schema.STEPS[:3])
-        Store.open(path).close()
+def test_an_older_stores_yes_that_names_nothing_is_not_believed(tmp_path):
+    path = older.made(tmp_path / "old.db", 3)
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         db.execute(
             "INSERT INTO tasks(key,name,source,target,refspecs,force,prune,enabled,"

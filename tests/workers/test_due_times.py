@@ -6,9 +6,10 @@ from contextlib import closing
 import pytest
 
 from gms_hookd.model import RunStatus
-from gms_hookd.store import Store, runs, schema, source_checks
+from gms_hookd.store import Store, runs, source_checks
 from gms_hookd.store.runs import NewRun, Return
 from gms_hookd.workers.retry import RetryPolicy
+from tests.support import older
 from tests.support.place import Place
 
 DAY = 86400.0
@@ -99,12 +100,8 @@ def test_a_source_is_looked_at_within_two_intervals(place, clock, step):
     assert looks
 
 
-def test_a_run_that_waits_in_an_older_store_is_not_lost(tmp_path, monkeypatch):
-    path = tmp_path / "older.db"
-    with monkeypatch.context() as before:
-        steps = schema.STEPS[:5]
-        before.setattr(schema, "STEPS", steps)
-        Store.open(path).close()
+def test_a_run_that_waits_in_an_older_store_is_not_lost(tmp_path):
+    path = older.made(tmp_path / "older.db", 5)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute(
             "INSERT INTO tasks(id,key,name,source,target,cache,host,path,refspecs,"

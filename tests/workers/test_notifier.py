@@ -36,13 +36,6 @@ __all__ = ["certificate", "serve"]  # fixtures
 WIRE = Wire(0.3)
 
 
-@pytest.fixture
-def vendor():
-    made = Vendor()
-    yield made
-    made.stop()
-
-
 def recipient(vendor, name="chat", kind="slack", **more):
     subscriber = Subscriber(name, USUAL)
     secrets = more.pop("secrets", ())

@@ -11,15 +11,16 @@ from gms_hookd.forges import dockerhub
 from gms_hookd.model import RunStatus
 from gms_hookd.notify.base import Target
 from gms_hookd.notify.policy import Subscriber
-from gms_hookd.store import Store, deliveries, notices, schema
+from gms_hookd.store import Store, deliveries, notices
 from gms_hookd.web.forge_hook import HookOptions
 from gms_hookd.workers.notifier import Recipient
+from tests.support import older
 from tests.support.deliveries import SENT
 from tests.support.vendor import Vendor
 from tests.web.test_forge_hook import Forge
-from tests.workers.test_notifier import office, vendor
+from tests.workers.test_notifier import office
 
-__all__ = ["office", "vendor"]  # fixtures
+__all__ = ["office"]  # fixtures
 IMAGE = next(s for s in SENT if s.provider == "dockerhub").payload
 URL = IMAGE["callback_url"]
 NAME = "dockerhub:in"
@@ -144,12 +145,9 @@ def test_it_cannot_be_tried_out(hub):
 
 def test_what_waits_in_an_older_store_is_carried_over(tmp_path):
     path = tmp_path / "gms-hookd.db"
-    with pytest.MonkeyPatch.context() as before:
-        steps = schema.STEPS[:8]
-        before.setattr(schema, "STEPS", steps)
-        with closing(Store.open(path)) as store:
-            new = deliveries.NewDelivery("hub", "dockerhub", "", 7)
-            store.write(deliveries.record, new, 200, "", run_ids=(9,)).result()
+    with older.opened(path, 8) as store:
+        new = deliveries.NewDelivery("hub", "dockerhub", "", 7)
+        store.write(deliveries.record, new, 200, "", run_ids=(9,)).result()
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("INSERT INTO callbacks VALUES(1,?,3,90)", (URL,))
     with closing(Store.open(path)) as store:

@@ -1,6 +1,5 @@
 """Workers carry runs out with real git, and record how they ended."""
 
-import subprocess
 import threading
 from dataclasses import replace
 
@@ -15,12 +14,7 @@ from gms_hookd.threads import Supervised, Threads
 from gms_hookd.workers.retry import RetryPolicy
 from gms_hookd.workers.running import RunningRuns
 from gms_hookd.workers.worker import Rules, Worker
-
-
-def git(*args, cwd=None):
-    command = ("git", "-c", "user.name=t", "-c", "user.email=t@example.com", *args)
-    done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
+from tests.support.pair import git
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from gms_hookd.cli import main
-from tests.support.command_line import SECRET, free_port, serving
+from tests.support.command_line import SECRET, serving
+from tests.support.hosts import free_port
 from tests.support.repositories import Repo
 from tests.support.seen import look
 

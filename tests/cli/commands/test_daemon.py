@@ -9,7 +9,8 @@ import socket
 
 import pytest
 
-from tests.support.command_line import finished, free_port, process
+from tests.support.command_line import finished, process
+from tests.support.hosts import free_port
 
 HUNG = """#!/bin/sh
 case " $* " in *" fetch "*) exec sleep 600;; *) exec {git} "$@";; esac
