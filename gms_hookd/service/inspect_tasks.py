@@ -113,7 +113,11 @@ def _reached(place: Environment, sides: Iterable[tuple[str, str]]) -> Iterator[F
 def _is_made(task: Mapping[str, Any]) -> bool:
     """Tell whether a target is not there, and its first run makes it."""
     path = Path(task["target"])
-    return task.get("create", False) and path.parent.is_dir() and not path.exists()
+    return (
+        task.get("create", False)
+        and not os.path.exists(path)
+        and os.path.isdir(path.parent)
+    )
 
 
 def _from_here(text: str) -> str:
@@ -178,7 +182,7 @@ def _absent(
 
 
 def _unwritable(place: Environment, subject: str, path: Path) -> Iterator[Finding]:
-    repository = path / ".git" if (path / ".git").is_dir() else path
+    repository = path / ".git" if os.path.isdir(path / ".git") else path
     quoted = shlex.quote(str(path))
     read_only = os.statvfs(repository).f_flag & os.ST_RDONLY
     if read_only or _is_shut(place, repository.resolve()):
@@ -272,7 +276,7 @@ def _ssh(
     identity = keys.identity(url)
     yield from _key(subject, identity.key, url.host)
     pin = f"{pinning(url, identity.known_hosts)}  # compare it with what is published"
-    if not identity.known_hosts.exists():
+    if not os.path.exists(identity.known_hosts):
         yield Finding(ERROR, subject, f"no host key at {identity.known_hosts}", pin)
     elif not _is_known(url, identity.known_hosts, search):
         said = f"{identity.known_hosts} has no key of {url.host}"
@@ -280,7 +284,7 @@ def _ssh(
 
 
 def _key(subject: str, key: Path, host: str) -> Iterator[Finding]:
-    if not key.exists():
+    if not os.path.exists(key):
         yield Finding(ERROR, subject, f"no key at {key}", _new_key(key, host))
         return
     if not os.access(key, os.R_OK):

@@ -20,7 +20,7 @@ from gms_hookd.config.load import refuse_weak
 from gms_hookd.config.records import Config, HookConfig
 from gms_hookd.contract import how_to_start
 from gms_hookd.errors import ConfigError
-from gms_hookd.files import user_name
+from gms_hookd.files import closed, user_name
 from gms_hookd.git.command import PROXIES
 from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import run
@@ -386,7 +386,9 @@ def _holds_sockets(place: Environment) -> bool:
 
 
 def _restart(place: Environment) -> str:
-    """Return what brings another listener into use."""
+    """Return what brings another listener into use, if the daemon would start."""
+    if place.faults or any(each.level == ERROR for each in _tls(place)):
+        return f"# when the errors are corrected: {RESTART}"
     if _holds_sockets(place):
         return "gms-hookd install --socket  # as server.listen has it"
     return RESTART
@@ -440,7 +442,7 @@ def _tls(place: Environment) -> Iterator[Finding]:
     try:
         tls.context(server.tls_cert, server.tls_key)
     except OSError as error:
-        yield Finding(ERROR, "tls", *_unusable(server.tls_cert, error))
+        yield finding_of(ERROR, "tls", *_unusable(server.tls_cert, error))
     else:
         yield _validity(server.tls_cert)
 
@@ -465,7 +467,9 @@ def _unusable(certificate: Path, error: OSError) -> tuple[str, str]:
         remedy = "put the chain of certificates there, as PEM"
         return f"{certificate} holds no certificate", remedy
     except OSError as unread:
-        return f"{certificate}: {unread.strerror}", "name another in server.tls_cert"
+        refused = isinstance(unread, PermissionError)
+        why = closed(certificate) if refused else unread.strerror
+        return f"{certificate}: {why}", "name another in server.tls_cert"
     remedy = "name its key in server.tls_key: a PEM file without a password"
     return f"{certificate} is sound, its key is not: {error.strerror or error}", remedy
 

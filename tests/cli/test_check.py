@@ -538,6 +538,21 @@ def test_a_certificate_is_judged_by_its_end(place, tmp_path, days, level, word):
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl here")
+def test_no_restart_is_advised_that_the_daemon_would_not_survive(place, tmp_path):
+    cert, key = certificate(tmp_path)
+    files = {"tls_cert": cert, "tls_key": key}
+    server = replace(place.config.server, listen=("127.0.0.2:0",), **files)
+    later = replace(configured(place, server=server), daemon=True, used=place.config)
+    (found,) = about(later, "listen")
+    assert found.remedy == "systemctl restart gms-hookd"
+    cert.write_text("junk")
+    (found,) = about(later, "listen")
+    assert (
+        found.remedy == "# when the errors are corrected: systemctl restart gms-hookd"
+    )
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl here")
 def test_a_certificate_that_cannot_be_served_is_an_error(place, tmp_path):
     cert, _ = certificate(tmp_path)
     (tmp_path / "other").mkdir()
@@ -616,30 +631,37 @@ def test_what_the_unit_hides_is_shown_to_it_and_nothing_else_is_done(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for chown")
-def test_a_folder_that_may_not_be_entered_ends_no_other_look(open_place):
-    """Each remedy is pasted by root; then the service reads it."""
+@pytest.mark.parametrize(
+    ("side", "commands"),
+    [("source", ["chmod", "chgrp"]), ("target", ["chmod", "chown"])],
+)
+def test_a_folder_that_may_not_be_entered_ends_no_other_look(
+    open_place, side, commands
+):
+    """Each remedy is pasted by root; then the service may use it."""
     shut = open_place / "shut"
-    source = Repo(shut / "source.git").path
-    source.chmod(0o700)
+    repository = Repo(shut / "it.git").path
+    repository.chmod(0o700)
     shut.chmod(0o700)
 
     def look():
-        child = [sys.executable, "-c", CHILD_OF_SOURCE, source, open_place / "state"]
+        argv = repository, open_place / "state", side
+        child = [sys.executable, "-c", CHILD_OF_LOOK, *argv]
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
         return json.loads(subprocess.check_output(child, env=environ))
 
     remedies = []
     while found := look():
         (subject, said, remedy), *others = found
-        assert (subject, others) == ("task 1 source", []), found
+        assert (subject, others) == (f"task 1 {side}", []), found
         assert "user nobody may not" in said
         remedies.append(remedy.partition(" ")[0])
         assert len(remedies) < 4, found
         subprocess.check_call(["sh", "-c", remedy])
-    assert remedies == ["chmod", "chgrp"]
+    assert remedies == commands
 
 
-CHILD_OF_SOURCE = """
+CHILD_OF_LOOK = """
 import json, os, pwd, sys
 from pathlib import Path
 from gms_hookd.config.load import load_config
@@ -649,7 +671,8 @@ nobody = pwd.getpwnam("nobody")
 os.setgroups([]); os.setgid(nobody.pw_gid); os.setuid(nobody.pw_uid)
 state = Path(sys.argv[2])
 config = load_config({}, state=state, folder=state)
-task = {"id": 1, "name": "t", "source": sys.argv[1], "target": "https://h.example/x"}
+task = {"id": 1, "name": "t", "source": "https://h.example/x"}
+task |= {"target": task["source"], sys.argv[3]: sys.argv[1]}
 place = Environment(dict(os.environ), state, config=config, tasks=[task])
 print(json.dumps([(f.subject, f.finding, f.remedy) for f in findings(place)
                   if f.level == ERROR]))
