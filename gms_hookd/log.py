@@ -49,6 +49,7 @@ _OWN = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _ROOT = logging.getLogger()
 # Level, whether it is masked already, Unix time, text.
 _Event = tuple[int, bool, float, str]
+_KIND = itemgetter(0, 1)
 
 
 def setup(
@@ -84,15 +85,17 @@ def redact(mask: Callable[[str], str]) -> None:
 
 def hold() -> None:
     """Keep lines back until `release`: many together cost little more than one."""
-    for handler in _handlers():
-        handler.held = True
+    for handler in _ROOT.handlers:
+        if isinstance(handler, _Handler):
+            handler.held = True
 
 
 def release() -> None:
     """Write what was kept back."""
-    for handler in _handlers():
-        handler.held = False
-        handler.let_out()
+    for handler in _ROOT.handlers:
+        if isinstance(handler, _Handler):
+            handler.held = False
+            handler.let_out()
 
 
 def dropped() -> int:
@@ -228,7 +231,7 @@ class _Lines(logging.Formatter):
 
     def of(self, events: list[_Event]) -> Iterator[str]:
         """Give events as lines; those that follow on each other have the same time."""
-        for (level, masked), group in groupby(events, key=itemgetter(0, 1)):
+        for (level, masked), group in groupby(events, key=_KIND):
             _, _, times, texts = zip(*group, strict=True)
             head = self._head(level, times[0])
             joined = self._safe(texts, str if masked else self.redact)

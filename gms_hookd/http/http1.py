@@ -364,7 +364,8 @@ def _check_line(line: str) -> None:
 def _headers(fields: list[tuple[str, str]]) -> dict[str, str]:
     if len(fields) > MAX_FIELDS:
         raise _RefusedError(431, "too many header fields")
-    headers = {name.lower(): value for name, value in fields}
+    names, values = zip(*fields, strict=True) if fields else ((), ())
+    headers = dict(zip(map(str.lower, names), values, strict=True))
     if len(headers) < len(fields):
         headers = _joined(fields)
     if "_" in "".join(headers):
