@@ -165,7 +165,9 @@ def _small(git: Git, asked: bytes, tips: Sequence[str]) -> list[str]:
 def _list_small(git: Git, asked: bytes) -> Done:
     listed = ("rev-list", "--objects", "--no-object-names", "--ignore-missing")
     few = f"--filter=combine:object:type=blob+blob:limit={LARGEST + 1}"
-    return git.run(GitCommand((*listed, few, "--stdin"), stdin=asked, quiet=True))
+    alone = "--filter-provided-objects"  # without the tips that are given
+    command = GitCommand((*listed, few, alone, "--stdin"), stdin=asked, quiet=True)
+    return git.run(command)
 
 
 def _fitting(git: Git, blobs: Sequence[str]) -> list[bytes]:

@@ -73,6 +73,17 @@ def test_a_repository_without_large_files_hears_nothing_of_them(source, target, 
 
 
 @pytest.mark.skipif(not shutil.which("git-lfs"), reason="needs git-lfs")
+def test_a_repository_without_small_files_is_looked_through_by_one_git(
+    target, opened, tmp_path
+):
+    source, counted = Repo(tmp_path / "plain.git"), []
+    for ref in ("main", "dev"):
+        source.commit(ref, files={"large": "x" * 5000})
+    bench = opened(count=lambda command, _: counted.append(command))
+    assert bench.sync(task(source, target)).status is RunStatus.SUCCESS
+    assert (counted.count("rev-list"), counted.count("cat-file")) == (1, 0)
+
+
 def test_a_repository_cannot_say_where_its_large_files_go(
     large, target, bench, http_host
 ):
