@@ -45,7 +45,7 @@ WORDS = 300  # characters of what the host said
 
 _HOST_ONLY = late_pattern(
     r"(?:remote:|(?:fatal: )?remote error:|(?=ERROR:)"
-    r"|error: remote unpack failed:(?!.*(?:abnormal exit|eof before)))"
+    r"|error: remote unpack failed:(?!.*abnormal exit))"
     r"\s*(?:ERROR:)?\s*(.*)"
 )
 _HERE_ONLY = late_pattern(

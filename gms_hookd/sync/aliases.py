@@ -79,7 +79,7 @@ def _found(done: list[Move], now: Mapping[str, str], target: Remote) -> list[Mov
     left = {m.ref: m for m in done if m.acts and now.get(m.ref) == m.old}
     made = [m for m in left.values() if m.old is None]
     for ref in sees(target, made) if made else ():
-        del left[ref]
+        left.pop(ref, None)
     return [
         plan.refused(m, NOT_THERE, transient=True, unknown=True) if m.ref in left else m
         for m in done

@@ -112,6 +112,7 @@ class Push:
         self._run, self._repeated = context.job.run, context.job.attempt > 1
         known = context.job.known.items()
         self._late = frozenset(ref for ref, oid in known if oid.startswith(REFUSED))
+        self._searching = False  # for what the target declines of what it was sent
         self._told: dict[str, str] = {}  # aliases that the host has told of
         self._made: dict[str, Move] = {}  # created, and not looked at yet
         self.settled: dict[str, Move] = {}
@@ -296,7 +297,7 @@ class Push:
         self._log.line(f"{len(together)} refs were declined as one: trying them apart")
         moves, verdicts = {m.ref: m for m in part}, {m.ref: m for m in sent.done}
         unsure, search = list(sent.unsure), Search(together, sent.named)
-        cut = False
+        cut, self._searching = False, True
         while search.todo and not cut:
             todo = [moves[ref] for ref in search.todo]
             found = self._recorded(todo, partial(push, self._target))
@@ -305,6 +306,7 @@ class Push:
             bad = [m.ref for m in found.done if m.declined or m.unknown]
             search.saw(Seen(bad, found.named))
             cut = found.cut
+        self._searching = False
         if not search.fruitless:
             untried = (verdicts[ref] for ref in search.open)
             verdicts.update((m.ref, _to_be_tried(m)) for m in untried)
@@ -430,7 +432,9 @@ class Push:
         apart = arrived is not None and (died or self._is_of_request(error))
         said = _of_dead_git(error) if died else error
         left = [self._cut_off(m, said, arrived) for m in part if m.ref not in there]
-        if apart and not error.transient:
+        # Of what failed alone nothing is remembered: the next run may have the right.
+        several = self._searching or len(left) > 1 or error.kind is ErrorKind.POLICY
+        if apart and not error.transient and several:
             left = [replace(m, declined=True, unknown=False) for m in left]
         together = left if apart and len(left) > 1 else []
         return _Sent([*(arrived or ()), *left], together=together, cut=not apart)
