@@ -346,7 +346,7 @@ class Need(Enum):
     LENGTH = "the host wants to know the length of all that it is sent"
     PROBE = "the host hung up before the push: it is asked first from now on"
     HTTP_1 = "HTTP/2 was broken off: HTTP/1.1 from now on"
-    FOLDER = "no authority of the file vouches for the host: those of the folder, too"
+    FOLDER = "TLS failed with the file of authorities alone: their folder is read, too"
 
 
 class AccessFactory:
