@@ -20,6 +20,7 @@ from gms_hookd.git.errors import GitError
 from gms_hookd.git.process import run
 from gms_hookd.http.control import listens, readiness
 from gms_hookd.service import installation
+from gms_hookd.service.daemon import tls_context
 from gms_hookd.service.findings import ERROR, Environment
 from gms_hookd.service.identity import acting
 from gms_hookd.service.inspection import listener
@@ -120,8 +121,9 @@ class Installer:
         """
         if not listens(control_socket(self.layout.state)):
             return
-        config, state = self._config(), self.layout.state
-        with acting(state):
+        with acting(state := self.layout.state):  # which may read less than root
+            config = self._config()
+            tls_context(config)
             for spec in () if lent else config.server.listen:
                 _refuse_listener(state, spec)
 

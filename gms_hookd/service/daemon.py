@@ -327,7 +327,7 @@ def tls_context(config: Config) -> tls.Context | None:
     if certificate is None or key is None:
         return None
     for name, path in (("tls_cert", certificate), ("tls_key", key)):
-        if not os.access(path, os.R_OK):
+        if not os.access(path, os.R_OK, effective_ids=True):
             raise ConfigError(f"server.{name}: {path}: {closed(path)}")
     try:
         return tls.context(certificate, key)

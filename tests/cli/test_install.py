@@ -253,6 +253,10 @@ def test_a_daemon_whose_listener_is_not_possible_by_now_is_not_stopped(place):
     first = place.pid()
     place.next(b"another")
     config = place.layout.etc / "config.toml"
+    (place.layout.etc / "cert.pem").write_text("junk")
+    config.write_text('[server]\ntls_cert = "cert.pem"\ntls_key = "cert.pem"\n')
+    with pytest.raises(ConfigError, match=r"server\.tls_"):
+        place.install()
     config.write_text('[server]\nlisten = ["192.0.2.1:5"]\n')
     with pytest.raises(
         Failure, match=r"nothing was changed: .* 192\.0\.2\.1:5: Cannot"
