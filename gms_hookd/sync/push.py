@@ -534,17 +534,13 @@ def _kept_elsewhere(
     part: Sequence[Move], taken_as: Mapping[str, str]
 ) -> tuple[Sequence[Move], list[Move]]:
     """Part off what the host has put in another ref's place, say for a review."""
-    if not taken_as:
-        return part, []
-    why = {
-        m.ref: f"the target took it as {taken_as[m.ref]}, not as {m.ref}"
+    said = "the target took it as {}, not as {}"
+    elsewhere = [
+        replace(refused(m, said.format(taken_as[m.ref], m.ref)), declined=True)
         for m in part
         if m.ref in taken_as
-    }
-    elsewhere = [
-        replace(refused(m, why[m.ref]), declined=True) for m in part if m.ref in why
     ]
-    return [m for m in part if m.ref not in why], elsewhere
+    return [m for m in part if m.ref not in taken_as], elsewhere
 
 
 def _died(error: GitError) -> bool:
