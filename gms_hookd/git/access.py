@@ -25,16 +25,9 @@ from enum import Enum
 from pathlib import Path
 
 from gms_hookd.files import lock_file
+from gms_hookd.git import credentials
 from gms_hookd.git.advice import Way, advice
-from gms_hookd.git.credentials import (
-    Access,
-    CredentialStore,
-    Tls,
-    access,
-    checked_identity,
-    ssh_remedies,
-    with_remedy,
-)
+from gms_hookd.git.credentials import Access, CredentialStore, Tls
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.process import Limits, Stop, execute
 from gms_hookd.git.ssh import Identity, ssh_command
@@ -79,7 +72,7 @@ class SshConnections:
         self, url: GitUrl, keys: CredentialStore, limits: Limits
     ) -> Iterator[Path | None]:
         """Give the socket of a connection to the URL's host, or None."""
-        identity = checked_identity(url, keys)
+        identity = credentials.checked_identity(url, keys)
         connection = self._take(url, identity)
         try:
             opened = self._open(connection, url, identity, limits)
@@ -200,8 +193,8 @@ def _probe(path: Path, url: GitUrl, identity: Identity) -> tuple[str, ...]:
 
 
 def _with_advice(error: GitError, url: GitUrl, identity: Identity) -> GitError:
-    error = with_remedy(error, ssh_remedies(url, identity))
-    return with_remedy(error, {error.kind: advice(error, Way(url, Tls()))})
+    error = credentials.with_remedy(error, credentials.ssh_remedies(url, identity))
+    return credentials.with_remedy(error, {error.kind: advice(error, Way(url, Tls()))})
 
 
 def _remove_left(home: Path) -> None:
@@ -427,13 +420,13 @@ class RepositoryAccess:
     def _find(self) -> Access:
         if self.url.local:
             self.access_factory.trust.add(self.url.path)
-            return access(self.url, self.access_factory.keys)
+            return credentials.access(self.url, self.access_factory.keys)
         keys, masters = self.access_factory.keys, self.access_factory.masters
         if self.url.scheme != "ssh":
-            return access(self.url, keys)
+            return credentials.access(self.url, keys)
         session = masters.session(self.url, keys, self.limits)
         self._kept = self.stack.enter_context(session)
-        return access(self.url, keys, self._kept)
+        return credentials.access(self.url, keys, self._kept)
 
     def last_words(self) -> str:
         """Return why the kept ssh connection has ended, if it has, else ""."""

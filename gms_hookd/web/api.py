@@ -11,40 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from gms_hookd.errors import Conflict, NotFound, StoreError
 from gms_hookd.futures import Future, apply, done, recover, then
 from gms_hookd.model import FINAL, LARGEST_ID, Run, RunStatus, Task
 from gms_hookd.runlog import RunLog
-from gms_hookd.store import (
-    Conflict,
-    Connection,
-    NotFound,
-    StoreError,
-    deliveries,
-    maintenance,
-    notices,
-    overview,
-    runs,
-    tasks,
-    undo,
-)
-from gms_hookd.store.overview import Overview
+from gms_hookd.store import deliveries, maintenance, notices, runs, tasks, undo
+from gms_hookd.store.dbthread import Connection
+from gms_hookd.store.overview import Overview, overview
 from gms_hookd.sync.job import SyncJob, SyncResult
 from gms_hookd.units import rfc3339
+from gms_hookd.web import params as take
 from gms_hookd.web import views
-from gms_hookd.web.params import (
-    TASK_KEYS,
-    WHICH,
-    Params,
-    as_draft,
-    read_deletions,
-    read_draft,
-    read_limit,
-    read_names,
-    read_number,
-    read_page,
-    read_text,
-    which_task,
-)
+from gms_hookd.web.params import Params
 from gms_hookd.workers.running import Context, DaemonState, Inspected
 
 Data = Future[Any]
@@ -56,9 +34,9 @@ _ATTEMPT = 1 << 32  # an offset holds the attempt above, the position below
 
 def list_tasks(context: Context, params: Params) -> Data:
     """List the tasks, each with its last run."""
-    after = read_number(params, "after") if "after" in params else 0
-    every = LARGEST_ID - 1  # and one more is looked for
-    limit = min(read_number(params, "limit"), every) if "limit" in params else every
+    after = take.read_number(params, "after") if "after" in params else 0
+    limit = take.read_number(params, "limit") if "limit" in params else LARGEST_ID
+    limit = min(limit, LARGEST_ID - 1)  # and one more is looked for
     listed = context.store.read(_list_tasks, context, after, limit + 1)
     return apply(listed, lambda items: _page(items, limit, "after"))
 
@@ -78,7 +56,7 @@ def _shown_task(db: Connection, context: Context, task: Task) -> views.Json:
 
 def show_task(context: Context, params: Params) -> Data:
     """Show the task with this id, key or name."""
-    by = which_task(params, ("id", "key", "name"))
+    by = take.which_task(params, ("id", "key", "name"))
     return context.store.read(_show_task, by, context)
 
 
@@ -91,15 +69,15 @@ def _show_task(
 def create_task(context: Context, params: Params) -> Data:
     """Add a task."""
     empty = tasks.Draft(name="", source="", target="", cache="")
-    draft = read_draft(context, empty, params)
+    draft = take.read_draft(context, empty, params)
     added = context.store.write(tasks.add, draft, context.now(), shard=context.shard)
     return apply(added, lambda task: views.task(task, None, context.attempts))
 
 
 def update_task(context: Context, params: Params) -> Data:
     """Change what is given of the task with this id or key (or, alone, name)."""
-    by = which_task(params, ("id", "key", "task_id", "task_key", "name"))
-    changes = {k: v for k, v in params.items() if k in TASK_KEYS and k not in by}
+    by = take.which_task(params, ("id", "key", "task_id", "task_key", "name"))
+    changes = {k: v for k, v in params.items() if k in take.TASK_KEYS and k not in by}
     updated = context.store.write(_update, by, context, changes)
     return apply(apply(updated, partial(_tell_ended, context)), partial(woken, context))
 
@@ -108,7 +86,7 @@ def _update(
     db: Connection, by: Mapping[str, object], context: Context, changes: Params
 ) -> tuple[views.Json, list[Run]]:
     task = tasks.find(db, by)
-    draft = read_draft(context, as_draft(task), changes)
+    draft = take.read_draft(context, take.as_draft(task), changes)
     queued = runs.history(db, task.id, RunStatus.QUEUED, 1)
     changed = tasks.change(db, task.id, draft, context.now())
     return _shown_task(db, context, changed), _ended(db, queued)
@@ -129,7 +107,7 @@ def _tell_ended(context: Context, changed: tuple[T, list[Run]]) -> T:
 
 def delete_task(context: Context, params: Params) -> Data:
     """Remove a task; what it is doing is stopped, its history stays."""
-    by = which_task(params, (*WHICH, "name"))
+    by = take.which_task(params, (*take.WHICH, "name"))
     removed = context.store.write(_delete, by, context)
     ended = apply(removed, partial(_tell_ended, context))
     return apply(ended, partial(_stop_removed, context))
@@ -162,9 +140,9 @@ def run_task(context: Context, params: Params) -> Data:
     They count for one attempt, and a guard holds anything more. A task that is not as
     it was at `updated_at`, or when that was found out, is a Conflict.
     """
-    by = which_task(params, ("task_id", "task_key"))
-    confirmed = read_deletions(params, "confirmed")
-    seen = read_text(params, "updated_at") if "updated_at" in params else None
+    by = take.which_task(params, ("task_id", "task_key"))
+    confirmed = take.read_deletions(params, "confirmed")
+    seen = take.read_text(params, "updated_at") if "updated_at" in params else None
     if confirmed is not True:
         held = confirmed if isinstance(confirmed, dict) else None
         return _queued(context, by, seen, held)
@@ -207,7 +185,7 @@ def _order(
 
 def plan_task(context: Context, params: Params) -> Data:
     """Say what a run would do to each ref, and do nothing."""
-    by = which_task(params, ("task_id", "task_key"))
+    by = take.which_task(params, ("task_id", "task_key"))
     return apply(_outcome(context, by), lambda found: views.plan(*found))
 
 
@@ -254,8 +232,8 @@ def _page(items: list[views.Json], limit: int, key: str = "before") -> Listed:
 
 def history(context: Context, params: Params) -> Data:
     """List the newest runs first."""
-    task_id = read_number(params, "task_id") if "task_id" in params else None
-    wanted = read_page(params, context.clock())
+    task_id = take.read_number(params, "task_id") if "task_id" in params else None
+    wanted = take.read_page(params, context.clock())
     status = RunStatus(params["status"]) if "status" in params else None
     found = context.store.read(_history, context, task_id, status, wanted)
     return apply(found, lambda items: _page(items, wanted.limit))
@@ -277,7 +255,7 @@ def _history(
 
 def show_run(context: Context, params: Params) -> Data:
     """Show a run with its log."""
-    return context.store.read(_show_run, read_number(params, "id"), context)
+    return context.store.read(_show_run, take.read_number(params, "id"), context)
 
 
 def _show_run(
@@ -293,9 +271,9 @@ def run_output(context: Context, params: Params) -> Data:
     With `wait` (seconds, at most 2) the answer waits for something to be said. An
     offset is what the last answer gave, opaque to the client.
     """
-    run_id = read_number(params, "id")
-    offset = read_number(params, "offset", least=0) if "offset" in params else 0
-    wait = read_number(params, "wait", least=0) if "wait" in params else 0
+    run_id = take.read_number(params, "id")
+    offset = take.read_number(params, "offset", least=0) if "offset" in params else 0
+    wait = take.read_number(params, "wait", least=0) if "wait" in params else 0
     logged = context.running.log(run_id)
     if logged is None:
         return _silence(context, run_id, "", offset)
@@ -343,7 +321,7 @@ def _silence(context: Context, run_id: int, text: str, offset: int) -> Data:
 
 def retry_run(context: Context, params: Params) -> Data:
     """Queue a new run of the task of an ended run."""
-    queued = context.store.write(_retry, read_number(params, "id"), context)
+    queued = context.store.write(_retry, take.read_number(params, "id"), context)
     return apply(queued, partial(_shown_run, context))
 
 
@@ -353,7 +331,7 @@ def _retry(db: Connection, run_id: int, context: Context) -> Run:
 
 def undo_run(context: Context, params: Params) -> Data:
     """Queue a run that puts back what a run did; their task is disabled with it."""
-    which = read_number(params, "id"), read_names(params, "refs")
+    which = take.read_number(params, "id"), take.read_names(params, "refs")
     found = context.store.read(undo.find, *which)
     # Not behind dry runs: who undoes something is in a hurry.
     looked = then(found, lambda w: context.looks.do(partial(_check_kept, context, w)))
@@ -391,7 +369,7 @@ def _lost_tip(context: Context, run: Run, oid: str) -> str:
 def cancel_run(context: Context, params: Params) -> Data:
     """Cancel a run; one under way is stopped, and shown when it has ended."""
     cancelled = context.store.write(
-        runs.cancel, read_number(params, "id"), context.now()
+        runs.cancel, take.read_number(params, "id"), context.now()
     )
     return then(cancelled, lambda run: _stop(context, run))
 
@@ -410,15 +388,15 @@ def _stop(context: Context, run: Run) -> Data:
 
 def delete_run(context: Context, params: Params) -> Data:
     """Delete an ended run from the history."""
-    deleted = context.store.write(runs.delete, read_number(params, "id"))
+    deleted = context.store.write(runs.delete, take.read_number(params, "id"))
     return apply(deleted, lambda run: views.run(run, context.attempts))
 
 
 def list_deliveries(context: Context, params: Params) -> Data:
     """List the newest deliveries first."""
-    hook = read_text(params, "hook") if "hook" in params else None
-    status = read_number(params, "status", least=100) if "status" in params else None
-    wanted = read_page(params, context.clock())
+    hook = take.read_text(params, "hook") if "hook" in params else None
+    status = take.read_number(params, "status", 100) if "status" in params else None
+    wanted = take.read_page(params, context.clock())
     # The refused ones are written without anybody waiting: let them in first.
     context.refusals.flush(now=True)
     written = context.store.write(maintenance.ping)
@@ -451,7 +429,7 @@ def _check_hook(db: Connection, context: Context, hook: str | None) -> None:
 
 def show_delivery(context: Context, params: Params) -> Data:
     """Show a delivery."""
-    number = read_number(params, "id")
+    number = take.read_number(params, "id")
     context.refusals.flush(now=True)
     written = context.store.write(maintenance.ping)
     found = then(written, lambda _: context.store.read(deliveries.get, number))
@@ -460,16 +438,16 @@ def show_delivery(context: Context, params: Params) -> Data:
 
 def show_content(context: Context, params: Params) -> Data:
     """Show what is kept of a delivery's headers and body."""
-    found = context.store.read(deliveries.content, read_number(params, "id"))
+    found = context.store.read(deliveries.content, take.read_number(params, "id"))
     return apply(found, views.delivery_content)
 
 
 def list_notices(context: Context, params: Params) -> Data:
     """List the newest notices first."""
-    target = read_text(params, "target") if "target" in params else None
-    before = read_text(params, "before") if "before" in params else None
-    status = read_text(params, "status") if "status" in params else None
-    which, limit = notices.Which(target, status, before), read_limit(params)
+    target = take.read_text(params, "target") if "target" in params else None
+    before = take.read_text(params, "before") if "before" in params else None
+    status = take.read_text(params, "status") if "status" in params else None
+    which, limit = notices.Which(target, status, before), take.read_limit(params)
     found = context.store.read(_notices, context, which, limit)
     return apply(found, lambda items: _page(items, limit))
 
@@ -486,20 +464,20 @@ def _notices(
 
 def resend_notice(context: Context, params: Params) -> Data:
     """Have a notice sent again, with the same id."""
-    key = read_text(params, "id")
+    key = take.read_text(params, "id")
     sent = context.store.write(notices.resend, key, context.targets, context.now())
     return apply(sent, views.notice)
 
 
 def test_notice(context: Context, params: Params) -> Data:
     """Send a target a message now, and say what it answered."""
-    tested = context.test_notice(read_text(params, "target"))
+    tested = context.test_notice(take.read_text(params, "target"))
     return apply(tested, lambda each: {"sent": each.sent, "answer": each.said})
 
 
 def backup(context: Context, params: Params) -> Data:
     """Write a consistent copy of the store to a path of this machine."""
-    path = read_text(params, "path")
+    path = take.read_text(params, "path")
     copied = context.copies.do(partial(context.store.backup, Path(path)))
     return apply(copied, lambda _: {"path": path})
 
@@ -511,7 +489,7 @@ def status(context: Context, params: Params) -> Data:
 
 
 def _with_overview(context: Context, condition: DaemonState) -> Data:
-    looked = apply(context.store.read(overview.overview), partial(_of_targets, context))
+    looked = apply(context.store.read(overview), partial(_of_targets, context))
     return recover(
         apply(looked, lambda queue: views.status(condition, queue, context.attempts)),
         partial(_without_store, context, condition),

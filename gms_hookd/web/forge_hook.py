@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from gms_hookd.auth.schemes import Incoming, Scheme
 from gms_hookd.contract import HOOKS
+from gms_hookd.errors import NotFound
 from gms_hookd.forges.base import Event, Forge
 from gms_hookd.forges.condition import Condition, unmet
 from gms_hookd.futures import Future, apply
@@ -24,15 +25,7 @@ from gms_hookd.notify import dockerhub, policy
 from gms_hookd.notify.policy import Subscriber
 from gms_hookd.payload import PayloadError, decode, dump_json
 from gms_hookd.safetext.mask import Mask
-from gms_hookd.store import (
-    Connection,
-    NotFound,
-    deliveries,
-    notices,
-    patterns,
-    runs,
-    tasks,
-)
+from gms_hookd.store import Connection, deliveries, notices, patterns, runs, tasks
 from gms_hookd.web.expansion import Maker, made_of
 from gms_hookd.web.gms_hook import tell_delivery
 from gms_hookd.web.guard import Guard

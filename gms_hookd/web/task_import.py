@@ -12,17 +12,9 @@ from gms_hookd.futures import Future
 from gms_hookd.http.message import HttpError
 from gms_hookd.model import Task
 from gms_hookd.store import Connection, StoreError, tasks
+from gms_hookd.web import params as take
 from gms_hookd.web import views
-from gms_hookd.web.params import (
-    TASK_KEYS,
-    Params,
-    only,
-    read_boolean,
-    read_draft,
-    read_number,
-    read_objects,
-    read_text,
-)
+from gms_hookd.web.params import Params
 from gms_hookd.workers.running import Context
 
 EMPTY = tasks.Draft(name="", source="", target="", cache="")
@@ -34,8 +26,8 @@ def import_tasks(context: Context, params: Params) -> Future[list[views.Json]]:
 
     With `dry_run` nothing is added.
     """
-    given = read_objects(params, "tasks")
-    if read_boolean(params, "dry_run", False):
+    given = take.read_objects(params, "tasks")
+    if take.read_boolean(params, "dry_run", False):
         return context.store.read(_import, context, given, True)
     return context.store.write(_import, context, given, False)
 
@@ -76,15 +68,15 @@ class _Import:
             return old | _became(SKIPPED, None, None, str(error))
 
     def _added(self, given: Params) -> views.Json:
-        only(given, TASK_KEYS | {"id", "key"})
-        key = read_text(given, "key")
+        take.only(given, take.TASK_KEYS | {"id", "key"})
+        key = take.read_text(given, "key")
         if not 0 < len(key) <= tasks.LONGEST_KEY:
             raise HttpError(400, f"key: at most {tasks.LONGEST_KEY} characters")
         if key in self._keys:
             return _became(UNCHANGED, *self._keys[key])
         fields = {k: v for k, v in given.items() if k not in ("id", "key")}
-        name = self._free_name(read_text(given, "name"), given.get("id"))
-        draft = read_draft(self._context, EMPTY, fields | {"name": name})
+        name = self._free_name(take.read_text(given, "name"), given.get("id"))
+        draft = take.read_draft(self._context, EMPTY, fields | {"name": name})
         number = self._kept_id(given)
         if not self._dry:
             number = self._add(draft, number, key).id
@@ -105,7 +97,7 @@ class _Import:
     def _kept_id(self, given: Mapping[str, Any]) -> int | None:
         if given.get("id") is None:
             return None
-        number = read_number(given, "id")
+        number = take.read_number(given, "id")
         return number if self._keeps and tasks.is_free(self._db, number) else None
 
 
