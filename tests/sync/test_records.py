@@ -358,7 +358,7 @@ def test_a_retry_that_overwrites_once_more_names_both_losses(place, clock):
 def test_a_defect_of_ours_does_not_take_the_record(place, clock, monkeypatch):
     place.trigger()
     attempt(place, clock, RunStatus.QUEUED)
-    monkeypatch.setattr("gms_hookd.sync.attempt.decide", None)
+    monkeypatch.setattr("gms_hookd.sync.plan.decide", None)
     run = attempt(place, clock, RunStatus.FAILED)
     assert "internal error" in run.error_message
     assert done(run.refs) == FORCED_AND
