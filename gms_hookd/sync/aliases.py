@@ -75,15 +75,20 @@ def seen_made(
 
 
 def _found(done: list[Move], now: Mapping[str, str], target: Remote) -> list[Move]:
-    """Refuse what is still as it was; it may yet come, where copies are read."""
+    """Refuse what is still as it was.
+
+    A branch or tag may yet come, where copies are read; other refs may be for reviews.
+    """
     left = {m.ref: m for m in done if m.acts and now.get(m.ref) == m.old}
     made = [m for m in left.values() if m.old is None]
     for ref in sees(target, made) if made else ():
         left.pop(ref, None)
-    return [
-        plan.refused(m, NOT_THERE, transient=True, unknown=True) if m.ref in left else m
-        for m in done
-    ]
+    return [_not_there(m) if m.ref in left else m for m in done]
+
+
+def _not_there(move: Move) -> Move:
+    passes = _kind(move.ref) in ("heads", "tags")
+    return plan.refused(move, NOT_THERE, transient=passes, unknown=passes)
 
 
 def _as_made(made: Sequence[Move]) -> Scope:
