@@ -114,8 +114,8 @@ def has_few(path: str, most: int) -> bool:
     """Return whether a repository on this machine surely has fewer refs than that."""
     gitdir = _folder(path)
     packed = b""
-    with contextlib.suppress(OSError), open(f"{gitdir}/packed-refs", "rb") as file:
-        packed = file.read(PACKED_CAP)
+    with contextlib.suppress(OSError):
+        packed = _read(f"{gitdir}/packed-refs", PACKED_CAP)
     if len(packed) == PACKED_CAP or os.path.exists(f"{gitdir}/reftable"):
         return False
     counts = (len(names) for _, _, names in os.walk(f"{gitdir}/refs"))
@@ -176,8 +176,7 @@ def is_maintained(path: str) -> bool:
     """
     try:
         gitdir = _gitdir(path)
-        with open(f"{gitdir}/config", "rb") as file:
-            own = b"[gc" in file.read().lower()
+        own = b"[gc" in _read(f"{gitdir}/config").lower()
         packs = sum(n.endswith(".pack") for n in os.listdir(f"{gitdir}/objects/pack"))
         sample = f"{gitdir}/objects/17"
         loose = len(os.listdir(sample)) if os.path.exists(sample) else 0
@@ -208,9 +207,8 @@ def _gitdir(path: str) -> str:
         raise _Unusual
     if not all(os.path.exists(f"{gitdir}/{p}") for p in ("HEAD", "objects", "refs")):
         raise _Unusual
-    with open(f"{gitdir}/config", "rb") as file:
-        if _NOT_PLAIN.search(file.read()):
-            raise _Unusual
+    if _NOT_PLAIN.search(_read(f"{gitdir}/config")):
+        raise _Unusual
     return gitdir
 
 
@@ -250,8 +248,23 @@ def _content_if_any(path: str) -> str | None:
 
 
 def _content(path: str) -> str:
-    with open(path, "rb", buffering=0) as file:
-        return decoded(file.read(4096).rstrip())
+    return decoded(_read(path, 4096).rstrip())
+
+
+def _read(path: str, most: int = 0) -> bytes:
+    """Return the beginning of a file, or all of it; nothing of a pipe or a device.
+
+    Whoever has put such a thing there would hold us up. Raises OSError.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(file).st_size
+        content = os.read(file, min(size, most) if most else size)
+    finally:
+        os.close(file)
+    if len(content) < size and not most:
+        raise OSError(f"{path}: was read in part")
+    return content
 
 
 def _some_packed(gitdir: str, names: Collection[str]) -> dict[str, str]:
@@ -266,8 +279,7 @@ def _some_packed(gitdir: str, names: Collection[str]) -> dict[str, str]:
 
 def _packed_file(gitdir: str | Path) -> bytes:
     try:
-        with open(f"{gitdir}/packed-refs", "rb", buffering=0) as file:
-            return file.read()
+        return _read(f"{gitdir}/packed-refs")
     except FileNotFoundError:
         return b""
 

@@ -1,8 +1,11 @@
 """Runs that have nothing to do, and the glance at repositories that tells so."""
 
+import os
+from contextlib import ExitStack
+
 import pytest
 
-from gms_hookd.git.refs import local_head, local_refs
+from gms_hookd.git.refs import has_few, has_object, local_head, local_refs, points
 from gms_hookd.model import RefResult, RunStatus
 from tests.support.repositories import Repo, task
 
@@ -221,3 +224,29 @@ def test_a_local_target_looks_for_refs_of_others_only_where_it_borrows_of_them(
     outcome = bench.sync(task(source, target, *BRANCH))
     assert outcome.status is RunStatus.SUCCESS
     assert asked.exists() is borrows
+
+
+@pytest.mark.parametrize("writer", [False, True])
+@pytest.mark.parametrize("name", ["packed-refs", "refs/heads/main", "HEAD", "config"])
+def test_a_pipe_in_a_repository_holds_up_nobody(source, name, writer):
+    """Whoever owns a local one may put it there; git itself has a deadline."""
+    path = source.path / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with ExitStack() as stack:
+        if writer:  # one that says nothing
+            stack.callback(os.close, os.open(path, os.O_RDWR))
+        local_refs(str(source), ["refs/heads/main"])
+        local_refs(str(source))
+        local_head(str(source))
+        assert has_few(str(source), 10)
+        assert points(str(source), ["refs/heads/main"]) == {}
+        if name in ("refs/heads/main", "packed-refs"):
+            assert has_object(str(source), {"refs/heads/main": 40 * "1"}) is False
+
+
+@pytest.mark.parametrize("name", ["packed-refs", "refs/heads/main"])
+def test_a_device_in_a_repository_fills_no_memory(source, name):
+    (source.path / name).unlink(missing_ok=True)
+    (source.path / name).symlink_to("/dev/zero")
+    assert not has_object(str(source), {"refs/heads/main": 40 * "1"})
