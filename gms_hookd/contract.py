@@ -23,6 +23,8 @@ API = "/api/v1/sync/"
 SERVICE = "gms-hookd"  # the user of the unit, and its group
 SERVICE_STATE = "/var/lib/gms-hookd"  # as the unit's StateDirectory= has it
 USER_STATE = ".local/state/gms-hookd"  # below the home of who is not the service
+# Where systemd puts the unit's credentials, as long as it runs.
+SERVICE_CREDENTIALS = "/run/credentials/gms-hookd.service"
 NO_PATH = "no such path"  # the answer to a call that a daemon does not know
 CONTROL = "control.sock"
 
@@ -68,6 +70,12 @@ def state_dir(environ: Mapping[str, str], argument: str | None, uid: int) -> str
     if uid == 0 or _is_owner(uid, SERVICE_STATE):
         return SERVICE_STATE
     return _absolute(os.path.join(_home(environ, uid), USER_STATE))
+
+
+def comes_with_start(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is a credential that systemd brings when it starts us."""
+    inside = os.fspath(path).startswith(SERVICE_CREDENTIALS + "/")
+    return inside and not os.path.isdir(SERVICE_CREDENTIALS)
 
 
 def how_to_start(state: str | os.PathLike[str]) -> str:

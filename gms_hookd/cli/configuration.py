@@ -8,10 +8,8 @@ from gms_hookd.cli.session import Session, ready_to_act
 from gms_hookd.config import load
 from gms_hookd.config.records import Config
 from gms_hookd.config.sources import Name
-from gms_hookd.contract import SERVICE_STATE
+from gms_hookd.contract import SERVICE_CREDENTIALS, SERVICE_STATE
 from gms_hookd.service.identity import act_as_service
-
-SERVICE_CREDENTIALS = Path("/run/credentials/gms-hookd.service")
 
 
 def read(
@@ -49,4 +47,4 @@ def with_credentials(environ: Mapping[str, str], state: str) -> Mapping[str, str
     usable = state == SERVICE_STATE and os.access(SERVICE_CREDENTIALS, os.R_OK)
     if "CREDENTIALS_DIRECTORY" in environ or not usable:
         return environ
-    return {**environ, "CREDENTIALS_DIRECTORY": str(SERVICE_CREDENTIALS)}
+    return {**environ, "CREDENTIALS_DIRECTORY": SERVICE_CREDENTIALS}

@@ -23,6 +23,7 @@ from gms_hookd.config import records, sources, validators
 from gms_hookd.config.file import config_file
 from gms_hookd.config.notify import STALLED_AFTER, notify_targets, stalled_after
 from gms_hookd.config.sources import Name, Settings, Source, Table
+from gms_hookd.contract import comes_with_start
 from gms_hookd.errors import ConfigError
 from gms_hookd.files import closed
 from gms_hookd.forges.registry import PROVIDERS, scheme_of
@@ -282,6 +283,8 @@ def _check_tls(server: Table, key: str, path: Path) -> None:
     except PermissionError:
         raise server.error(f"{path}: {closed(path)}", key) from None
     except OSError as error:
+        if comes_with_start(path):
+            return
         raise server.error(f"{path}: {error.strerror}", key) from None
     if not stat.S_ISREG(mode):
         raise server.error(f"{path}: is not a regular file", key)

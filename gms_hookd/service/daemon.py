@@ -328,7 +328,8 @@ def tls_context(config: Config) -> tls.Context | None:
         return None
     for name, path in (("tls_cert", certificate), ("tls_key", key)):
         if not os.access(path, os.R_OK, effective_ids=True):
-            raise ConfigError(f"server.{name}: {path}: {closed(path)}")
+            why = closed(path) if os.path.exists(path) else "is not there"
+            raise ConfigError(f"server.{name}: {path}: {why}")
     try:
         return tls.context(certificate, key)
     except OSError as error:

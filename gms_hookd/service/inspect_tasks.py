@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gms_hookd.auth.secret_file import SecretFileError, check_secret
-from gms_hookd.contract import SERVICE, SERVICE_STATE
+from gms_hookd.contract import SERVICE, SERVICE_STATE, comes_with_start
 from gms_hookd.cron import parse
 from gms_hookd.files import closed, user_name
 from gms_hookd.git import url as giturl
@@ -284,6 +284,8 @@ def _ssh(
 
 
 def _key(subject: str, key: Path, host: str) -> Iterator[Finding]:
+    if comes_with_start(key):
+        return
     if not os.path.exists(key):
         yield Finding(ERROR, subject, f"no key at {key}", _new_key(key, host))
         return

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from gms_hookd.config.load import refuse_weak
 from gms_hookd.config.records import Config, HookConfig
-from gms_hookd.contract import how_to_start
+from gms_hookd.contract import comes_with_start, how_to_start
 from gms_hookd.errors import ConfigError
 from gms_hookd.files import closed, user_name
 from gms_hookd.git.command import PROXIES
@@ -440,7 +440,8 @@ def _tls(place: Environment) -> Iterator[Finding]:
     if server is None or server.tls_cert is None or server.tls_key is None:
         return
     try:
-        tls.context(server.tls_cert, server.tls_key)
+        if not comes_with_start(server.tls_key):
+            tls.context(server.tls_cert, server.tls_key)
     except OSError as error:
         yield finding_of(ERROR, "tls", *_unusable(server.tls_cert, error))
     else:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gms_hookd import contract
 from gms_hookd.cli import check, main
 from gms_hookd.cli.terminal import Style
 from gms_hookd.config.load import load_config
@@ -535,6 +536,23 @@ def test_a_certificate_is_judged_by_its_end(place, tmp_path, days, level, word):
     (found,) = about(configured(place, server=server), "tls")
     assert found.level == level
     assert word in found.finding
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl here")
+@pytest.mark.parametrize("there", [True, False])
+def test_a_key_that_systemd_brings_with_the_start_is_missed_only_after_it(
+    place, tmp_path, monkeypatch, there
+):
+    cert, _ = certificate(tmp_path)
+    lent = tmp_path / "credentials"
+    monkeypatch.setattr(contract, "SERVICE_CREDENTIALS", str(lent))
+    if there:
+        lent.mkdir()
+    text = f'listen = ["127.0.0.1:0"]\ntls_cert = "{cert}"\ntls_key = "{lent}/tls-key"'
+    (tmp_path / "c.toml").write_text(f"[server]\n{text}\n")
+    words = ["--config", str(tmp_path / "c.toml"), "--state", str(tmp_path / "state")]
+    status = main.main(["check", *words])
+    assert status == (2 if there else 0)
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl here")

@@ -26,7 +26,7 @@ def test_signing_without_a_secret_is_status_2(no, environ):
 def test_root_signs_with_the_secret_that_the_service_was_handed(tmp_path, monkeypatch):
     folder, state = tmp_path / "credentials", tmp_path / "state"
     folder.mkdir()
-    monkeypatch.setattr(configuration, "SERVICE_CREDENTIALS", folder)
+    monkeypatch.setattr(configuration, "SERVICE_CREDENTIALS", str(folder))
     assert configuration.with_credentials({}, state) == {}
     monkeypatch.setattr(configuration, "SERVICE_STATE", state)
     handed = {"CREDENTIALS_DIRECTORY": str(folder)}
