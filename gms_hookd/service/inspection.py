@@ -387,15 +387,27 @@ def _holds_sockets(place: Environment) -> bool:
 
 def _restart(place: Environment) -> str:
     """Return what brings another listener into use, if the daemon would start."""
-    if place.faults or any(each.level == ERROR for each in _tls(place)):
-        return f"# when the errors are corrected: {RESTART}"
     if _holds_sockets(place):
         return "gms-hookd install --socket  # as server.listen has it"
-    return RESTART
+    written = place.config.server.listen if place.config else ()
+    wrong = [each for each in _tls(place) if each.level == ERROR]
+    wrong += filter(None, (_no_listener(place, spec) for spec in written))
+    later = f"# when the errors are corrected: {RESTART}"
+    return later if wrong or place.faults else RESTART
 
 
 def listener(place: Environment, spec: str) -> Finding:
     """Look whether the service may listen there: a restart ends it where it may not."""
+    if found := _no_listener(place, spec):
+        return found
+    if place.daemon:
+        said = f"{spec} is not in use yet"
+        return Finding(WARNING, "listen", said, _restart(place))
+    return Finding(OK, "listen", f"{spec} is free")
+
+
+def _no_listener(place: Environment, spec: str) -> Finding | None:
+    """Return why the service may not listen there, and the remedy; None if it may."""
     try:
         if not _holds_sockets(place):
             _probe(place, spec)
@@ -405,10 +417,7 @@ def listener(place: Environment, spec: str) -> Finding:
         why = str(error.strerror or error).partition(" (")[0]
         remedy = CANNOT_LISTEN.get(error.errno or 0, BY_SYSTEMD)
         return Finding(ERROR, "listen", f"{spec}: {why}", remedy)
-    if place.daemon:
-        said = f"{spec} is not in use yet"
-        return Finding(WARNING, "listen", said, _restart(place))
-    return Finding(OK, "listen", f"{spec} is free")
+    return None
 
 
 def _probe(place: Environment, spec: str) -> None:

@@ -192,7 +192,8 @@ def _needs_hands(
         found.append(condition.refusal)
     if condition.restart_for:
         changed = ", ".join(condition.restart_for)
-        found.append(f"a restart is needed for {changed}: systemctl restart gms-hookd")
+        restart = "gms-hookd check && systemctl restart gms-hookd"
+        found.append(f"a restart is needed for {changed}: {restart}")
     if queue and queue.failing:
         count = "1 task" if queue.failing == 1 else f"{queue.failing} tasks"
         last = queue.failing_tasks[0].run.id

@@ -239,6 +239,8 @@ def test_a_listener_that_a_restart_would_end_at_is_an_error_before(place):
         assert [each.level for each in found] == [ERROR] * 3
         remedies = [each.remedy.partition("  #")[0] for each in found]
         assert remedies == ["ss -ltnp", "ip -br address", "gms-hookd install --socket"]
+        (waits,) = about(replace(running, restart_for=["server.listen"]), "daemon")[:1]
+        assert waits.remedy.startswith("# when the errors are corrected: ")
         # Where we listen ourselves nobody else does.
         ours = replace(running, listeners=(f"0.0.0.0:{port}",))
         assert levels(ours, "listen")[0] == WARNING
