@@ -3,6 +3,7 @@
 import re
 
 PUBLISHED = "my-secret-key"  # GMS's documentation has it
+EXAMPLE = "itsasecrettoeverybody"  # of GitHub's page on validating deliveries
 SHORTEST = 12  # characters; of hex digits, 100 guesses a minute take a million years
 DIFFERENT = 5  # characters at least
 REST = 6  # characters at least beside what everybody tries first
@@ -43,7 +44,8 @@ def weakness(secret: str) -> str:
 
 def _rest(secret: str) -> str:
     """Return what is left of a secret without what everybody tries first."""
-    rest = _YEAR.sub("", re.sub(r"[\W_]", "", secret.lower()))
+    plain = re.sub(r"[\W_]", "", secret.lower()).replace(EXAMPLE, "")
+    rest = _YEAR.sub("", plain)
     return _WORD.sub("", _without_sequences(rest))
 
 

@@ -7,6 +7,7 @@ import pytest
 from gms_hookd.auth.strength import weakness
 
 TRIED_FIRST = (
+    "It's a Secret to Everybody", "its-a-secret-to-everybody",
     "a", "1234", "password", "changeme", "secret", "token", "admin", "my-secret-key",
     "hunter2", "12345678901", "password1234", "Password-2024!", "changeme-please",
     "change-me-please", "your-webhook-secret", "<your-secret-here>",
