@@ -138,10 +138,9 @@ def _report(
     taken_as = _taken_as(list(parse_pushed(done.out)), specs)
     broken = _broken(done, lines.values(), set(refs) - taken_as.keys())
     error = remote.error(_told(done, lines), "push") if broken else None
-    refused = {r: line.reason for r, line in lines.items() if line.by_host}
-    refusals = {
-        ref: _with_check(remote, refusal(why, done.err)) for ref, why in refused.items()
-    }
+    refused = [line for line in lines.values() if line.by_host]
+    whys = {line.ref: refusal(line.reason, done.err) for line in refused}
+    refusals = {ref: _with_check(remote, why) for ref, why in whys.items()}
     told = dict(_ALIASED.findall(done.err))
     return Report(lines, error, refusals, _named(done.err), told, taken_as)
 

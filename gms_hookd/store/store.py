@@ -8,9 +8,15 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from gms_hookd.errors import StoreError, Unavailable
 from gms_hookd.futures import Future
-from gms_hookd.store import dbthread
 from gms_hookd.store.backup import vacuum, write_copy
-from gms_hookd.store.dbthread import Connection, DatabaseThread, Submission
+from gms_hookd.store.dbthread import (
+    Connection,
+    DatabaseThread,
+    Error,
+    Submission,
+    connect,
+    nothing,
+)
 from gms_hookd.store.files import Files
 from gms_hookd.store.schema import inspect, prepare
 from gms_hookd.store.turn import Turn
@@ -90,7 +96,7 @@ class Store:
 
         It gives a result for each. As with `write`, done means synced to disk.
         """
-        each = Submission(dbthread.nothing, Future(), gathered=operation, item=item)
+        each = Submission(nothing, Future(), gathered=operation, item=item)
         return self.turn.submit(each)
 
     def alone(
@@ -125,7 +131,7 @@ class Store:
             # Only who has it open still reads it.
             self.read(vacuum, copy).result()
             return
-        with closing(dbthread.connect(self.path, writes=False)) as db:
+        with closing(connect(self.path, writes=False)) as db:
             vacuum(db, copy)
 
     @property
@@ -159,9 +165,9 @@ def _make_ready(path: Path) -> None:
     try:
         # Made by sqlite it would be readable for all; the -wal takes after it.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        with closing(dbthread.connect(path, writes=True)) as db:
+        with closing(connect(path, writes=True)) as db:
             prepare(db, path)
-    except (dbthread.Error, OSError) as error:
+    except (Error, OSError) as error:
         raise StoreError(f"{path}: {error}") from None
 
 

@@ -84,8 +84,7 @@ class GmsHook:
         count = self._context.counters.deliveries.add
         if recorded.status != 200:
             count(self.guard.hook, "refused")
-            body = dump_json({"error": recorded.reason})
-            return Response(recorded.status, body)
+            return Response(recorded.status, dump_json({"error": recorded.reason}))
         taken = Response(200, _accepted(task), (_location(recorded),))
         count(self.guard.hook, "joined" if recorded.joined else "queued")
         self._context.running.arrived()

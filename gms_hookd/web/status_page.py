@@ -289,10 +289,9 @@ def _delivery(db: Connection, asked: Asked) -> DeliveryView:
     delivery = deliveries.get(db, _number(asked, "delivery"))
     content = deliveries.content(db, delivery.id)
     body = content and content.body
-    ids = delivery.task_ids[:LISTED]
     return DeliveryView(
         delivery,
-        [task for number in ids for task in tasks.named(db, number)],
+        [t for n in delivery.task_ids[:LISTED] for t in tasks.named(db, n)],
         listings.runs_by_id(db, delivery.run_ids[:DELIVERIES]),
         json.loads(content.headers) if content else None,
         None if body is None else body.decode("utf-8", "replace"),

@@ -253,8 +253,7 @@ class Notifier:
         name = recipient.target.name
         store, now = self.context().store, self.context().now()
         store.write(notices.sent, lot, now, note).result()
-        if self._failures.pop(name, 0) >= OUTAGE:
-            # It is back: what else it missed waits no longer for tries of its own.
+        if self._failures.pop(name, 0) >= OUTAGE:  # what else it missed waits no more
             store.write(notices.hasten, name, now).result()
         self._hold(name, _pause(recipient.target.kind, lot))
         self._count(name, "sent", lot)
