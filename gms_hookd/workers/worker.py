@@ -258,7 +258,8 @@ class Worker:
 
     def _tell_unwanted(self, run: Run, ids: tuple[int, ...]) -> None:
         """Tell that runs have ended which were to go on: their task takes no more."""
-        log.warning("run ended, its task was removed or disabled %s", _named(run))
+        text = "run ended, its task was removed or disabled run=%d task=%d name=%s"
+        log.warning(text, run.id, run.task_id, quoted(run.task_name))
         status, first = RunStatus.CANCELLED, run.trigger.split(",")[0]
         self.context.counters.runs.add(status.value, first)
         self.context.running.ended(ids)
@@ -275,15 +276,12 @@ class Worker:
                 return None
 
 
-def _named(run: Run) -> str:
-    return f"run={run.id} task={run.task_id} name={quoted(run.task_name)}"
-
-
 def _tell_start(run: Run) -> None:
     """Log that an attempt begins, and where the wish for it came from."""
     event(
         log,
-        f"run started {_named(run)}"
+        f"run started run={run.id} task={run.task_id}"
+        f" name={quoted(run.task_name)}"
         f" attempt={run.attempt} trigger={quoted(run.trigger)}"
         f" deliveries={quoted(','.join(map(str, run.deliveries)) or '-', 80)}",
     )
@@ -293,7 +291,8 @@ def _tell_end(run: Run, result: SyncResult, took: float) -> None:
     """Log how a run ended; `took` is the seconds of its last attempt."""
     event(
         log,
-        f"run ended {_named(run)}"
+        f"run ended run={run.id} task={run.task_id}"
+        f" name={quoted(run.task_name)}"
         f" attempt={run.attempt} status={result.status.value}"
         f" seconds={took:.1f} trigger={quoted(run.trigger)}"
         f" changed={quoted(result.commit_range or '-', 100)}"
@@ -304,8 +303,10 @@ def _tell_end(run: Run, result: SyncResult, took: float) -> None:
 
 def _tell_change(run: Run) -> None:
     log.warning(
-        "run goes back %s attempt=%d error=%s",
-        _named(run),
+        "run goes back run=%d task=%d name=%s attempt=%d error=%s",
+        run.id,
+        run.task_id,
+        quoted(run.task_name),
         run.attempt,
         quoted(runs.CHANGED),
     )
@@ -313,8 +314,11 @@ def _tell_change(run: Run) -> None:
 
 def _tell_return(run: Run, back: runs.Return, left: str = "-") -> None:
     log.warning(
-        "run goes back %s attempt=%d next_try=%s attempts_left=%s error=%s",
-        _named(run),
+        "run goes back run=%d task=%d name=%s attempt=%d next_try=%s attempts_left=%s"
+        " error=%s",
+        run.id,
+        run.task_id,
+        quoted(run.task_name),
         run.attempt,
         rfc3339(back.now + back.delay),
         left,
