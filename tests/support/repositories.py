@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -107,11 +108,29 @@ class Repo:
                 self.git("update-ref", "--stdin", stdin="".join(lines).encode())
 
     def refs(self) -> dict[str, str]:
+        """Give all refs with their ids, most often without a process."""
+        if (loose := self._loose()) is not None:
+            return loose
         out = self.git("for-each-ref", "--format=%(refname) %(objectname)")
         return dict(line.split(" ") for line in out.split("\n") if line)
 
+    def _loose(self) -> dict[str, str] | None:
+        """Give the refs where each is a file with an id, as a push leaves them."""
+        if (self.path / "packed-refs").exists():
+            return None
+        files = filter(Path.is_file, sorted(self.path.glob("refs/**/*")))
+        with suppress(FileNotFoundError):  # one goes just now
+            found = {
+                str(p.relative_to(self.path)): p.read_text().strip() for p in files
+            }
+            plain = all(map(OID.fullmatch, found.values()))
+            if plain and not any(name.endswith(".lock") for name in found):
+                return found
+        return None
+
     def tip(self, ref: str = "main") -> str:
-        return self.git("rev-parse", "--verify", full(ref)).strip()
+        ref = full(ref)
+        return self._base(ref) or self.git("rev-parse", "--verify", ref).strip()
 
     def head(self) -> str:
         return self.git("symbolic-ref", "HEAD").strip()
