@@ -12,17 +12,11 @@ from gms_hookd.http.message import HttpError
 from gms_hookd.model import WHOLE, Shard, Task
 from gms_hookd.safetext.mask import Mask
 from gms_hookd.store import Conflict, Connection, Invalid, patterns, runs, tasks
+from gms_hookd.web import params as take
 from gms_hookd.web import views
 from gms_hookd.web.api import woken
 from gms_hookd.web.matching import Match, Verdict, places
-from gms_hookd.web.params import (
-    LONGEST_TEXT,
-    WHICH,
-    Params,
-    as_draft,
-    read_list,
-    which_task,
-)
+from gms_hookd.web.params import Params
 from gms_hookd.workers.running import Context
 
 
@@ -50,7 +44,7 @@ class Maker(NamedTuple):
         name, source, target = (filled(text, part) for text in texts)
         if any(map(self.mask.holds, (name, source, target))):
             raise ValueError("its name holds a secret of the configuration")
-        return as_draft(pattern)._replace(
+        return take.as_draft(pattern)._replace(
             name=tasks.checked_name(name),
             source=source,
             target=target,
@@ -74,8 +68,8 @@ def made_of(verdict: Verdict, maker: Maker) -> Verdict:
 
 def expand(context: Context, params: Params) -> Future[list[views.Json]]:
     """Make a pattern's tasks from names, each with its run; say what became of each."""
-    by = which_task(params, (*WHICH, "name"))
-    names = read_list(params, "names")
+    by = take.which_task(params, (*take.WHICH, "name"))
+    names = take.read_list(params, "names")
     made = context.store.write(_expand, by, context, names)
     return apply(made, partial(woken, context))
 
@@ -96,7 +90,7 @@ def _expand(
 
 def _made(maker: Maker, pattern: Task, name: str) -> views.Json:
     shown: views.Json = {
-        "name": name[:LONGEST_TEXT],
+        "name": name[: take.LONGEST_TEXT],
         "result": "refused",
         "task_id": None,
     }

@@ -280,8 +280,7 @@ def _tell_start(run: Run) -> None:
     """Log that an attempt begins, and where the wish for it came from."""
     event(
         log,
-        f"run started run={run.id} task={run.task_id}"
-        f" name={quoted(run.task_name)}"
+        f"run started run={run.id} task={run.task_id} name={quoted(run.task_name)}"
         f" attempt={run.attempt} trigger={quoted(run.trigger)}"
         f" deliveries={quoted(','.join(map(str, run.deliveries)) or '-', 80)}",
     )
@@ -291,8 +290,7 @@ def _tell_end(run: Run, result: SyncResult, took: float) -> None:
     """Log how a run ended; `took` is the seconds of its last attempt."""
     event(
         log,
-        f"run ended run={run.id} task={run.task_id}"
-        f" name={quoted(run.task_name)}"
+        f"run ended run={run.id} task={run.task_id} name={quoted(run.task_name)}"
         f" attempt={run.attempt} status={result.status.value}"
         f" seconds={took:.1f} trigger={quoted(run.trigger)}"
         f" changed={quoted(result.commit_range or '-', 100)}"
