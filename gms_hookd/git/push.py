@@ -1,6 +1,6 @@
 """What a push asks of another repository, under leases, and what that says to it."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
@@ -79,24 +79,25 @@ class Report:
 
 
 def push(remote: Remote, moves: Sequence[RefUpdate], *options: str) -> Report:
-    """Carry out moves, each under a lease on the object id it replaces."""
-
-    def push_some(some: Sequence[RefUpdate]) -> Report:
-        leases = [f"--force-with-lease={m.ref}:{m.old or ''}" for m in some]
-        specs = [f"{m.new or ''}:{m.ref}" for m in some]
-        return push_specs(remote, specs, [m.ref for m in some], (*options, *leases))
-
-    return in_parts(moves, push_some)
+    """Carry out moves at once, each under a lease on the object id it replaces."""
+    leases = [f"--force-with-lease={m.ref}:{m.old or ''}" for m in moves]
+    specs = [f"{m.new or ''}:{m.ref}" for m in moves]
+    return push_specs(remote, specs, [m.ref for m in moves], (*options, *leases))
 
 
 def in_parts(pushed: Sequence[T], push: Callable[[Sequence[T]], Report]) -> Report:
     """Push as many at once as a host is asked to take, up to the first error."""
     whole = Report({})
-    for n in range(0, len(pushed), AT_ONCE):
-        whole = whole.followed_by(push(pushed[n : n + AT_ONCE]))
+    for part in pushes(pushed):
+        whole = whole.followed_by(push(part))
         if whole.error:
             break
     return whole
+
+
+def pushes(pushed: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Return what a host is asked to take at once, one after the other."""
+    return (pushed[n : n + AT_ONCE] for n in range(0, len(pushed), AT_ONCE))
 
 
 def sees(remote: Remote, moves: Sequence[RefUpdate]) -> set[str]:

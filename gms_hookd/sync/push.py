@@ -8,8 +8,8 @@ from functools import partial
 from gms_hookd.git.cache import BACKUPS
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.patterns import late_pattern
-from gms_hookd.git.push import AT_ONCE, Report, in_parts, push, push_specs
-from gms_hookd.git.refs import has_object
+from gms_hookd.git.push import AT_ONCE, Report, in_parts, push, push_specs, pushes
+from gms_hookd.git.refs import Pushed, has_object
 from gms_hookd.git.refspec import stored
 from gms_hookd.model import UNKNOWN, Ref, RefResult
 from gms_hookd.sync.aliases import NOT_THERE, by_ends, ends, told_by_host
@@ -247,21 +247,21 @@ class Push:
         return f"{kept}; {to_restore(self._run, move.ref)}"
 
     def _judged(self, part: Sequence[Move], report: Report) -> "_Sent":
-        """Read what became of one push."""
+        """Read what became of a push, of all its parts."""
         if report.error:
             return self._broken_off(part, report.error, some=bool(report.lines))
-        part, elsewhere = _kept_elsewhere(part, report.taken_as)
-        part, aliases, barred = self._without_aliases(part, report)
+        left, elsewhere = _kept_elsewhere(part, report.taken_as)
+        left, aliases, barred = self._without_aliases(left, report)
         lines, why = report.lines, report.refusals
-        one = len(part) == 1
+        one = len(left) == 1
         verdicts = [
             self._verdict(m, *judged(m, lines.get(m.ref), why.get(m.ref), alone=one))
-            for m in part
+            for m in left
         ]
         settled = [verdict for verdict, settled in verdicts if settled]
         done = self._verified(settled, self._told)
         unsure = [verdict for verdict, settled in verdicts if not settled]
-        together = judged_together(done, lines)
+        together = _declined_together(part, done, lines)
         settled = [*done, *aliases, *elsewhere]
         return _Sent(settled, unsure, together, report.named, barred=barred)
 
@@ -300,7 +300,7 @@ class Push:
         cut, self._searching = False, True
         while search.todo and not cut:
             todo = [moves[ref] for ref in search.todo]
-            found = self._recorded(todo, partial(push, self._target))
+            found = self._recorded(todo, self._pushed_under_leases)
             unsure += found.unsure
             verdicts.update((m.ref, m) for m in found.done)
             bad = [m.ref for m in found.done if m.declined or m.unknown]
@@ -352,8 +352,11 @@ class Push:
         origins = {m.ref: self._selection.origin(m.ref) or "" for m in part}
         named = {origins[m.ref]: m.new or "" for m in part}
         if not self._is_mass(part) or self._selection.carried(named) != origins.keys():
-            return push(self._target, part)
+            return self._pushed_under_leases(part)
         return in_parts(part, partial(self._pushed_by_glob, origins))
+
+    def _pushed_under_leases(self, part: Sequence[Move]) -> Report:
+        return in_parts(part, partial(push, self._target))
 
     def _pushed_by_glob(
         self, origins: Mapping[str, str], part: Sequence[Move]
@@ -369,7 +372,7 @@ class Push:
         if report.error is None or NOT_ATOMIC not in report.error.stderr:
             return report
         self._log.line("note: this host takes refs only one by one")
-        return push(self._target, part)
+        return self._pushed_under_leases(part)
 
     def _seen_again(self, unsure: Sequence[Move]) -> list[Move]:
         if not unsure:
@@ -528,6 +531,15 @@ class Push:
 
     def _kept(self, ref: str) -> str:
         return f"{BACKUPS}{self._label}/{ref.removeprefix('refs/')}"
+
+
+def _declined_together(
+    part: Sequence[Move], done: Sequence[Move], lines: Mapping[str, Pushed]
+) -> list[Move]:
+    """Return what may be declined for the sake of another one of the same push."""
+    sent = ({m.ref for m in some} for some in pushes(part))
+    each = ([m for m in done if m.ref in refs] for refs in sent)
+    return [m for some in each for m in judged_together(some, lines)]
 
 
 def _kept_elsewhere(

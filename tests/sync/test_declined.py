@@ -71,6 +71,21 @@ def test_one_bad_ref_of_many_is_found_by_a_few_pushes(source, target, bench):
     assert pushes(target) == 2, "what was declined the last time goes last"
 
 
+@pytest.mark.parametrize("mass", [10, 1000], ids=["by glob", "under leases"])
+def test_one_bad_ref_is_found_where_refs_go_in_several_pushes(
+    source, target, bench, monkeypatch, mass
+):
+    monkeypatch.setattr("gms_hookd.git.push.AT_ONCE", 20)
+    monkeypatch.setattr("gms_hookd.sync.push.MASS", mass)
+    tip = source.tip()
+    source.put({f"refs/heads/b{n:03}": tip for n in range(50)})
+    declining(target, "[ $ref = refs/heads/b035 ]")
+    outcome = bench.sync(task(source, target))
+    assert outcome.status is RunStatus.FAILED
+    assert source.refs().items() - target.refs().items() == {("refs/heads/b035", tip)}
+    assert pushes(target) <= 12
+
+
 @pytest.mark.parametrize("words", [
     "error: GH013: Repository rule violations found for refs/heads/b7.",
     "You may not push to 'refs/heads/b7', nor to refs/heads/none",

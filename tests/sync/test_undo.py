@@ -269,6 +269,20 @@ def test_a_host_over_http_takes_an_undo_whole(source, target, http_host, opened)
     assert (undone.status, target.refs()) == (RunStatus.SUCCESS, before)
 
 
+def test_an_undo_of_many_refs_is_one_push(source, target, bench, monkeypatch):
+    monkeypatch.setattr("gms_hookd.git.push.AT_ONCE", 2)
+    source.commit("a", "b", "c", "d", "e")
+    it = task(source, target)
+    bench.sync(it)
+    before = target.refs()
+    source.commit("a", "b", "c", "d", "e")
+    done = bench.sync(it)
+    target.hook("pre-receive", f"echo >> {target}/pushes\n")
+    assert bench.undo(it, done).status is RunStatus.SUCCESS
+    assert target.refs() == before
+    assert (target.path / "pushes").read_text() == "\n"
+
+
 def test_a_host_that_knows_no_atomic_push_gets_the_refs_one_by_one(
     source, target, http_host, opened
 ):
