@@ -30,6 +30,7 @@ _UNWRITABLE = "unable to create temporary object directory"  # receive-pack's wo
 # or goes by http: 2000 take it 3 s, in which a host may hang up. And a host that runs a
 # hook for each says nothing until the last is done (gitolite: 88 ms a ref).
 AT_ONCE = 500
+AT_ONCE_HERE = 5000  # on this machine git compares few, and each push reads all refs
 T = TypeVar("T")
 
 
@@ -85,19 +86,22 @@ def push(remote: Remote, moves: Sequence[RefUpdate], *options: str) -> Report:
     return push_specs(remote, specs, [m.ref for m in moves], (*options, *leases))
 
 
-def in_parts(pushed: Sequence[T], push: Callable[[Sequence[T]], Report]) -> Report:
+def in_parts(
+    remote: Remote, pushed: Sequence[T], push: Callable[[Sequence[T]], Report]
+) -> Report:
     """Push as many at once as a host is asked to take, up to the first error."""
     whole = Report({})
-    for part in pushes(pushed):
+    for part in pushes(remote, pushed):
         whole = whole.followed_by(push(part))
         if whole.error:
             break
     return whole
 
 
-def pushes(pushed: Sequence[T]) -> Iterator[Sequence[T]]:
+def pushes(remote: Remote, pushed: Sequence[T]) -> Iterator[Sequence[T]]:
     """Return what a host is asked to take at once, one after the other."""
-    return (pushed[n : n + AT_ONCE] for n in range(0, len(pushed), AT_ONCE))
+    size = AT_ONCE_HERE if remote.access.url.local else AT_ONCE
+    return (pushed[n : n + size] for n in range(0, len(pushed), size))
 
 
 def sees(remote: Remote, moves: Sequence[RefUpdate]) -> set[str]:

@@ -261,9 +261,17 @@ class Push:
         settled = [verdict for verdict, settled in verdicts if settled]
         done = self._verified(settled, self._told)
         unsure = [verdict for verdict, settled in verdicts if not settled]
-        together = _declined_together(part, done, lines)
+        together = self._declined_together(part, done, lines)
         settled = [*done, *aliases, *elsewhere]
         return _Sent(settled, unsure, together, report.named, barred=barred)
+
+    def _declined_together(
+        self, part: Sequence[Move], done: Sequence[Move], lines: Mapping[str, Pushed]
+    ) -> list[Move]:
+        """Return what may be declined for the sake of another one of the same push."""
+        sent = ({m.ref for m in some} for some in pushes(self._target, part))
+        each = ([m for m in done if m.ref in refs] for refs in sent)
+        return [m for some in each for m in judged_together(some, lines)]
 
     def _without_aliases(
         self, part: Sequence[Move], report: Report
@@ -353,10 +361,11 @@ class Push:
         named = {origins[m.ref]: m.new or "" for m in part}
         if not self._is_mass(part) or self._selection.carried(named) != origins.keys():
             return self._pushed_under_leases(part)
-        return in_parts(part, partial(self._pushed_by_glob, origins))
+        by_glob = partial(self._pushed_by_glob, origins)
+        return in_parts(self._target, part, by_glob)
 
     def _pushed_under_leases(self, part: Sequence[Move]) -> Report:
-        return in_parts(part, partial(push, self._target))
+        return in_parts(self._target, part, partial(push, self._target))
 
     def _pushed_by_glob(
         self, origins: Mapping[str, str], part: Sequence[Move]
@@ -531,15 +540,6 @@ class Push:
 
     def _kept(self, ref: str) -> str:
         return f"{BACKUPS}{self._label}/{ref.removeprefix('refs/')}"
-
-
-def _declined_together(
-    part: Sequence[Move], done: Sequence[Move], lines: Mapping[str, Pushed]
-) -> list[Move]:
-    """Return what may be declined for the sake of another one of the same push."""
-    sent = ({m.ref for m in some} for some in pushes(part))
-    each = ([m for m in done if m.ref in refs] for refs in sent)
-    return [m for some in each for m in judged_together(some, lines)]
 
 
 def _kept_elsewhere(

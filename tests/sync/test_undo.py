@@ -270,7 +270,7 @@ def test_a_host_over_http_takes_an_undo_whole(source, target, http_host, opened)
 
 
 def test_an_undo_of_many_refs_is_one_push(source, target, bench, monkeypatch):
-    monkeypatch.setattr("gms_hookd.git.push.AT_ONCE", 2)
+    monkeypatch.setattr("gms_hookd.git.push.AT_ONCE_HERE", 2)
     source.commit("a", "b", "c", "d", "e")
     it = task(source, target)
     bench.sync(it)
