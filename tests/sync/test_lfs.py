@@ -84,6 +84,7 @@ def test_a_repository_without_small_files_is_looked_through_by_one_git(
     assert (counted.count("rev-list"), counted.count("cat-file")) == (1, 0)
 
 
+@pytest.mark.skipif(not shutil.which("git-lfs"), reason="needs git-lfs")
 def test_a_repository_cannot_say_where_its_large_files_go(
     large, target, bench, http_host
 ):
