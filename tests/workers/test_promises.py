@@ -175,6 +175,7 @@ class World:
 
     def happen(self):
         """Let one thing happen."""
+        self.note()  # what a run that is under way has done so far
         self.tick += 1
         left_out = OUTSIDE if self.deep else ()
         acts = [name for name in (*OFTEN, *self.mood) if name not in left_out]
