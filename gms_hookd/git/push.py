@@ -30,7 +30,8 @@ _UNWRITABLE = "unable to create temporary object directory"  # receive-pack's wo
 # or goes by http: 2000 take it 3 s, in which a host may hang up. And a host that runs a
 # hook for each says nothing until the last is done (gitolite: 88 ms a ref).
 AT_ONCE = 500
-AT_ONCE_HERE = 5000  # on this machine git compares few, and each push reads all refs
+AT_ONCE_HERE = 5000  # by glob on this machine, where each push reads all refs
+WHOLE = 2000  # in one push under leases: execve(2) takes 2 MiB, and names are long
 T = TypeVar("T")
 
 
@@ -87,20 +88,20 @@ def push(remote: Remote, moves: Sequence[RefUpdate], *options: str) -> Report:
 
 
 def in_parts(
-    remote: Remote, pushed: Sequence[T], push: Callable[[Sequence[T]], Report]
+    pushed: Sequence[T], push: Callable[[Sequence[T]], Report], at_once: int = 0
 ) -> Report:
     """Push as many at once as a host is asked to take, up to the first error."""
     whole = Report({})
-    for part in pushes(remote, pushed):
+    for part in pushes(pushed, at_once):
         whole = whole.followed_by(push(part))
         if whole.error:
             break
     return whole
 
 
-def pushes(remote: Remote, pushed: Sequence[T]) -> Iterator[Sequence[T]]:
+def pushes(pushed: Sequence[T], at_once: int = 0) -> Iterator[Sequence[T]]:
     """Return what a host is asked to take at once, one after the other."""
-    size = AT_ONCE_HERE if remote.access.url.local else AT_ONCE
+    size = at_once or AT_ONCE
     return (pushed[n : n + size] for n in range(0, len(pushed), size))
 
 
@@ -109,13 +110,17 @@ def sees(remote: Remote, moves: Sequence[RefUpdate]) -> set[str]:
 
     A host may hide from who reads what it shows to who writes.
     """
+    return {ref for some in pushes(moves) for ref in _seen(remote, some)}
+
+
+def _seen(remote: Remote, moves: Sequence[RefUpdate]) -> Iterator[str]:
     specs = [f"+{m.new}:{m.ref}" for m in moves]
     args = (*PUSH_NOTHING, "--end-of-options", remote.url, *specs)
     done = remote.run(GitCommand(args))
     lines = list(parse_pushed(done.out))
     if done.failed and not lines:
         raise remote.error(done, "push")
-    return {line.ref for line in lines if line.flag != "*"}
+    return (line.ref for line in lines if line.flag != "*")
 
 
 def push_specs(
@@ -139,8 +144,8 @@ def push_specs(
 def _report(
     remote: Remote, done: Done, specs: Iterable[str], refs: Iterable[str]
 ) -> Report:
-    lines = {line.ref: line for line in parse_pushed(done.out)}
-    taken_as = _taken_as(list(parse_pushed(done.out)), specs)
+    said = list(parse_pushed(done.out))
+    lines, taken_as = {line.ref: line for line in said}, _taken_as(said, specs)
     broken = _broken(done, lines.values(), set(refs) - taken_as.keys())
     error = remote.error(_told(done, lines), "push") if broken else None
     refused = [line for line in lines.values() if line.by_host]

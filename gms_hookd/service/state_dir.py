@@ -1,6 +1,7 @@
 """The state directory: who holds it may touch the store; nobody else at that time."""
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ def unfit(path: Path) -> tuple[str, str] | None:
     strange = [entry.name for entry in entries if _is_strange(entry)]
     in_use = any(e.name == _DATABASE and e.name not in strange for e in entries)
     wrong = [name for name in strange if is_ours(name) or not in_use]
-    details = path.stat()
+    details, quoted = path.stat(), shlex.quote(str(path))
     if wrong:
         named = ", ".join(wrong[:_NAMED]) + (", ..." if len(wrong) > _NAMED else "")
         why = f"holds what gms-hookd did not make ({named})"
@@ -120,11 +121,11 @@ def unfit(path: Path) -> tuple[str, str] | None:
         return f"belongs to user {details.st_uid}", "run as that user"
     mode = stat.S_IMODE(details.st_mode)
     if mode & 0o77:
-        return f"is open to others (mode {mode:04o})", f"chmod 700 {path}"
+        return f"is open to others (mode {mode:04o})", f"chmod 700 {quoted}"
     closed = [e.name for e in entries if is_ours(e.name) and not os.access(e, _USE)]
     if closed:  # of root's, say, who has copied a backup there
         why = f"holds what user {user_name()} may not write ({', '.join(closed)})"
-        return why, f"chown -R {user_name()}: {path}"
+        return why, f"chown -R {user_name()}: {quoted}"
     return None
 
 

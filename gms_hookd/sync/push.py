@@ -8,7 +8,16 @@ from functools import partial
 from gms_hookd.git.cache import BACKUPS
 from gms_hookd.git.errors import ErrorKind, GitError
 from gms_hookd.git.patterns import late_pattern
-from gms_hookd.git.push import AT_ONCE, Report, in_parts, push, push_specs, pushes
+from gms_hookd.git.push import (
+    AT_ONCE,
+    AT_ONCE_HERE,
+    WHOLE,
+    Report,
+    in_parts,
+    push,
+    push_specs,
+    pushes,
+)
 from gms_hookd.git.refs import Pushed, has_object
 from gms_hookd.git.refspec import stored
 from gms_hookd.model import UNKNOWN, Ref, RefResult
@@ -261,17 +270,9 @@ class Push:
         settled = [verdict for verdict, settled in verdicts if settled]
         done = self._verified(settled, self._told)
         unsure = [verdict for verdict, settled in verdicts if not settled]
-        together = self._declined_together(part, done, lines)
+        together = _declined_together(part, done, lines)
         settled = [*done, *aliases, *elsewhere]
         return _Sent(settled, unsure, together, report.named, barred=barred)
-
-    def _declined_together(
-        self, part: Sequence[Move], done: Sequence[Move], lines: Mapping[str, Pushed]
-    ) -> list[Move]:
-        """Return what may be declined for the sake of another one of the same push."""
-        sent = ({m.ref for m in some} for some in pushes(self._target, part))
-        each = ([m for m in done if m.ref in refs] for refs in sent)
-        return [m for some in each for m in judged_together(some, lines)]
 
     def _without_aliases(
         self, part: Sequence[Move], report: Report
@@ -361,11 +362,11 @@ class Push:
         named = {origins[m.ref]: m.new or "" for m in part}
         if not self._is_mass(part) or self._selection.carried(named) != origins.keys():
             return self._pushed_under_leases(part)
-        by_glob = partial(self._pushed_by_glob, origins)
-        return in_parts(self._target, part, by_glob)
+        at_once = AT_ONCE_HERE if self._target.access.url.local else AT_ONCE
+        return in_parts(part, partial(self._pushed_by_glob, origins), at_once)
 
     def _pushed_under_leases(self, part: Sequence[Move]) -> Report:
-        return in_parts(self._target, part, partial(push, self._target))
+        return in_parts(part, partial(push, self._target))
 
     def _pushed_by_glob(
         self, origins: Mapping[str, str], part: Sequence[Move]
@@ -377,6 +378,8 @@ class Push:
             return push_specs(apart, specs, [m.ref for m in part])
 
     def _pushed_whole(self, part: Sequence[Move]) -> Report:
+        if len(part) > WHOLE:
+            return self._pushed_under_leases(part)
         report = push(self._target, part, ATOMIC)
         if report.error is None or NOT_ATOMIC not in report.error.stderr:
             return report
@@ -540,6 +543,15 @@ class Push:
 
     def _kept(self, ref: str) -> str:
         return f"{BACKUPS}{self._label}/{ref.removeprefix('refs/')}"
+
+
+def _declined_together(
+    part: Sequence[Move], done: Sequence[Move], lines: Mapping[str, Pushed]
+) -> list[Move]:
+    """Return what may be declined for the sake of another one of the same push."""
+    sent = ({m.ref for m in some} for some in pushes(part))
+    each = ([m for m in done if m.ref in refs] for refs in sent)
+    return [m for some in each for m in judged_together(some, lines)]
 
 
 def _kept_elsewhere(

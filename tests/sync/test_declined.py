@@ -75,7 +75,8 @@ def test_one_bad_ref_of_many_is_found_by_a_few_pushes(source, target, bench):
 def test_one_bad_ref_is_found_where_refs_go_in_several_pushes(
     source, target, bench, monkeypatch, mass
 ):
-    monkeypatch.setattr("gms_hookd.git.push.AT_ONCE_HERE", 20)
+    monkeypatch.setattr("gms_hookd.git.push.AT_ONCE", 20)
+    monkeypatch.setattr("gms_hookd.sync.push.AT_ONCE_HERE", 20)
     monkeypatch.setattr("gms_hookd.sync.push.MASS", mass)
     tip = source.tip()
     source.put({f"refs/heads/b{n:03}": tip for n in range(50)})

@@ -270,7 +270,7 @@ def test_a_host_over_http_takes_an_undo_whole(source, target, http_host, opened)
 
 
 def test_an_undo_of_many_refs_is_one_push(source, target, bench, monkeypatch):
-    monkeypatch.setattr("gms_hookd.git.push.AT_ONCE_HERE", 2)
+    monkeypatch.setattr("gms_hookd.git.push.AT_ONCE", 2)
     source.commit("a", "b", "c", "d", "e")
     it = task(source, target)
     bench.sync(it)
@@ -281,6 +281,21 @@ def test_an_undo_of_many_refs_is_one_push(source, target, bench, monkeypatch):
     assert bench.undo(it, done).status is RunStatus.SUCCESS
     assert target.refs() == before
     assert (target.path / "pushes").read_text() == "\n"
+
+
+def test_an_undo_of_more_refs_than_one_command_can_name(
+    source, target, bench, monkeypatch
+):
+    monkeypatch.setattr("gms_hookd.sync.push.WHOLE", 3)
+    monkeypatch.setattr("gms_hookd.git.push.AT_ONCE", 2)
+    source.commit("a", "b", "c", "d", "e")
+    it = task(source, target)
+    bench.sync(it)
+    before = target.refs()
+    source.commit("a", "b", "c", "d", "e")
+    done = bench.sync(it)
+    assert bench.undo(it, done).status is RunStatus.SUCCESS
+    assert target.refs() == before
 
 
 def test_a_host_that_knows_no_atomic_push_gets_the_refs_one_by_one(
